@@ -1,0 +1,48 @@
+//! Interest ratings in Redis: written by personalization, read by catalog. Also how a person becomes a pseudonym, since
+//! the intake that writes clicks and the services that read ratings must arrive at the same key.
+
+use hmac::{Hmac, Mac as _};
+use prost::Message as _;
+use sha2::Sha256;
+
+use crate::personalization::v1::InterestProfile;
+
+/// Profiles of people who do not come back are forgotten after this many seconds (30 days).
+pub const PROFILE_LIFETIME_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// A keyed hash of a user or visitor id: 32 lower-case hexadecimal digits (128 bits). Without the region's key nobody can
+/// go back from it to a person, nor from a guessed person to it.
+pub fn pseudonym(key: &[u8], subject: uuid::Uuid) -> String {
+    // HMAC takes keys of any length; the error type exists for other algorithms.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("an HMAC key has any length"));
+    mac.update(subject.as_bytes());
+    hex::encode(&mac.finalize().into_bytes()[..16])
+}
+
+/// Key of a person's profile. The braces keep a person's keys in one slot of a Redis cluster.
+pub fn profile_key(pseudonym: &str) -> String {
+    format!("interest:{{{pseudonym}}}")
+}
+
+pub fn encode_profile(profile: &InterestProfile) -> Vec<u8> {
+    profile.encode_to_vec()
+}
+
+/// `None` for bytes that are not a profile: ranking then does without.
+pub fn decode_profile(bytes: &[u8]) -> Option<InterestProfile> {
+    InterestProfile::decode(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pseudonym_depends_on_the_key_and_the_person() {
+        let (one, two) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
+        assert_eq!(pseudonym(b"key", one), pseudonym(b"key", one));
+        assert_ne!(pseudonym(b"key", one), pseudonym(b"key", two));
+        assert_ne!(pseudonym(b"key", one), pseudonym(b"other", one));
+        assert_eq!(pseudonym(b"key", one).len(), 32);
+    }
+}

@@ -1,0 +1,106 @@
+//! The table of topics: what travels, who writes and reads it, how long it stays, how personal it is. Topic creation,
+//! access rights, mirrors and documentation all follow this one table.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::common::Region;
+
+/// How personal the records of a topic are. Only `Anonymous` topics may ever leave a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataClass {
+    /// Concerns one person, by identifier or pseudonym.
+    Pii,
+    /// Concerns the shop, not a person.
+    Internal,
+    Anonymous,
+}
+
+impl DataClass {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Pii => "pii",
+            Self::Internal => "internal",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// One topic, the same in each region.
+#[derive(Debug)]
+pub struct Topic {
+    /// `<domain>.<event>`, for example `order.created`.
+    pub kind: &'static str,
+    /// What the record key is.
+    pub key: &'static str,
+    pub partitions: i32,
+    pub retention: Duration,
+    pub class: DataClass,
+    pub writer: &'static str,
+    pub readers: &'static [&'static str],
+}
+
+impl Topic {
+    /// `<region>.<domain>.<event>.v1`
+    pub fn name(&self, region: Region) -> String {
+        format!("{}.{}.v1", region.code(), self.kind)
+    }
+
+    /// The topic of a full name in `region`; `None` for another region or an unknown topic.
+    pub fn of(name: &str, region: Region) -> Option<&'static Topic> {
+        let kind = name.strip_prefix(region.code())?.strip_prefix('.')?.strip_suffix(".v1")?;
+        TOPICS.iter().copied().find(|topic| topic.kind == kind)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.kind)
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+/// Saga events stay as long as a standby may need to read them again after a promotion, with a wide margin.
+const SAGA_RETENTION: Duration = Duration::from_secs(7 * DAY);
+/// Partitions of saga topics: ten times the local replica count of consumers, so that scaling out never waits for them.
+const SAGA_PARTITIONS: i32 = 12;
+
+macro_rules! topics {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal { key: $key:literal, partitions: $partitions:expr, retention: $retention:expr, class: $class:ident, writer: $writer:literal, readers: $readers:expr })+) => {
+        $($(#[$doc])* pub static $name: Topic = Topic { kind: $kind, key: $key, partitions: $partitions, retention: $retention, class: DataClass::$class, writer: $writer, readers: &$readers };)+
+
+        /// All topics.
+        pub static TOPICS: &[&Topic] = &[$(&$name),+];
+    };
+}
+
+topics! {
+    USER_REGISTERED = "user.registered" { key: "user_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "user", readers: ["order-payment"] }
+    ORDER_CREATED = "order.created" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
+    ORDER_PAYMENT_PENDING = "order.payment-pending" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: [] }
+    ORDER_COMPLETED = "order.completed" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
+    ORDER_COMPENSATED = "order.compensated" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
+    STOCK_RESERVED = "stock.reserved" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }
+    STOCK_REJECTED = "stock.rejected" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }
+    STOCK_RELEASED = "stock.released" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: [] }
+    STOCK_FINALISED = "stock.finalised" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: [] }
+    SHIPMENT_CREATED = "shipment.created" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }
+    PRODUCT_CHANGED = "product.changed" { key: "sku", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["catalog", "personalization"] }
+    /// Clicks of one person stay in one partition, so one worker owns each profile.
+    CLICKSTREAM_RAW = "clickstream.raw" { key: "pseudonym", partitions: 24, retention: Duration::from_secs(DAY), class: Pii, writer: "user", readers: ["personalization"] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_found_by_its_name_in_its_own_region_only() {
+        let [here, there, ..] = Region::ALL else { panic!("two regions at least") };
+        for topic in TOPICS {
+            assert_eq!(Topic::of(&topic.name(*here), *here).map(|found| found.kind), Some(topic.kind));
+            assert!(Topic::of(&topic.name(*here), *there).is_none());
+        }
+        assert!(Topic::of("nonsense", *here).is_none());
+    }
+}

@@ -1,0 +1,10 @@
+//! What `./dev` does: puts real servers on this machine, starts and stops a whole region, runs all checks, holds the architecture
+//! rules. Tests use `ports` and `stack` to reach, kill and restart single processes. Nothing here is part of a running region.
+
+pub mod layout;
+pub mod net;
+pub mod os;
+pub mod ports;
+pub mod progress;
+pub mod provision;
+pub mod stack;

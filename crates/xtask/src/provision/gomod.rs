@@ -1,0 +1,40 @@
+//! FerretDB, the MongoDB-wire server, built from its Go module. `go install` refuses it (it wants generated version files beside
+//! its sources), so the module is copied, the two files are written, and the command is built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::cached;
+use super::pins::ferretdb::{MEGABYTES, MODULE, VERSION};
+use crate::layout::Layout;
+use crate::os;
+
+/// The FerretDB program.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
+    let home = cached(layout, "ferretdb", VERSION, MEGABYTES, |work, log| {
+        let answer = os::output(Command::new("go").args(["mod", "download", "-json", &format!("{MODULE}@{VERSION}")]).current_dir(work))?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).context("go mod download answers in an unknown form")?;
+        let module = answer["Dir"].as_str().context("go mod download names no folder")?;
+        let sources = work.join("sources");
+        os::output(Command::new("cp").args(["-R", module]).arg(&sources))?;
+        os::output(Command::new("chmod").args(["-R", "u+w"]).arg(&sources))?;
+        write_version(&sources)?;
+        let mut build = Command::new("go");
+        build.current_dir(&sources).env("CGO_ENABLED", "0").args(["build", "-trimpath", "-o"]).arg(work.join("ferretdb")).arg("./cmd/ferretdb");
+        os::run("build ferretdb", &mut build, log)?;
+        fs::remove_dir_all(&sources).context("remove the sources of ferretdb")
+    })?;
+    Ok(home.join("ferretdb"))
+}
+
+fn write_version(sources: &Path) -> Result<()> {
+    let folder = sources.join("build/version");
+    fs::write(folder.join("version.txt"), format!("{VERSION}\n"))?;
+    fs::write(folder.join("package.txt"), "shopsphere\n").context("write the version of ferretdb")
+}
