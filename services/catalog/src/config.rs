@@ -1,0 +1,71 @@
+//! The settings of this service. Decided here: which sections exist and that their values fit together. What each key means
+//! stands in `config.default.toml`.
+
+use chassis::config::{Auth, Common, ConfigError, Grpc, Http, Redis, Secret};
+use messaging::{DatabaseSettings, KafkaSettings};
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    #[serde(flatten)]
+    pub common: Common,
+    pub http: Http,
+    pub grpc: Grpc,
+    pub auth: Auth,
+    pub redis: Redis,
+    /// PostgreSQL `inventory`.
+    pub database: DatabaseSettings,
+    pub kafka: KafkaSettings,
+    pub mongo: Mongo,
+    pub elasticsearch: Elasticsearch,
+    pub personalization: Personalization,
+    pub pseudonym: Pseudonym,
+}
+
+/// The write store of products.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Mongo {
+    /// May carry a password.
+    pub url: Secret,
+    pub database: String,
+}
+
+/// The search read model.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Elasticsearch {
+    pub url: String,
+    /// Begins the names of indexes and aliases.
+    pub index_prefix: String,
+}
+
+/// Where recommendations come from.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Personalization {
+    pub grpc_url: String,
+}
+
+/// The region's key that turns a person into a pseudonym.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pseudonym {
+    pub key: Secret,
+}
+
+impl AsRef<Common> for Config {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// A shorter key could be guessed by trying.
+const PSEUDONYM_KEY_MIN_LENGTH: usize = 16;
+
+/// Looks for values that do not fit together, before anything is opened.
+pub fn check(config: &Config) -> Result<(), ConfigError> {
+    if config.pseudonym.key.open().len() < PSEUDONYM_KEY_MIN_LENGTH {
+        return Err(ConfigError::invalid("pseudonym.key", "must have at least 16 characters"));
+    }
+    if config.elasticsearch.index_prefix.is_empty() {
+        return Err(ConfigError::invalid("elasticsearch.index_prefix", "must not be empty: it separates the indexes of regions"));
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The rules of the catalog. Pure: no async, no I/O, no clock, no wire formats; time and ids come in as arguments.
+
+// stock
+pub mod inventory;
+pub mod reservation;
+pub mod shipment;
+
+// products
+pub mod price;
+pub mod product;
+pub mod ranking;
+pub mod search_query;

@@ -1,0 +1,1 @@
+//! Product changes on their way into the search index.

@@ -1,0 +1,10 @@
+//! Who may ask, and how: HTTP for shoppers and staff, gRPC for other services, events for the saga and the index. Handlers
+//! translate; they decide nothing.
+
+// stock
+pub mod events;
+pub mod grpc;
+
+// products
+pub mod http;
+pub mod indexer;

@@ -1,0 +1,11 @@
+//! What the catalog uses: the stores and the services of others, behind the ports of `usecases`.
+
+// stock
+pub mod memory_stock;
+pub mod postgres;
+
+// products
+pub mod cache;
+pub mod mongo;
+pub mod ratings;
+pub mod search;

@@ -1,0 +1,1 @@
+//! Product revisions in MongoDB.

@@ -1,0 +1,1 @@
+//! Interest ratings, read with little patience.

@@ -1,0 +1,1 @@
+//! The search read model in Elasticsearch.

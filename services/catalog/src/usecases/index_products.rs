@@ -1,0 +1,1 @@
+//! Use case `index_products`.

@@ -1,0 +1,4 @@
+//! What the use cases ask of the world, in words of the domain. Implemented in `outbound`, twice: for real and in memory.
+
+pub mod products;
+pub mod stock;

@@ -1,0 +1,1 @@
+//! What the product use cases ask of the world.

@@ -1,0 +1,1 @@
+//! Use case `publish_products`.

@@ -1,0 +1,1 @@
+//! Use case `put_product`.

@@ -1,0 +1,1 @@
+//! Use case `search_products`.
