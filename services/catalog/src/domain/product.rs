@@ -1,1 +1,283 @@
-//! A product and its revisions.
+//! What a product is, and what a revision of one is. A product is never changed: a newer revision takes its place, and a
+//! tombstone ends it. The numbers of a product's revisions go 1, 2, 3, and whoever writes a number first has it.
+//!
+//! Not decided here: which texts are accepted from outside (`draft.rs`), how many units are for sale (`inventory`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use common::{FieldProblem, Sku};
+
+use super::price::PriceList;
+
+/// How a product is made and handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    MadeToOrderFashion,
+    Gadget,
+    DigitalSubscription,
+    General,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a product family")]
+pub struct UnknownFamily;
+
+impl Family {
+    pub const ALL: [Self; 4] = [Self::MadeToOrderFashion, Self::Gadget, Self::DigitalSubscription, Self::General];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::MadeToOrderFashion => "made_to_order_fashion",
+            Self::Gadget => "gadget",
+            Self::DigitalSubscription => "digital_subscription",
+            Self::General => "general",
+        }
+    }
+}
+
+impl FromStr for Family {
+    type Err = UnknownFamily;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|family| family.code() == text).ok_or(UnknownFamily)
+    }
+}
+
+/// Where a product stands in the shop: 1 to 5 names of `a-z 0-9 _ -`, joined by `/`, the widest first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CategoryPath(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a category is 1 to 5 names of 1 to 64 lower-case letters, digits, hyphens or underscores, joined by slashes")]
+pub struct InvalidCategory;
+
+impl CategoryPath {
+    /// Deeper trees are not browsable; five is one more than the deepest shop we looked at.
+    pub const MAX_DEPTH: usize = 5;
+
+    /// # Errors
+    /// [`InvalidCategory`] for another shape.
+    pub fn parse(text: &str) -> Result<Self, InvalidCategory> {
+        let names: Vec<&str> = text.split('/').collect();
+        if names.len() <= Self::MAX_DEPTH && names.iter().all(|name| is_name(name, 64)) { Ok(Self(text.to_owned())) } else { Err(InvalidCategory) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path and everything above it, the widest first: `a`, `a/b`, `a/b/c`.
+    pub fn lineage(&self) -> impl Iterator<Item = &str> {
+        let ends = self.0.match_indices('/').map(|(at, _)| at).chain([self.0.len()]);
+        ends.map(|end| &self.0[..end])
+    }
+}
+
+impl fmt::Display for CategoryPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Lower-case names that are safe in documents, index fields and URLs: they begin with a letter or digit, so neither an
+/// operator (`$set`), a path (`a.b`) nor a magic word (`__proto__`) is one.
+pub(super) fn is_name(text: &str, max_length: usize) -> bool {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    begins_well && text.len() <= max_length && text.bytes().all(known)
+}
+
+/// Name and description in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Two lower-case letters (BCP 47 primary tag).
+    pub language: String,
+    pub name: String,
+    pub description: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    pub key: String,
+    pub value: String,
+    pub unit: Option<String>,
+}
+
+impl Attribute {
+    /// The key in words, for people: `screen_size` reads `Screen size`.
+    pub fn label(&self) -> String {
+        label_of(&self.key)
+    }
+}
+
+/// A key in words, for people.
+pub fn label_of(key: &str) -> String {
+    let words = key.replace(['_', '-'], " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// Something the shopper chooses when ordering, such as a size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductOption {
+    pub key: String,
+    pub values: Vec<String>,
+}
+
+/// A product as it can be sold. Made only by `ProductDraft::check` and by the stores, which hold checked products.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    pub sku: Sku,
+    pub family: Family,
+    pub category: CategoryPath,
+    pub brand: String,
+    /// At least one.
+    pub texts: Vec<Text>,
+    pub prices: PriceList,
+    pub attributes: Vec<Attribute>,
+    pub options: Vec<ProductOption>,
+    /// `https` URLs or paths below the site.
+    pub images: Vec<String>,
+}
+
+impl Product {
+    /// The text in the first of `languages` that the product has, else in English, else in whatever there is.
+    pub fn text<'a>(&'a self, languages: &[&str]) -> Option<&'a Text> {
+        let in_language = |wanted: &str| self.texts.iter().find(|text| text.language == wanted);
+        languages.iter().find_map(|wanted| in_language(wanted)).or_else(|| in_language("en")).or_else(|| self.texts.first())
+    }
+}
+
+/// What one revision says about its product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Live(Product),
+    /// The tombstone: gone, and older news about it is to be ignored.
+    Deleted(Sku),
+}
+
+/// One step in the life of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// From 1, without gaps.
+    pub number: i64,
+    pub state: State,
+    pub changed_at: DateTime<Utc>,
+    /// W3C trace context of the request that made it.
+    pub traceparent: Option<String>,
+}
+
+impl Revision {
+    pub fn sku(&self) -> &Sku {
+        match &self.state {
+            State::Live(product) => &product.sku,
+            State::Deleted(sku) => sku,
+        }
+    }
+
+    pub fn live(&self) -> Option<&Product> {
+        match &self.state {
+            State::Live(product) => Some(product),
+            State::Deleted(_) => None,
+        }
+    }
+}
+
+/// What becomes of a wanted state, given the newest revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The newest revision says so already.
+    Unchanged,
+    /// To be written under this number.
+    Next { number: i64, created: bool },
+}
+
+/// The step from `newest` to `wanted`. A product that comes back after its tombstone continues the numbers, so that late
+/// news from its earlier life stays old.
+pub fn step_to(newest: Option<&Revision>, wanted: &State) -> Step {
+    match newest {
+        None if matches!(wanted, State::Deleted(_)) => Step::Unchanged,
+        None => Step::Next { number: 1, created: true },
+        Some(newest) if newest.state == *wanted => Step::Unchanged,
+        Some(newest) => Step::Next { number: newest.number + 1, created: newest.live().is_none() },
+    }
+}
+
+/// Why a product was not accepted: the fields at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} fields of the product are not acceptable", .0.len())]
+pub struct InvalidProduct(pub Vec<FieldProblem>);
+
+#[cfg(test)]
+mod tests {
+    use common::{Currency, Money};
+
+    use super::*;
+
+    fn product(name: &str) -> Product {
+        Product {
+            sku: Sku::parse("A-1").unwrap(),
+            family: Family::Gadget,
+            category: CategoryPath::parse("audio/headphones").unwrap(),
+            brand: "Acme".to_owned(),
+            texts: vec![Text { language: "en".to_owned(), name: name.to_owned(), description: String::new() }],
+            prices: PriceList::new([Money::from_minor(100, Currency::Eur).unwrap()]).unwrap(),
+            attributes: Vec::new(),
+            options: Vec::new(),
+            images: Vec::new(),
+        }
+    }
+
+    fn revision(number: i64, state: State) -> Revision {
+        Revision { number, state, changed_at: DateTime::<Utc>::UNIX_EPOCH, traceparent: None }
+    }
+
+    #[test]
+    fn revisions_go_on_by_one_and_only_when_something_changed() {
+        let live = || State::Live(product("one"));
+        let gone = || State::Deleted(Sku::parse("A-1").unwrap());
+        let table = [
+            (None, live(), Step::Next { number: 1, created: true }),
+            (None, gone(), Step::Unchanged),
+            (Some(revision(1, live())), live(), Step::Unchanged),
+            (Some(revision(1, live())), State::Live(product("two")), Step::Next { number: 2, created: false }),
+            (Some(revision(4, live())), gone(), Step::Next { number: 5, created: false }),
+            (Some(revision(5, gone())), gone(), Step::Unchanged),
+            (Some(revision(5, gone())), live(), Step::Next { number: 6, created: true }),
+        ];
+        for (newest, wanted, expected) in table {
+            assert_eq!(step_to(newest.as_ref(), &wanted), expected, "{newest:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_category_is_a_short_path_of_plain_names() {
+        for text in ["a", "fashion/coats", "a/b/c/d/e", "01-x/y_z"] {
+            assert_eq!(CategoryPath::parse(text).map(|path| path.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "/", "a/", "/a", "a//b", "A", "a/b/c/d/e/f", "a b", "../x", "ä", "$a", "a.b"] {
+            assert_eq!(CategoryPath::parse(text), Err(InvalidCategory), "{text:?}");
+        }
+        let path = CategoryPath::parse("a/b/c").unwrap();
+        assert_eq!(path.lineage().collect::<Vec<_>>(), ["a", "a/b", "a/b/c"]);
+    }
+
+    #[test]
+    fn a_text_falls_back_to_english_and_then_to_anything() {
+        let mut product = product("english");
+        product.texts.push(Text { language: "de".to_owned(), name: "deutsch".to_owned(), description: String::new() });
+        let name = |product: &Product, languages: &[&str]| product.text(languages).map(|text| text.name.clone());
+        assert_eq!(name(&product, &["fr", "de"]).as_deref(), Some("deutsch"));
+        assert_eq!(name(&product, &["fr"]).as_deref(), Some("english"));
+        product.texts.remove(0);
+        assert_eq!(name(&product, &["fr"]).as_deref(), Some("deutsch"));
+    }
+
+    #[test]
+    fn keys_read_as_words() {
+        assert_eq!(label_of("screen_size"), "Screen size");
+        assert_eq!(label_of(""), "");
+    }
+}
