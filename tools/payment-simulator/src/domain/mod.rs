@@ -13,4 +13,4 @@ mod tests;
 pub use books::{Entry, EntryKind, Summary, Totals, summarise};
 pub use card::{Card, Decline};
 pub use currency::Currency;
-pub use intent::{CaptureMethod, Change, Event, Intent, Movement, Refund, Refusal, Status, Verdict};
+pub use intent::{CaptureMethod, Change, Event, Intent, Refund, Refusal, Status, Verdict};

@@ -39,16 +39,28 @@ fn each_step_is_possible_in_its_states_only() {
     let declined = Verdict::Declined(Decline::Generic);
     // In the order of `Status::ALL`: no card, to confirm, to capture, processing, succeeded, cancelled.
     let table = [
-        (statuses(confirm(Verdict::Approved), manual), [Some(RequiresCapture), Some(RequiresCapture), None, None, None, None]),
+        (
+            statuses(confirm(Verdict::Approved), manual),
+            [Some(RequiresCapture), Some(RequiresCapture), None, None, None, None],
+        ),
         (statuses(confirm(Verdict::Approved), automatic), [Some(Succeeded), Some(Succeeded), None, None, None, None]),
-        (statuses(confirm(Verdict::ApprovedLater), automatic), [Some(Processing), Some(Processing), None, None, None, None]),
-        (statuses(confirm(declined), manual), [Some(RequiresPaymentMethod), Some(RequiresPaymentMethod), None, None, None, None]),
+        (
+            statuses(confirm(Verdict::ApprovedLater), automatic),
+            [Some(Processing), Some(Processing), None, None, None, None],
+        ),
+        (
+            statuses(confirm(declined), manual),
+            [Some(RequiresPaymentMethod), Some(RequiresPaymentMethod), None, None, None, None],
+        ),
         (statuses(capture(Verdict::Approved), manual), [None, None, Some(Succeeded), None, None, None]),
         (statuses(capture(Verdict::ApprovedLater), manual), [None, None, Some(Processing), None, None, None]),
         (statuses(capture(declined), manual), [None, None, Some(RequiresCapture), None, None, None]),
         (statuses(Intent::settle, manual), [None, None, None, Some(Succeeded), None, None]),
         (statuses(|i| i.cancel(None, 9), manual), [Some(Canceled), Some(Canceled), Some(Canceled), None, None, None]),
-        (statuses(|i| i.refund(None, "re_1".into(), None, BTreeMap::new(), 9), manual), [None, None, None, None, Some(Succeeded), None]),
+        (
+            statuses(|i| i.refund(None, "re_1".into(), None, BTreeMap::new(), 9), manual),
+            [None, None, None, None, Some(Succeeded), None],
+        ),
     ];
     for (row, (found, expected)) in table.into_iter().enumerate() {
         assert_eq!(found, expected, "row {row}");

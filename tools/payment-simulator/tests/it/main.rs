@@ -1,0 +1,9 @@
+//! The gateway as its clients meet it: a real port, a real HTTP client, a real state file.
+
+mod books;
+mod durability;
+mod faults;
+mod keys;
+mod payments;
+mod support;
+mod webhooks;
