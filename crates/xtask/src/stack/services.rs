@@ -1,0 +1,281 @@
+//! Our own programs of a region: four services in two roles each, the payment gateway's stand-in, the edge tracer. Decided here:
+//! what their configuration says locally and how each is started. A setting not named here keeps the service's own default.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::process::{Health, Spec};
+use super::{Stack, keycloak};
+use crate::layout::{self, own};
+use crate::os;
+use crate::ports::Port;
+
+/// One of our services and its ports.
+pub struct Service {
+    pub name: &'static str,
+    http: Port,
+    grpc: Port,
+    admin: Port,
+    work_admin: Port,
+    /// Its PostgreSQL database, when it has one.
+    database: Option<&'static str>,
+}
+
+/// The services in the order they are migrated and started.
+pub const SERVICES: &[Service] = &[
+    Service {
+        name: "user",
+        http: Port::UserHttp,
+        grpc: Port::UserGrpc,
+        admin: Port::UserAdmin,
+        work_admin: Port::UserWorkAdmin,
+        database: Some("user_profile"),
+    },
+    Service {
+        name: "catalog",
+        http: Port::CatalogHttp,
+        grpc: Port::CatalogGrpc,
+        admin: Port::CatalogAdmin,
+        work_admin: Port::CatalogWorkAdmin,
+        database: Some("inventory"),
+    },
+    Service {
+        name: "order-payment",
+        http: Port::OrderPaymentHttp,
+        grpc: Port::OrderPaymentGrpc,
+        admin: Port::OrderPaymentAdmin,
+        work_admin: Port::OrderPaymentWorkAdmin,
+        database: Some("order_payment"),
+    },
+    Service {
+        name: "personalization",
+        http: Port::PersonalizationHttp,
+        grpc: Port::PersonalizationGrpc,
+        admin: Port::PersonalizationAdmin,
+        work_admin: Port::PersonalizationWorkAdmin,
+        database: None,
+    },
+];
+
+/// Programs that stand beside the services.
+pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
+/// Programs built for a local region but not kept running.
+pub const COMMANDS: &[&str] = &["demo"];
+
+/// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
+const GATEWAY_KEY: &str = "sk_local_gateway";
+const WEBHOOK_SECRET: &str = "whsec_local_gateway";
+
+/// The package names of all programs a local region needs, of those that exist in this checkout.
+pub fn packages(stack: &Stack) -> Vec<String> {
+    let services = SERVICES.iter().map(|service| ("services", service.name));
+    let tools = TOOLS.iter().chain(COMMANDS).map(|name| ("tools", *name));
+    let exists = |(folder, name): &(&str, &str)| stack.layout.checkout.join(folder).join(name).join("Cargo.toml").is_file();
+    services.chain(tools).filter(exists).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// Every process of ours, in the order of starting: what the services call comes first.
+///
+/// # Errors
+/// When configuration cannot be written.
+pub fn specs(stack: &Stack) -> Result<Vec<Spec>> {
+    let mut specs = vec![edge_tracer(stack)?, payment_simulator(stack)?];
+    for service in SERVICES {
+        specs.push(role(stack, service, "serve")?);
+        specs.push(role(stack, service, "work")?);
+    }
+    Ok(specs)
+}
+
+/// The program of a package. When we are root and the checkout lies where the service account may not enter, a copy of it.
+///
+/// # Errors
+/// When the copy cannot be made.
+pub fn binary(stack: &Stack, name: &str) -> Result<PathBuf> {
+    let built = stack.layout.binaries(stack.release).join(name);
+    if stack.accounts.service.is_none() || layout::reachable(&built) {
+        return Ok(built);
+    }
+    let folder = stack.layout.state.join("bin");
+    std::fs::create_dir_all(&folder)?;
+    let copy = folder.join(name);
+    let age = |path: &PathBuf| std::fs::metadata(path).and_then(|facts| facts.modified()).ok();
+    if built.is_file() && age(&built) > age(&copy) {
+        // A running program cannot be written over, but it can be replaced.
+        let fresh = folder.join(format!(".{name}.new"));
+        std::fs::copy(&built, &fresh).with_context(|| format!("copy {}", built.display()))?;
+        own(&fresh, None, 0o755)?;
+        std::fs::rename(&fresh, &copy)?;
+    }
+    Ok(copy)
+}
+
+fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
+    let account = stack.accounts.service.clone();
+    let name = format!("{}-{role}", service.name);
+    let folder = stack.layout.data(&name, account.as_ref())?;
+    let text = configuration(stack, service);
+    let config = stack.layout.write_config(&format!("{}.toml", service.name), &text, account.as_ref())?;
+    let (admin, listens) = match role {
+        "serve" => (service.admin, vec![service.http, service.grpc, service.admin]),
+        _ => (service.work_admin, vec![service.work_admin]),
+    };
+    Ok(Spec {
+        name,
+        role,
+        program: binary(stack, service.name)?,
+        args: vec![role.to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned()],
+        env: vec![("HOME".to_owned(), folder.display().to_string())],
+        folder,
+        account,
+        ports: listens.into_iter().map(|port| stack.ports.of(port)).collect(),
+        health: Health::Http(vec![(stack.ports.of(admin), "/readyz".to_owned())]),
+        stop: libc::SIGTERM,
+        stop_within: Duration::from_secs(15),
+        ready_within: Duration::from_secs(60),
+        ours: true,
+        depends_on: text,
+    })
+}
+
+/// What differs from the service's own defaults because of ports, region and passwords of this stack.
+fn configuration(stack: &Stack, service: &Service) -> String {
+    let ports = stack.ports;
+    let region = &stack.region;
+    let realm_url = format!("{}/realms/{}", ports.url(Port::Keycloak), stack.realm());
+    let mut text = format!("# Written by `./dev up` for {}; changes are lost at the next start.\n", service.name);
+    // Writing into a String cannot fail.
+    let mut put = |block: String| {
+        let _ = writeln!(text, "{block}");
+    };
+    put(format!(
+        "[site]\nregion = \"{}\"\nname = \"{}\"\nepoch = 1\npublic_url = \"{}\"",
+        region.code,
+        region.site,
+        ports.url(Port::Edge)
+    ));
+    put(format!("[admin]\nport = {}\nwork_port = {}", ports.of(service.admin), ports.of(service.work_admin)));
+    put(format!("[telemetry]\notlp_endpoint = \"{}\"\nlog = \"info\"", otlp_endpoint(stack)));
+    put(format!("[http]\nport = {}", ports.of(service.http)));
+    put(format!("[grpc]\nport = {}", ports.of(service.grpc)));
+    put(format!(
+        "[auth]\nissuer = \"{realm_url}\"\njwks_url = \"{realm_url}/protocol/openid-connect/certs\"\naudience = \"shopsphere-api\""
+    ));
+    if let Some(database) = service.database {
+        put(format!(
+            "[database]\nurl = \"{}\"\nowner_url = \"{}\"\nmax_connections = 8",
+            ports.postgres_url(database, &format!("{database}_app")),
+            ports.postgres_url(database, &format!("{database}_owner"))
+        ));
+    }
+    put(format!("[kafka]\nbrokers = \"{}\"", ports.address(Port::Kafka)));
+    put(format!("[redis]\nurl = \"redis://{}\"", ports.address(Port::Redis)));
+    if service.name != "order-payment" {
+        put(format!("[pseudonym]\nkey = \"local-pseudonym-key-{}\"", region.code));
+    }
+    put(own_sections(stack, service.name));
+    text
+}
+
+fn own_sections(stack: &Stack, name: &str) -> String {
+    let ports = stack.ports;
+    match name {
+        "user" => format!(
+            "[keycloak]\nbase_url = \"{}\"\nrealm = \"{}\"\nclient_id = \"shopsphere-api-login\"\nclient_secret = \"{}\"\n\
+             admin_client_id = \"user-service\"\nadmin_client_secret = \"{}\"",
+            ports.url(Port::Keycloak),
+            stack.realm(),
+            keycloak::LOGIN_CLIENT_SECRET,
+            keycloak::ADMIN_CLIENT_SECRET
+        ),
+        "catalog" => format!(
+            "[mongo]\nurl = \"mongodb://{}/?directConnection=true\"\ndatabase = \"catalog\"\n\n[elasticsearch]\nurl = \"{}\"\n\
+             index_prefix = \"products-{}\"\n\n[personalization]\ngrpc_url = \"{}\"",
+            ports.address(Port::Ferretdb),
+            ports.url(Port::Elasticsearch),
+            stack.region.code,
+            ports.url(Port::PersonalizationGrpc)
+        ),
+        "order-payment" => format!(
+            "[catalog]\ngrpc_url = \"{}\"\n\n[gateway]\nbase_url = \"{}\"\napi_key = \"{GATEWAY_KEY}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"",
+            ports.url(Port::CatalogGrpc),
+            ports.url(Port::PaymentSimulator)
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Where spans go: to a collector, when one listens on the stack's OTLP port or `SHOPSPHERE_OTLP_ENDPOINT` names one; else nowhere.
+fn otlp_endpoint(stack: &Stack) -> String {
+    std::env::var("SHOPSPHERE_OTLP_ENDPOINT").unwrap_or_else(|_| {
+        if crate::net::tcp_open(stack.ports.of(Port::Otlp)) { stack.ports.url(Port::Otlp) } else { String::new() }
+    })
+}
+
+fn payment_simulator(stack: &Stack) -> Result<Spec> {
+    let account = stack.accounts.service.clone();
+    let folder = stack.layout.data("payment-simulator", account.as_ref())?;
+    let port = stack.ports.of(Port::PaymentSimulator);
+    // The gateway calls order-payment directly, as it would call a public webhook address.
+    let webhook = format!("{}/v1/payments/webhooks/simulator", stack.ports.url(Port::OrderPaymentHttp));
+    let args = [
+        "--port",
+        &port.to_string(),
+        "--state",
+        &folder.join("books.redb").to_string_lossy(),
+        "--webhook-url",
+        &webhook,
+        "--webhook-secret",
+        WEBHOOK_SECRET,
+        "--api-key",
+        GATEWAY_KEY,
+    ]
+    .map(str::to_owned);
+    tool(stack, "payment-simulator", args.to_vec(), folder, vec![port], Health::Tcp(port))
+}
+
+fn edge_tracer(stack: &Stack) -> Result<Spec> {
+    let folder = stack.layout.data("edge-tracer", stack.accounts.service.as_ref())?;
+    let port = stack.ports.of(Port::EdgeTracer);
+    let mut args = vec!["--listen".to_owned(), stack.ports.address(Port::EdgeTracer), "--region".to_owned(), stack.region.code.clone()];
+    let endpoint = otlp_endpoint(stack);
+    if !endpoint.is_empty() {
+        args.extend(["--otlp-endpoint".to_owned(), endpoint]);
+    }
+    tool(stack, "edge-tracer", args, folder, Vec::new(), Health::Udp(port))
+}
+
+fn tool(stack: &Stack, name: &str, args: Vec<String>, folder: PathBuf, ports: Vec<u16>, health: Health) -> Result<Spec> {
+    Ok(Spec {
+        name: name.to_owned(),
+        role: "tool",
+        program: binary(stack, name)?,
+        args,
+        env: vec![("HOME".to_owned(), folder.display().to_string())],
+        folder,
+        account: stack.accounts.service.clone(),
+        ports,
+        health,
+        stop: libc::SIGTERM,
+        stop_within: Duration::from_secs(5),
+        ready_within: Duration::from_secs(30),
+        ours: true,
+        depends_on: String::new(),
+    })
+}
+
+/// Brings databases and topics of all services up to date, one after the other. As ourselves: a one-shot command of a developer.
+///
+/// # Errors
+/// When a migration fails, with the end of its output.
+pub fn migrate(stack: &Stack, service: &Service) -> Result<()> {
+    // The configuration belongs to the service's account; whoever runs `./dev up` wrote it and may read it.
+    let config = stack.layout.state.join("config").join(format!("{}.toml", service.name));
+    let mut command = Command::new(binary(stack, service.name)?);
+    command.arg("migrate").arg("--config").arg(config).current_dir(&stack.layout.state);
+    os::run(&format!("{} migrate", service.name), &mut command, &stack.layout.log(&format!("{}-migrate", service.name)))
+}

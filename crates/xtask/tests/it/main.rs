@@ -1,0 +1,1 @@
+//! Tests of the tools: architecture rules, local stack.
