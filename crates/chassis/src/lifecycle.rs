@@ -187,8 +187,8 @@ impl Process {
 
     /// Lives: runs `start`, then for a long-running role waits for a reason to stop, and stops in order.
     pub async fn run(&self, start: impl Future<Output = anyhow::Result<()>>) -> Ending {
-        let signals = self.clone();
-        let mut interrupt = tokio::spawn(async move { first_signal(&signals).await });
+        let hurry = CancellationToken::new();
+        let listener = tokio::spawn(listen_for_signals(self.clone(), hurry.clone()));
         tokio::select! {
             result = AssertUnwindSafe(start).catch_unwind() => match result {
                 Ok(Ok(())) => self.inner.started.store(true, Ordering::Release),
@@ -205,18 +205,11 @@ impl Process {
         } else {
             self.stop();
         }
-        let hurry = CancellationToken::new();
-        let watch = hurry.clone();
         let stopped = tokio::select! {
             stopped = self.wind_down() => stopped,
-            () = async {
-                // The first signal may be what brought us here, or it may still come; only the one after it hurries.
-                let _ = (&mut interrupt).await;
-                second_signal().await;
-                watch.cancel();
-            } => Err("second signal".to_owned()),
+            () = hurry.cancelled() => Err(format!("second signal while still busy: {:?}", self.inner.lock_running())),
         };
-        interrupt.abort();
+        listener.abort();
         match (self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner).take(), stopped) {
             (Some(reason), _) => Ending::Failed(reason),
             (None, Err(reason)) => Ending::Failed(reason),
@@ -268,23 +261,27 @@ impl Inner {
     }
 }
 
-async fn first_signal(process: &Process) {
-    second_signal().await;
-    process.stop();
-}
-
-/// Waits for SIGTERM or SIGINT.
-async fn second_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
+/// SIGTERM and SIGINT mean the same: the first asks to stop, the second to stop at once.
+async fn listen_for_signals(process: Process, hurry: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received");
+        return;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    for order in [&process.inner.stopping, &hurry] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        order.cancel();
     }
 }
 
 /// The text of a panic, if it has one.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
 }

@@ -73,7 +73,10 @@ mod tests {
         let before = tokio::time::Instant::now();
         let findings = checks.ask().await;
         assert_eq!(before.elapsed(), CHECK_TIMEOUT);
-        assert_eq!(findings.iter().map(|finding| (finding.name, finding.ok)).collect::<Vec<_>>(), [("redis", true), ("kafka", false), ("postgres", false)]);
+        assert_eq!(
+            findings.iter().map(|finding| (finding.name, finding.ok)).collect::<Vec<_>>(),
+            [("redis", true), ("kafka", false), ("postgres", false)]
+        );
         assert_eq!(findings[1].reason, "no broker");
     }
 }

@@ -25,14 +25,36 @@ impl fmt::Display for Source {
 /// The process ends with exit code 2 before any port opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    UnknownKey { key: String, source: Source },
-    WrongType { key: String, source: Source, expected: &'static str, found: &'static str },
+    UnknownKey {
+        key: String,
+        source: Source,
+    },
+    WrongType {
+        key: String,
+        source: Source,
+        expected: &'static str,
+        found: &'static str,
+    },
     /// The settings struct did not accept the value.
-    Refused { key: String, source: Source, reason: String },
-    Malformed { source: Source, line: usize, reason: String },
-    Unreadable { source: Source, error: String },
+    Refused {
+        key: String,
+        source: Source,
+        reason: String,
+    },
+    Malformed {
+        source: Source,
+        line: usize,
+        reason: String,
+    },
+    Unreadable {
+        source: Source,
+        error: String,
+    },
     /// Two values do not fit together; said by the service's own check.
-    Invalid { key: String, reason: String },
+    Invalid {
+        key: String,
+        reason: String,
+    },
 }
 
 impl ConfigError {
@@ -46,7 +68,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownKey { key, source } => write!(out, "unknown key {key} in {source}"),
-            Self::WrongType { key, source, expected, found } => write!(out, "{key} in {source}: expected {expected}, found {found}"),
+            Self::WrongType { key, source, expected, found } => {
+                write!(out, "{key} in {source}: expected {expected}, found {found}")
+            }
             Self::Refused { key, source, reason } => write!(out, "{key} in {source}: {reason}"),
             Self::Malformed { source, line, reason } => write!(out, "{source} line {line}: {reason}"),
             Self::Unreadable { source, error } => write!(out, "cannot read {source}: {error}"),

@@ -39,11 +39,16 @@ pub struct Loaded<C> {
 ///
 /// # Errors
 /// One line naming key and source: unknown key, wrong type, value refused by its settings struct, unreadable file.
-pub fn load<C: DeserializeOwned>(defaults: &str, file: Option<&Path>, environment: &[(String, String)]) -> Result<Loaded<C>, ConfigError> {
+pub fn load<C: DeserializeOwned>(
+    defaults: &str,
+    file: Option<&Path>,
+    environment: &[(String, String)],
+) -> Result<Loaded<C>, ConfigError> {
     let mut layers = Layers::new(defaults)?;
     if let Some(path) = file {
         let source = Source::File(path.to_owned());
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { source: source.clone(), error: error.to_string() })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { source: source.clone(), error: error.to_string() })?;
         layers.add_document(&text, &source)?;
     }
     for (name, value) in environment {
@@ -101,7 +106,8 @@ impl Layers {
     fn read<C: DeserializeOwned>(self) -> Result<Loaded<C>, ConfigError> {
         let document = Value::Table(self.document);
         // `flatten` loses the path of an error, so the part that services embed that way is read once by itself.
-        serde_path_to_error::deserialize::<_, Common>(document.clone()).map_err(|error| refused(&self.origins, error))?;
+        serde_path_to_error::deserialize::<_, Common>(document.clone())
+            .map_err(|error| refused(&self.origins, error))?;
         let (result, secrets) = secret::collecting(|| serde_path_to_error::deserialize::<_, C>(document.clone()));
         let config = result.map_err(|error| refused(&self.origins, error))?;
         Ok(Loaded { config, printable: print::covered(document, &secrets) })
@@ -110,7 +116,8 @@ impl Layers {
 
 fn refused(origins: &[(String, Source)], error: serde_path_to_error::Error<toml::de::Error>) -> ConfigError {
     let key = error.path().to_string();
-    let source = origins.iter().rev().find(|(path, _)| *path == key).map_or(Source::Defaults, |(_, source)| source.clone());
+    let source =
+        origins.iter().rev().find(|(path, _)| *path == key).map_or(Source::Defaults, |(_, source)| source.clone());
     ConfigError::Refused { key, source, reason: one_line(error.into_inner().message()) }
 }
 
@@ -191,9 +198,13 @@ fn typed(text: &str, default: Option<&Value>) -> Result<Value, &'static str> {
         Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|_| "integer"),
         Some(Value::Float(_)) => text.trim().parse().map(Value::Float).map_err(|_| "float"),
         Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).map_err(|_| "boolean"),
-        Some(Value::Array(_)) => {
-            Ok(Value::Array(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Value::String(item.to_owned())).collect()))
-        }
+        Some(Value::Array(_)) => Ok(Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::String(item.to_owned()))
+                .collect(),
+        )),
         _ => Ok(Value::String(text.to_owned())),
     }
 }
@@ -271,8 +282,11 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         let file = "[http]\nport = 1\nmax_in_flight = 7\n[site]\nregion = \"us\"\n[labels]\nteam = \"a\"\n";
-        let variables =
-            [("SHOPSPHERE__HTTP__PORT", "2"), ("SHOPSPHERE__GATEWAY__HOSTS", "x, y"), ("SHOPSPHERE__LABELS__ZONE", "b")];
+        let variables = [
+            ("SHOPSPHERE__HTTP__PORT", "2"),
+            ("SHOPSPHERE__GATEWAY__HOSTS", "x, y"),
+            ("SHOPSPHERE__LABELS__ZONE", "b"),
+        ];
         let loaded = with(file, &variables).unwrap().config;
         assert_eq!((loaded.http.port, loaded.http.max_in_flight, loaded.http.body_limit_bytes), (2, 7, 65536));
         assert_eq!(loaded.common.site.region.code(), "us");
@@ -286,10 +300,18 @@ mod tests {
         let cases: [(&str, &[(&str, &str)], &str); 9] = [
             ("[http]\nprot = 1", &[], "unknown key http.prot in shop.toml"),
             ("[grpc]\nport = 1", &[], "unknown key grpc in shop.toml"),
-            ("", &[("SHOPSPHERE__HTTP__PROT", "1")], "unknown key http.prot in environment variable SHOPSPHERE__HTTP__PROT"),
+            (
+                "",
+                &[("SHOPSPHERE__HTTP__PROT", "1")],
+                "unknown key http.prot in environment variable SHOPSPHERE__HTTP__PROT",
+            ),
             ("[http]\nport = \"x\"", &[], "http.port in shop.toml: expected integer, found string"),
             ("http = 3", &[], "http in shop.toml: expected table, found integer"),
-            ("", &[("SHOPSPHERE__HTTP__PORT", "x")], "http.port in environment variable SHOPSPHERE__HTTP__PORT: expected integer, found another text"),
+            (
+                "",
+                &[("SHOPSPHERE__HTTP__PORT", "x")],
+                "http.port in environment variable SHOPSPHERE__HTTP__PORT: expected integer, found another text",
+            ),
             ("[http\n", &[], "shop.toml line 1: "),
             ("[site]\nregion = \"xx\"", &[], "site.region in shop.toml: not a region of the topology"),
             ("[database]\nmax_connections = 900", &[], "database.max_connections in shop.toml: invalid value"),
@@ -307,7 +329,11 @@ mod tests {
         assert_eq!(loaded.config.gateway.api_key.open(), "sk_live_1");
         assert_eq!(loaded.config.database.max_connections, 8);
         assert!(!loaded.printable.contains("sk_live_1") && !loaded.printable.contains("a:b@"), "{}", loaded.printable);
-        assert!(loaded.printable.contains("postgres://a:***@h/d") && loaded.printable.contains("port = 8101"), "{}", loaded.printable);
+        assert!(
+            loaded.printable.contains("postgres://a:***@h/d") && loaded.printable.contains("port = 8101"),
+            "{}",
+            loaded.printable
+        );
         assert!(!format!("{:?}", loaded.config).contains("sk_live_1"));
     }
 }

@@ -80,6 +80,8 @@ pub struct Http {
     pub request_timeout_ms: u64,
     pub body_limit_bytes: usize,
     pub header_limit_bytes: usize,
+    /// Believe the last address of `X-Forwarded-For`.
+    pub trust_forwarded: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

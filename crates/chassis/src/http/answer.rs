@@ -1,0 +1,42 @@
+//! Headers that identify an answer: which request, which site, which epoch.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+
+use super::Shared;
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SITE: HeaderName = HeaderName::from_static("shopsphere-site");
+const EPOCH: HeaderName = HeaderName::from_static("shopsphere-epoch");
+
+/// The id of the request, for the layers further in.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub Arc<str>);
+
+pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    let id: Arc<str> = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(sane)
+        .map_or_else(|| common::ids::random().to_string().into(), Into::into);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(&*id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(SITE, shared.site_header.clone());
+    headers.insert(EPOCH, shared.epoch_header.clone());
+    response
+}
+
+/// A client's id is taken over when it cannot do harm in a log: 8 to 64 of `A-Z a-z 0-9 . _ -`.
+fn sane(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    ((8..=64).contains(&text.len()) && text.bytes().all(known)).then_some(text)
+}
