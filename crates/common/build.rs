@@ -11,7 +11,9 @@ fn main() {
     let topology: toml::Table = text.parse().expect("topology.toml is valid TOML");
     let regions = topology["region"].as_array().expect("topology.toml lists [[region]]");
 
-    let mut code = String::from("/// A region of the topology; the unit of residency.\n#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\npub enum Region {\n");
+    let mut code = String::from(
+        "/// A region of the topology; the unit of residency.\n#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\npub enum Region {\n",
+    );
     for region in regions {
         writeln!(code, "    /// {}.\n    {},", text_of(region, "name"), variant(region)).expect("writing to a string");
     }

@@ -78,7 +78,11 @@ impl SessionId {
     /// [`MalformedId`] for a text that could not be part of a key.
     pub fn parse(text: &str) -> Result<Self, MalformedId> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if (1..=128).contains(&text.len()) && text.bytes().all(known) { Ok(Self(text.to_owned())) } else { Err(MalformedId) }
+        if (1..=128).contains(&text.len()) && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(MalformedId)
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -150,7 +154,8 @@ mod tests {
     fn one_id_has_one_spelling() {
         let id = OrderId::from_uuid(random());
         assert_eq!(id.to_string().parse(), Ok(id));
-        for text in [id.to_string().to_uppercase(), format!("{{{id}}}"), id.uuid().simple().to_string(), String::new()] {
+        for text in [id.to_string().to_uppercase(), format!("{{{id}}}"), id.uuid().simple().to_string(), String::new()]
+        {
             assert!(text.parse::<OrderId>().is_err() || text == id.to_string(), "{text:?}");
         }
     }

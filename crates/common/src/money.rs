@@ -98,7 +98,8 @@ impl Money {
     /// [`MoneyError::NotANumber`] for another notation, else as [`Money::new`].
     pub fn parse(amount: &str, currency: Currency) -> Result<Self, MoneyError> {
         let digits = amount.strip_prefix('-').unwrap_or(amount);
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && digits.bytes().any(|byte| byte.is_ascii_digit());
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && digits.bytes().any(|byte| byte.is_ascii_digit());
         if !plain || amount.len() > 32 {
             return Err(MoneyError::NotANumber);
         }
@@ -164,7 +165,11 @@ impl Money {
     }
 
     fn same_currency(self, other: Self) -> Result<(), MoneyError> {
-        if self.currency == other.currency { Ok(()) } else { Err(MoneyError::CurrencyMismatch(self.currency, other.currency)) }
+        if self.currency == other.currency {
+            Ok(())
+        } else {
+            Err(MoneyError::CurrencyMismatch(self.currency, other.currency))
+        }
     }
 }
 

@@ -149,6 +149,9 @@ mod tests {
         assert!(Anonymous::release(10, 19, quiet, ReleaseRule::STANDARD).is_err());
         assert_eq!(Anonymous::release(10, 20, quiet, ReleaseRule::STANDARD).map(|cell| *cell.get()), Ok(10));
         assert!(Anonymous::release(10, 20, Noise { total: 3, people: -1 }, ReleaseRule::STANDARD).is_err());
-        assert_eq!(Anonymous::release(10, 30, Noise { total: 3, people: -1 }, ReleaseRule::STANDARD).map(|cell| *cell.get()), Ok(13));
+        assert_eq!(
+            Anonymous::release(10, 30, Noise { total: 3, people: -1 }, ReleaseRule::STANDARD).map(|cell| *cell.get()),
+            Ok(13)
+        );
     }
 }

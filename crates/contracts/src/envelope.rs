@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn a_missing_or_malformed_header_is_named() {
-        for header in [headers::ID, headers::SOURCE, headers::EPOCH, headers::VERSION, headers::TIME_MS, headers::SOURCE_LSN] {
+        for header in
+            [headers::ID, headers::SOURCE, headers::EPOCH, headers::VERSION, headers::TIME_MS, headers::SOURCE_LSN]
+        {
             let mut list = envelope().to_headers("order.created", "pii");
             list.retain(|(name, _)| *name != header);
             assert_eq!(read(&list), Err(EnvelopeError { header }));

@@ -53,9 +53,19 @@ mod tests {
 
     #[test]
     fn only_a_whole_session_is_a_session() {
-        let record = SessionRecord { user_id: UserId::from_uuid(common_ids()), region: Region::ALL[0], personalisation_consent: true };
+        let record = SessionRecord {
+            user_id: UserId::from_uuid(common_ids()),
+            region: Region::ALL[0],
+            personalisation_consent: true,
+        };
         assert_eq!(SessionRecord::decode(&record.encode()), Some(record.clone()));
-        for broken in ["", "1;x;eu;1", &record.encode().replace("1;", "2;"), &format!("{};x", record.encode()), &record.encode().replace(";1", ";2")] {
+        for broken in [
+            "",
+            "1;x;eu;1",
+            &record.encode().replace("1;", "2;"),
+            &format!("{};x", record.encode()),
+            &record.encode().replace(";1", ";2"),
+        ] {
             assert_ne!(SessionRecord::decode(broken), Some(record.clone()), "{broken}");
         }
     }

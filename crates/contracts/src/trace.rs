@@ -46,8 +46,14 @@ pub fn add_link(span: &Span, traceparent: &str) {
 pub fn parse(traceparent: &str) -> Option<SpanContext> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let lower_hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if version != "00" || parts.next().is_some() || !lower_hex(trace, 32) || !lower_hex(span, 16) || !lower_hex(flags, 2) {
+    let lower_hex =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if version != "00"
+        || parts.next().is_some()
+        || !lower_hex(trace, 32)
+        || !lower_hex(span, 16)
+        || !lower_hex(flags, 2)
+    {
         return None;
     }
     let context = SpanContext::new(

@@ -1,1 +1,32 @@
+//! How events travel: committed with the change that caused them, carried to Kafka by a relay, applied once by consumers.
+//!
+//! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction.
+//! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
+//! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit.
+//!
+//! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
+pub mod batch;
+pub mod commit;
+pub mod consumer;
+pub mod crash;
+pub mod database;
+pub mod firehose;
+pub mod kafka;
+pub mod metrics;
+pub mod parking;
+mod partitions;
+pub mod publisher;
+pub mod relay;
+pub mod schema;
+
+pub use batch::{BatchConsumer, BatchHandler};
+pub use commit::{Cause, Change, CommitError, Committed, Outgoing, RequestKey, StoredAnswer, WriteError};
+pub use consumer::{Consumer, Delivery, Handler, Verdict};
+pub use database::{Database, DatabaseSettings, Epoch};
+pub use firehose::{Firehose, FirehoseError};
+pub use kafka::{KafkaSettings, Record, create_topics};
+pub use parking::redrive;
+pub use publisher::{PublishError, Publisher};
+pub use relay::Relay;
+pub use schema::migrate;

@@ -1,0 +1,95 @@
+//! Consumes records in batches per partition, for streams where one record is too little to be worth a round trip. No
+//! inbox: the handler makes a second delivery harmless by itself, for example by the offset stored with its result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::Region;
+use contracts::Topic;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use tokio_util::sync::CancellationToken;
+
+use crate::crash;
+use crate::kafka::{KafkaSettings, Record};
+use crate::metrics;
+use crate::partitions::{self, Stop, Work};
+
+/// Most records of one batch: bounds the memory of a fold and what is done again after a crash.
+const BATCH: usize = 1_000;
+/// Back-off while the handler's store is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a batch does. May be called again with the same records, or with a batch cut differently.
+#[async_trait]
+pub trait BatchHandler: Send + Sync {
+    /// # Errors
+    /// The batch is handed over again after a pause; a record that can never be handled must be skipped and counted.
+    async fn handle(&self, partition: i32, records: &[Record]) -> anyhow::Result<()>;
+}
+
+/// A consumer group that works in batches.
+pub struct BatchConsumer {
+    consumer: StreamConsumer,
+    batches: Batches,
+}
+
+struct Batches {
+    group: &'static str,
+    handler: Arc<dyn BatchHandler>,
+}
+
+impl BatchConsumer {
+    /// # Errors
+    /// Settings that the broker client refuses.
+    pub fn new(
+        group: &'static str,
+        topics: &[&Topic],
+        region: Region,
+        kafka: &KafkaSettings,
+        handler: Arc<dyn BatchHandler>,
+    ) -> anyhow::Result<Self> {
+        let consumer: StreamConsumer = kafka.consumer(group).create()?;
+        let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, region)).collect();
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { consumer, batches: Batches { group, handler } })
+    }
+
+    /// Consumes until `shutdown`.
+    ///
+    /// # Errors
+    /// Only a crash point ends it early.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), crash::Crashed> {
+        partitions::run(self.consumer, Arc::new(self.batches), shutdown).await
+    }
+}
+
+#[async_trait]
+impl Work for Batches {
+    async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop> {
+        let Some(first) = records.first() else { return Ok(0) };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            crash::point("batch.before_handle")?;
+            let outcome = self.handler.handle(first.partition, records).await;
+            crash::point("batch.after_handle")?;
+            match outcome {
+                Ok(()) => {
+                    metrics::CONSUMED.with_label_values(&[self.group, "done"]).inc_by(records.len() as u64);
+                    return Ok(records.len());
+                }
+                Err(error) => tracing::warn!(group = self.group, error = format!("{error:#}"), "batch will be retried"),
+            }
+            metrics::CONSUMED.with_label_values(&[self.group, "retry"]).inc();
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Stop::ShuttingDown),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            }
+        }
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+}

@@ -1,0 +1,247 @@
+//! Consumes events one by one: decoded, checked, handed to a [`Handler`], retried or parked.
+//!
+//! Decided here: what is refused before a handler sees it (undecodable bytes, a foreign region, a future epoch), how long
+//! a retry goes on, and that a parked key keeps its order. Not decided here: that an event has its effect once; that is
+//! the inbox row in the handler's own commit.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::Explain;
+use contracts::{Envelope, Event, Topic};
+use rand::Rng as _;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::crash;
+use crate::database::Database;
+use crate::kafka::{KafkaSettings, Record};
+use crate::metrics;
+use crate::parking;
+use crate::partitions::{self, Stop, Work};
+
+/// Back-off of a retry: doubles from the first to the last value, with full jitter so that workers do not march in step.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// After this long a message that still asks for a retry is parked, so that its partition goes on. Longer than a database
+/// failover; shorter than what a shopper waits for an order.
+const RETRY_BUDGET: Duration = Duration::from_secs(60);
+/// Records looked at between two looks at the queue.
+const BATCH: usize = 64;
+
+/// An event with the facts that travelled beside it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub event: Event,
+    pub envelope: Envelope,
+}
+
+/// What a handler says about one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It had its effect, now or before.
+    Done,
+    /// Trying again can help without anybody changing anything.
+    Retry,
+    /// It will never work as it is; a person must look.
+    Park(String),
+}
+
+impl Verdict {
+    /// `Ok` is done; an error is retried when its kind says that this can help, and parked otherwise.
+    pub fn of<T, E: Explain>(result: Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::Done,
+            Err(error) if error.kind().retryable() => {
+                tracing::debug!(error = %error, "delivery will be retried");
+                Self::Retry
+            }
+            Err(error) => Self::Park(format!("{}: {error}", error.code())),
+        }
+    }
+}
+
+/// The use cases that a consumer group feeds. May be called twice for one delivery.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    async fn handle(&self, delivery: &Delivery) -> Verdict;
+}
+
+/// A consumer group with its handler.
+pub struct Consumer {
+    consumer: StreamConsumer,
+    events: Events,
+}
+
+struct Events {
+    group: &'static str,
+    database: Database,
+    prefix: String,
+    handler: Arc<dyn Handler>,
+    /// Keys with parked messages, as far as this process knows; the table decides.
+    parked_keys: Mutex<HashSet<Vec<u8>>>,
+}
+
+impl Consumer {
+    /// # Errors
+    /// Settings that the broker client refuses.
+    pub fn new(
+        group: &'static str,
+        topics: &[&Topic],
+        database: Database,
+        kafka: &KafkaSettings,
+        handler: Arc<dyn Handler>,
+    ) -> anyhow::Result<Self> {
+        let consumer: StreamConsumer = kafka.consumer(group).create()?;
+        let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, database.region())).collect();
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let events =
+            Events { group, database, prefix: kafka.topic_prefix.clone(), handler, parked_keys: Mutex::default() };
+        Ok(Self { consumer, events })
+    }
+
+    /// Consumes until `shutdown`.
+    ///
+    /// # Errors
+    /// Only a crash point ends it early.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), crash::Crashed> {
+        self.events.load_parked_keys(&shutdown).await;
+        partitions::run(self.consumer, Arc::new(self.events), shutdown).await
+    }
+}
+
+#[async_trait]
+impl Work for Events {
+    async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop> {
+        let Some(record) = records.first() else { return Ok(0) };
+        self.settle(record, shutdown).await?;
+        Ok(1)
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+}
+
+impl Events {
+    /// Brings one record to an end: handled, or parked.
+    async fn settle(&self, record: &Record, shutdown: &CancellationToken) -> Result<(), Stop> {
+        crash::point("consumer.before_handle")?;
+        let started = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let verdict = self.attempt(record).await;
+            crash::point("consumer.after_handle")?;
+            match verdict {
+                Ok(Verdict::Done) => {
+                    metrics::CONSUMED.with_label_values(&[self.group, "done"]).inc();
+                    return Ok(());
+                }
+                Ok(Verdict::Park(reason)) if self.park(record, &reason).await => return Ok(()),
+                Ok(Verdict::Retry)
+                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await =>
+                {
+                    return Ok(());
+                }
+                // The database is away: neither handling nor parking works, the record stays where it is.
+                _ => {}
+            }
+            metrics::CONSUMED.with_label_values(&[self.group, "retry"]).inc();
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Stop::ShuttingDown),
+                () = tokio::time::sleep(jittered) => pause = (pause * 2).min(LAST_PAUSE),
+            }
+        }
+    }
+
+    async fn attempt(&self, record: &Record) -> Result<Verdict, sqlx::Error> {
+        if self.knows_parked(&record.key) {
+            if parking::has_waiting(&self.database, self.group, &record.key).await? {
+                return Ok(Verdict::Park("behind an earlier parked message of its key".to_owned()));
+            }
+            self.forget_parked(&record.key);
+        }
+        let delivery = match decode(record, &self.prefix, &self.database) {
+            Ok(delivery) => delivery,
+            Err(reason) => return Ok(Verdict::Park(reason)),
+        };
+        let span = tracing::info_span!(
+            "event.handle",
+            otel.kind = "consumer",
+            messaging.system = "kafka",
+            messaging.destination.name = %record.topic,
+            messaging.consumer.group.name = self.group,
+            event.id = %delivery.envelope.id,
+        );
+        if let Some(traceparent) = &delivery.envelope.traceparent {
+            contracts::trace::set_parent(&span, traceparent);
+        }
+        Ok(self.handler.handle(&delivery).instrument(span).await)
+    }
+
+    async fn park(&self, record: &Record, reason: &str) -> bool {
+        match parking::park(&self.database, self.group, record, reason).await {
+            Ok(()) => {
+                tracing::error!(group = self.group, topic = %record.topic, partition = record.partition, offset = record.offset, reason, "message parked");
+                metrics::CONSUMED.with_label_values(&[self.group, "parked"]).inc();
+                self.parked_keys().insert(record.key.to_vec());
+                true
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "message could not be parked");
+                false
+            }
+        }
+    }
+
+    async fn load_parked_keys(&self, shutdown: &CancellationToken) {
+        loop {
+            match parking::waiting_keys(&self.database, self.group).await {
+                Ok(keys) => {
+                    self.parked_keys().extend(keys);
+                    return;
+                }
+                Err(error) => tracing::warn!(error = %error, "parked messages could not be read"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LAST_PAUSE) => {}
+            }
+        }
+    }
+
+    fn parked_keys(&self) -> std::sync::MutexGuard<'_, HashSet<Vec<u8>>> {
+        self.parked_keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn knows_parked(&self, key: &[u8]) -> bool {
+        self.parked_keys().contains(key)
+    }
+
+    fn forget_parked(&self, key: &[u8]) {
+        self.parked_keys().remove(key);
+    }
+}
+
+/// A record as a delivery, or the reason why it is none.
+pub(crate) fn decode(record: &Record, prefix: &str, database: &Database) -> Result<Delivery, String> {
+    let name = record.topic.strip_prefix(prefix).unwrap_or(&record.topic);
+    let topic = Topic::of(name, database.region()).ok_or_else(|| format!("topic {name} is not of this region"))?;
+    let envelope = Envelope::from_headers(|header| record.header(header)).map_err(|error| error.to_string())?;
+    if envelope.region != database.region() {
+        return Err(format!("written in region {}", envelope.region));
+    }
+    if envelope.epoch > database.epoch().get() {
+        return Err(format!("written under epoch {}, which is after ours", envelope.epoch));
+    }
+    let event = Event::decode(topic, &record.payload).map_err(|error| error.to_string())?;
+    if event.key().as_bytes() != &record.key[..] {
+        return Err("its key is not the one in its body".to_owned());
+    }
+    Ok(Delivery { event, envelope })
+}

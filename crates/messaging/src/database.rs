@@ -1,0 +1,120 @@
+//! A service's own PostgreSQL database: its pool, the region it belongs to, the epoch under which it may write.
+//!
+//! Reads take [`Database::pool`]; writes go through [`Database::commit`] (see `commit`), which checks the fence.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use common::Region;
+use serde::Deserialize;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::Notify;
+
+/// How long a caller waits for a free connection before the request is refused as overloaded, well below the 100 ms
+/// budget's tail but above a commit's usual time.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a service's database is.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// Connection of the application role: reads and writes rows, cannot change tables.
+    pub url: String,
+    /// Connection of the owning role; only the `migrate` role of a service has it.
+    #[serde(default)]
+    pub owner_url: Option<String>,
+    /// Connections this process may hold.
+    pub max_connections: u32,
+}
+
+impl std::fmt::Debug for DatabaseSettings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URLs carry passwords.
+        out.debug_struct("DatabaseSettings").field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
+}
+
+/// The reign under which this process writes. Shared by all its parts; it changes when the region's lease changes hands.
+#[derive(Clone, Debug)]
+pub struct Epoch(Arc<AtomicI64>);
+
+impl Epoch {
+    pub fn new(epoch: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(epoch)))
+    }
+
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Takes up a newer reign; an older one is ignored.
+    pub fn advance(&self, epoch: i64) {
+        self.0.fetch_max(epoch, Ordering::AcqRel);
+    }
+}
+
+/// A service's database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub(crate) pool: PgPool,
+    pub(crate) region: Region,
+    pub(crate) epoch: Epoch,
+    pub(crate) committed: Arc<Notify>,
+}
+
+impl Database {
+    /// Makes the pool; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// A malformed URL.
+    pub fn connect(settings: &DatabaseSettings, region: Region, epoch: Epoch) -> Result<Self, sqlx::Error> {
+        let pool = pool(&settings.url, settings.max_connections)?;
+        Ok(Self { pool, region, epoch, committed: Arc::new(Notify::new()) })
+    }
+
+    /// For reads. A write that goes past [`Database::commit`] goes past the fence.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Whether this process may write now: the database answers, belongs to our region and is under our epoch.
+    ///
+    /// # Errors
+    /// What the database said, in one line.
+    pub async fn writable(&self) -> Result<(), String> {
+        let row: Option<(String, i64)> = sqlx::query_as("SELECT region, epoch FROM region_fence")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| format!("database unreachable: {error}"))?;
+        match row {
+            Some((region, epoch)) if region == self.region.code() && epoch == self.epoch.get() => Ok(()),
+            Some((region, epoch)) => Err(format!(
+                "fenced: the database is under epoch {epoch} of region {region}, this process under epoch {} of region {}",
+                self.epoch.get(),
+                self.region
+            )),
+            None => Err("the database has no fence: run migrate".to_owned()),
+        }
+    }
+}
+
+/// A pool of connections that are opened lazily and closed after five idle minutes, so that an idle process is small.
+pub(crate) fn pool(url: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.application_name("shopsphere");
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(Duration::from_secs(300))
+        .connect_lazy_with(options))
+}

@@ -1,0 +1,185 @@
+//! Records of a consumer group, a worker per partition: work of different partitions overlaps, within a partition records
+//! are handled in order, and the offset moves only past what is done.
+//!
+//! When a partition falls behind, it is paused at the broker client; the others go on. A partition that moves to another
+//! process may have records handled twice, once here and once there: inbox rows and profile offsets absorb that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::crash::{self, Crashed};
+use crate::kafka::Record;
+
+/// Records of one partition waiting in memory before it is paused, and the level at which it goes on.
+const PAUSE_AT: usize = 2_048;
+const RESUME_AT: usize = 512;
+/// How often offsets of finished work are committed: what a crash makes us handle again.
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// Time for workers to finish what they hold when the process stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a worker does with records of its partition.
+#[async_trait]
+pub(crate) trait Work: Send + Sync {
+    /// Handles a prefix of `records` (at least one, never empty) and says how many are done.
+    async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop>;
+
+    /// Most records handed over at once.
+    fn batch(&self) -> usize;
+}
+
+/// Why a worker ends.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    ShuttingDown,
+    Crashed(Crashed),
+}
+
+impl From<Crashed> for Stop {
+    fn from(crashed: Crashed) -> Self {
+        Self::Crashed(crashed)
+    }
+}
+
+type Place = (String, i32);
+
+struct Worker {
+    queue: mpsc::UnboundedSender<Record>,
+    waiting: Arc<AtomicUsize>,
+    paused: bool,
+}
+
+/// Runs until `shutdown` or a crash point.
+pub(crate) async fn run(
+    consumer: StreamConsumer,
+    work: Arc<dyn Work>,
+    shutdown: CancellationToken,
+) -> Result<(), Crashed> {
+    let consumer = Arc::new(consumer);
+    let mut workers: HashMap<Place, Worker> = HashMap::new();
+    let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
+    let mut tick = tokio::time::interval(COMMIT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break Ok(()),
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Err(Stop::Crashed(crashed))) => break Err(crashed),
+                Ok(_) => {}
+                // A panicking handler has lost its record's order; the group starts that partition again from its offset.
+                Err(panicked) => {
+                    tracing::error!(error = %panicked, "a consumer worker panicked");
+                    break Ok(());
+                }
+            },
+            _ = tick.tick() => {
+                commit(&consumer, CommitMode::Async);
+                resume(&consumer, &mut workers);
+            }
+            received = consumer.recv() => match received {
+                Ok(message) => {
+                    let record = Record::from_message(&message.detach());
+                    let place = (record.topic.clone(), record.partition);
+                    let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &shutdown));
+                    worker.waiting.fetch_add(1, Ordering::Relaxed);
+                    if worker.queue.send(record).is_err() {
+                        workers.remove(&place);
+                    } else if worker.waiting.load(Ordering::Relaxed) >= PAUSE_AT && !worker.paused {
+                        worker.paused = consumer.pause(&list(&place)).is_ok();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "consumer cannot reach the broker");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            },
+        }
+    };
+    drop(workers);
+    if outcome.is_ok() {
+        // Workers see the shutdown after the record they are at.
+        let _ = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+        commit(&consumer, CommitMode::Sync);
+    }
+    outcome
+}
+
+fn start(
+    tasks: &mut JoinSet<Result<(), Stop>>,
+    consumer: &Arc<StreamConsumer>,
+    work: &Arc<dyn Work>,
+    shutdown: &CancellationToken,
+) -> Worker {
+    let (queue, records) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    tasks.spawn(crash::carried(work_off(
+        records,
+        Arc::clone(&waiting),
+        Arc::clone(consumer),
+        Arc::clone(work),
+        shutdown.clone(),
+    )));
+    Worker { queue, waiting, paused: false }
+}
+
+async fn work_off(
+    mut queue: mpsc::UnboundedReceiver<Record>,
+    waiting: Arc<AtomicUsize>,
+    consumer: Arc<StreamConsumer>,
+    work: Arc<dyn Work>,
+    shutdown: CancellationToken,
+) -> Result<(), Stop> {
+    let mut held: Vec<Record> = Vec::new();
+    loop {
+        if held.is_empty() {
+            let received = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                received = queue.recv_many(&mut held, work.batch()) => received,
+            };
+            if received == 0 {
+                return Ok(());
+            }
+        }
+        let done = work.handle(&held, &shutdown).await?.clamp(1, held.len());
+        let last = &held[done - 1];
+        // Fails when the partition has moved away meanwhile; then its new owner decides.
+        let _ = consumer.store_offset(&last.topic, last.partition, last.offset);
+        waiting.fetch_sub(done, Ordering::Relaxed);
+        held.drain(..done);
+        crash::point("consumer.after_offset")?;
+    }
+}
+
+fn resume(consumer: &StreamConsumer, workers: &mut HashMap<Place, Worker>) {
+    for (place, worker) in workers.iter_mut().filter(|(_, worker)| worker.paused) {
+        if worker.waiting.load(Ordering::Relaxed) <= RESUME_AT {
+            worker.paused = consumer.resume(&list(place)).is_err();
+        }
+    }
+}
+
+fn commit(consumer: &StreamConsumer, mode: CommitMode) {
+    // "No offset stored" is the usual answer of an idle group.
+    if let Err(error) = consumer.commit_consumer_state(mode) {
+        tracing::debug!(error = %error, "offsets not committed");
+    }
+}
+
+fn list((topic, partition): &Place) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(1);
+    // Adding a partition to a list that we made cannot fail for a valid offset.
+    let _ = list.add_partition_offset(topic, *partition, Offset::Invalid);
+    list
+}

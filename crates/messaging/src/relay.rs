@@ -1,0 +1,247 @@
+//! Carries committed events from the outbox to Kafka.
+//!
+//! Decided here: claim, publish, mark. The claim is a synchronous commit of its own, and the log is ordered, so once it is
+//! acknowledged everything before it is safe too: an event can never describe a change that a failover will undo. Order
+//! per key holds because one relay works at a time (an advisory lock) and one batch is under way. A relay that lost the
+//! lock without noticing does no harm: it cannot mark rows claimed after it (`claim_gen`), and a second publication
+//! carries the same id.
+//!
+//! Polling instead of NOTIFY or logical decoding: NOTIFY halves the throughput of the business transaction, and a promoted
+//! standby has no logical slot.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::{Clock as _, SystemClock, ids};
+use contracts::{Envelope, Topic};
+use futures::future::join_all;
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::crash;
+use crate::database::Database;
+use crate::kafka::KafkaSettings;
+use crate::metrics;
+use crate::publisher::{PublishError, Publisher};
+
+/// Events per round: a few round trips to the broker's batch, and little to publish again after a crash.
+const BATCH: i64 = 500;
+/// Pause when there is nothing to do. A saga has four hops, so this adds a tenth of a second to an order on average.
+const IDLE_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failure and while another relay works.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Published rows stay this long, so that a promoted standby can publish the last window again.
+const KEEP_PUBLISHED: &str = "7 days";
+/// Stored answers are replayed for this long.
+const KEEP_REQUESTS: &str = "30 days";
+/// Rows deleted per housekeeping round, so that it never holds locks for long.
+const PRUNE_BATCH: i64 = 1_000;
+
+/// Publishes one database's outbox.
+pub struct Relay {
+    database: Database,
+    publisher: Publisher,
+    /// Names this relay in the claims it makes.
+    id: Uuid,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("the outbox could not be read or marked")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("outbox row {0} is not one this binary wrote: {1}")]
+    Inconsistent(Uuid, &'static str),
+    #[error(transparent)]
+    Crashed(#[from] crash::Crashed),
+}
+
+struct Claimed {
+    message_id: Uuid,
+    claim_gen: i32,
+    topic: &'static Topic,
+    key: String,
+    payload: Vec<u8>,
+    envelope: Envelope,
+    occurred_at: DateTime<Utc>,
+}
+
+impl Relay {
+    /// # Errors
+    /// Settings that the broker client refuses.
+    pub fn new(database: Database, kafka: &KafkaSettings) -> Result<Self, PublishError> {
+        let publisher = Publisher::new(kafka, database.region(), database.epoch().clone())?;
+        Ok(Self { database, publisher, id: ids::random() })
+    }
+
+    /// Publishes until `shutdown`. Failures are logged and tried again: the rows wait.
+    ///
+    /// # Errors
+    /// Only a crash point ends it early.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), crash::Crashed> {
+        while !shutdown.is_cancelled() {
+            match self.reign(&shutdown).await {
+                Ok(()) => {}
+                Err(RelayError::Crashed(crashed)) => return Err(crashed),
+                Err(error) => {
+                    tracing::warn!(error = %error, source = ?std::error::Error::source(&error).map(ToString::to_string), "outbox relay interrupted");
+                    pause(RETRY_PAUSE, &shutdown).await;
+                }
+            }
+        }
+        self.publisher.flush(Duration::from_secs(5)).await;
+        Ok(())
+    }
+
+    /// Works for as long as this connection holds the relay lock.
+    async fn reign(&self, shutdown: &CancellationToken) -> Result<(), RelayError> {
+        // Taken out of the pool: the lock lives and dies with this connection.
+        let mut connection = self.database.pool().acquire().await?.detach();
+        let (mine,): (bool,) = sqlx::query_as("SELECT pg_try_advisory_lock(7306)").fetch_one(&mut connection).await?;
+        metrics::OUTBOX_WAITING.with_label_values(&["active"]).set(mine.into());
+        if !mine {
+            pause(RETRY_PAUSE, shutdown).await;
+            return Ok(());
+        }
+        let mut rounds: u64 = 0;
+        while !shutdown.is_cancelled() {
+            // About once a minute when idle: 1,200 pauses of 50 ms.
+            if rounds.is_multiple_of(1_200) {
+                self.prune(&mut connection).await?;
+            }
+            rounds += 1;
+            if self.publish_batch(&mut connection).await? == 0 {
+                tokio::select! {
+                    () = self.database.committed.notified() => {}
+                    () = tokio::time::sleep(IDLE_PAUSE) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One round: claim, publish, mark. Returns how many events it published.
+    ///
+    /// # Errors
+    /// Whatever interrupted it; every event that was not marked is published again.
+    pub async fn publish_batch(&self, connection: &mut PgConnection) -> Result<usize, RelayError> {
+        crash::point("relay.before_claim")?;
+        let batch = self.claim(connection).await?;
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        crash::point("relay.after_claim")?;
+        // Every send is queued before the first is awaited: the queue keeps their order, the broker gets one batch.
+        let sends: Vec<_> =
+            batch.iter().map(|row| self.publisher.send(row.topic, &row.key, &row.payload, &row.envelope)).collect();
+        let outcomes = join_all(sends).await;
+        crash::point("relay.after_publish")?;
+
+        let mut published = (Vec::new(), Vec::new());
+        let mut failed_keys = Vec::new();
+        let mut failure = None;
+        for (row, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
+                // Behind a failure of its key nothing counts as published, so that the key is published again in order.
+                Ok(()) if !failed_keys.contains(&&row.key) => {
+                    published.0.push(row.message_id);
+                    published.1.push(row.claim_gen);
+                    let lag = SystemClock.now() - row.occurred_at;
+                    metrics::OUTBOX_OLDEST_AGE.observe(lag.as_seconds_f64().max(0.0));
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    failed_keys.push(&row.key);
+                    failure = Some(error);
+                }
+            }
+        }
+        sqlx::query(
+            "UPDATE outbox SET published_at = now()
+             FROM UNNEST($1::uuid[], $2::int[]) AS done (message_id, claim_gen)
+             WHERE outbox.message_id = done.message_id AND outbox.claim_gen = done.claim_gen AND published_at IS NULL",
+        )
+        .bind(&published.0)
+        .bind(&published.1)
+        .execute(connection)
+        .await?;
+        crash::point("relay.after_mark")?;
+        metrics::OUTBOX_PUBLISHED.inc_by(published.0.len() as u64);
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(published.0.len()),
+        }
+    }
+
+    async fn claim(&self, connection: &mut PgConnection) -> Result<Vec<Claimed>, RelayError> {
+        let mut rows = sqlx::query(
+            "UPDATE outbox SET claimed_by = $1, claim_gen = claim_gen + 1
+             WHERE message_id IN (SELECT message_id FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)
+             RETURNING message_id, seq, claim_gen, topic, key, version, payload, epoch, traceparent, occurred_at,
+                       (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS source_lsn",
+        )
+        .bind(self.id)
+        .bind(BATCH)
+        .fetch_all(connection)
+        .await?;
+        rows.sort_by_key(|row| row.get::<i64, _>("seq"));
+        rows.iter().map(|row| self.read(row)).collect()
+    }
+
+    fn read(&self, row: &PgRow) -> Result<Claimed, RelayError> {
+        let message_id: Uuid = row.try_get("message_id")?;
+        let kind: String = row.try_get("topic")?;
+        let topic = contracts::topics::TOPICS
+            .iter()
+            .copied()
+            .find(|topic| topic.kind == kind)
+            .ok_or(RelayError::Inconsistent(message_id, "its topic is not in the topic table"))?;
+        let occurred_at: DateTime<Utc> = row.try_get("occurred_at")?;
+        let source_lsn: i64 = row.try_get("source_lsn")?;
+        Ok(Claimed {
+            message_id,
+            claim_gen: row.try_get("claim_gen")?,
+            topic,
+            key: row.try_get("key")?,
+            payload: row.try_get("payload")?,
+            envelope: Envelope {
+                id: message_id.into(),
+                region: self.database.region(),
+                epoch: row.try_get("epoch")?,
+                version: row.try_get("version")?,
+                occurred_at_ms: occurred_at.timestamp_millis(),
+                source_lsn: u64::try_from(source_lsn).unwrap_or_default(),
+                traceparent: row.try_get("traceparent")?,
+            },
+            occurred_at,
+        })
+    }
+
+    async fn prune(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "DELETE FROM outbox WHERE message_id IN
+             (SELECT message_id FROM outbox WHERE published_at < now() - $1::interval LIMIT $2)",
+        )
+        .bind(KEEP_PUBLISHED)
+        .bind(PRUNE_BATCH)
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query("DELETE FROM requests WHERE ctid IN (SELECT ctid FROM requests WHERE answered_at < now() - $1::interval LIMIT $2)")
+            .bind(KEEP_REQUESTS)
+            .bind(PRUNE_BATCH)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn pause(length: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        () = shutdown.cancelled() => {}
+    }
+}
