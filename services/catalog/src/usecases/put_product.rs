@@ -1,1 +1,133 @@
-//! Use case `put_product`.
+//! Staff change what is for sale. A change is the insert of the next revision; if somebody else took that number first,
+//! nothing is written and the caller is told. Writing what is there already writes nothing.
+
+use std::collections::HashMap;
+
+use common::{ErrorKind, Explain, Sku};
+
+use super::App;
+use super::ports::products::{Insertion, StoreDown};
+use crate::domain::product::{Product, Revision, State, Step, step_to};
+
+/// Products of one batch.
+pub const MAX_BATCH: usize = 500;
+
+/// What a batch did. Products that met another writer are named by their place in the batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchOutcome {
+    pub created: usize,
+    pub changed: usize,
+    pub unchanged: usize,
+    pub overtaken: Vec<(usize, Sku)>,
+}
+
+/// What became of one product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub revision: i64,
+    pub created: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PutProductError {
+    #[error("there is no such product")]
+    NotFound,
+    /// The caller named a revision that is not the newest.
+    #[error("the product has another revision; nothing was changed")]
+    Outdated,
+    #[error("somebody else changed the product at the same moment; nothing was changed")]
+    Overtaken,
+    #[error(transparent)]
+    Store(#[from] StoreDown),
+}
+
+impl Explain for PutProductError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Outdated => ErrorKind::PreconditionFailed,
+            Self::Overtaken => ErrorKind::Conflict,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::Outdated => "precondition-failed",
+            Self::Overtaken => "version-conflict",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// Writes up to [`MAX_BATCH`] products, each by itself: some may be written while others meet another writer. A SKU that
+/// occurs twice counts with its last place; the earlier ones are overtaken.
+pub async fn put_products(app: &App, products: Vec<Product>, traceparent: Option<&str>) -> Result<BatchOutcome, StoreDown> {
+    let skus: Vec<Sku> = products.iter().map(|product| product.sku.clone()).collect();
+    let newest = app.products.store.newest_many(&skus).await?;
+    let newest: HashMap<&Sku, &Revision> = newest.iter().map(|revision| (revision.sku(), revision)).collect();
+    let mut outcome = BatchOutcome::default();
+    let last_place: HashMap<Sku, usize> = skus.iter().cloned().enumerate().map(|(place, sku)| (sku, place)).collect();
+    let (mut places, mut revisions) = (Vec::new(), Vec::new());
+    for (place, product) in products.into_iter().enumerate() {
+        if last_place.get(&product.sku) != Some(&place) {
+            outcome.overtaken.push((place, product.sku));
+            continue;
+        }
+        let before = newest.get(&product.sku).copied();
+        let wanted = State::Live(product);
+        match step_to(before, &wanted) {
+            Step::Unchanged => outcome.unchanged += 1,
+            Step::Next { number, created } => {
+                places.push((place, created));
+                revisions.push(revision(app, number, wanted, traceparent));
+            }
+        }
+    }
+    let insertions = if revisions.is_empty() { Vec::new() } else { app.products.store.insert(&revisions).await? };
+    let mut written = Vec::new();
+    for ((insertion, revision), (place, created)) in insertions.into_iter().zip(revisions).zip(places) {
+        match insertion {
+            Insertion::Taken => outcome.overtaken.push((place, revision.sku().clone())),
+            Insertion::Written if created => outcome.created += 1,
+            Insertion::Written => outcome.changed += 1,
+        }
+        written.push(revision.sku().clone());
+    }
+    app.products.cache.forget(&written).await;
+    outcome.overtaken.sort();
+    Ok(outcome)
+}
+
+/// Brings one product to `wanted`. `expected` is the revision the caller has seen, if it said so.
+pub async fn put_product(app: &App, wanted: State, expected: Option<i64>, traceparent: Option<&str>) -> Result<Written, PutProductError> {
+    let sku = match &wanted {
+        State::Live(product) => product.sku.clone(),
+        State::Deleted(sku) => sku.clone(),
+    };
+    let newest = app.products.store.newest(&sku).await?;
+    let is_there = newest.as_ref().is_some_and(|revision| revision.live().is_some());
+    if matches!(wanted, State::Deleted(_)) && !is_there {
+        return Err(PutProductError::NotFound);
+    }
+    let number_now = newest.as_ref().map(|revision| revision.number);
+    if expected.is_some() && expected != number_now.filter(|_| is_there) {
+        return Err(PutProductError::Outdated);
+    }
+    let Step::Next { number, created } = step_to(newest.as_ref(), &wanted) else {
+        return Ok(Written { revision: number_now.unwrap_or_default(), created: false });
+    };
+    let insertions = app.products.store.insert(&[revision(app, number, wanted, traceparent)]).await?;
+    app.products.cache.forget(&[sku]).await;
+    match insertions.first() {
+        Some(Insertion::Written) => Ok(Written { revision: number, created }),
+        // With a revision named, losing the race means that it is outdated now.
+        _ if expected.is_some() => Err(PutProductError::Outdated),
+        _ => Err(PutProductError::Overtaken),
+    }
+}
+
+fn revision(app: &App, number: i64, state: State, traceparent: Option<&str>) -> Revision {
+    Revision { number, state, changed_at: app.clock.now(), traceparent: traceparent.map(str::to_owned) }
+}

@@ -1,1 +1,209 @@
-//! What the product use cases ask of the world.
+//! What the product use cases ask of the world: a store of revisions, an index to search, a cache, the interests of people,
+//! and a feed that tells others of changes. Each has a handful of methods; none says how it is done.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::{ErrorKind, Explain, Sku};
+use futures::stream::BoxStream;
+use uuid::Uuid;
+
+use crate::domain::cursor::CursorSeal;
+use crate::domain::product::{CategoryPath, Product, Revision};
+use crate::domain::ranking::Interests;
+use crate::domain::search_query::SearchQuery;
+
+/// Everything that product use cases work with.
+#[derive(Clone)]
+pub struct ProductPorts {
+    pub store: Arc<dyn ProductStore>,
+    pub index: Arc<dyn ProductIndex>,
+    pub cache: Arc<dyn ProductCache>,
+    pub ratings: Arc<dyn Ratings>,
+    pub cursors: CursorSeal,
+}
+
+/// The write store did not do what was asked; nothing is known about why beyond the text, which is for the log.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the product store cannot be used: {0}")]
+pub struct StoreDown(pub String);
+
+/// The index did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the search index cannot be used: {0}")]
+pub struct IndexDown(pub String);
+
+/// The feed did not take the changes.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("product changes cannot be published: {0}")]
+pub struct FeedDown(pub String);
+
+macro_rules! dependency_down {
+    ($($error:ty),+) => {$(
+        impl Explain for $error {
+            fn kind(&self) -> ErrorKind {
+                ErrorKind::Unavailable
+            }
+
+            fn code(&self) -> &'static str {
+                "dependency-down"
+            }
+        }
+    )+};
+}
+
+dependency_down!(StoreDown, IndexDown, FeedDown);
+
+/// What became of one revision that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    Written,
+    /// Somebody else has this number of this product.
+    Taken,
+}
+
+/// Append-only revisions. Writing a number that exists changes nothing and says so: that is the compare-and-set.
+#[async_trait]
+pub trait ProductStore: Send + Sync {
+    /// The newest revision, which may be a tombstone.
+    async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown>;
+
+    /// The newest revisions of those of `skus` (at most 500) that exist, in any order.
+    async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown>;
+
+    /// Writes each revision whose number is free, unpublished. The outcomes are in the order of `revisions` (at most 500).
+    async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown>;
+
+    /// Up to `limit` revisions that were not published yet, oldest number first for each product.
+    async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown>;
+
+    /// Remembers that these were published. Forgetting it only publishes them again.
+    async fn mark_published(&self, revisions: &[Revision]) -> Result<(), StoreDown>;
+
+    /// All revisions of all products, in any order.
+    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown>;
+}
+
+/// Tells others what changed.
+#[async_trait]
+pub trait ProductFeed: Send + Sync {
+    /// Resolves when every change is safe with the broker, in order per product.
+    async fn publish(&self, revisions: &[Revision]) -> Result<(), FeedDown>;
+}
+
+/// A product as the index knows it. Long texts in other languages than the one asked for may be missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    pub product: Product,
+    pub revision: i64,
+    /// How well it fits; 1 where the question has no words.
+    pub relevance: f64,
+    /// Field and the passage that fits, HTML-encoded with `<em>` around the words.
+    pub highlights: Vec<(String, String)>,
+}
+
+/// One value of a facet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    pub value: String,
+    pub count: u64,
+    pub selected: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facet {
+    pub key: String,
+    pub buckets: Vec<Bucket>,
+}
+
+/// How many products fit; above some number the index stops counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub value: u64,
+    pub exact: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    pub hits: Vec<Hit>,
+    pub facets: Vec<Facet>,
+    pub total: Total,
+    /// The words as somebody may have meant them.
+    pub corrected: Option<String>,
+}
+
+/// Which part of the answer to a query.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    pub query: &'a SearchQuery,
+    /// Language of the region that words are searched and texts shown in.
+    pub language: &'a str,
+    pub from: usize,
+    pub size: usize,
+}
+
+/// What was done with revisions given to the index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub written: usize,
+    /// The index has a newer revision of the product.
+    pub stale: usize,
+    /// Refused for good; trying again cannot help.
+    pub refused: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub text: String,
+    /// `product` or `brand`.
+    pub kind: &'static str,
+}
+
+/// The search read model. Never authoritative.
+#[async_trait]
+pub trait ProductIndex: Send + Sync {
+    /// Brings the index to these revisions, or leaves what is newer. A tombstone stays as one, so that late news cannot
+    /// bring the product back.
+    async fn apply(&self, revisions: &[Revision]) -> Result<Applied, IndexDown>;
+
+    async fn search(&self, page: Page<'_>) -> Result<Found, IndexDown>;
+
+    /// Products after `after` in the order of their SKUs.
+    async fn list(&self, category: Option<&CategoryPath>, after: Option<&Sku>, size: usize, language: &str) -> Result<Vec<Hit>, IndexDown>;
+
+    /// Products that share something with `interests`.
+    async fn interesting(&self, category: Option<&CategoryPath>, interests: &Interests, size: usize, language: &str) -> Result<Vec<Hit>, IndexDown>;
+
+    /// Category paths with the number of products in and below each, by path.
+    async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown>;
+
+    async fn completions(&self, text: &str, language: &str) -> Result<Vec<Completion>, IndexDown>;
+}
+
+/// A second home for an index while it is built anew.
+#[async_trait]
+pub trait IndexBuilder: Send + Sync {
+    /// Makes the next empty index; nobody reads it yet.
+    async fn begin(&self) -> Result<String, IndexDown>;
+
+    async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown>;
+
+    /// From now on everybody reads and writes `index`; the former one is deleted.
+    async fn switch_to(&self, index: &str) -> Result<(), IndexDown>;
+}
+
+/// Newest revisions, kept for a short while. What is kept may be that much too old; a failure of the cache is never an error.
+#[async_trait]
+pub trait ProductCache: Send + Sync {
+    /// The newest revision from the cache, else from `store`. Many callers at once cause one look-up.
+    async fn newest(&self, sku: &Sku, store: &Arc<dyn ProductStore>) -> Result<Option<Arc<Revision>>, StoreDown>;
+
+    async fn forget(&self, skus: &[Sku]);
+}
+
+/// What people care about.
+#[async_trait]
+pub trait Ratings: Send + Sync {
+    /// The interests of a person or browser, within a few milliseconds or not at all.
+    async fn interests(&self, subject: Uuid) -> Option<Interests>;
+}
