@@ -2,27 +2,18 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{IntCounter, IntCounterVec, register_int_counter, register_int_counter_vec};
+use prometheus::IntCounterVec;
 
-/// Transitions of reservations, as part of the order saga.
-pub static RESERVATION_TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
-        "shopsphere_saga_transitions_total",
-        "Transitions of a saga participant that were committed.",
-        &["from", "to", "reason"]
-    )
-    // Fails only when two metrics share a name, which every test of this crate would show.
-    .expect("metric names of a process are distinct")
+/// Committed transitions of reservations, as this service's part of the order saga.
+pub static SAGA_TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_saga_transitions_total", "committed transitions of reservations", &["from", "to", "reason"])
 });
 
 /// Units that entered the stock.
-pub static UNITS_RECEIVED: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!("shopsphere_stock_units_received_total", "Units that entered the stock.")
-        .expect("metric names of a process are distinct")
-});
+pub static UNITS_RECEIVED: LazyLock<IntCounterVec> =
+    LazyLock::new(|| chassis::metrics::counter("shopsphere_stock_units_received_total", "units that entered the stock", &[]));
 
-/// Times a decision was overtaken by another one and was made again.
-pub static DECISIONS_OVERTAKEN: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!("shopsphere_stock_decisions_overtaken_total", "Decisions about stock made again because another one came first.")
-        .expect("metric names of a process are distinct")
+/// Decisions about a reservation made again because another one came first.
+pub static DECISIONS_OVERTAKEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_stock_decisions_overtaken_total", "decisions made again because another came first", &["verb"])
 });

@@ -2,10 +2,14 @@
 
 // stock
 pub mod inventory;
+pub mod lines;
+pub mod receipt;
 pub mod reservation;
 pub mod shipment;
 
 // products
+pub mod cursor;
+pub mod draft;
 pub mod price;
 pub mod product;
 pub mod ranking;

@@ -1,1 +1,102 @@
-//! Stock half.
+//! The order saga's events and the use case each one feeds. A message that cannot be read is parked with its reason; whether
+//! trying again helps is said by the error of the use case.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::{OrderId, Sku};
+use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED};
+use contracts::{Event, Topic, order};
+use messaging::{Delivery, Handler, Verdict};
+
+use crate::domain::lines::{Line, Lines};
+use crate::usecases::App;
+use crate::usecases::finalise_inventory::{FinaliseInventory, finalise_inventory};
+use crate::usecases::release_inventory::release_inventory;
+use crate::usecases::reserve_inventory::{ReserveInventory, reserve_inventory};
+
+/// What this consumer listens to.
+pub static TOPICS: [&Topic; 3] = [&ORDER_CREATED, &ORDER_COMPLETED, &ORDER_COMPENSATED];
+
+pub struct SagaEvents {
+    app: Arc<App>,
+}
+
+impl SagaEvents {
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[async_trait]
+impl Handler for SagaEvents {
+    async fn handle(&self, delivery: &Delivery) -> Verdict {
+        let (app, cause) = (&*self.app, delivery.envelope.id);
+        match read(&delivery.event) {
+            Ok(Command::Reserve(command)) => Verdict::of(reserve_inventory(app, cause, command).await),
+            Ok(Command::Finalise(command)) => Verdict::of(finalise_inventory(app, cause, command).await),
+            Ok(Command::Release(order)) => Verdict::of(release_inventory(app, cause, order).await),
+            Err(reason) => Verdict::Park(reason),
+        }
+    }
+}
+
+enum Command {
+    Reserve(ReserveInventory),
+    Finalise(FinaliseInventory),
+    Release(OrderId),
+}
+
+fn read(event: &Event) -> Result<Command, String> {
+    match event {
+        Event::OrderCreated(created) => {
+            Ok(Command::Reserve(ReserveInventory { order: order_id(&created.order_id)?, lines: lines(&created.lines)? }))
+        }
+        Event::OrderCompleted(completed) => {
+            Ok(Command::Finalise(FinaliseInventory { order: order_id(&completed.order_id)?, lines: lines(&completed.lines)? }))
+        }
+        Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
+        other => Err(format!("nothing here listens to {}", other.kind())),
+    }
+}
+
+fn order_id(text: &str) -> Result<OrderId, String> {
+    text.parse().map_err(|error| format!("order_id: {error}"))
+}
+
+fn lines(lines: &[order::v1::OrderLine]) -> Result<Lines, String> {
+    let line = |(index, line): (usize, &order::v1::OrderLine)| {
+        let sku = Sku::parse(&line.sku).map_err(|error| format!("lines[{index}].sku: {error}"))?;
+        Ok(Line { sku, quantity: line.quantity })
+    };
+    let lines = lines.iter().enumerate().map(line).collect::<Result<Vec<_>, String>>()?;
+    Lines::new(lines).map_err(|error| format!("lines: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(order_id: &str, lines: &[(&str, u32)]) -> Event {
+        let lines = lines.iter().map(|(sku, quantity)| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: *quantity }).collect();
+        Event::from(order::v1::OrderCreated { order_id: order_id.to_owned(), lines, ..Default::default() })
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_says_why() {
+        let id = "6f1c1f0e-6a4b-5d9c-9a53-1d2f6b9a7c10";
+        let table = [
+            (created("x", &[("A", 1)]), "order_id: not a lower-case hyphenated UUID"),
+            (created(id, &[]), "lines: an order has 1 to 100 lines"),
+            (created(id, &[("A", 1), ("../", 1)]), "lines[1].sku: a SKU has"),
+            (created(id, &[("A", 0)]), "lines: a quantity is between"),
+            (created(id, &[("A", 1), ("A", 1)]), "lines: a SKU stands on one line only"),
+            (Event::from(contracts::catalog::v1::StockReserved::default()), "nothing here listens to stock.reserved"),
+        ];
+        for (event, expected) in table {
+            let reason = read(&event).err().unwrap_or_default();
+            assert!(reason.starts_with(expected), "{reason}");
+        }
+        assert!(read(&created(id, &[("A", 1)])).is_ok());
+    }
+}

@@ -8,3 +8,4 @@ pub mod grpc;
 // products
 pub mod http;
 pub mod indexer;
+pub mod relay;

@@ -6,6 +6,7 @@ pub mod postgres;
 
 // products
 pub mod cache;
+pub mod memory_products;
 pub mod mongo;
 pub mod ratings;
 pub mod search;

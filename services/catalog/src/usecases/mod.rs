@@ -15,11 +15,13 @@ pub mod quote;
 pub mod receive_stock;
 pub mod release_inventory;
 pub mod reserve_inventory;
+pub mod stock_error;
 
 // products
 pub mod get_product;
 pub mod index_products;
 pub mod list_products;
+pub mod personalise;
 pub mod publish_products;
 pub mod put_product;
 pub mod search_products;

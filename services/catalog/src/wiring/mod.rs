@@ -1,1 +1,132 @@
-//! The one place that knows every concrete type.
+//! The one place that knows every concrete type: builds the application from its settings and starts the parts of a role.
+//! Tests build theirs with the same functions.
+
+pub mod products;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::auth::{Authenticator, RedisSessions};
+use chassis::config::ConfigError;
+use chassis::{Process, Role};
+use contracts::{Topic, topics};
+use messaging::{Consumer, Database, Epoch, Relay};
+use sqlx::migrate::Migrator;
+
+use crate::config::{self, Config};
+use crate::inbound::events::{self, SagaEvents};
+use crate::inbound::{grpc, http};
+use crate::outbound::postgres::PgStock;
+use crate::usecases::App;
+use crate::usecases::ports::products::ProductPorts;
+use crate::usecases::ports::stock::CONSUMER;
+
+/// The tables of the database `inventory`; those of `messaging` come before them.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/inventory");
+
+/// The role that the service itself uses; migrations grant it what it needs.
+const APP_ROLE: &str = "inventory_app";
+
+pub struct Service;
+
+impl chassis::Service for Service {
+    const NAME: &'static str = "catalog";
+    const DEFAULTS: &'static str = include_str!("../../config.default.toml");
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), ConfigError> {
+        config::check(config)
+    }
+
+    async fn start(role: Role, config: Config, process: &Process) -> anyhow::Result<()> {
+        match role {
+            Role::Serve => serve(&config, process).await,
+            Role::Work => work(&config, process).await,
+            Role::Migrate => migrate(&config, process).await,
+            Role::Check => check(&config, process).await,
+            Role::Redrive => redrive(&config, process).await,
+        }
+    }
+}
+
+/// The application over `database` and `products`.
+pub fn app(process: &Process, database: Database, products: ProductPorts) -> Arc<App> {
+    let site = process.site();
+    Arc::new(App { region: site.region, site: site.name.clone(), clock: process.clock(), stock: Arc::new(PgStock::new(database)), products })
+}
+
+/// The topics this service writes, by the table of topics.
+pub fn written_topics() -> Vec<&'static Topic> {
+    topics::TOPICS.iter().copied().filter(|topic| topic.writer == "catalog").collect()
+}
+
+async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let app = connect(config, process).await?;
+    let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
+    let authenticator = Authenticator::start(process, &config.auth, sessions)?;
+    chassis::http::serve(process, &config.http, http::router(app.clone()), Some(authenticator)).await?;
+    chassis::grpc::serve(process, &config.grpc, grpc::routes(app)).await?;
+    Ok(())
+}
+
+async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(config, process).await?;
+    let products = products::connect(config, process, &database).await?;
+    let app = app(process, database.clone(), products);
+    let consumer = Consumer::new(CONSUMER, &events::TOPICS, database.clone(), &config.kafka, Arc::new(SagaEvents::new(app.clone())))?;
+    let relay = Relay::new(database, &config.kafka)?;
+    process.spawn("saga-consumer", consumer.run(process.shutdown()));
+    process.spawn("outbox-relay", relay.run(process.shutdown()));
+    products::spawn_workers(config, process, app).await
+}
+
+async fn migrate(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let owner_url = config.database.owner_url.as_deref().context("database.owner_url is needed to migrate")?;
+    let site = process.site();
+    messaging::migrate(owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await.context("inventory could not be migrated")?;
+    tracing::info!("schema is up to date");
+    messaging::create_topics(&config.kafka, site.region, &written_topics()).await.context("topics could not be created")?;
+    products::prepare(config, process).await
+}
+
+async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(config, process).await?;
+    database.writable().await.map_err(anyhow::Error::msg)?;
+    tracing::info!("database is reachable, up to date and writable");
+    products::check(config).await
+}
+
+async fn redrive(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(config, process).await?;
+    let products = products::connect(config, process, &database).await?;
+    let handler = Arc::new(SagaEvents::new(app(process, database.clone(), products)));
+    let redriven = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, handler).await?;
+    tracing::info!(applied = redriven.applied, waiting = redriven.waiting, "parked messages redriven");
+    Ok(())
+}
+
+async fn connect(config: &Config, process: &Process) -> anyhow::Result<Arc<App>> {
+    let database = database(config, process).await?;
+    let products = products::connect(config, process, &database).await?;
+    Ok(app(process, database, products))
+}
+
+/// Declines to start while a migration is pending.
+async fn database(config: &Config, process: &Process) -> anyhow::Result<Database> {
+    let site = process.site();
+    let database = Database::connect(&config.database, site.region, Epoch::new(site.epoch)).context("database.url")?;
+    messaging::schema::verify(&database, &MIGRATOR).await.context("database inventory")?;
+    let asked = database.clone();
+    process.readiness().add("postgres", move || ping(asked.clone()));
+    let fence = database.clone();
+    process.writable().add("fence", move || {
+        let fence = fence.clone();
+        async move { fence.writable().await }
+    });
+    Ok(database)
+}
+
+async fn ping(database: Database) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT 1").execute(database.pool()).await.map(drop)
+}

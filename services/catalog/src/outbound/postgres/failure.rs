@@ -1,0 +1,83 @@
+//! What the database's words mean to a use case.
+
+use common::{ErrorKind, Explain, Sku};
+use messaging::CommitError;
+
+use crate::usecases::ports::stock::{Failure, StoreError};
+
+/// What a write refuses from inside its transaction; everything is rolled back then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0} has too few units for sale")]
+    OutOfStock(Sku),
+    #[error("the reservation is no longer what the decision was made about")]
+    Overtaken,
+    #[error("the receipt was counted before")]
+    ReceivedBefore,
+    #[error("the reference was used for other lines")]
+    ReferenceReused,
+    #[error("{0} is supplied in another way")]
+    KindDiffers(Sku),
+    /// A promise of the tables is broken; going on would make it worse.
+    #[error("inconsistent: {0}")]
+    Inconsistent(String),
+}
+
+impl Explain for Refusal {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Inconsistent(_) => ErrorKind::Internal,
+            _ => ErrorKind::Conflict,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Inconsistent(_) => "internal",
+            _ => "state-conflict",
+        }
+    }
+}
+
+/// The constraint that bounds a stock row.
+const IN_RANGE: &str = "stock_received_in_range";
+
+/// Everything but [`Refusal::ReceivedBefore`], which is an answer and not an error.
+pub(super) fn of_commit(error: CommitError<Refusal>) -> StoreError {
+    match error {
+        CommitError::Refused(Refusal::OutOfStock(sku)) => StoreError::OutOfStock(sku),
+        CommitError::Refused(Refusal::Overtaken) => StoreError::Overtaken,
+        CommitError::Refused(Refusal::ReferenceReused) => StoreError::ReferenceReused,
+        CommitError::Refused(Refusal::KindDiffers(sku)) => StoreError::KindDiffers(sku),
+        CommitError::Database(sqlx::Error::Database(error)) if error.constraint() == Some(IN_RANGE) => StoreError::Full,
+        other => StoreError::Failed(Failure {
+            message: "the stock could not be changed",
+            kind: other.kind(),
+            code: other.code(),
+            retry_after: other.retry_after(),
+            source: Some(Box::new(other)),
+        }),
+    }
+}
+
+/// A read failed. Reads are safe to repeat, so the caller may try again unless the row itself is at fault.
+pub(super) fn of_read(error: sqlx::Error) -> StoreError {
+    let (kind, code) = match &error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => (ErrorKind::Internal, "internal"),
+        _ => (ErrorKind::Unavailable, "dependency-down"),
+    };
+    let retry_after = kind.retryable().then_some(std::time::Duration::from_secs(1));
+    StoreError::Failed(Failure { message: "the stock could not be read", kind, code, retry_after, source: Some(Box::new(error)) })
+}
+
+/// A row that does not convert: names table, column and row.
+pub(super) fn inconsistent(table: &str, column: &str, row: &dyn std::fmt::Display) -> StoreError {
+    let source = format!("{table}.{column} of {row} has a value that the code does not know");
+    StoreError::Failed(Failure {
+        message: "a row of the stock is inconsistent",
+        kind: ErrorKind::Internal,
+        code: "internal",
+        retry_after: None,
+        source: Some(source.into()),
+    })
+}
