@@ -1,1 +1,14 @@
+//! The workbench: real stores per test, crash points, waiting for a condition, a receiver for traces.
+//!
+//! A development dependency only. The servers it uses are those of the test stack, which `./dev test` starts and
+//! `./dev servers up --offset 2000` starts by hand.
 
+pub mod crash;
+pub mod kafka;
+pub mod postgres;
+pub mod servers;
+pub mod spans;
+pub mod wait;
+
+pub use postgres::TestDatabase;
+pub use servers::{Servers, servers};
