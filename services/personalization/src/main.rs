@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary; see `personalization`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chassis::main::<personalization::Service>()
+}

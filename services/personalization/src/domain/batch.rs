@@ -1,0 +1,279 @@
+//! One batch of one partition: gathered per person before any I/O, then decided in one go from what was stored.
+//!
+//! Counting is exactly-once: a profile carries the position up to which its person is counted in, and the partition carries
+//! one for popularity. What a position includes is skipped, so a batch that is delivered again, whole or in part, changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use common::Sku;
+
+use super::click::{Feature, Position, Pseudonym, Report};
+use super::interest::{Gains, Profile};
+use super::popularity::{self, Gain, Pair};
+use super::recent::{self, Recent};
+
+/// Reports of one partition, per person, each person's in the order of the stream.
+#[derive(Debug, Default)]
+pub struct Batch {
+    people: BTreeMap<Pseudonym, Vec<Report>>,
+}
+
+/// What is remembered about one person.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Person {
+    pub profile: Option<Profile>,
+    pub recent: Vec<Recent>,
+}
+
+/// What was stored when the batch came.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    pub people: HashMap<Pseudonym, Person>,
+    pub features: HashMap<Sku, Feature>,
+    /// Up to where this partition is counted for popularity.
+    pub counted: Option<Position>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PersonChange {
+    Remembered {
+        profile: Profile,
+        recent: Vec<Recent>,
+    },
+    /// The newest word of this person on personalisation is no: what is stored must go.
+    Forgotten,
+}
+
+/// What the batch changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub people: Vec<(Pseudonym, PersonChange)>,
+    pub gains: Vec<Gain>,
+    pub pairs: BTreeMap<Pair, u32>,
+    /// New position of popularity; `None` when nothing was new to it.
+    pub counted: Option<Position>,
+    /// Reports that were counted before.
+    pub repeated: usize,
+}
+
+impl Batch {
+    pub fn gather(reports: impl IntoIterator<Item = Report>) -> Self {
+        let mut batch = Self::default();
+        for report in reports {
+            batch.people.entry(report.pseudonym.clone()).or_default().push(report);
+        }
+        batch
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.people.is_empty()
+    }
+
+    pub fn pseudonyms(&self) -> impl Iterator<Item = &Pseudonym> {
+        self.people.keys()
+    }
+
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.people.values().flatten()
+    }
+
+    /// Products that were clicked, each once.
+    pub fn skus(&self) -> BTreeSet<&Sku> {
+        self.reports().flat_map(|report| &report.clicks).filter_map(|click| click.sku.as_ref()).collect()
+    }
+
+    pub fn decide(&self, stored: &Stored) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut gained: BTreeMap<Sku, f64> = BTreeMap::new();
+        for (pseudonym, reports) in &self.people {
+            let person = stored.people.get(pseudonym);
+            self.decide_person(pseudonym, reports, person, &stored.features, &mut outcome);
+            count(reports, stored, &mut gained);
+        }
+        outcome.gains = gained
+            .into_iter()
+            .filter_map(|(sku, weight)| {
+                let category = stored.features.get(&sku)?.category.clone();
+                Some(Gain { sku, category, weight })
+            })
+            .collect();
+        outcome.counted = self.newest_position(stored.counted);
+        outcome
+    }
+
+    fn decide_person(
+        &self,
+        pseudonym: &Pseudonym,
+        reports: &[Report],
+        person: Option<&Person>,
+        features: &HashMap<Sku, Feature>,
+        outcome: &mut Outcome,
+    ) {
+        let profile = person.and_then(|person| person.profile.clone());
+        let position = profile.as_ref().map(|profile| profile.position);
+        let is_new = |report: &&Report| position.is_none_or(|position| !position.includes(report.position));
+        let new: Vec<&Report> = reports.iter().filter(is_new).collect();
+        outcome.repeated += reports.len() - new.len();
+        let Some(newest) = new.last() else { return };
+        if !newest.consent {
+            // Without a profile there may still be the list of what was seen, so both are named whenever somebody says no.
+            outcome.people.push((pseudonym.clone(), PersonChange::Forgotten));
+            return;
+        }
+        // What came before a refusal in the same batch was refused with it.
+        let agreed = new.iter().rposition(|report| !report.consent).map_or(0, |refusal| refusal + 1);
+        let before = if agreed == 0 { profile } else { None };
+        let remembered = person.filter(|_| agreed == 0).map(|person| person.recent.as_slice()).unwrap_or_default();
+        let new = &new[agreed..];
+        let recent = recent::remember(remembered, new.iter().flat_map(|report| &report.clicks));
+        for pair in popularity::pairs(remembered, &recent) {
+            if features.contains_key(&pair.one) && features.contains_key(&pair.other) {
+                *outcome.pairs.entry(pair).or_default() += 1;
+            }
+        }
+        if let Some(profile) = Profile::fold(before, new, features) {
+            outcome.people.push((pseudonym.clone(), PersonChange::Remembered { profile, recent }));
+        }
+    }
+
+    fn newest_position(&self, counted: Option<Position>) -> Option<Position> {
+        let new = |position: &Position| counted.is_none_or(|counted| !counted.includes(*position));
+        let newest = self.reports().map(|report| report.position).filter(new).max_by_key(|position| position.offset)?;
+        let latest = self
+            .reports()
+            .map(|report| report.position.received_at_ms)
+            .chain(counted.map(|counted| counted.received_at_ms))
+            .max();
+        Some(Position { received_at_ms: latest.unwrap_or(newest.received_at_ms), ..newest })
+    }
+}
+
+/// Adds what one person's reports do for popularity, capped per person. Consent is not asked: nothing about the person is kept.
+fn count(reports: &[Report], stored: &Stored, gained: &mut BTreeMap<Sku, f64>) {
+    let is_new = |report: &&Report| stored.counted.is_none_or(|counted| !counted.includes(report.position));
+    let new: Vec<&Report> = reports.iter().filter(is_new).collect();
+    let as_of_ms = new.iter().map(|report| report.position.received_at_ms).max().unwrap_or_default();
+    let gains = Gains::of(new.iter().flat_map(|report| &report.clicks), as_of_ms, &HashMap::new());
+    for (sku, gain) in gains.skus {
+        let gain = popularity::contribution(gain);
+        if let Ok(sku) = Sku::parse(&sku)
+            && gain > 0.0
+        {
+            *gained.entry(sku).or_default() += gain;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::click::{Click, ClickKind};
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn person(digit: char) -> Pseudonym {
+        Pseudonym::parse(&digit.to_string().repeat(32)).expect("a pseudonym")
+    }
+
+    fn sku(name: &str) -> Sku {
+        Sku::parse(name).expect("a SKU")
+    }
+
+    fn report(who: char, offset: i64, consent: bool, names: &[&str]) -> Report {
+        let at_ms = NOW + offset;
+        Report {
+            pseudonym: person(who),
+            consent,
+            position: Position { partition: 0, offset, received_at_ms: at_ms },
+            traceparent: None,
+            clicks: names.iter().map(|name| Click { kind: ClickKind::View, sku: Some(sku(name)), at_ms }).collect(),
+        }
+    }
+
+    fn features() -> HashMap<Sku, Feature> {
+        let feature =
+            || Feature { category: "coats".to_owned(), brand: "Aurel".to_owned(), family: "fashion".to_owned() };
+        ["A", "B", "C"].into_iter().map(|name| (sku(name), feature())).collect()
+    }
+
+    /// What a store would hold after `outcome`.
+    fn apply(mut stored: Stored, outcome: Outcome) -> Stored {
+        for (pseudonym, change) in outcome.people {
+            match change {
+                PersonChange::Remembered { profile, recent } => {
+                    stored.people.insert(pseudonym, Person { profile: Some(profile), recent });
+                }
+                PersonChange::Forgotten => {
+                    stored.people.remove(&pseudonym);
+                }
+            }
+        }
+        stored.counted = outcome.counted.or(stored.counted);
+        stored
+    }
+
+    fn nothing() -> Stored {
+        Stored { features: features(), ..Stored::default() }
+    }
+
+    #[test]
+    fn a_batch_delivered_again_changes_nothing() {
+        let reports =
+            vec![report('a', 1, true, &["A", "B"]), report('b', 2, false, &["A"]), report('a', 3, true, &["C"])];
+        let batch = Batch::gather(reports.clone());
+        let first = batch.decide(&nothing());
+        assert_eq!((first.people.len(), first.repeated), (2, 0));
+        let stored = apply(nothing(), first);
+        let again = batch.decide(&stored);
+        assert_eq!(again.repeated, 2, "the two reports of the person who agreed");
+        assert!(again.gains.is_empty() && again.pairs.is_empty() && again.counted.is_none());
+        assert_eq!(again.people, [(person('b'), PersonChange::Forgotten)], "forgetting twice is forgetting");
+        // In part: the batch was cut differently the second time and brings one new report.
+        let more = Batch::gather(reports.into_iter().skip(2).chain([report('a', 4, true, &["A"])])).decide(&stored);
+        assert_eq!(more.repeated, 1);
+        assert_eq!(more.gains.iter().map(|gain| (gain.sku.as_str(), gain.weight)).collect::<Vec<_>>(), [("A", 1.0)]);
+    }
+
+    #[test]
+    fn without_consent_nothing_is_remembered_but_popularity() {
+        let outcome = Batch::gather([report('a', 1, false, &["A"])]).decide(&nothing());
+        assert_eq!(outcome.people, [(person('a'), PersonChange::Forgotten)]);
+        assert_eq!(outcome.gains.len(), 1);
+        assert!(outcome.pairs.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_forgets_what_came_before_it() {
+        let stored = apply(nothing(), Batch::gather([report('a', 1, true, &["A"])]).decide(&nothing()));
+        let outcome =
+            Batch::gather([report('a', 2, true, &["B"]), report('a', 3, false, &[]), report('a', 4, true, &["C"])])
+                .decide(&stored);
+        let [(_, PersonChange::Remembered { profile, recent })] = &outcome.people[..] else { panic!("{outcome:?}") };
+        assert_eq!(profile.skus.iter().map(|rating| rating.key.as_str()).collect::<Vec<_>>(), ["C"]);
+        assert_eq!(recent.len(), 1);
+    }
+
+    #[test]
+    fn unknown_products_never_become_popular_and_make_no_pairs() {
+        let outcome = Batch::gather([report('a', 1, true, &["FAKE-1", "A", "FAKE-2"])]).decide(&nothing());
+        assert_eq!(outcome.gains.iter().map(|gain| gain.sku.as_str()).collect::<Vec<_>>(), ["A"]);
+        assert!(outcome.pairs.is_empty(), "{outcome:?}");
+    }
+
+    #[test]
+    fn one_person_counts_for_popularity_up_to_the_cap() {
+        let flood: Vec<&str> = vec!["A"; 1000];
+        let outcome = Batch::gather([report('a', 1, true, &flood), report('b', 2, true, &["A"])]).decide(&nothing());
+        assert!((outcome.gains[0].weight - 17.0).abs() < 1e-3, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_topic_that_began_again_is_counted_again() {
+        let stored = apply(nothing(), Batch::gather([report('a', 900, true, &["A"])]).decide(&nothing()));
+        let mut fresh = report('a', 0, true, &["B"]);
+        fresh.position.received_at_ms = NOW + 10_000;
+        let outcome = Batch::gather([fresh]).decide(&stored);
+        assert_eq!((outcome.repeated, outcome.people.len()), (0, 1));
+        assert_eq!(outcome.counted.map(|position| position.offset), Some(0));
+    }
+}

@@ -1,0 +1,62 @@
+//! `RecommendationService`: for services of the region, which know the pseudonym and have asked for consent.
+
+use std::sync::Arc;
+
+use common::Sku;
+use contracts::personalization::v1::recommendation_service_server::RecommendationService;
+use contracts::personalization::v1::{
+    GenerateRecommendationsRequest, GenerateRecommendationsResponse, Recommendation, RecommendationKind,
+};
+use tonic::{Request, Response, Status};
+
+use crate::domain::Pseudonym;
+use crate::metrics;
+use crate::usecases::generate_recommendations::DEFAULT_LIMIT;
+use crate::usecases::{App, Command, Kind, Refusal, generate_recommendations};
+
+pub struct Recommender(pub Arc<App>);
+
+#[tonic::async_trait]
+impl RecommendationService for Recommender {
+    async fn generate_recommendations(
+        &self,
+        request: Request<GenerateRecommendationsRequest>,
+    ) -> Result<Response<GenerateRecommendationsResponse>, Status> {
+        let command = parse(request.into_inner()).map_err(|refusal| chassis::grpc::status(&refusal))?;
+        let answer =
+            generate_recommendations(&self.0, &command).await.map_err(|refusal| chassis::grpc::status(&refusal))?;
+        metrics::RECOMMENDATIONS
+            .with_label_values(&[command.kind.code(), if answer.degraded { "yes" } else { "no" }])
+            .inc();
+        let items = answer.items.into_iter();
+        Ok(Response::new(GenerateRecommendationsResponse {
+            items: items
+                .map(|item| Recommendation { sku: item.sku.to_string(), reason: item.reason.code().to_owned() })
+                .collect(),
+            model: answer.model.to_owned(),
+            profile_age_ms: answer.profile_age_ms,
+            degraded: answer.degraded,
+        }))
+    }
+}
+
+/// Empty texts mean absent; limit 0 means the default, as usual in this encoding.
+fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
+    let kind = match RecommendationKind::try_from(request.kind).map_err(|_| Refusal::UnknownKind)? {
+        RecommendationKind::Unspecified => return Err(Refusal::UnknownKind),
+        RecommendationKind::ForYou => Kind::ForYou,
+        RecommendationKind::AlsoViewed => Kind::AlsoViewed,
+        RecommendationKind::AlsoBought => Kind::AlsoBought,
+        RecommendationKind::Similar => Kind::Similar,
+        RecommendationKind::Trending => Kind::Trending,
+        RecommendationKind::Continue => Kind::Continue,
+    };
+    let present = |text: String| Some(text).filter(|text| !text.is_empty());
+    let pseudonym = present(request.pseudonym).map(|text| Pseudonym::parse(&text)).transpose();
+    Ok(Command {
+        kind,
+        pseudonym: pseudonym.map_err(|_| Refusal::MalformedPseudonym)?,
+        sku: present(request.sku).map(|text| Sku::parse(&text)).transpose().map_err(|_| Refusal::MalformedSku)?,
+        limit: if request.limit == 0 { DEFAULT_LIMIT } else { request.limit },
+    })
+}

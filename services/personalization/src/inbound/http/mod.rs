@@ -1,0 +1,22 @@
+//! The public part of the service.
+
+pub mod recommendations;
+
+use std::sync::Arc;
+
+use axum::Router;
+use chassis::config::Secret;
+
+use crate::usecases::App;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    pub app: Arc<App>,
+    /// Turns a person into the name under which their interests are stored.
+    pub pseudonym_key: Arc<Secret>,
+}
+
+pub fn router(api: Api) -> Router {
+    recommendations::router().with_state(api)
+}

@@ -1,0 +1,103 @@
+//! `GET /v1/recommendations`: for anyone; better with a token or a visitor id.
+
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use chassis::Problem;
+use chassis::extract::{Caller, MaybeCaller, Query};
+use common::{ErrorKind, Sku, VisitorId};
+use http::header;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use crate::domain::Pseudonym;
+use crate::metrics;
+use crate::usecases::generate_recommendations::{DEFAULT_LIMIT, PATIENCE};
+use crate::usecases::{Command, Kind, Recommendations, Refusal, generate_recommendations};
+
+pub fn router() -> Router<Api> {
+    Router::new().route("/v1/recommendations", get(recommend))
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    kind: Option<String>,
+    sku: Option<String>,
+    limit: Option<String>,
+    visitor_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    items: Vec<ItemView>,
+    model: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_age_ms: Option<i64>,
+    degraded: bool,
+    list_id: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ItemView {
+    sku: String,
+    reason: &'static str,
+}
+
+/// The lists are the same for everybody and change every few seconds.
+const SHARED: &str = "public, max-age=5";
+/// Nobody but the asker may keep it, and not even they for long.
+const PERSONAL: &str = "private, no-cache";
+
+async fn recommend(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let Query(wanted) = Query::<Wanted>::from_request_parts(&mut parts, &()).await?;
+    let (kind, sku, limit, visitor) = parse(wanted)?;
+    // The session lives in the same store as the interests. When it does not answer, the asker is a stranger to us for this
+    // answer, which says so; a token that is wrong is still refused.
+    let caller = tokio::time::timeout(PATIENCE, MaybeCaller::from_request_parts(&mut parts, &())).await;
+    let (caller, stranger): (Option<Caller>, bool) = match caller {
+        Ok(Ok(MaybeCaller(caller))) => (caller, false),
+        Ok(Err(problem)) if problem.kind() != ErrorKind::Unavailable => return Err(problem),
+        Ok(Err(_)) | Err(_) => (None, true),
+    };
+    let subject = match (&caller, visitor) {
+        (Some(caller), _) => Some(caller.user_id.uuid()).filter(|_| caller.personalisation_consent),
+        (None, visitor) => visitor.filter(|_| !stranger).map(VisitorId::uuid),
+    };
+    let pseudonym = subject.and_then(|subject| {
+        let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);
+        Pseudonym::parse(&text).ok()
+    });
+    let personal = kind.is_personal();
+    let command = Command { kind, pseudonym, sku, limit };
+    let mut answer = generate_recommendations(&api.app, &command).await?;
+    answer.degraded |= stranger && personal;
+    metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
+    let cache = if personal { PERSONAL } else { SHARED };
+    Ok(([(header::CACHE_CONTROL, cache), (header::VARY, "authorization")], Json(Answer::from(answer))).into_response())
+}
+
+type Parsed = (Kind, Option<Sku>, u32, Option<VisitorId>);
+
+fn parse(wanted: Wanted) -> Result<Parsed, Refusal> {
+    let kind = wanted.kind.as_deref().map_or(Ok(Kind::ForYou), Kind::parse)?;
+    let sku = wanted.sku.as_deref().map(Sku::parse).transpose().map_err(|_| Refusal::MalformedSku)?;
+    let limit = wanted.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), str::parse).map_err(|_| Refusal::LimitOutOfRange)?;
+    let visitor = wanted.visitor_id.as_deref().map(str::parse).transpose().map_err(|_| Refusal::MalformedVisitor)?;
+    Ok((kind, sku, limit, visitor))
+}
+
+impl From<Recommendations> for Answer {
+    fn from(answer: Recommendations) -> Self {
+        let items =
+            answer.items.into_iter().map(|item| ItemView { sku: item.sku.to_string(), reason: item.reason.code() });
+        Self {
+            items: items.collect(),
+            model: answer.model,
+            profile_age_ms: answer.profile_age_ms,
+            degraded: answer.degraded,
+            list_id: answer.list_id.to_string(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Every metric of this service.
+
+use std::sync::LazyLock;
+
+use prometheus::{HistogramVec, IntCounterVec};
+
+/// Clicks by what became of their record: folded, repeated, refused.
+pub static REPORTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_click_reports_total", "click records by what became of them", &["outcome"])
+});
+
+/// Time to count one batch, with both round trips.
+pub static FOLD_DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
+    chassis::metrics::histogram("shopsphere_interest_fold_duration_seconds", "time to count one batch of clicks", &[])
+});
+
+/// From the receipt of a record to its being visible in Redis.
+pub static FRESHNESS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    chassis::metrics::histogram(
+        "shopsphere_interest_freshness_seconds",
+        "from the receipt of a click to its rating",
+        &[],
+    )
+});
+
+/// Answers by kind and whether they were degraded.
+pub static RECOMMENDATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_recommendations_total", "recommendation answers", &["kind", "degraded"])
+});
+
+/// Products learned from the catalog.
+pub static PRODUCTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_products_learned_total",
+        "product changes by what became of them",
+        &["outcome"],
+    )
+});

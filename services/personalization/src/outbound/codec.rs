@@ -1,0 +1,113 @@
+//! How what we remember becomes bytes. The profile's layout is shared with catalog and lives in `contracts`; the rest is ours.
+
+use common::Sku;
+use contracts::personalization::v1 as wire;
+
+use crate::domain::{Position, Profile, Rating, Recent};
+
+pub fn encode_profile(profile: &Profile) -> Vec<u8> {
+    contracts::interest::encode_profile(&wire::InterestProfile {
+        categories: ratings(&profile.categories),
+        brands: ratings(&profile.brands),
+        families: ratings(&profile.families),
+        skus: ratings(&profile.skus),
+        as_of_ms: profile.as_of_ms(),
+        partition: profile.position.partition,
+        offset: profile.position.offset,
+        traceparent: profile.traceparent.clone().unwrap_or_default(),
+    })
+}
+
+/// `None` for bytes that are no profile: the person starts anew.
+pub fn decode_profile(bytes: &[u8]) -> Option<Profile> {
+    let wire = contracts::interest::decode_profile(bytes)?;
+    Some(Profile {
+        categories: domain_ratings(wire.categories),
+        brands: domain_ratings(wire.brands),
+        families: domain_ratings(wire.families),
+        skus: domain_ratings(wire.skus),
+        position: Position { partition: wire.partition, offset: wire.offset, received_at_ms: wire.as_of_ms },
+        traceparent: Some(wire.traceparent).filter(|text| !text.is_empty()),
+    })
+}
+
+fn ratings(list: &[Rating]) -> Vec<wire::Rating> {
+    // Seven digits are plenty for an order of preference, and half the bytes.
+    list.iter().map(|rating| wire::Rating { key: rating.key.clone(), weight: rating.weight as f32 }).collect()
+}
+
+fn domain_ratings(list: Vec<wire::Rating>) -> Vec<Rating> {
+    let usable = list.into_iter().filter(|rating| rating.weight.is_finite());
+    usable.map(|rating| Rating { key: rating.key, weight: f64::from(rating.weight) }).collect()
+}
+
+/// `1` and then one `sku;time;bought` per line; the first line is the layout's version.
+pub fn encode_recent(list: &[Recent]) -> String {
+    let lines = list.iter().map(|recent| format!("\n{};{};{}", recent.sku, recent.at_ms, u8::from(recent.bought)));
+    std::iter::once("1".to_owned()).chain(lines).collect()
+}
+
+/// Lines that do not read are left out; an unknown layout is empty.
+pub fn decode_recent(bytes: &[u8]) -> Vec<Recent> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Vec::new() };
+    let mut lines = text.lines();
+    if lines.next() != Some("1") {
+        return Vec::new();
+    }
+    lines.filter_map(decode_recent_line).collect()
+}
+
+fn decode_recent_line(line: &str) -> Option<Recent> {
+    let mut parts = line.split(';');
+    let (sku, at_ms, bought) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Recent { sku: Sku::parse(sku).ok()?, at_ms: at_ms.parse().ok()?, bought: bought == "1" })
+}
+
+/// `offset;received`.
+pub fn encode_counted(position: Position) -> String {
+    format!("{};{}", position.offset, position.received_at_ms)
+}
+
+pub fn decode_counted(partition: i32, bytes: &[u8]) -> Option<Position> {
+    let (offset, received) = std::str::from_utf8(bytes).ok()?.split_once(';')?;
+    Some(Position { partition, offset: offset.parse().ok()?, received_at_ms: received.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(skus: usize) -> Profile {
+        let rating = |number: usize| Rating { key: format!("FA-{number:05}"), weight: 1.5 };
+        Profile {
+            categories: vec![Rating { key: "fashion/coats".to_owned(), weight: 8.25 }],
+            brands: vec![],
+            families: vec![],
+            skus: (0..skus).map(rating).collect(),
+            position: Position { partition: 3, offset: 77, received_at_ms: 1_790_000_000_000 },
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_profile_and_the_rest_survive_their_bytes() {
+        assert_eq!(decode_profile(&encode_profile(&profile(32))), Some(profile(32)));
+        let recent = vec![Recent { sku: Sku::parse("A.b_c-1").expect("a SKU"), at_ms: 5, bought: true }];
+        assert_eq!(decode_recent(encode_recent(&recent).as_bytes()), recent);
+        let position = profile(0).position;
+        assert_eq!(decode_counted(3, encode_counted(position).as_bytes()), Some(position));
+    }
+
+    #[test]
+    fn a_full_profile_stays_small() {
+        assert!(encode_profile(&profile(32)).len() < 1024);
+    }
+
+    #[test]
+    fn foreign_bytes_are_nothing() {
+        for bytes in [&b"\xff\xff"[..], b"", b"2\nA;1;0", b"1\n;;\nx"] {
+            assert!(decode_recent(bytes).is_empty() && decode_counted(0, bytes).is_none());
+        }
+        assert_eq!(decode_profile(b"\xff\xff\xff"), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! The store in memory, for tests of use cases: the same answers as Redis gives, without expiry, and it can be switched off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use common::Sku;
+
+use crate::domain::popularity::{PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS, era_and_weight};
+use crate::domain::recommend::Popular;
+use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
+use crate::usecases::StoreUnavailable;
+use crate::usecases::ports::{FeatureStore, InterestStore, ProductRevision, Shelf, Shelves};
+
+#[derive(Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+    /// Answers nothing while set.
+    pub down: AtomicBool,
+    /// Calls so far, to count round trips.
+    pub calls: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    people: HashMap<Pseudonym, Person>,
+    counted: HashMap<i32, Position>,
+    features: HashMap<Sku, (Feature, i64)>,
+    shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
+    categories: BTreeMap<String, f64>,
+}
+
+impl MemoryStore {
+    fn open(&self) -> Result<MutexGuard<'_, Inner>, StoreUnavailable> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.down.load(Ordering::Relaxed) {
+            return Err(StoreUnavailable(anyhow::anyhow!("switched off")));
+        }
+        Ok(self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Inner {
+    fn add(&mut self, shelf: Shelf, sku: &Sku, weight: f64) {
+        *self.shelves.entry(shelf).or_default().entry(sku.clone()).or_default() += weight;
+    }
+
+    fn remove(&mut self, shelf: &Shelf, sku: &Sku) {
+        if let Some(list) = self.shelves.get_mut(shelf) {
+            list.remove(sku);
+        }
+    }
+}
+
+#[async_trait]
+impl InterestStore for MemoryStore {
+    async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable> {
+        let inner = self.open()?;
+        let known = |person: &Pseudonym| inner.people.get(person).map(|known| (person.clone(), known.clone()));
+        let feature = |sku: &&Sku| inner.features.get(*sku).map(|(feature, _)| ((*sku).clone(), feature.clone()));
+        Ok(Stored {
+            people: batch.pseudonyms().filter_map(known).collect(),
+            features: batch.skus().iter().filter_map(feature).collect(),
+            counted: inner.counted.get(&partition).copied(),
+        })
+    }
+
+    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable> {
+        let mut inner = self.open()?;
+        for (pseudonym, change) in &outcome.people {
+            match change {
+                PersonChange::Remembered { profile, recent } => {
+                    let person = Person { profile: Some(profile.clone()), recent: recent.clone() };
+                    inner.people.insert(pseudonym.clone(), person);
+                }
+                PersonChange::Forgotten => drop(inner.people.remove(pseudonym)),
+            }
+        }
+        for gain in &outcome.gains {
+            let weight = gain.weight * era_and_weight(now_ms, TRENDING_HALF_LIFE_MS).1;
+            inner.add(Shelf::Everything, &gain.sku, weight);
+            inner.add(Shelf::Category(gain.category.clone()), &gain.sku, weight);
+            *inner.categories.entry(gain.category.clone()).or_default() += weight;
+        }
+        for (pair, times) in &outcome.pairs {
+            let weight = f64::from(*times) * era_and_weight(now_ms, PAIR_HALF_LIFE_MS).1;
+            inner.add(Shelf::Together(pair.kind, pair.one.clone()), &pair.other, weight);
+            inner.add(Shelf::Together(pair.kind, pair.other.clone()), &pair.one, weight);
+        }
+        if let Some(counted) = outcome.counted {
+            inner.counted.insert(counted.partition, counted);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl FeatureStore for MemoryStore {
+    async fn features(&self, skus: &[Sku]) -> Result<HashMap<Sku, Feature>, StoreUnavailable> {
+        let inner = self.open()?;
+        Ok(skus
+            .iter()
+            .filter_map(|sku| inner.features.get(sku).map(|(feature, _)| (sku.clone(), feature.clone())))
+            .collect())
+    }
+
+    async fn learn(&self, products: &[ProductRevision]) -> Result<usize, StoreUnavailable> {
+        let mut inner = self.open()?;
+        let mut newer = 0;
+        for product in products {
+            let before = inner.features.get(&product.sku).cloned();
+            if before.as_ref().is_some_and(|(_, revision)| *revision >= product.revision) {
+                continue;
+            }
+            newer += 1;
+            if let Some((before, _)) = before
+                && product.feature.as_ref().is_none_or(|now| now.category != before.category)
+            {
+                inner.remove(&Shelf::NewestOf(before.category.clone()), &product.sku);
+                inner.remove(&Shelf::Category(before.category), &product.sku);
+            }
+            match &product.feature {
+                Some(feature) => {
+                    inner.features.insert(product.sku.clone(), (feature.clone(), product.revision));
+                    for shelf in [Shelf::Newest, Shelf::NewestOf(feature.category.clone())] {
+                        inner.remove(&shelf, &product.sku);
+                        inner.add(shelf, &product.sku, product.changed_at_ms as f64);
+                    }
+                }
+                None => {
+                    inner.features.remove(&product.sku);
+                    inner.remove(&Shelf::Newest, &product.sku);
+                    inner.remove(&Shelf::Everything, &product.sku);
+                }
+            }
+        }
+        Ok(newer)
+    }
+}
+
+#[async_trait]
+impl Shelves for MemoryStore {
+    async fn person(&self, pseudonym: &Pseudonym) -> Result<Person, StoreUnavailable> {
+        Ok(self.open()?.people.get(pseudonym).cloned().unwrap_or_default())
+    }
+
+    async fn lists(
+        &self,
+        shelves: &[Shelf],
+        limit: usize,
+        _now_ms: i64,
+    ) -> Result<Vec<Vec<Popular>>, StoreUnavailable> {
+        let inner = self.open()?;
+        Ok(shelves.iter().map(|shelf| strongest(inner.shelves.get(shelf), limit)).collect())
+    }
+
+    async fn active_categories(&self, limit: usize, _now_ms: i64) -> Result<Vec<String>, StoreUnavailable> {
+        let inner = self.open()?;
+        let mut names: Vec<(&String, &f64)> = inner.categories.iter().collect();
+        names.sort_by(|one, two| two.1.total_cmp(one.1));
+        Ok(names.into_iter().take(limit).map(|(name, _)| name.clone()).collect())
+    }
+}
+
+fn strongest(list: Option<&BTreeMap<Sku, f64>>, limit: usize) -> Vec<Popular> {
+    let mut list: Vec<Popular> =
+        list.into_iter().flatten().map(|(sku, weight)| Popular { sku: sku.clone(), weight: *weight }).collect();
+    // Redis puts equals in falling order of their names.
+    list.sort_by(|one, two| two.weight.total_cmp(&one.weight).then_with(|| two.sku.cmp(&one.sku)));
+    list.truncate(limit);
+    list
+}

@@ -1,0 +1,5 @@
+//! What we use: Redis, and the same in memory for tests.
+
+pub mod codec;
+pub mod memory;
+pub mod redis;

@@ -1,0 +1,136 @@
+//! The learner's two round trips: what a batch needs, and what it changes.
+
+use async_trait::async_trait;
+use common::Sku;
+use contracts::interest::PROFILE_LIFETIME_SECONDS;
+use redis::{Pipeline, Value, from_redis_value};
+
+use super::RedisStore;
+use super::features::{ask_features, read_feature};
+use crate::domain::popularity::{self, PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS};
+use crate::domain::{Batch, Outcome, Person, PersonChange, Pseudonym, Stored};
+use crate::outbound::codec;
+use crate::usecases::StoreUnavailable;
+use crate::usecases::ports::{InterestStore, Shelf};
+
+/// Products kept per list of popular ones: ten pages. What falls out comes back with the next clicks on it.
+const MAX_POPULAR: isize = 500;
+/// Partners kept per product: two pages.
+const MAX_TOGETHER: isize = 50;
+/// Lists that nobody adds to are forgotten after this long, in seconds (60 days): a category that is no more, an old era.
+const LIST_LIFETIME_SECONDS: i64 = 60 * 24 * 60 * 60;
+
+#[async_trait]
+impl InterestStore for RedisStore {
+    async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable> {
+        let people: Vec<&Pseudonym> = batch.pseudonyms().collect();
+        let mut stored = Stored::default();
+        let mut unknown: Vec<&Sku> = Vec::new();
+        for sku in batch.skus() {
+            match self.features.get(sku).await {
+                Some(feature) => drop(stored.features.insert(sku.clone(), feature)),
+                None => unknown.push(sku),
+            }
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("MGET").arg(self.keys.counted(partition));
+        pipe.arg(people.iter().map(|person| self.keys.profile(person)).collect::<Vec<_>>());
+        pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
+        ask_features(&mut pipe, &self.keys, &unknown);
+        let mut answers = self.run(&pipe).await?.into_iter();
+        let blobs: Vec<Option<Vec<u8>>> = match answers.next() {
+            Some(Ok(value)) => from_redis_value(value).map_err(|error| StoreUnavailable(error.into()))?,
+            Some(Err(error)) => return Err(StoreUnavailable(error.into())),
+            None => Vec::new(),
+        };
+        stored.counted = blobs.first().and_then(|blob| codec::decode_counted(partition, blob.as_deref()?));
+        let blob = |place: usize| blobs.get(place).and_then(Option::as_deref);
+        for (place, person) in people.iter().enumerate() {
+            let profile = blob(1 + place).and_then(codec::decode_profile);
+            let recent = blob(1 + people.len() + place).map(codec::decode_recent).unwrap_or_default();
+            if profile.is_some() || !recent.is_empty() {
+                stored.people.insert((*person).clone(), Person { profile, recent });
+            }
+        }
+        for (sku, answer) in unknown.into_iter().zip(answers) {
+            if let Some((feature, _)) = read_feature(answer) {
+                self.features.insert(sku.clone(), feature.clone()).await;
+                stored.features.insert(sku.clone(), feature);
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable> {
+        let mut pipe = redis::pipe();
+        // One transaction: a batch is in whole or not at all, and its position with it.
+        pipe.atomic();
+        for (person, change) in &outcome.people {
+            let (profile_key, recent_key) = (self.keys.profile(person), self.keys.recent(person));
+            match change {
+                PersonChange::Remembered { profile, recent } => {
+                    pipe.cmd("SET")
+                        .arg(profile_key)
+                        .arg(codec::encode_profile(profile))
+                        .arg("EX")
+                        .arg(PROFILE_LIFETIME_SECONDS);
+                    pipe.cmd("SET")
+                        .arg(recent_key)
+                        .arg(codec::encode_recent(recent))
+                        .arg("EX")
+                        .arg(PROFILE_LIFETIME_SECONDS);
+                }
+                PersonChange::Forgotten => {
+                    pipe.cmd("DEL").arg(profile_key).arg(recent_key);
+                }
+            }
+        }
+        self.add_popularity(&mut pipe, outcome, now_ms);
+        if let Some(counted) = outcome.counted {
+            pipe.cmd("SET").arg(self.keys.counted(counted.partition)).arg(codec::encode_counted(counted));
+        }
+        if pipe.is_empty() {
+            return Ok(());
+        }
+        let refused = self.run(&pipe).await?.into_iter().filter_map(Result::err);
+        for error in refused {
+            // A key of another type under one of our names: this list is lost, the rest of the batch is counted.
+            tracing::warn!(error = %error, "redis refused a part of a batch");
+        }
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    fn add_popularity(&self, pipe: &mut Pipeline, outcome: &Outcome, now_ms: i64) {
+        let (_, weight) = popularity::era_and_weight(now_ms, TRENDING_HALF_LIFE_MS);
+        let mut lists = std::collections::BTreeSet::new();
+        for gain in &outcome.gains {
+            for shelf in [Shelf::Everything, Shelf::Category(gain.category.clone())] {
+                let key = self.keys.shelf(&shelf, now_ms);
+                pipe.cmd("ZINCRBY").arg(&key).arg(gain.weight * weight).arg(gain.sku.as_str());
+                lists.insert((key, MAX_POPULAR));
+            }
+            let categories = self.keys.categories(now_ms);
+            pipe.cmd("ZINCRBY").arg(&categories).arg(gain.weight * weight).arg(&gain.category);
+            lists.insert((categories, MAX_POPULAR));
+        }
+        let (_, weight) = popularity::era_and_weight(now_ms, PAIR_HALF_LIFE_MS);
+        for (pair, times) in &outcome.pairs {
+            for (at_hand, other) in [(&pair.one, &pair.other), (&pair.other, &pair.one)] {
+                let key = self.keys.shelf(&Shelf::Together(pair.kind, at_hand.clone()), now_ms);
+                pipe.cmd("ZINCRBY").arg(&key).arg(f64::from(*times) * weight).arg(other.as_str());
+                lists.insert((key, MAX_TOGETHER));
+            }
+        }
+        for (key, longest) in lists {
+            pipe.cmd("ZREMRANGEBYRANK").arg(&key).arg(0).arg(-(longest + 1));
+            pipe.cmd("EXPIRE").arg(&key).arg(LIST_LIFETIME_SECONDS);
+        }
+    }
+}
+
+/// An answer as text fields, `None` where Redis had nothing.
+pub(super) fn texts(value: Value) -> Vec<Option<String>> {
+    from_redis_value(value).unwrap_or_default()
+}

@@ -1,0 +1,153 @@
+//! Redis as the store of interests, features and popularity. Everything in it can be lost: profiles grow again from clicks,
+//! features from the topic of products, and until then the shop answers without them.
+//!
+//! Decided here: the connection and the names of keys. A batch costs one round trip to read and one to write.
+
+mod features;
+mod interests;
+mod shelves;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use chassis::resilience::{CallError, Guard, GuardSettings};
+use common::Sku;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Pipeline, RedisError, RedisResult, Value};
+
+use crate::domain::{Feature, PairKind, Pseudonym, popularity};
+use crate::usecases::StoreUnavailable;
+use crate::usecases::ports::Shelf;
+
+/// Products whose features the process keeps: a third of a large catalog, the third that is clicked; about 2 MiB.
+const CACHED_FEATURES: u64 = 10_000;
+
+/// A product that changes its category is noticed after this long by processes that did not learn it themselves.
+const FEATURE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// A page waits: a little less than the use case allows, so that a slow store counts as a fault and the breaker learns of it.
+    Page,
+    /// A batch or a refresh waits; nobody looks on.
+    Background,
+}
+
+/// A handle on the store. Clones share connection and cache.
+#[derive(Clone)]
+pub struct RedisStore {
+    connection: ConnectionManager,
+    guard: Guard,
+    keys: Keys,
+    features: moka::future::Cache<Sku, Feature>,
+}
+
+impl RedisStore {
+    /// Connects when first used, so a process starts while Redis is away. `prefix` goes before every key: empty except in tests
+    /// that share a server.
+    ///
+    /// # Errors
+    /// A malformed URL.
+    pub fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
+        let settings = ConnectionManagerConfig::new()
+            // The guard decides how long a call may take; this only bounds what it abandoned.
+            .set_response_timeout(Some(Duration::from_secs(5)))
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_secs(1))
+            // More requests may wait for the socket than the default of 50: a page sends one, and there are many pages.
+            .set_pipeline_buffer_size(1024);
+        let client = redis::Client::open(url).map_err(|error| anyhow!(error).context("redis url"))?;
+        let connection = ConnectionManager::new_lazy_with_config(client, settings)?;
+        let features =
+            moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build();
+        Ok(Self { connection, guard: guard(Patience::Background), keys: Keys { prefix: prefix.to_owned() }, features })
+    }
+
+    /// The same store for callers with other patience; it has a breaker of its own.
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        Self { guard: guard(patience), ..self.clone() }
+    }
+
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn ping(&self) -> Result<(), StoreUnavailable> {
+        self.run(redis::pipe().cmd("PING")).await.map(|_| ())
+    }
+
+    /// Sends the commands in one round trip. An answer per command: a command that Redis refuses (a key of another type) is an
+    /// error of its own and not a fault of the store.
+    async fn run(&self, pipe: &Pipeline) -> Result<Vec<RedisResult<Value>>, StoreUnavailable> {
+        let send = || {
+            let (mut connection, mut pipe) = (self.connection.clone(), pipe.clone());
+            pipe.ignore_errors();
+            async move { pipe.query_async::<Vec<RedisResult<Value>>>(&mut connection).await }
+        };
+        let answers: Result<_, CallError<RedisError>> = self.guard.call(send).await;
+        answers.map_err(|error| StoreUnavailable(anyhow!(error)))
+    }
+}
+
+fn guard(patience: Patience) -> Guard {
+    let (target, deadline) = match patience {
+        Patience::Page => ("redis-page", Duration::from_millis(20)),
+        Patience::Background => ("redis-background", Duration::from_secs(2)),
+    };
+    // One try: a page has no time for a second, and a batch is repeated by its consumer, with pauses.
+    Guard::new(
+        target,
+        GuardSettings {
+            deadline,
+            failure_threshold: 10,
+            cooldown: Duration::from_secs(1),
+            max_tries: 1,
+            ..GuardSettings::default()
+        },
+    )
+}
+
+/// Names of keys. Shared layouts come from `contracts`.
+#[derive(Clone, Debug)]
+struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    fn profile(&self, person: &Pseudonym) -> String {
+        format!("{}{}", self.prefix, contracts::interest::profile_key(person.as_str()))
+    }
+
+    /// In the slot of the profile, as its braces say.
+    fn recent(&self, person: &Pseudonym) -> String {
+        format!("{}recent:{{{person}}}", self.prefix)
+    }
+
+    /// Up to where a partition is counted for popularity.
+    fn counted(&self, partition: i32) -> String {
+        format!("{}clicks-counted:{partition}", self.prefix)
+    }
+
+    fn feature(&self, sku: &Sku) -> String {
+        format!("{}feature:{sku}", self.prefix)
+    }
+
+    /// Categories by activity.
+    fn categories(&self, now_ms: i64) -> String {
+        let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
+        format!("{}popular:{era}:categories", self.prefix)
+    }
+
+    fn shelf(&self, shelf: &Shelf, now_ms: i64) -> String {
+        let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
+        let prefix = &self.prefix;
+        match shelf {
+            Shelf::Everything => format!("{prefix}popular:{era}:all"),
+            Shelf::Category(category) => format!("{prefix}popular:{era}:category:{category}"),
+            Shelf::Newest => format!("{prefix}newest:all"),
+            Shelf::NewestOf(category) => format!("{prefix}newest:category:{category}"),
+            Shelf::Together(PairKind::Viewed, sku) => format!("{prefix}together:{era}:viewed:{sku}"),
+            Shelf::Together(PairKind::Bought, sku) => format!("{prefix}together:{era}:bought:{sku}"),
+        }
+    }
+}

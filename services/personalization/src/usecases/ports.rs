@@ -1,0 +1,78 @@
+//! What we ask of the world. Two stores behind three traits: what the learner writes, what everybody knows about products, and
+//! what a page reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::Sku;
+
+use super::error::StoreUnavailable;
+use crate::domain::recommend::Popular;
+use crate::domain::{Batch, Feature, Outcome, PairKind, Person, Pseudonym, Stored};
+
+/// What the learner reads and writes: one round trip each per batch.
+#[async_trait]
+pub trait InterestStore: Send + Sync {
+    /// Everything a batch of `partition` needs.
+    async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable>;
+
+    /// Writes the outcome whole or not at all. `now_ms`: the newest receipt of the batch, which weighs popularity.
+    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable>;
+}
+
+/// A product as of one revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProductRevision {
+    pub sku: Sku,
+    pub revision: i64,
+    pub changed_at_ms: i64,
+    /// `None`: the product is gone.
+    pub feature: Option<Feature>,
+}
+
+#[async_trait]
+pub trait FeatureStore: Send + Sync {
+    /// Known features of these products; unknown products are absent. Reads through a short-lived cache of the process.
+    async fn features(&self, skus: &[Sku]) -> Result<HashMap<Sku, Feature>, StoreUnavailable>;
+
+    /// Stores revisions that are newer than the stored ones; returns how many were.
+    async fn learn(&self, products: &[ProductRevision]) -> Result<usize, StoreUnavailable>;
+}
+
+/// A list of products, strongest first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shelf {
+    /// Trending in the whole shop.
+    Everything,
+    /// Trending in one category.
+    Category(String),
+    /// Newest products of the shop (weight: time of change).
+    Newest,
+    /// Newest products of one category.
+    NewestOf(String),
+    /// Seen or bought together with a product.
+    Together(PairKind, Sku),
+}
+
+/// What a page reads.
+#[async_trait]
+pub trait Shelves: Send + Sync {
+    /// What is remembered about a person; empty for strangers.
+    async fn person(&self, pseudonym: &Pseudonym) -> Result<Person, StoreUnavailable>;
+
+    /// The first `limit` products of each shelf, in the order asked. `now_ms` chooses the era of popularity.
+    async fn lists(&self, shelves: &[Shelf], limit: usize, now_ms: i64) -> Result<Vec<Vec<Popular>>, StoreUnavailable>;
+
+    /// The most active categories of the shop, at most `limit`.
+    async fn active_categories(&self, limit: usize, now_ms: i64) -> Result<Vec<String>, StoreUnavailable>;
+}
+
+/// One type that is all three, as the real store and the one in memory are.
+pub trait Store: InterestStore + FeatureStore + Shelves + 'static {}
+impl<T: InterestStore + FeatureStore + Shelves + 'static> Store for T {}
+
+/// The three views of one store.
+pub fn views<S: Store>(store: Arc<S>) -> (Arc<dyn InterestStore>, Arc<dyn FeatureStore>, Arc<dyn Shelves>) {
+    (store.clone(), store.clone(), store)
+}

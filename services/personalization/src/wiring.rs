@@ -1,0 +1,100 @@
+//! The one file that knows every concrete type: which role has which parts.
+
+use std::sync::Arc;
+
+use chassis::Process;
+use chassis::auth::{Authenticator, RedisSessions};
+use contracts::personalization::v1::recommendation_service_server::RecommendationServiceServer;
+use contracts::topics::{CLICKSTREAM_RAW, PRODUCT_CHANGED};
+use messaging::BatchConsumer;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::inbound::clicks::ClickConsumer;
+use crate::inbound::grpc::Recommender;
+use crate::inbound::http::{self, Api};
+use crate::inbound::products::ProductConsumer;
+use crate::outbound::redis::{Patience, RedisStore};
+use crate::usecases::{App, Learner, Popularity, refresh, watch_popularity};
+
+/// Consumer groups. The one of products stands alone, so that a flood of clicks does not delay what they mean.
+const CLICK_GROUP: &str = "personalization";
+const PRODUCT_GROUP: &str = "personalization-features";
+
+/// Answers HTTP and gRPC.
+///
+/// # Errors
+/// A malformed setting, or a port that is taken. An absent Redis is no error: answers are then degraded.
+pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let store = RedisStore::connect(config.redis.url.open(), "")?;
+    let app = app(&store, process);
+    let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
+    process.spawn("popularity", watch(watching, process.shutdown()));
+    let deadline = std::time::Duration::from_millis(config.auth.session_deadline_ms);
+    let sessions = RedisSessions::connect(&config.redis, deadline)?;
+    let authenticator = Authenticator::start(process, &config.auth, sessions)?;
+    let app = Arc::new(app);
+    let api = Api { app: app.clone(), pseudonym_key: Arc::new(config.pseudonym.key.clone()) };
+    chassis::http::serve(process, &config.http, http::router(api), Some(authenticator)).await?;
+    let service =
+        RecommendationServiceServer::new(Recommender(app)).max_decoding_message_size(chassis::grpc::MAX_MESSAGE);
+    chassis::grpc::serve(process, &config.grpc, tonic::service::Routes::new(service)).await?;
+    Ok(())
+}
+
+/// What answers work with; tests use it as production does.
+pub fn app(store: &RedisStore, process: &Process) -> App {
+    let page = Arc::new(store.with_patience(Patience::Page));
+    App { shelves: page.clone(), features: page, popularity: Arc::new(Popularity::default()), clock: process.clock() }
+}
+
+/// Learns from clicks and products.
+///
+/// # Errors
+/// A malformed setting.
+pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let store = RedisStore::connect(config.redis.url.open(), "")?;
+    let checked = store.clone();
+    process.readiness().add("redis", move || {
+        let store = checked.clone();
+        async move { store.ping().await }
+    });
+    let learner = Learner { interests: Arc::new(store.clone()), features: Arc::new(store) };
+    let region = process.site().region;
+    let clicks = Arc::new(ClickConsumer { learner: learner.clone(), clock: process.clock() });
+    let clicks = BatchConsumer::new(CLICK_GROUP, &[&CLICKSTREAM_RAW], region, &config.kafka, clicks)?;
+    let products = Arc::new(ProductConsumer { learner });
+    let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
+    process.spawn("clicks", clicks.run(process.shutdown()));
+    process.spawn("products", products.run(process.shutdown()));
+    Ok(())
+}
+
+/// Tries the store.
+///
+/// # Errors
+/// What does not answer.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    RedisStore::connect(config.redis.url.open(), "")?.ping().await?;
+    tracing::info!("redis answers");
+    Ok(())
+}
+
+/// Refreshes what is popular until the process stops. Failures change nothing: the lists stay as they were.
+pub async fn watch(app: App, shutdown: CancellationToken) {
+    let mut failing = false;
+    loop {
+        match refresh(&app).await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(error = &error as &dyn std::error::Error, "popularity cannot be refreshed");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(watch_popularity::REFRESH) => {}
+        }
+    }
+}
