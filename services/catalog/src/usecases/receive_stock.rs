@@ -10,7 +10,7 @@ use crate::metrics;
 pub async fn receive_stock(app: &App, receipt: &Receipt) -> Result<Committed, StoreError> {
     let committed = app.stock.receive(receipt, app.clock.now()).await?;
     if committed == Committed::Applied {
-        metrics::UNITS_RECEIVED.with_label_values(&[]).inc_by(receipt.units());
+        metrics::UNITS_RECEIVED.with_label_values::<&str>(&[]).inc_by(receipt.units());
     }
     Ok(committed)
 }

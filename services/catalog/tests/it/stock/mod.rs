@@ -1,1 +1,12 @@
-//! Stories of stock and reservations.
+//! Stories of stock and reservations: one suite for both stores, the saga's deliveries in any order, crashes, crowds, and
+//! what the tables refuse by themselves.
+
+mod crashes;
+mod crowd;
+mod equivalence;
+mod receipts;
+mod refusals;
+mod saga;
+mod store_suite;
+mod travel;
+mod world;

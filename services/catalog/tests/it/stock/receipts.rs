@@ -1,0 +1,95 @@
+//! What staff can say about goods that came in, and what the answer is to everything else.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::{Extension, Router};
+use catalog::inbound::http::admin_stock;
+use catalog::outbound::memory_stock::MemoryStock;
+use chassis::extract::Caller;
+use common::{Region, SessionId, UserId, ids};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::world::{app, counts};
+
+fn caller(role: &str) -> Caller {
+    Caller {
+        user_id: UserId::from_uuid(ids::random()),
+        session_id: SessionId::parse("s-1").unwrap(),
+        region: Region::ALL[0],
+        roles: vec![role.to_owned()],
+        personalisation_consent: false,
+    }
+}
+
+fn routes(store: &Arc<MemoryStock>, role: &str) -> Router {
+    admin_stock::router(app(store.clone())).layer(Extension(caller(role)))
+}
+
+async fn post(routes: &Router, body: &str) -> (StatusCode, Value) {
+    let request = Request::post("/v1/admin/stock/receipts").header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap();
+    let response = routes.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+fn receipt(reference: &str, lines: Value) -> String {
+    json!({ "reference": reference, "lines": lines }).to_string()
+}
+
+#[tokio::test]
+async fn a_receipt_sent_twice_counts_once() {
+    let store = Arc::new(MemoryStock::default());
+    let routes = routes(&store, "staff");
+    let body = receipt("seed-1", json!([{"sku": "A", "quantity": 5, "kind": "counted"}, {"sku": "D", "quantity": 0, "kind": "unlimited"}]));
+    assert_eq!(post(&routes, &body).await, (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": false})));
+    assert_eq!(post(&routes, &body).await, (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": true})));
+    assert_eq!(counts(&*store, "A").await, (5, 0, 0, 5));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_answered_with_its_code_and_counts_nothing() {
+    let store = Arc::new(MemoryStock::default());
+    let routes = routes(&store, "staff");
+    let line = |quantity: i64, kind: &str| json!([{"sku": "A", "quantity": quantity, "kind": kind}]);
+    post(&routes, &receipt("seed-1", line(5, "counted"))).await;
+    let table = [
+        (receipt("seed-1", line(6, "counted")), 422, "idempotency-key-reused"),
+        (receipt("seed-2", line(5, "serialised")), 409, "state-conflict"),
+        (receipt("seed-2", line(5, "Counted")), 422, "invalid-field"),
+        (receipt("seed-2", line(5, "unlimited")), 422, "invalid-field"),
+        (receipt("seed-2", line(-1, "counted")), 422, "invalid-field"),
+        (receipt("seed-2", line(10_000_001, "counted")), 422, "invalid-field"),
+        (receipt("seed-2", json!([])), 422, "invalid-field"),
+        (receipt("../x", line(5, "counted")), 422, "invalid-field"),
+        (receipt("seed-2", json!([{"sku": "A", "quantity": 1, "kind": "counted", "price": 1}])), 422, "unknown-field"),
+        (receipt("seed-2", json!("A")), 422, "invalid-field"),
+        ("{".to_owned(), 400, "malformed-request"),
+    ];
+    for (body, status, code) in table {
+        let (answered, problem) = post(&routes, &body).await;
+        assert_eq!((answered.as_u16(), problem["code"].as_str()), (status, Some(code)), "{body}: {problem}");
+    }
+    assert_eq!(counts(&*store, "A").await, (5, 0, 0, 5));
+}
+
+#[tokio::test]
+async fn only_staff_may_say_what_came_in() {
+    let store = Arc::new(MemoryStock::default());
+    let body = receipt("seed-1", json!([{"sku": "A", "quantity": 5, "kind": "counted"}]));
+    for role in ["shopper", "Staff", "STAFF", "support", ""] {
+        let (status, problem) = post(&routes(&store, role), &body).await;
+        assert_eq!((status, problem["code"].as_str()), (StatusCode::FORBIDDEN, Some("forbidden")), "{role:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_unread() {
+    let store = Arc::new(MemoryStock::default());
+    let (status, problem) = post(&routes(&store, "staff"), &format!("\"{}\"", "x".repeat(200 * 1024))).await;
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (413, Some("body-too-large")));
+}
