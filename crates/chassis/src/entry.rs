@@ -135,6 +135,7 @@ async fn run<S: Service>(role: Role, arguments: Vec<String>, config: S::Config, 
             return ExitCode::from(CONFIGURATION_REFUSED);
         }
     };
+    telemetry::log_panics();
     let process = Process::new(S::NAME, role, common, Arc::new(SystemClock), arguments);
     let ending = process.run(live::<S>(role, config, &process)).await;
     match &ending {

@@ -27,7 +27,8 @@ pub use keys::Algorithm;
 pub use session::{RedisSessions, SessionReader, SessionStoreDown};
 
 use jwks::KeyCache;
-use token::{Expected, Verified};
+use token::Expected;
+pub use token::TokenHolder;
 
 /// Every reason why a caller is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +141,16 @@ impl Authenticator {
     /// # Errors
     /// See [`AuthError`].
     pub async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
+        let holder = self.holder(token).await?;
+        self.with_session(holder).await
+    }
+
+    /// Whose token this is, without asking whether a session lives: for the login itself, which makes the session. Nobody is
+    /// authenticated by this.
+    ///
+    /// # Errors
+    /// See [`AuthError`]; never `StoreDown`.
+    pub async fn holder(&self, token: &str) -> Result<TokenHolder, AuthError> {
         let unread = token::read(token).ok_or(AuthError::Unauthenticated)?;
         // Only for this answer the issuer is read without trust; nothing of the person is looked at or logged.
         if let Some((_, region)) = self.foreign.iter().find(|(issuer, _)| *issuer == unread.claims.iss) {
@@ -149,25 +160,25 @@ impl Authenticator {
             return Err(AuthError::Unauthenticated);
         }
         let key = self.keys.find(&unread.header.kid).await.ok_or(AuthError::Unauthenticated)?;
-        let verified = unread.verified_by(&key).ok_or(AuthError::Unauthenticated)?;
-        self.with_session(verified).await
+        let holder = unread.verified_by(&key).ok_or(AuthError::Unauthenticated)?;
+        // The token is genuine, so what it says about the region is the issuer's word.
+        if holder.region != self.region {
+            return Err(AuthError::AnotherRegion(holder.region));
+        }
+        Ok(holder)
     }
 
-    async fn with_session(&self, verified: Verified) -> Result<Caller, AuthError> {
-        // The token is genuine from here on, so what it says about the region is the issuer's word.
-        if verified.region != self.region {
-            return Err(AuthError::AnotherRegion(verified.region));
-        }
-        let record = self.sessions.read(&verified.session_id).await.map_err(|SessionStoreDown| AuthError::StoreDown)?;
+    async fn with_session(&self, holder: TokenHolder) -> Result<Caller, AuthError> {
+        let record = self.sessions.read(&holder.session_id).await.map_err(|SessionStoreDown| AuthError::StoreDown)?;
         let record = record.ok_or(AuthError::Unauthenticated)?;
-        if record.user_id != verified.user_id || record.region != self.region {
+        if record.user_id != holder.user_id || record.region != self.region {
             return Err(AuthError::Unauthenticated);
         }
         Ok(Caller {
-            user_id: verified.user_id,
-            session_id: verified.session_id,
+            user_id: holder.user_id,
+            session_id: holder.session_id,
             region: self.region,
-            roles: verified.roles,
+            roles: holder.roles,
             personalisation_consent: record.personalisation_consent,
         })
     }

@@ -29,9 +29,9 @@ pub(super) struct Unread<'a> {
     pub claims: Claims,
 }
 
-/// Signed by our issuer, for us, and in time.
-#[derive(Debug)]
-pub(super) struct Verified {
+/// The person a token was issued to: signed by our issuer, for us, and in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHolder {
     pub user_id: UserId,
     pub session_id: SessionId,
     pub region: Region,
@@ -113,11 +113,11 @@ impl Unread<'_> {
     }
 
     /// Checks the signature; only then the claims become facts.
-    pub(super) fn verified_by(self, key: &Key) -> Option<Verified> {
+    pub(super) fn verified_by(self, key: &Key) -> Option<TokenHolder> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return None;
         }
-        Some(Verified {
+        Some(TokenHolder {
             user_id: self.claims.sub.parse().ok()?,
             session_id: SessionId::parse(&self.claims.sid).ok()?,
             region: self.claims.residency_region.parse().ok()?,

@@ -297,7 +297,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_does_not_fit_is_one_line_with_key_and_source() {
-        let cases: [(&str, &[(&str, &str)], &str); 9] = [
+        type Variables = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Variables, &str); 9] = [
             ("[http]\nprot = 1", &[], "unknown key http.prot in shop.toml"),
             ("[grpc]\nport = 1", &[], "unknown key grpc in shop.toml"),
             (

@@ -64,7 +64,8 @@ mod tests {
         let quoted = format!("\"{short}\"");
         let half_quoted = format!("\"{short}");
         let spaced = format!("{short} x");
-        let cases: [(&[&[u8]], Result<&str, &str>); 12] = [
+        type Headers<'a> = &'a [&'a [u8]];
+        let cases: [(Headers<'_>, Result<&str, &str>); 12] = [
             (&[], Err("idempotency-key-missing")),
             (&[b""], Err("idempotency-key-invalid")),
             (&[b"k"], Err("idempotency-key-invalid")),

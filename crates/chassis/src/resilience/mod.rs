@@ -377,7 +377,7 @@ mod tests {
         let guard = guard(GuardSettings { failure_threshold: 1, max_tries: 1, ..GuardSettings::default() });
         let _: Result<(), CallError<&str>> = guard.call(|| async { Err("down") }).await;
         tokio::time::advance(Duration::from_secs(3)).await;
-        let probe = guard.call(|| std::future::pending::<Result<(), &str>>());
+        let probe = guard.call(std::future::pending::<Result<(), &str>>);
         assert!(tokio::time::timeout(Duration::from_millis(10), probe).await.is_err());
         let next: Result<u32, CallError<&str>> = guard.call(|| async { Ok(1) }).await;
         assert_eq!(next.unwrap(), 1);

@@ -52,10 +52,6 @@ pub fn install(service: &'static str, role: Role, common: &Common) -> anyhow::Re
         .with_filter(not_our_plumbing());
     let logs = json::layer(service, common).with_filter(filter);
     let _ = tracing_subscriber::registry().with(spans).with(logs).try_init();
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, reason = crate::lifecycle::panic_text(panic.payload()), "panic");
-    }));
     crate::metrics::BUILD_INFO
         .with_label_values(&[
             service,
@@ -66,6 +62,14 @@ pub fn install(service: &'static str, role: Role, common: &Common) -> anyhow::Re
         ])
         .set(1);
     Ok(Telemetry { provider })
+}
+
+/// Panics become log lines too. Only for whole processes: in tests the standard hook tells more.
+pub(crate) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, reason = crate::lifecycle::panic_text(panic.payload()), "panic");
+    }));
 }
 
 impl Telemetry {

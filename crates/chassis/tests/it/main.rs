@@ -1,0 +1,10 @@
+//! Stories of chassis: small services on real ports, asked as a client would, and a whole process started and stopped.
+
+mod auth;
+mod grpc;
+mod http;
+mod lifecycle;
+mod process;
+mod sessions;
+mod support;
+mod telemetry;
