@@ -93,15 +93,19 @@ fn facts(pid: i32) -> Option<ProcessFacts> {
     })
 }
 
-/// Resident memory of a process group in bytes: a server and the children it has started.
-pub fn group_rss(group: i32) -> u64 {
-    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+/// The live members of a process group.
+pub fn group_members(group: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| facts(*pid).is_some_and(|facts| facts.group == group))
-        .map(rss)
-        .sum()
+        .filter(|pid| facts(*pid).is_some_and(|facts| facts.group == group && facts.state != 'Z'))
+        .collect()
+}
+
+/// Resident memory of a process group in bytes: a server and the children it has started.
+pub fn group_rss(group: i32) -> u64 {
+    group_members(group).into_iter().map(rss).sum()
 }
 
 fn rss(pid: i32) -> u64 {

@@ -156,8 +156,8 @@ pub const SERVERS: &[&str] = &["postgres", "redis", "kafka", "elasticsearch", "k
 /// Ends every recorded process of a state folder, in reverse order of starting: only where pid and start time match. Gives the
 /// names of those that ran.
 pub fn down(layout: &Layout) -> Vec<String> {
-    let mut ended = Vec::new();
     let records = process::records(layout);
+    let ended = records.iter().rev().filter(|record| record.alive()).map(|record| record.name.clone()).collect();
     // Services before servers: a service that loses its database while it drains would log errors that mean nothing.
     let (servers, ours): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.role == "server");
     for group in [ours, servers] {
@@ -166,9 +166,6 @@ pub fn down(layout: &Layout) -> Vec<String> {
             crate::os::signal(record.pid, record.stop);
         }
         for record in group.iter().rev() {
-            if record.alive() {
-                ended.push(record.name.clone());
-            }
             process::stop(layout, record);
         }
     }

@@ -119,17 +119,13 @@ pub fn records(layout: &Layout) -> Vec<Record> {
     found
 }
 
-/// The record of one process when it is alive. A stale record is removed.
+/// The record of one process when it is alive.
 pub fn running(layout: &Layout, name: &str) -> Option<Record> {
-    let path = record_path(layout, name);
-    let record: Option<Record> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match record {
-        Some(record) if record.alive() => Some(record),
-        _ => {
-            let _ = fs::remove_file(path);
-            None
-        }
-    }
+    read_record(layout, name).filter(Record::alive)
+}
+
+fn read_record(layout: &Layout, name: &str) -> Option<Record> {
+    serde_json::from_slice(&fs::read(record_path(layout, name)).ok()?).ok()
 }
 
 impl Spec {
@@ -155,6 +151,8 @@ impl Spec {
                 return Ok(false);
             }
             stop(layout, &record);
+        } else if let Some(stale) = read_record(layout, &self.name) {
+            end_orphans(&stale);
         }
         self.require_free_ports()?;
         let log = layout.log(&self.name);
@@ -267,11 +265,34 @@ pub fn stop(layout: &Layout, record: &Record) {
         while record.alive() && began.elapsed() < Duration::from_millis(record.stop_within_ms) {
             std::thread::sleep(LOOK_EVERY);
         }
-        if record.alive() {
-            kill(record);
-        }
+        kill(record);
     }
+    end_orphans(record);
     let _ = fs::remove_file(record_path(layout, &record.name));
+}
+
+/// Ends what a process has left behind: the search server, for one, runs below a launcher that may be gone before it. The kernel
+/// gives out no pid that is still the name of a group, so a group with the recorded pid and no leader is the one we started.
+fn end_orphans(record: &Record) {
+    if os::process(record.pid).is_some() {
+        return;
+    }
+    let began = Instant::now();
+    let patience = Duration::from_millis(record.stop_within_ms);
+    let mut asked = false;
+    while !os::group_members(record.pid).is_empty() {
+        if !asked {
+            os::signal(-record.pid, libc::SIGTERM);
+            asked = true;
+        }
+        if began.elapsed() > patience {
+            os::signal(-record.pid, libc::SIGKILL);
+            // A second look a moment later would find the group gone; a process that cannot be killed would keep us here for ever.
+            std::thread::sleep(LOOK_EVERY);
+            return;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Ends a recorded process and its children at once, as a power cut would. Its record stays, as it would after a crash.

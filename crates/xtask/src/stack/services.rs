@@ -118,7 +118,7 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let name = format!("{}-{role}", service.name);
     let folder = stack.layout.data(&name, account.as_ref())?;
-    let text = configuration(stack, service);
+    let text = configuration(stack, service)?;
     let config = stack.layout.write_config(&format!("{}.toml", service.name), &text, account.as_ref())?;
     let (admin, listens) = match role {
         "serve" => (service.admin, vec![service.http, service.grpc, service.admin]),
@@ -142,71 +142,63 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
     })
 }
 
-/// What differs from the service's own defaults because of ports, region and passwords of this stack.
-fn configuration(stack: &Stack, service: &Service) -> String {
-    let ports = stack.ports;
-    let region = &stack.region;
-    let realm_url = format!("{}/realms/{}", ports.url(Port::Keycloak), stack.realm());
+/// What differs from the service's own defaults because of ports, region and passwords of this stack. A service refuses sections it
+/// does not know, so only those are written that its `config.default.toml` names, besides the ones that every process has.
+fn configuration(stack: &Stack, service: &Service) -> Result<String> {
+    let path = stack.layout.checkout.join("services").join(service.name).join("config.default.toml");
+    let defaults = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let defaults: toml::Table = defaults.parse().with_context(|| format!("{} is not TOML", path.display()))?;
     let mut text = format!("# Written by `./dev up` for {}; changes are lost at the next start.\n", service.name);
-    // Writing into a String cannot fail.
-    let mut put = |block: String| {
-        let _ = writeln!(text, "{block}");
-    };
-    put(format!(
-        "[site]\nregion = \"{}\"\nname = \"{}\"\nepoch = 1\npublic_url = \"{}\"",
-        region.code,
-        region.site,
-        ports.url(Port::Edge)
-    ));
-    put(format!("[admin]\nport = {}\nwork_port = {}", ports.of(service.admin), ports.of(service.work_admin)));
-    put(format!("[telemetry]\notlp_endpoint = \"{}\"\nlog = \"info\"", otlp_endpoint(stack)));
-    put(format!("[http]\nport = {}", ports.of(service.http)));
-    put(format!("[grpc]\nport = {}", ports.of(service.grpc)));
-    put(format!(
-        "[auth]\nissuer = \"{realm_url}\"\njwks_url = \"{realm_url}/protocol/openid-connect/certs\"\naudience = \"shopsphere-api\""
-    ));
-    if let Some(database) = service.database {
-        put(format!(
-            "[database]\nurl = \"{}\"\nowner_url = \"{}\"\nmax_connections = 8",
-            ports.postgres_url(database, &format!("{database}_app")),
-            ports.postgres_url(database, &format!("{database}_owner"))
-        ));
+    for (section, values) in sections(stack, service) {
+        if EVERYWHERE.contains(&section) || defaults.contains_key(section) {
+            // Writing into a String cannot fail.
+            let _ = write!(text, "\n[{section}]\n{}\n", values.join("\n"));
+        }
     }
-    put(format!("[kafka]\nbrokers = \"{}\"", ports.address(Port::Kafka)));
-    put(format!("[redis]\nurl = \"redis://{}\"", ports.address(Port::Redis)));
-    if service.name != "order-payment" {
-        put(format!("[pseudonym]\nkey = \"local-pseudonym-key-{}\"", region.code));
-    }
-    put(own_sections(stack, service.name));
-    text
+    Ok(text)
 }
 
-fn own_sections(stack: &Stack, name: &str) -> String {
+/// Sections that chassis gives to every process.
+const EVERYWHERE: &[&str] = &["site", "admin", "telemetry"];
+
+fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)> {
     let ports = stack.ports;
-    match name {
-        "user" => format!(
-            "[keycloak]\nbase_url = \"{}\"\nrealm = \"{}\"\nclient_id = \"shopsphere-api-login\"\nclient_secret = \"{}\"\n\
-             admin_client_id = \"user-service\"\nadmin_client_secret = \"{}\"",
-            ports.url(Port::Keycloak),
-            stack.realm(),
-            keycloak::LOGIN_CLIENT_SECRET,
-            keycloak::ADMIN_CLIENT_SECRET
-        ),
-        "catalog" => format!(
-            "[mongo]\nurl = \"mongodb://{}/?directConnection=true\"\ndatabase = \"catalog\"\n\n[elasticsearch]\nurl = \"{}\"\n\
-             index_prefix = \"products-{}\"\n\n[personalization]\ngrpc_url = \"{}\"",
-            ports.address(Port::Ferretdb),
-            ports.url(Port::Elasticsearch),
-            stack.region.code,
-            ports.url(Port::PersonalizationGrpc)
-        ),
-        "order-payment" => format!(
-            "[catalog]\ngrpc_url = \"{}\"\n\n[gateway]\nbase_url = \"{}\"\napi_key = \"{GATEWAY_KEY}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"",
-            ports.url(Port::CatalogGrpc),
-            ports.url(Port::PaymentSimulator)
-        ),
-        _ => String::new(),
+    let (region, site) = (&stack.region.code, &stack.region.site);
+    let text = |key: &str, value: &str| format!("{key} = \"{value}\"");
+    let number = |key: &str, value: u16| format!("{key} = {value}");
+    let realm = format!("{}/realms/{}", ports.url(Port::Keycloak), stack.realm());
+    let mut sections = vec![
+        ("site", vec![text("region", region), text("name", site), number("epoch", 1), text("public_url", &ports.url(Port::Edge))]),
+        ("admin", vec![number("port", ports.of(service.admin)), number("work_port", ports.of(service.work_admin))]),
+        ("telemetry", vec![text("otlp_endpoint", &otlp_endpoint(stack))]),
+        ("http", vec![number("port", ports.of(service.http))]),
+        ("grpc", vec![number("port", ports.of(service.grpc))]),
+        ("auth", vec![text("issuer", &realm), text("jwks_url", &format!("{realm}/protocol/openid-connect/certs"))]),
+        ("kafka", vec![text("brokers", &ports.address(Port::Kafka))]),
+        ("redis", vec![text("url", &format!("redis://{}", ports.address(Port::Redis)))]),
+        // the same in all services of a region, so that one person has one pseudonym
+        ("pseudonym", vec![text("key", &format!("local-pseudonym-key-{region}"))]),
+        ("keycloak", vec![
+            text("base_url", &ports.url(Port::Keycloak)),
+            text("realm", &stack.realm()),
+            text("client_secret", keycloak::LOGIN_CLIENT_SECRET),
+            text("admin_client_secret", keycloak::ADMIN_CLIENT_SECRET),
+        ]),
+        ("mongo", vec![text("url", &format!("mongodb://{}/?directConnection=true", ports.address(Port::Ferretdb)))]),
+        ("elasticsearch", vec![text("url", &ports.url(Port::Elasticsearch)), text("index_prefix", &format!("products-{region}"))]),
+        ("personalization", vec![text("grpc_url", &ports.url(Port::PersonalizationGrpc))]),
+        ("catalog", vec![text("grpc_url", &ports.url(Port::CatalogGrpc))]),
+        ("gateway", vec![
+            text("base_url", &ports.url(Port::PaymentSimulator)),
+            text("api_key", GATEWAY_KEY),
+            text("webhook_secret", WEBHOOK_SECRET),
+        ]),
+    ];
+    if let Some(database) = service.database {
+        let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));
+        sections.push(("database", vec![text("url", &url("app")), text("owner_url", &url("owner"))]));
     }
+    sections
 }
 
 /// Where spans go: to a collector, when one listens on the stack's OTLP port or `SHOPSPHERE_OTLP_ENDPOINT` names one; else nowhere.
