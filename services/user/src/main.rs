@@ -1,1 +1,10 @@
-fn main() {}
+//! The binary `user`; see the library.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    chassis::main::<user::Service>()
+}

@@ -1,0 +1,86 @@
+//! The settings of this service. What each key means stands in `config.default.toml`.
+
+use chassis::config::{Auth, Common, ConfigError, Http, Redis, Secret};
+use messaging::{DatabaseSettings, KafkaSettings};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub struct Config {
+    #[serde(flatten)]
+    pub common: Common,
+    pub http: Http,
+    pub auth: Auth,
+    pub redis: Redis,
+    pub database: DatabaseSettings,
+    pub kafka: KafkaSettings,
+    pub pseudonym: Pseudonym,
+    pub keycloak: Keycloak,
+    pub sign_up: SignUp,
+    pub limits: Limits,
+}
+
+impl AsRef<Common> for Config {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Pseudonym {
+    pub key: Secret,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Keycloak {
+    pub base_url: String,
+    pub realm: String,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub admin_client_id: String,
+    pub admin_client_secret: Secret,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SignUp {
+    pub neutral_answers: bool,
+    pub min_answer_ms: u64,
+    pub reconcile_every_ms: u64,
+    pub reconcile_at_once: u32,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Limits {
+    pub sign_up_per_source: Rate,
+    pub log_in_per_source: Rate,
+    pub log_in_per_email: Rate,
+    pub refresh_per_source: Rate,
+    pub clicks_per_source: Rate,
+    pub clicks_per_person: Rate,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Rate {
+    pub per_minute: u32,
+    pub burst: u32,
+}
+
+impl Config {
+    /// # Errors
+    /// The first pair of values that do not fit together.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.pseudonym.key.open().len() < 16 {
+            return Err(ConfigError::invalid("pseudonym.key", "needs at least 16 characters, the same for user, catalog and personalization"));
+        }
+        let realm_end = format!("/realms/{}", self.keycloak.realm);
+        if !self.auth.issuer.ends_with(&realm_end) {
+            return Err(ConfigError::invalid("keycloak.realm", "is not the realm of auth.issuer"));
+        }
+        if self.sign_up.reconcile_every_ms == 0 || self.sign_up.reconcile_at_once == 0 {
+            return Err(ConfigError::invalid("sign_up", "reconcile_every_ms and reconcile_at_once must be at least 1"));
+        }
+        if self.sign_up.min_answer_ms >= self.http.request_timeout_ms {
+            return Err(ConfigError::invalid("sign_up.min_answer_ms", "is not shorter than http.request_timeout_ms"));
+        }
+        Ok(())
+    }
+}

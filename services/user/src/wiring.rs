@@ -1,0 +1,125 @@
+//! The one file that knows every concrete type: what each role is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::auth::{Authenticator, RedisSessions as SessionLookUp};
+use chassis::{Process, http};
+use contracts::Topic;
+use contracts::topics::TOPICS;
+use messaging::{Database, Epoch, Firehose, Relay, schema};
+
+use crate::MIGRATOR;
+use crate::config::Config;
+use crate::inbound::http::{Api, SignUpAnswers, router};
+use crate::inbound::timer::reconcile_sign_ups_forever;
+use crate::outbound::clicks::KafkaClicks;
+use crate::outbound::keycloak::Keycloak;
+use crate::outbound::limits::LocalLimits;
+use crate::outbound::postgres::PostgresPeople;
+use crate::outbound::redis::RedisSessions;
+use crate::outbound::tokens::IssuedTokens;
+use crate::usecases::{App, Pseudonyms};
+
+/// Role that reads and writes rows; rights are granted to it.
+const APP_ROLE: &str = "user_profile_app";
+
+/// The application with its real parts. Nothing is connected yet.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<App> {
+    let sessions = Arc::new(RedisSessions::connect(&config.redis)?);
+    let people = Arc::new(PostgresPeople::new(database.clone()));
+    watch(process, database, &people, &sessions);
+    Ok(App {
+        region: process.site().region,
+        people,
+        identities: Arc::new(Keycloak::new(&config.keycloak, process.clock())?),
+        tokens: Arc::new(IssuedTokens { issuer: config.auth.issuer.clone() }),
+        sessions,
+        clicks: Arc::new(KafkaClicks::new(Firehose::new(&config.kafka, process.site().region)?)),
+        limits: Arc::new(LocalLimits::new(&config.limits)),
+        clock: process.clock(),
+        pseudonyms: Pseudonyms::new(config.pseudonym.key.open().as_bytes()),
+    })
+}
+
+/// The stores without which no request can be answered. Keycloak and Kafka are not among them: without the one nobody logs in,
+/// without the other no click is taken, but everybody who is logged in can go on.
+fn watch(process: &Process, database: &Database, people: &Arc<PostgresPeople>, sessions: &Arc<RedisSessions>) {
+    let people = people.clone();
+    process.readiness().add("postgres", move || {
+        let people = people.clone();
+        async move { people.ping().await }
+    });
+    let sessions = sessions.clone();
+    process.readiness().add("redis", move || {
+        let sessions = sessions.clone();
+        async move { sessions.ping().await }
+    });
+    let database = database.clone();
+    process.writable().add("fence", move || {
+        let database = database.clone();
+        async move { database.writable().await }
+    });
+}
+
+pub fn database(config: &Config, process: &Process) -> anyhow::Result<Database> {
+    let site = process.site();
+    Database::connect(&config.database, site.region, Epoch::new(site.epoch)).context("database.url")
+}
+
+/// # Errors
+/// A pending migration, a port that is taken, a setting that cannot be used.
+pub async fn serve(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    let app = app(&config, process, &database)?;
+    let look_up = SessionLookUp::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
+    let authenticator = Authenticator::start(process, &config.auth, look_up)?;
+    let api = Api::new(app, answers(&config), &process.site().public_url);
+    http::serve(process, &config.http, router(api), Some(authenticator)).await?;
+    Ok(())
+}
+
+pub fn answers(config: &Config) -> SignUpAnswers {
+    SignUpAnswers { neutral: config.sign_up.neutral_answers, min_duration: Duration::from_millis(config.sign_up.min_answer_ms) }
+}
+
+/// # Errors
+/// As [`serve`].
+pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    let app = app(&config, process, &database)?;
+    let relay = Relay::new(database, &config.kafka)?;
+    process.spawn("outbox-relay", relay.run(process.shutdown()));
+    let pause = Duration::from_millis(config.sign_up.reconcile_every_ms);
+    let reconciler = reconcile_sign_ups_forever(app, pause, config.sign_up.reconcile_at_once, process.shutdown());
+    process.spawn("sign-up-reconciler", reconciler);
+    Ok(())
+}
+
+/// # Errors
+/// What the database or the broker said.
+pub async fn migrate(config: Config, process: &Process) -> anyhow::Result<()> {
+    let site = process.site();
+    let owner_url = config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
+    messaging::migrate(&owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await?;
+    let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == crate::NAME).collect();
+    messaging::create_topics(&config.kafka, site.region, &written).await
+}
+
+/// # Errors
+/// The first connection that does not work.
+pub async fn check(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    database.writable().await.map_err(anyhow::Error::msg)?;
+    RedisSessions::connect(&config.redis)?.ping().await?;
+    Keycloak::new(&config.keycloak, process.clock())?.check().await?;
+    tracing::info!("all connections work");
+    Ok(())
+}
