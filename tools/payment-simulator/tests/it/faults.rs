@@ -33,7 +33,8 @@ async fn faults_after_the_effect_have_charged_and_the_same_key_finds_it() {
         assert_eq!(shop.status(&intent).await, "succeeded");
         let again = shop.capture(token, &intent).await;
         assert_eq!((again.status, again.text("/status"), again.replayed()), (200, "succeeded", true));
-        let other_key = shop.post(&format!("/v1/payment_intents/{intent}/capture"), Some(&format!("other-{token}")), "").await;
+        let other_key =
+            shop.post(&format!("/v1/payment_intents/{intent}/capture"), Some(&format!("other-{token}")), "").await;
         assert_eq!(other_key.text("/error/code"), "payment_intent_unexpected_state");
     }
     assert!(running.summary().await.unwrap().charged_twice.is_empty());
