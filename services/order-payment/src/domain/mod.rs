@@ -1,0 +1,22 @@
+//! The rules of orders and payments: types that cannot be wrong, transitions, arithmetic. Pure: no async, no I/O, no clock,
+//! no wire formats. Time and ids come in as arguments; what happened comes out as values.
+
+pub mod address;
+pub mod backoff;
+pub mod basket;
+pub mod card_data;
+pub mod gateway;
+pub mod keys;
+pub mod ledger;
+pub mod order;
+pub mod payment;
+pub mod quote;
+pub mod settle;
+
+pub use address::ShippingAddress;
+pub use basket::{BasketLine, PaymentToken, PlaceOrder};
+pub use gateway::{Answer, Call, Intent, IntentStatus, Look};
+pub use ledger::{Account, Entry, LedgerKind, Transaction};
+pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
+pub use payment::{Attempt, AttemptKind, AttemptState};
+pub use quote::{PricedLine, QuoteProblem};

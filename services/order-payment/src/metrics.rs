@@ -1,0 +1,83 @@
+//! Every metric of this service.
+
+use std::sync::LazyLock;
+
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use crate::usecases::ports::Backlog;
+
+static TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_saga_transitions_total", "steps of orders from one status to the next", &["from", "to", "reason"])
+});
+
+static ATTEMPTS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_attempts_total", "payment attempts by outcome", &["outcome"]));
+
+static GATEWAY_CALLS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_gateway_calls_total", "calls to the payment gateway by meaning of the answer", &["operation", "answer"])
+});
+
+static REPLAYS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| chassis::metrics::counter("shopsphere_idempotency_replays_total", "requests answered from a stored answer", &["route"]));
+
+static WEBHOOKS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"]));
+
+static ALARMS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_alarms_total", "payment incidents that need a person", &["kind"]));
+
+static RECONCILED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "when the gateway's books were last compared with ours (Unix seconds)";
+    chassis::metrics::gauge("shopsphere_payment_reconciled_timestamp_seconds", help, &["gateway"])
+});
+
+static OPEN: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| chassis::metrics::gauge("shopsphere_saga_open", "orders, attempts, findings and webhooks that are open", &["what", "state"]));
+
+static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge("shopsphere_saga_oldest_seconds", "age of the oldest open order, attempt and finding", &["what", "state"])
+});
+
+/// An order moved. `from` is `None` when it was placed.
+pub fn transition(from: Option<&str>, to: &str, reason: &str) {
+    TRANSITIONS.with_label_values(&[from.unwrap_or("NONE"), to, reason]).inc();
+}
+
+/// An attempt ended, or became unknown for a while.
+pub fn attempt(outcome: &str) {
+    ATTEMPTS.with_label_values(&[outcome]).inc();
+}
+
+/// The gateway answered, or did not.
+pub fn gateway_call(operation: &str, answer: &str) {
+    GATEWAY_CALLS.with_label_values(&[operation, answer]).inc();
+}
+
+/// A request got the answer it got before.
+pub fn replay(route: &str) {
+    REPLAYS.with_label_values(&[route]).inc();
+}
+
+/// A verified webhook: `new`, `again` or `clash`.
+pub fn webhook(kind: &str) {
+    WEBHOOKS.with_label_values(&[kind]).inc();
+}
+
+/// Something that a person must look at.
+pub fn alarm(kind: &str) {
+    ALARMS.with_label_values(&[kind]).inc();
+}
+
+pub fn reconciled(at_unix: i64) {
+    RECONCILED_AT.with_label_values(&["main"]).set(at_unix);
+}
+
+/// Shows what is open; states that are empty now disappear.
+pub fn show_backlog(backlog: &Backlog) {
+    OPEN.reset();
+    OLDEST.reset();
+    for row in &backlog.open {
+        OPEN.with_label_values(&[row.what, &row.state]).set(row.count);
+        OLDEST.with_label_values(&[row.what, &row.state]).set(row.oldest_s);
+    }
+}

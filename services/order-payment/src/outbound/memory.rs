@@ -1,0 +1,339 @@
+//! Our books in memory, for tests of use cases. The same suite holds it and PostgreSQL to the same behaviour: one winner,
+//! causes once, balanced books.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use common::{AttemptId, MessageId, OrderId, UserId};
+use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
+use uuid::Uuid;
+
+use crate::domain::{Attempt, AttemptKind, AttemptState, Order, OrderEvent, OrderStatus, Transaction};
+use crate::usecases::Change;
+use crate::usecases::error::{CommitError, Conflict, StoreError};
+use crate::usecases::ports::{Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd};
+use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
+
+type RequestScope = (Uuid, &'static str, &'static str, String);
+
+/// Everything that is in the books. Public to tests that look.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pub orders: HashMap<OrderId, Order>,
+    pub history: HashMap<OrderId, Vec<StatusChange>>,
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    pub ledger: Vec<Transaction>,
+    pub events: Vec<(OrderId, i64, OrderEvent)>,
+    pub people: HashSet<UserId>,
+    pub findings: BTreeMap<(FindingKind, String), (Finding, bool)>,
+    pub webhooks: BTreeMap<(String, String), (Webhook, Option<WebhookEnd>, DateTime<Utc>)>,
+    pub shipments: HashMap<OrderId, Shipment>,
+    requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
+    inbox: HashSet<(&'static str, MessageId)>,
+}
+
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Books>);
+
+impl MemoryStore {
+    /// The books, for as long as the guard lives.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// `false`: the cause had its effect before.
+    fn admit(&mut self, cause: &Cause, answer: Option<&StoredAnswer>) -> Result<bool, CommitError> {
+        match cause {
+            Cause::Duty(_) => Ok(true),
+            Cause::Message { consumer, id } => Ok(self.inbox.insert((consumer, *id))),
+            Cause::Request(request) => {
+                if self.answer(request)?.is_some() {
+                    return Ok(false);
+                }
+                let answer = answer.cloned().unwrap_or(StoredAnswer { status: 200, body: Vec::new() });
+                self.requests.insert(scope(request), (request.fingerprint, answer));
+                Ok(true)
+            }
+        }
+    }
+
+    fn answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError> {
+        match self.requests.get(&scope(request)) {
+            None => Ok(None),
+            Some((fingerprint, _)) if *fingerprint != request.fingerprint => Err(CommitError::KeyReused),
+            Some((_, answer)) => Ok(Some(answer.clone())),
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Result<(), CommitError> {
+        let lost = || CommitError::Refused(Conflict::Lost);
+        self.people.extend(change.person.map(|(user, _)| user));
+        if let Some(step) = change.order {
+            let order = step.order;
+            match (step.from, self.orders.get(&order.id)) {
+                (None, Some(_)) => return Err(CommitError::Refused(Conflict::OrderExists)),
+                (None, None) if !self.people.contains(&order.user) => return Err(lost()),
+                (None, None) => {}
+                (Some(from), Some(known)) if known.status == from && known.version + 1 == order.version => {}
+                (Some(_), _) => return Err(lost()),
+            }
+            let change = StatusChange { version: order.version, status: order.status, reason: order.reason, at: step.at };
+            self.history.entry(order.id).or_default().push(change);
+            self.events.push((order.id, order.version, step.event));
+            self.orders.insert(order.id, order);
+        }
+        for step in change.attempts {
+            let known = self.attempts.get(&step.attempt.id);
+            match (step.from, known) {
+                (None, None) if !self.has_open(&step.attempt) => {}
+                (Some(version), Some(known)) if known.version == version => {
+                    let legal = known.state == step.attempt.state || known.state.may_become(step.attempt.state);
+                    assert!(legal, "{} cannot become {}", known.state, step.attempt.state);
+                }
+                _ => return Err(lost()),
+            }
+            self.attempts.insert(step.attempt.id, step.attempt);
+        }
+        for transaction in change.ledger {
+            assert!(transaction.is_balanced(), "the ledger does not balance");
+            if self.ledger.iter().any(|known| known.attempt == transaction.attempt) {
+                return Err(lost());
+            }
+            self.ledger.push(transaction);
+        }
+        for order in self.orders.values().filter(|order| order.status == OrderStatus::Completed) {
+            assert!(self.ledger.iter().any(|transaction| transaction.order == order.id), "completed without a payment");
+        }
+        Ok(())
+    }
+
+    fn has_open(&self, new: &Attempt) -> bool {
+        self.attempts.values().any(|known| {
+            known.order == new.order && known.kind == new.kind && !matches!(known.state, AttemptState::Declined | AttemptState::Voided)
+        })
+    }
+
+    fn charge(&self, found: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
+        self.attempts.values().filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt)).max_by_key(|attempt| attempt.number).cloned()
+    }
+}
+
+fn scope(request: &RequestKey) -> RequestScope {
+    (request.subject, request.method, request.route, request.key.clone())
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn find_answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError> {
+        self.books().answer(request)
+    }
+
+    async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
+        crash::point("commit.before_begin")?;
+        {
+            let mut books = self.books();
+            let mut after = books.clone();
+            if !after.admit(&cause, change.answer.as_ref())? {
+                let answer = if let Cause::Request(request) = &cause { books.answer(request)? } else { None };
+                return Ok(Committed::Repeated(answer));
+            }
+            after.apply(change)?;
+            *books = after;
+        }
+        crash::point("commit.after_commit")?;
+        Ok(Committed::Applied)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.books().orders.get(&id).cloned())
+    }
+
+    async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
+        Ok(self.books().charge(|attempt| attempt.order == order))
+    }
+
+    async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
+        let books = self.books();
+        let given_up = |order: &Order| books.attempts.values().any(|attempt| attempt.order == order.id && attempt.giving_up.is_some());
+        let mut overdue: Vec<_> = books
+            .orders
+            .values()
+            .filter(|order| !order.status.is_final() && order.deadline_at <= now && !given_up(order))
+            .cloned()
+            .collect();
+        overdue.sort_by_key(|order| order.deadline_at);
+        overdue.truncate(limit.into());
+        Ok(overdue)
+    }
+
+    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError> {
+        let mut books = self.books();
+        let free = |attempt: &Attempt| {
+            !attempt.state.is_settled() && attempt.due_at <= now && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
+        };
+        let mut due: Vec<_> = books.attempts.values_mut().filter(|attempt| free(attempt)).collect();
+        due.sort_by_key(|attempt| attempt.due_at);
+        let claim = |attempt: &mut &mut Attempt| {
+            attempt.leased_until = Some(until);
+            (**attempt).clone()
+        };
+        Ok(due.iter_mut().take(limit.into()).map(claim).collect())
+    }
+
+    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
+        for attempt in self.books().attempts.values_mut().filter(|attempt| attempt.order == order && !attempt.state.is_settled()) {
+            attempt.due_at = attempt.due_at.min(now);
+        }
+        Ok(())
+    }
+
+    async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {
+        let mut books = self.books();
+        let key = (hook.gateway.clone(), hook.event_id.clone());
+        match books.webhooks.get(&key).map(|(known, ..)| known.body == hook.body) {
+            None => {
+                books.webhooks.insert(key, (hook.clone(), None, hook.received_at));
+                Ok(Kept::New)
+            }
+            Some(true) => Ok(Kept::Again),
+            Some(false) => {
+                let finding =
+                    Finding { kind: FindingKind::WebhookClash, reference: hook.event_id.clone(), order: hook.order, detail: String::new() };
+                books.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
+                Ok(Kept::Clash)
+            }
+        }
+    }
+
+    async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError> {
+        let books = self.books();
+        let waiting = books.webhooks.values().filter(|(_, end, due_at)| end.is_none() && *due_at <= now);
+        Ok(waiting.take(limit.into()).map(|(hook, ..)| Webhook { body: Vec::new(), ..hook.clone() }).collect())
+    }
+
+    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, _now: DateTime<Utc>) -> Result<(), CommitError> {
+        if let Some((kept, known_end, due_at)) = self.books().webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
+            && known_end.is_none()
+        {
+            kept.tries += 1;
+            match end {
+                WebhookEnd::Later(at) => *due_at = at,
+                end => *known_end = Some(end),
+            }
+        }
+        Ok(())
+    }
+
+    async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError> {
+        Ok(self.books().charge(|attempt| attempt.intent.as_deref() == Some(intent)))
+    }
+
+    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError> {
+        let books = self.books();
+        let mut charges: Vec<_> = books
+            .attempts
+            .values()
+            .filter(|attempt| attempt.kind == AttemptKind::Charge && attempt.intent.is_some() && (from..=to).contains(&attempt.created_at))
+            .cloned()
+            .collect();
+        charges.sort_by_key(|attempt| (attempt.created_at, attempt.id));
+        charges.truncate(limit.into());
+        Ok(charges)
+    }
+
+    async fn note_finding(&self, finding: &Finding, _now: DateTime<Utc>) -> Result<(), CommitError> {
+        self.books().findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
+        Ok(())
+    }
+
+    async fn note_findings(&self, findings: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
+        let mut books = self.books();
+        for ((kind, _), (_, open)) in &mut books.findings {
+            *open = *open && *kind == FindingKind::WebhookClash;
+        }
+        for finding in findings {
+            books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
+        }
+        Ok(())
+    }
+
+    async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
+        let mut books = self.books();
+        if books.orders.get(&shipment.order).is_none_or(|order| order.status != OrderStatus::Completed) {
+            return Err(CommitError::Refused(Conflict::Lost));
+        }
+        if !books.admit(&cause, None)? {
+            return Ok(Committed::Repeated(None));
+        }
+        books.shipments.entry(shipment.order).or_insert(shipment);
+        Ok(Committed::Applied)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let books = self.books();
+        let mut open = Vec::new();
+        for status in [OrderStatus::Created, OrderStatus::PaymentPending] {
+            let count = books.orders.values().filter(|order| order.status == status).count();
+            if count > 0 {
+                open.push(OpenCount { what: "order", state: status.code().to_owned(), count: i64::try_from(count).unwrap_or(i64::MAX), oldest_s: 0 });
+            }
+        }
+        Ok(Backlog { open })
+    }
+}
+
+#[async_trait]
+impl Views for MemoryStore {
+    async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
+        let books = self.books();
+        let Some(order) = books.orders.get(&id).filter(|order| order.user == owner) else { return Ok(None) };
+        let charges = books.attempts.values().filter(|attempt| attempt.order == id && attempt.kind == AttemptKind::Charge);
+        Ok(Some(OrderView {
+            id,
+            status: order.status,
+            total: order.total,
+            lines: order.lines.clone(),
+            address: order.address.clone(),
+            created_at: order.created_at,
+            payment: books.charge(|attempt| attempt.order == id).map(|attempt| attempt.state),
+            attempts: u32::try_from(charges.count()).unwrap_or(u32::MAX),
+            shipment: books.shipments.get(&id).cloned(),
+            history: books.history.get(&id).cloned().unwrap_or_default(),
+        }))
+    }
+
+    async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError> {
+        let books = self.books();
+        let mut mine: Vec<_> = books
+            .orders
+            .values()
+            .filter(|order| order.user == owner)
+            .filter(|order| before.is_none_or(|position| (order.created_at, order.id) < (position.created_at, position.id)))
+            .collect();
+        mine.sort_by_key(|order| std::cmp::Reverse((order.created_at, order.id)));
+        let more = mine.len() > usize::from(limit);
+        let card = |order: &&Order| OrderCard {
+            id: order.id,
+            status: order.status,
+            total: order.total,
+            line_count: u32::try_from(order.lines.len()).unwrap_or(u32::MAX),
+            created_at: order.created_at,
+        };
+        let items: Vec<_> = mine.iter().take(limit.into()).map(card).collect();
+        let next = items.last().filter(|_| more).map(|last| Position { created_at: last.created_at, id: last.id });
+        Ok(Page { items, next })
+    }
+
+    async fn changes_after(&self, owner: UserId, id: OrderId, version: i64) -> Result<Option<Vec<StatusChange>>, StoreError> {
+        let books = self.books();
+        if books.orders.get(&id).is_none_or(|order| order.user != owner) {
+            return Ok(None);
+        }
+        let history = books.history.get(&id).into_iter().flatten();
+        Ok(Some(history.filter(|change| change.version > version).cloned().collect()))
+    }
+}

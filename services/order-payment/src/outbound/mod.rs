@@ -1,0 +1,7 @@
+//! What we use: our books, the catalog's prices, the payment gateway; and stand-ins for tests.
+
+pub mod gate;
+pub mod gateway;
+pub mod memory;
+pub mod postgres;
+pub mod prices;

@@ -1,0 +1,60 @@
+//! From the steps of orders to the events other services hear.
+
+use common::Money;
+use contracts::order::v1;
+use messaging::Outgoing;
+
+use crate::domain::{Order, OrderEvent, OrderStep, Reason};
+use crate::usecases::Change;
+
+/// The events a change means to others; each carries the order's version.
+pub fn of(change: &Change) -> Vec<Outgoing> {
+    change.order.iter().map(outgoing).collect()
+}
+
+fn outgoing(step: &OrderStep) -> Outgoing {
+    let order = &step.order;
+    let (order_id, at_ms) = (order.id.to_string(), step.at.timestamp_millis());
+    match step.event {
+        OrderEvent::Created => {
+            let created = v1::OrderCreated {
+                order_id,
+                user_id: order.user.to_string(),
+                lines: lines(order),
+                total: Some(total(order.total)),
+                created_at_ms: at_ms,
+                ship_to_country: order.address.open().country.clone(),
+            };
+            Outgoing::new(created, order.version)
+        }
+        OrderEvent::PaymentPending { attempt } => Outgoing::new(v1::OrderPaymentPending { order_id, attempt }, order.version),
+        OrderEvent::Completed => {
+            let completed = v1::OrderCompleted {
+                order_id,
+                user_id: order.user.to_string(),
+                lines: lines(order),
+                total: Some(total(order.total)),
+                completed_at_ms: at_ms,
+            };
+            Outgoing::new(completed, order.version)
+        }
+        OrderEvent::Compensated { reason } => {
+            let reason = match reason {
+                Reason::OutOfStock => v1::CompensationReason::OutOfStock,
+                Reason::PaymentDeclined => v1::CompensationReason::PaymentDeclined,
+                Reason::Expired => v1::CompensationReason::Expired,
+                Reason::Cancelled => v1::CompensationReason::Cancelled,
+            };
+            let compensated = v1::OrderCompensated { order_id, reason: reason as i32, compensated_at_ms: at_ms };
+            Outgoing::new(compensated, order.version)
+        }
+    }
+}
+
+fn lines(order: &Order) -> Vec<v1::OrderLine> {
+    order.lines.iter().map(|line| v1::OrderLine { sku: line.sku.to_string(), quantity: line.quantity }).collect()
+}
+
+fn total(money: Money) -> contracts::common::v1::Money {
+    money.into()
+}

@@ -1,0 +1,212 @@
+//! Our books in PostgreSQL. Writes go through `messaging`'s commit, reads take the pool.
+//!
+//! One statement per function; a row struct stays in its file; a row that does not convert is an inconsistency naming table,
+//! column and row. A violated constraint that two honest callers can bring about is mapped by its name.
+
+mod attempts;
+mod commit;
+mod events;
+mod findings;
+mod orders;
+mod shipments;
+mod views;
+mod webhooks;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use common::OrderId;
+use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
+
+use crate::domain::{Attempt, Order};
+use crate::usecases::Change;
+use crate::usecases::error::{CommitError, Conflict, StoreError};
+use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+
+pub use views::PostgresViews;
+
+type Written = Result<(), WriteError<Conflict>>;
+
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    database: Database,
+}
+
+impl PostgresStore {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// A change by one of our own duties, whose state `write` writes.
+    async fn duty<F>(&self, name: &'static str, write: F) -> Result<(), CommitError>
+    where
+        F: for<'t> Fn(&'t mut sqlx::PgConnection) -> futures::future::BoxFuture<'t, Written> + Send + Sync + 'static,
+    {
+        let change = messaging::Change { cause: Cause::Duty(name), events: Vec::new(), answer: None };
+        self.database.commit(change, write).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn find_answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError> {
+        self.database.find_answer(request).await
+    }
+
+    async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
+        let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
+        let change = Arc::new(change);
+        let write = move |tx: &mut sqlx::PgConnection| -> futures::future::BoxFuture<'_, Written> {
+            let change = Arc::clone(&change);
+            Box::pin(async move { commit::write(tx, &change).await })
+        };
+        self.database.commit(head, write).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        orders::by_id(self.database.pool(), id).await
+    }
+
+    async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
+        attempts::charge_of_order(self.database.pool(), order).await
+    }
+
+    async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
+        let ids = orders::overdue(self.database.pool(), now, limit).await?;
+        let mut overdue = Vec::with_capacity(ids.len());
+        for id in ids {
+            overdue.extend(self.order(id).await?);
+        }
+        Ok(overdue)
+    }
+
+    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError> {
+        // Asking first keeps an idle worker from writing four times a second.
+        if !attempts::any_due(self.database.pool(), now).await.map_err(messaging::CommitError::Unavailable)? {
+            return Ok(Vec::new());
+        }
+        let claimed = Shared::default();
+        let result = claimed.clone();
+        self.duty("claim-payments", move |tx| {
+            let claimed = claimed.clone();
+            Box::pin(async move {
+                claimed.set(attempts::claim(tx, now, until, limit).await?);
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(result.take())
+    }
+
+    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
+        self.duty("hint-payment", move |tx| Box::pin(async move { attempts::hint(tx, order, now).await })).await
+    }
+
+    async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {
+        let (kept, hook) = (Shared::default(), Arc::new(hook.clone()));
+        let result = kept.clone();
+        let region = self.database.region();
+        self.duty("keep-webhook", move |tx| {
+            let (kept, hook) = (kept.clone(), Arc::clone(&hook));
+            Box::pin(async move {
+                kept.set(Some(webhooks::keep(tx, &hook, region).await?));
+                Ok(())
+            })
+        })
+        .await?;
+        // The closure ran, or the commit would not have succeeded.
+        Ok(result.take().unwrap_or(Kept::Again))
+    }
+
+    async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError> {
+        webhooks::due(self.database.pool(), now, limit).await
+    }
+
+    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Result<(), CommitError> {
+        let hook = Arc::new(hook.clone());
+        self.duty("finish-webhook", move |tx| {
+            let hook = Arc::clone(&hook);
+            Box::pin(async move { webhooks::finish(tx, &hook, end, now).await })
+        })
+        .await
+    }
+
+    async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError> {
+        attempts::charge_of_intent(self.database.pool(), intent).await
+    }
+
+    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError> {
+        attempts::charges_between(self.database.pool(), from, to, limit).await
+    }
+
+    async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError> {
+        let finding = Arc::new(finding.clone());
+        self.duty("note-finding", move |tx| {
+            let finding = Arc::clone(&finding);
+            Box::pin(async move { findings::note(tx, &finding, now).await })
+        })
+        .await
+    }
+
+    async fn note_findings(&self, found: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError> {
+        let found: Arc<[Finding]> = found.into();
+        self.duty("note-findings", move |tx| {
+            let found = Arc::clone(&found);
+            Box::pin(async move {
+                for finding in found.iter() {
+                    findings::note(tx, finding, now).await?;
+                }
+                findings::resolve_older(tx, now).await
+            })
+        })
+        .await
+    }
+
+    async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
+        let head = messaging::Change { cause, events: Vec::new(), answer: None };
+        let shipment = Arc::new(shipment);
+        let write = move |tx: &mut sqlx::PgConnection| -> futures::future::BoxFuture<'_, Written> {
+            let shipment = Arc::clone(&shipment);
+            Box::pin(async move { shipments::insert(tx, &shipment).await })
+        };
+        self.database.commit(head, write).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        findings::backlog(self.database.pool()).await
+    }
+}
+
+/// What a closure that may run twice hands out: the last run counts.
+#[derive(Clone, Debug, Default)]
+struct Shared<T>(Arc<Mutex<T>>);
+
+impl<T: Default> Shared<T> {
+    fn set(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+
+    fn take(&self) -> T {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A read that failed: did the database not answer, or did it not like the question?
+fn unread(error: sqlx::Error) -> StoreError {
+    let class = error.as_database_error().and_then(|error| error.code()).map(|code| code.chars().take(2).collect::<String>());
+    match class.as_deref() {
+        // 08 connection, 53 resources, 57 operator intervention
+        None | Some("08" | "53" | "57") => StoreError::Unavailable(Box::new(error)),
+        Some(_) => StoreError::Refused(Box::new(error)),
+    }
+}
+
+/// Names of constraints that two honest callers can meet at.
+fn named(error: sqlx::Error, conflicts: &[(&str, Conflict)]) -> WriteError<Conflict> {
+    let constraint = error.as_database_error().and_then(|error| error.constraint());
+    match conflicts.iter().find(|(name, _)| Some(*name) == constraint) {
+        Some((_, conflict)) => WriteError::Refused(*conflict),
+        None => WriteError::Database(error),
+    }
+}

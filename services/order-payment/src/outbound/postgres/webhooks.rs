@@ -1,0 +1,117 @@
+//! Webhooks: kept once per event id, worked off from the table.
+
+use chrono::{DateTime, Utc};
+use common::Region;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Written, findings, unread};
+use crate::usecases::error::{Conflict, StoreError};
+use crate::usecases::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
+
+/// Inserts the webhook unless its event id is known; the same id with other bytes is noted as a difference.
+pub async fn keep(tx: &mut PgConnection, hook: &Webhook, region: Region) -> Result<Kept, messaging::WriteError<Conflict>> {
+    let inserted = sqlx::query(
+        "INSERT INTO webhooks (gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at, due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT DO NOTHING",
+    )
+    .bind(&hook.gateway)
+    .bind(&hook.event_id)
+    .bind(region.code())
+    .bind(&hook.event_type)
+    .bind(&hook.intent)
+    .bind(hook.order.map(|order| order.uuid()))
+    .bind(hook.amount_minor)
+    .bind(&hook.currency)
+    .bind(&hook.body)
+    .bind(hook.received_at)
+    .execute(&mut *tx)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(Kept::New);
+    }
+    let same: bool = sqlx::query_scalar("SELECT body = $3 FROM webhooks WHERE gateway = $1 AND event_id = $2")
+        .bind(&hook.gateway)
+        .bind(&hook.event_id)
+        .bind(&hook.body)
+        .fetch_one(&mut *tx)
+        .await?;
+    if same {
+        return Ok(Kept::Again);
+    }
+    let finding = Finding {
+        kind: FindingKind::WebhookClash,
+        reference: hook.event_id.clone(),
+        order: hook.order,
+        detail: "an event id came with two contents; the second was dropped".to_owned(),
+    };
+    findings::note(tx, &finding, hook.received_at).await?;
+    Ok(Kept::Clash)
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    gateway: String,
+    event_id: String,
+    event_type: String,
+    intent_id: String,
+    order_id: Option<Uuid>,
+    amount_minor: Option<i64>,
+    currency: Option<String>,
+    received_at: DateTime<Utc>,
+    tries: i32,
+}
+
+/// What waits, the longest first. The bytes are not read: nothing is decided by them any more.
+pub async fn due(pool: &PgPool, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT gateway, event_id, event_type, intent_id, order_id, amount_minor, currency, received_at, tries
+         FROM webhooks WHERE processed_at IS NULL AND due_at <= $1 ORDER BY due_at LIMIT $2",
+    )
+    .bind(now)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    Ok(rows.into_iter().map(convert).collect())
+}
+
+/// Processed, or put off. Two workers that met at one webhook did the same harmless thing.
+pub async fn finish(tx: &mut PgConnection, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Written {
+    let outcome = match end {
+        WebhookEnd::Hinted => Some("HINTED"),
+        WebhookEnd::NothingToDo => Some("NOTHING_TO_DO"),
+        WebhookEnd::LateSuccess => Some("LATE_SUCCESS"),
+        WebhookEnd::Mismatch => Some("MISMATCH"),
+        WebhookEnd::GaveUp => Some("GAVE_UP"),
+        WebhookEnd::Later(_) => None,
+    };
+    let due_at = if let WebhookEnd::Later(at) = end { at } else { now };
+    sqlx::query(
+        "UPDATE webhooks SET outcome = $3, processed_at = CASE WHEN $3::text IS NULL THEN NULL ELSE $4 END, due_at = $5, tries = tries + 1
+         WHERE gateway = $1 AND event_id = $2 AND processed_at IS NULL",
+    )
+    .bind(&hook.gateway)
+    .bind(&hook.event_id)
+    .bind(outcome)
+    .bind(now)
+    .bind(due_at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn convert(row: Row) -> Webhook {
+    Webhook {
+        gateway: row.gateway,
+        event_id: row.event_id,
+        event_type: row.event_type,
+        intent: row.intent_id,
+        order: row.order_id.map(Into::into),
+        amount_minor: row.amount_minor,
+        currency: row.currency,
+        body: Vec::new(),
+        received_at: row.received_at,
+        tries: u32::try_from(row.tries).unwrap_or_default(),
+    }
+}

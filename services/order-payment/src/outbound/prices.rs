@@ -1,0 +1,67 @@
+//! The catalog's prices, asked over gRPC from its write model.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::resilience::{CallError, Guard, GuardSettings};
+use common::{Money, Sku};
+use contracts::catalog::v1::price_service_client::PriceServiceClient;
+use contracts::catalog::v1::{QuoteLine, QuoteRequest, QuoteResponse};
+use tonic::{Code, Status};
+
+use crate::domain::BasketLine;
+use crate::usecases::error::PricesError;
+use crate::usecases::ports::{Prices, Quote, Quoted};
+
+/// The catalog answers within a few milliseconds; a shopper waits this long at most before being told to try again.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+pub struct CatalogPrices {
+    client: PriceServiceClient<chassis::grpc::Channel>,
+    guard: Guard,
+}
+
+impl CatalogPrices {
+    /// # Errors
+    /// A malformed address. Nothing is connected yet.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        let client = PriceServiceClient::new(chassis::grpc::channel(url)?).max_decoding_message_size(chassis::grpc::MAX_MESSAGE);
+        let guard = Guard::new("catalog-prices", GuardSettings { deadline: DEADLINE, ..GuardSettings::default() });
+        Ok(Self { client, guard })
+    }
+}
+
+#[async_trait]
+impl Prices for CatalogPrices {
+    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError> {
+        let lines = lines.iter().map(|line| QuoteLine { sku: line.sku.to_string(), quantity: line.quantity }).collect();
+        let request = QuoteRequest { lines };
+        let asked = || async { self.client.clone().quote(request.clone()).await.map(tonic::Response::into_inner) };
+        match self.guard.call_if(asked, chassis::grpc::is_fault).await {
+            Ok(answer) => read(answer),
+            // None of the products is sold here; the caller names the lines.
+            Err(CallError::Failed(status)) if status.code() == Code::NotFound => Ok(Quote::default()),
+            Err(error) => Err(PricesError::Unavailable(anyhow::anyhow!(describe(&error)))),
+        }
+    }
+}
+
+fn read(answer: QuoteResponse) -> Result<Quote, PricesError> {
+    let crooked = |what: &str| PricesError::Crooked(what.to_owned());
+    let mut quote = Quote::default();
+    for line in answer.lines {
+        let sku = Sku::parse(&line.sku).map_err(|_| crooked("a SKU"))?;
+        let wire = line.unit_price.ok_or_else(|| crooked("a line without a price"))?;
+        let unit_price = Money::try_from(wire).map_err(|error| PricesError::Crooked(error.to_string()))?;
+        quote.known.insert(sku, Quoted { name: line.name, unit_price, available: line.available });
+    }
+    Ok(quote)
+}
+
+fn describe(error: &CallError<Status>) -> String {
+    match error {
+        CallError::Open { .. } => "the circuit is open".to_owned(),
+        CallError::Deadline { .. } => "no answer in time".to_owned(),
+        CallError::Failed(status) => format!("{:?}: {}", status.code(), status.message()),
+    }
+}

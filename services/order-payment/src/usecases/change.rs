@@ -1,0 +1,38 @@
+//! What a use case decided, as one value that a store writes whole or not at all.
+
+use common::{Region, UserId};
+use messaging::StoredAnswer;
+
+use crate::domain::{Attempt, OrderStep, Transaction};
+
+/// State, ledger and answer of one decision. Events follow from the order's step.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// A person to be known; knowing them already is fine.
+    pub person: Option<(UserId, Region)>,
+    pub order: Option<OrderStep>,
+    pub attempts: Vec<AttemptStep>,
+    pub ledger: Vec<Transaction>,
+    /// Stored under the request's key.
+    pub answer: Option<StoredAnswer>,
+}
+
+/// A new attempt, or a later version of a known one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptStep {
+    /// The version the attempt must still have; `None` for a new one.
+    pub from: Option<i64>,
+    pub attempt: Attempt,
+}
+
+impl AttemptStep {
+    pub fn new(attempt: Attempt) -> Self {
+        Self { from: None, attempt }
+    }
+
+    /// `attempt` is what became of a row that had `version`.
+    pub fn after(version: i64, mut attempt: Attempt) -> Self {
+        attempt.version = version + 1;
+        Self { from: Some(version), attempt }
+    }
+}

@@ -1,0 +1,90 @@
+//! The verbs of orders and payments, one file each: guard, gather, decide, commit. A use case is a function that takes the
+//! [`App`] first; what it asks of the world stands in `ports`.
+
+pub mod begin_payment;
+pub mod cancel_order;
+pub mod change;
+pub mod compensate_order;
+pub mod error;
+pub mod place_order;
+pub mod ports;
+pub mod process_payment;
+pub mod receive_webhook;
+pub mod reconcile;
+pub mod record_shipment;
+pub mod register_user;
+pub mod views;
+
+use std::sync::Arc;
+
+use chrono::Duration;
+use common::{Region, SharedClock, UserId};
+use tokio::sync::Notify;
+
+pub use change::{AttemptStep, Change};
+pub use error::Failure;
+use ports::{Gateway, Prices, ReplicationGate, Store, Views};
+
+/// Name of this service among the consumers of events; part of each inbox row.
+pub const CONSUMER: &str = "order-payment";
+
+/// Two changes of one order that meet: the loser reads again and decides again, this often. A third meeting in a row has
+/// not been seen; the message is then delivered again later.
+pub(crate) const MOST_MEETINGS: u32 = 3;
+
+/// What every use case can reach.
+pub struct App {
+    pub region: Region,
+    pub clock: SharedClock,
+    pub store: Arc<dyn Store>,
+    pub views: Arc<dyn Views>,
+    pub prices: Arc<dyn Prices>,
+    pub gateway: Arc<dyn Gateway>,
+    pub gate: Arc<dyn ReplicationGate>,
+    pub rules: Rules,
+    pub signals: Signals,
+}
+
+/// Durations that an operator may set.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long the stock may take to be held.
+    pub stock_deadline: Duration,
+    /// How long the payment may take from then on.
+    pub payment_deadline: Duration,
+    /// How long one worker has an attempt to itself; longer than the gateway's time-out with a few quick calls around it.
+    pub payment_lease: Duration,
+    /// How far back the gateway's list is compared with ours.
+    pub reconcile_window: Duration,
+    /// Differences younger than this are work in progress.
+    pub reconcile_grace: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            stock_deadline: Duration::minutes(15),
+            payment_deadline: Duration::minutes(15),
+            payment_lease: Duration::seconds(60),
+            reconcile_window: Duration::hours(48),
+            reconcile_grace: Duration::minutes(2),
+        }
+    }
+}
+
+/// Wakes those who wait in this process. A hint only: whoever waits also has a timer, because the cause may be another
+/// process.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// There may be a payment to go on with.
+    pub payments: Notify,
+    /// An order moved.
+    pub orders: Notify,
+}
+
+/// Who is ordering, as verified at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shopper {
+    pub user: UserId,
+    pub region: Region,
+}

@@ -1,0 +1,143 @@
+//! `PlaceOrder`: takes a shopper's order. The synchronous answer means *accepted and durable*; everything after it is events.
+
+use common::{FieldProblem, OrderId};
+use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
+use tracing::Instrument as _;
+
+use super::error::Conflict;
+use super::ports::Quote;
+use super::{App, Change, Failure, Shopper};
+use crate::domain::basket::RawOrder;
+use crate::domain::order::Placing;
+use crate::domain::{Order, PlaceOrder, PricedLine, QuoteProblem, quote};
+use crate::metrics;
+
+pub const ROUTE: &str = "/v1/orders";
+
+/// An accepted order and the answer the shopper gets, now and at every repetition.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub order: OrderId,
+    pub answer: StoredAnswer,
+    pub replayed: bool,
+}
+
+/// Takes a shopper's order. Safe to repeat: the same request key gives the same order and the same bytes. `render` makes the
+/// answer, which is stored with the order.
+///
+/// # Errors
+/// [`Failure`]; whatever it is, nothing was ordered by this call, except after `outcome-unknown`.
+pub async fn place_order(
+    app: &App,
+    shopper: Shopper,
+    key: &str,
+    raw: RawOrder,
+    render: impl Fn(&Order) -> StoredAnswer + Send + Sync,
+) -> Result<Placed, Failure> {
+    let id = OrderId::derive(app.region, shopper.user, key);
+    let span = tracing::info_span!("order.place", order.id = %id);
+    place(app, shopper, key, raw, id, &render).instrument(span).await
+}
+
+async fn place(
+    app: &App,
+    shopper: Shopper,
+    key: &str,
+    raw: RawOrder,
+    id: OrderId,
+    render: &(dyn Fn(&Order) -> StoredAnswer + Send + Sync),
+) -> Result<Placed, Failure> {
+    if shopper.region != app.region {
+        return Err(Failure::Misdirected(shopper.region));
+    }
+    let command = PlaceOrder::check(raw, app.region)?;
+    let request = RequestKey {
+        subject: shopper.user.uuid(),
+        method: "POST",
+        route: ROUTE,
+        key: key.to_owned(),
+        fingerprint: command.fingerprint(),
+    };
+    // A repetition needs no catalog: it gets what the first one got, whatever prices are now.
+    if let Some(answer) = app.store.find_answer(&request).await? {
+        return Ok(replayed(id, answer));
+    }
+    let quote = app.prices.quote(&command.lines).await?;
+    let (lines, total) = priced(&command, &quote, app)?;
+    if total != command.expected_total {
+        return Err(Failure::PriceChanged(total));
+    }
+    let fingerprint = request.fingerprint;
+    let placing =
+        Placing { id, user: shopper.user, region: app.region, command, lines, total, fingerprint, deadline: app.rules.stock_deadline };
+    let step = Order::place(placing, app.clock.now());
+    let answer = render(&step.order);
+    let change = Change {
+        // UserRegistered may still be on its way; the verified token says as much as the event would.
+        person: Some((shopper.user, shopper.region)),
+        order: Some(step),
+        answer: Some(answer.clone()),
+        ..Change::default()
+    };
+    match app.store.commit(Cause::Request(request), change).await {
+        Ok(Committed::Applied) => {
+            metrics::transition(None, "CREATED", "placed");
+            app.signals.orders.notify_waiters();
+            Ok(Placed { order: id, answer, replayed: false })
+        }
+        Ok(Committed::Repeated(Some(answer))) => Ok(replayed(id, answer)),
+        Ok(Committed::Repeated(None)) => Err(Failure::broken("a request was answered but its answer is gone")),
+        Err(CommitError::Refused(Conflict::OrderExists)) => older(app, id, fingerprint, render).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn replayed(order: OrderId, answer: StoredAnswer) -> Placed {
+    metrics::replay(ROUTE);
+    Placed { order, answer, replayed: true }
+}
+
+/// The key was used before and its row is pruned, but the order it placed is still here and knows the request.
+async fn older(
+    app: &App,
+    id: OrderId,
+    fingerprint: [u8; 32],
+    render: &(dyn Fn(&Order) -> StoredAnswer + Send + Sync),
+) -> Result<Placed, Failure> {
+    let order = app.store.order(id).await?.ok_or_else(|| Failure::broken("an order exists and cannot be read"))?;
+    if order.fingerprint != fingerprint {
+        return Err(CommitError::KeyReused.into());
+    }
+    Ok(replayed(id, render(&order)))
+}
+
+/// The lines at the catalog's prices. All lines at fault are named at once.
+fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<(Vec<PricedLine>, common::Money), Failure> {
+    let (mut lines, mut unknown, mut short) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, line) in command.lines.iter().enumerate() {
+        let Some(quoted) = quote.known.get(&line.sku) else {
+            unknown.push(FieldProblem::new(format!("/lines/{index}/sku"), "invalid-field", "not sold here"));
+            continue;
+        };
+        if quoted.available < line.quantity {
+            let message = format!("{} available", quoted.available);
+            short.push(FieldProblem::new(format!("/lines/{index}/quantity"), "out-of-stock", message));
+        }
+        lines.push(PricedLine {
+            sku: line.sku.clone(),
+            name: quoted.name.clone(),
+            quantity: line.quantity,
+            unit_price: quoted.unit_price,
+            options: line.options.clone(),
+        });
+    }
+    if !unknown.is_empty() {
+        return Err(Failure::Fields(unknown));
+    }
+    let total = quote::total(&lines, app.region.currency()).map_err(|problem| match problem {
+        QuoteProblem::TooMuch => Failure::TooMuch,
+        QuoteProblem::CrookedPrice(_) => super::error::PricesError::Crooked(problem.to_string()).into(),
+    })?;
+    // A hint that saves the shopper a wait; the reservation decides.
+    if short.is_empty() { Ok((lines, total)) } else { Err(Failure::OutOfStock(short)) }
+}

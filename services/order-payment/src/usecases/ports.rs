@@ -1,0 +1,213 @@
+//! What the use cases ask of the world.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use common::{OrderId, ShipmentId, Sku, UserId};
+use messaging::{Cause, Committed, RequestKey, StoredAnswer};
+
+use super::change::Change;
+use super::error::{CommitError, PricesError, StoreError};
+use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order};
+
+/// Our own books. Every write has a cause and happens once.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The stored answer of a request, before any work is done for it.
+    async fn find_answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError>;
+
+    /// Writes a change whole or not at all, with the events it means to others.
+    async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError>;
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+
+    /// The newest charge of an order, in any state.
+    async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError>;
+
+    /// Orders that are past their deadline and not being given up yet, the most overdue first.
+    async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError>;
+
+    /// Takes up to `limit` attempts that are due and nobody has, for this worker alone until `until`.
+    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError>;
+
+    /// Makes an open attempt due now; a settled one stays as it is.
+    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Keeps a webhook, once per event id.
+    async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError>;
+
+    async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
+
+    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
+
+    /// Charges made between two instants that reached the gateway, oldest first, after `after` in that order.
+    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError>;
+
+    /// Takes note of one difference.
+    async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Takes note of all differences found by one look: new ones open, those no longer found are resolved.
+    async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
+
+    /// For metrics: how much waits and since when.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// Reads for people. Each looks only at what belongs to `owner`.
+#[async_trait]
+pub trait Views: Send + Sync {
+    async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError>;
+
+    /// Newest first, those before `before`.
+    async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError>;
+
+    /// Status changes after `version`, oldest first; `None` for an order that is absent or another's.
+    async fn changes_after(&self, owner: UserId, id: OrderId, version: i64) -> Result<Option<Vec<StatusChange>>, StoreError>;
+}
+
+/// The catalog's prices.
+#[async_trait]
+pub trait Prices: Send + Sync {
+    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError>;
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Quote {
+    pub known: BTreeMap<Sku, Quoted>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Quoted {
+    pub name: String,
+    pub unit_price: common::Money,
+    /// A hint; the reservation decides.
+    pub available: u32,
+}
+
+/// The payment gateway. Never fails: not knowing is an answer too.
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    /// Sends `call` for `attempt`, with the key derived for the two.
+    async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
+
+    async fn look(&self, look: Look, attempt: &Attempt) -> Answer;
+
+    /// All intents made between two instants (Unix seconds, inclusive).
+    ///
+    /// # Errors
+    /// Why the list is not complete.
+    async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String>;
+}
+
+/// Whether what was committed before now is safe at the standby site. Money moves only behind it.
+#[async_trait]
+pub trait ReplicationGate: Send + Sync {
+    async fn pass(&self) -> Result<(), GateClosed>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the standby site has not confirmed: {0}")]
+pub struct GateClosed(pub String);
+
+/// A webhook whose signature was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    pub gateway: String,
+    pub event_id: String,
+    pub event_type: String,
+    /// Empty when the event is not about an intent.
+    pub intent: String,
+    pub order: Option<OrderId>,
+    pub amount_minor: Option<i64>,
+    /// Upper case.
+    pub currency: Option<String>,
+    pub body: Vec<u8>,
+    pub received_at: DateTime<Utc>,
+    pub tries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    New,
+    /// The same event with the same bytes.
+    Again,
+    /// The same event id with other bytes.
+    Clash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookEnd {
+    /// The attempt was made due.
+    Hinted,
+    NothingToDo,
+    LateSuccess,
+    /// It speaks of another amount or currency than we asked for.
+    Mismatch,
+    /// Its order never came.
+    GaveUp,
+    /// Not now.
+    Later(DateTime<Utc>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKind {
+    ChargeWithoutOrder,
+    OrderWithoutCharge,
+    AmountDiffers,
+    StateDiffers,
+    WebhookClash,
+}
+
+impl FindingKind {
+    pub const ALL: [Self; 5] =
+        [Self::ChargeWithoutOrder, Self::OrderWithoutCharge, Self::AmountDiffers, Self::StateDiffers, Self::WebhookClash];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ChargeWithoutOrder => "CHARGE_WITHOUT_ORDER",
+            Self::OrderWithoutCharge => "ORDER_WITHOUT_CHARGE",
+            Self::AmountDiffers => "AMOUNT_DIFFERS",
+            Self::StateDiffers => "STATE_DIFFERS",
+            Self::WebhookClash => "WEBHOOK_CLASH",
+        }
+    }
+}
+
+/// One difference between the gateway's books and ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: FindingKind,
+    /// The intent, or the attempt that has none at the gateway.
+    pub reference: String,
+    pub order: Option<OrderId>,
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipment {
+    pub order: OrderId,
+    pub id: ShipmentId,
+    pub fulfilment_centre: String,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub open: Vec<OpenCount>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCount {
+    /// `order`, `attempt`, `finding` or `webhook`.
+    pub what: &'static str,
+    pub state: String,
+    pub count: i64,
+    /// Age of the oldest in seconds.
+    pub oldest_s: i64,
+}

@@ -1,0 +1,126 @@
+//! Webhooks of the gateway: kept first, answered, processed from the table. Delivery is at least once and in any order, so a
+//! webhook is a hint to ask the gateway for the state, never the state itself.
+
+use chrono::Duration;
+
+use super::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
+use super::process_payment::captured;
+use super::{App, Failure};
+use crate::domain::{Answer, Attempt, AttemptState, IntentStatus, Look, backoff};
+use crate::metrics;
+
+/// Webhooks per round; the rest waits for the next, which comes at once.
+const ROUND: u16 = 50;
+/// Gateways repeat for three days; an order that has not come by then never will.
+const PATIENCE: Duration = Duration::days(3);
+
+/// Keeps a verified webhook. It is processed later, by the worker.
+///
+/// # Errors
+/// [`Failure::ForeignEvent`] for another region's order; anything else means that nothing was kept and the gateway should
+/// repeat.
+pub async fn receive_webhook(app: &App, hook: Webhook, region: Option<&str>) -> Result<Kept, Failure> {
+    if region.is_some_and(|region| region != app.region.code()) {
+        return Err(Failure::ForeignEvent);
+    }
+    let kept = app.store.keep_webhook(&hook).await?;
+    match kept {
+        Kept::New => app.signals.payments.notify_one(),
+        Kept::Again => {}
+        Kept::Clash => {
+            metrics::alarm("webhook");
+            tracing::error!(event.id = hook.event_id, "a webhook came twice with different contents; the second was dropped");
+        }
+    }
+    metrics::webhook(match kept {
+        Kept::New => "new",
+        Kept::Again => "again",
+        Kept::Clash => "clash",
+    });
+    Ok(kept)
+}
+
+/// One round over the kept webhooks; returns how many it looked at.
+///
+/// # Errors
+/// [`Failure`] when the books cannot be read or written; the next round finds the same webhooks.
+pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
+    let due = app.store.due_webhooks(app.clock.now(), ROUND).await?;
+    for hook in &due {
+        let end = process(app, hook).await?;
+        app.store.finish_webhook(hook, end, app.clock.now()).await?;
+    }
+    Ok(due.len())
+}
+
+async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
+    if hook.intent.is_empty() {
+        return Ok(WebhookEnd::NothingToDo);
+    }
+    let Some(attempt) = find(app, hook).await? else { return Ok(not_yet(app, hook)) };
+    if differs(hook, &attempt) {
+        let finding = Finding {
+            kind: FindingKind::AmountDiffers,
+            reference: hook.intent.clone(),
+            order: Some(attempt.order),
+            detail: format!("webhook {} speaks of another amount or currency", hook.event_id),
+        };
+        metrics::alarm("webhook");
+        tracing::error!(order.id = %attempt.order, event.id = hook.event_id, "a webhook speaks of another amount");
+        app.store.note_finding(&finding, app.clock.now()).await?;
+        return Ok(WebhookEnd::Mismatch);
+    }
+    if !attempt.state.is_settled() {
+        app.store.hint(attempt.order, app.clock.now()).await?;
+        app.signals.payments.notify_one();
+        return Ok(WebhookEnd::Hinted);
+    }
+    if attempt.state == AttemptState::Captured || hook.event_type != "payment_intent.succeeded" {
+        return Ok(WebhookEnd::NothingToDo);
+    }
+    match look_for_late_success(app, attempt).await? {
+        Some(true) => Ok(WebhookEnd::LateSuccess),
+        Some(false) => Ok(WebhookEnd::NothingToDo),
+        None => Ok(not_yet(app, hook)),
+    }
+}
+
+/// The charge a webhook is about. An early one knows the order before we have stored the intent.
+async fn find(app: &App, hook: &Webhook) -> Result<Option<Attempt>, Failure> {
+    if let Some(attempt) = app.store.charge_of_intent(&hook.intent).await? {
+        return Ok(Some(attempt));
+    }
+    let Some(order) = hook.order else { return Ok(None) };
+    let attempt = app.store.charge_of(order).await?;
+    Ok(attempt.filter(|attempt| attempt.intent.is_none()))
+}
+
+fn differs(hook: &Webhook, attempt: &Attempt) -> bool {
+    hook.amount_minor.is_some_and(|amount| amount != attempt.amount.minor())
+        || hook.currency.as_ref().is_some_and(|currency| currency != attempt.amount.currency().code())
+}
+
+fn not_yet(app: &App, hook: &Webhook) -> WebhookEnd {
+    let now = app.clock.now();
+    if now - hook.received_at > PATIENCE {
+        metrics::alarm("webhook");
+        tracing::error!(event.id = hook.event_id, "a webhook's order never came");
+        return WebhookEnd::GaveUp;
+    }
+    // Any stable id spreads the pauses; the intent's text is as good as a UUID.
+    let spread = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, hook.event_id.as_bytes());
+    WebhookEnd::Later(now + backoff::pause(spread, hook.tries + 1))
+}
+
+/// Asks the gateway whether an attempt that is given up took money after all; if so, records it and sends it back.
+/// `None`: the gateway does not say.
+pub(super) async fn look_for_late_success(app: &App, attempt: Attempt) -> Result<Option<bool>, Failure> {
+    match app.gateway.look(Look::Intent, &attempt).await {
+        Answer::Intent(intent) if intent.status == IntentStatus::Succeeded => {
+            captured(app, attempt.version, attempt).await?;
+            Ok(Some(true))
+        }
+        Answer::Intent(_) => Ok(Some(false)),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,184 @@
+//! Compares the gateway's books with ours, in both directions, again and again. A difference is noted with its age until a
+//! later look no longer finds it; money taken for an order that is given up is sent back on the spot.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::ports::{Finding, FindingKind};
+use super::receive_webhook::look_for_late_success;
+use super::{App, Failure};
+use crate::domain::{Attempt, AttemptState, Intent, IntentStatus};
+use crate::metrics;
+
+/// Charges read per page, and pages per look: a hundred thousand charges in two days is beyond this site; the count of
+/// pages is a limit, not a plan.
+const PAGE: u16 = 500;
+const MOST_PAGES: usize = 200;
+/// What the gateway's clock and ours may differ by, and what lies between our row and its intent.
+const MARGIN_S: i64 = 600;
+
+/// One look over the window. Returns what differs.
+///
+/// # Errors
+/// [`Failure`] when either side cannot be read whole; nothing is noted then, because half a list looks like missing money.
+pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
+    let now = app.clock.now();
+    let from = now - app.rules.reconcile_window;
+    let settled_before = now - app.rules.reconcile_grace;
+    let intents = app
+        .gateway
+        .intents_between(from.timestamp() - MARGIN_S, now.timestamp() + MARGIN_S)
+        .await
+        .map_err(|reason| Failure::Broken(format!("the gateway's list is not complete: {reason}")))?;
+    // Ours are read after theirs: what they know and we made meanwhile is found, not missed.
+    let charges = all_charges(app, from, now).await?;
+    let findings = compare(intents, &charges, from, settled_before);
+    for finding in &findings {
+        tracing::error!(kind = finding.kind.code(), reference = finding.reference, detail = finding.detail, "the gateway's books and ours differ");
+    }
+    send_back(app, &findings, &charges).await?;
+    app.store.note_findings(&findings, now).await?;
+    metrics::reconciled(now.timestamp());
+    Ok(findings)
+}
+
+async fn all_charges(app: &App, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<Attempt>, Failure> {
+    let mut charges: Vec<Attempt> = Vec::new();
+    let mut since = from;
+    for _ in 0..MOST_PAGES {
+        let page = app.store.charges_between(since, to, PAGE).await?;
+        let full = page.len() == usize::from(PAGE);
+        let last = page.last().map(|attempt| attempt.created_at);
+        // Pages overlap in the last instant; known ones are dropped.
+        let fresh: Vec<_> = page.into_iter().filter(|attempt| !charges.iter().rev().take(usize::from(PAGE)).any(|known| known.id == attempt.id)).collect();
+        let stuck = fresh.is_empty();
+        charges.extend(fresh);
+        match last {
+            Some(last) if full && !stuck => since = last,
+            _ => return Ok(charges),
+        }
+    }
+    Err(Failure::broken("more charges in the window than one look can compare"))
+}
+
+/// Both directions. Pure, so that a table test can show each kind of difference.
+fn compare(intents: Vec<Intent>, charges: &[Attempt], from: DateTime<Utc>, settled_before: DateTime<Utc>) -> Vec<Finding> {
+    let ours: BTreeMap<&str, &Attempt> = charges.iter().filter_map(|attempt| Some((attempt.intent.as_deref()?, attempt))).collect();
+    let theirs: BTreeMap<String, Intent> = intents.into_iter().map(|intent| (intent.id.clone(), intent)).collect();
+    let mut findings = Vec::new();
+    for intent in theirs.values().filter(|intent| intent.status == IntentStatus::Succeeded) {
+        let made_at = DateTime::from_timestamp(intent.created_unix, 0).unwrap_or(settled_before);
+        let order = intent.order.as_deref().and_then(|order| order.parse().ok());
+        let mut add = |kind, detail: String| findings.push(Finding { kind, reference: intent.id.clone(), order, detail });
+        match ours.get(intent.id.as_str()) {
+            // Near the edge of the window our row may be older than it; those were compared before.
+            None if made_at >= from && made_at < settled_before => add(FindingKind::ChargeWithoutOrder, "charged without an attempt of ours".to_owned()),
+            None => {}
+            Some(attempt) if attempt.amount.minor() != intent.amount_minor || attempt.amount.currency().code() != intent.currency => {
+                add(FindingKind::AmountDiffers, format!("{} {} there, {} here", intent.amount_minor, intent.currency, attempt.amount));
+            }
+            Some(attempt) if attempt.state != AttemptState::Captured && made_at < settled_before => {
+                add(FindingKind::StateDiffers, format!("charged there, {} here", attempt.state));
+            }
+            Some(_) => {}
+        }
+    }
+    for attempt in charges.iter().filter(|attempt| attempt.state == AttemptState::Captured && attempt.created_at < settled_before) {
+        let charged = attempt.intent.as_ref().and_then(|id| theirs.get(id)).is_some_and(|intent| intent.status == IntentStatus::Succeeded);
+        if !charged {
+            let reference = attempt.intent.clone().unwrap_or_else(|| attempt.id.to_string());
+            let detail = "captured here, not charged there".to_owned();
+            findings.push(Finding { kind: FindingKind::OrderWithoutCharge, reference, order: Some(attempt.order), detail });
+        }
+    }
+    findings
+}
+
+/// Money taken for an order that is given up goes back now; open attempts are looked at by the payment worker.
+async fn send_back(app: &App, findings: &[Finding], charges: &[Attempt]) -> Result<(), Failure> {
+    for finding in findings.iter().filter(|finding| finding.kind == FindingKind::StateDiffers) {
+        let Some(attempt) = charges.iter().find(|attempt| attempt.intent.as_ref() == Some(&finding.reference)) else { continue };
+        if attempt.state.is_settled() {
+            look_for_late_success(app, attempt.clone()).await?;
+        } else {
+            app.store.hint(attempt.order, app.clock.now()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{Currency, Money, OrderId, Private, Region};
+
+    use super::*;
+    use crate::domain::{AttemptKind, PaymentToken};
+
+    fn charge(number: u128, state: AttemptState) -> Attempt {
+        let order = OrderId::from_uuid(uuid::Uuid::from_u128(number));
+        Attempt {
+            id: common::AttemptId::derive(order, 1),
+            order,
+            number: 1,
+            kind: AttemptKind::Charge,
+            amount: Money::from_minor(4990, Region::Eu.currency()).unwrap(),
+            token: Private::new(PaymentToken::parse("tok_ok").unwrap()),
+            state,
+            intent: Some(format!("pi_{number}")),
+            capture_requested: true,
+            giving_up: None,
+            in_doubt: false,
+            tries: 0,
+            due_at: DateTime::UNIX_EPOCH,
+            leased_until: None,
+            version: 1,
+            traceparent: None,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn intent(number: u128, status: IntentStatus) -> Intent {
+        Intent {
+            id: format!("pi_{number}"),
+            status,
+            declined: false,
+            amount_minor: 4990,
+            currency: Currency::Eur.code().to_owned(),
+            order: Some(uuid::Uuid::from_u128(number).to_string()),
+            attempt: Some(1),
+            created_unix: 0,
+        }
+    }
+
+    fn kinds(intents: Vec<Intent>, charges: &[Attempt]) -> Vec<FindingKind> {
+        let later = DateTime::UNIX_EPOCH + chrono::Duration::hours(1);
+        compare(intents, charges, DateTime::UNIX_EPOCH, later).into_iter().map(|finding| finding.kind).collect()
+    }
+
+    #[test]
+    fn each_difference_is_found_in_its_direction() {
+        use IntentStatus::{Canceled, RequiresCapture, Succeeded};
+        let table = [
+            (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Captured)], vec![]),
+            (vec![intent(1, Canceled)], vec![charge(1, AttemptState::Declined)], vec![]),
+            (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Authorised)], vec![]),
+            (vec![intent(1, Succeeded)], vec![], vec![FindingKind::ChargeWithoutOrder]),
+            (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::StateDiffers]),
+            (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Unknown)], vec![FindingKind::StateDiffers]),
+            (vec![], vec![charge(1, AttemptState::Captured)], vec![FindingKind::OrderWithoutCharge]),
+            (vec![intent(1, Canceled)], vec![charge(1, AttemptState::Captured)], vec![FindingKind::OrderWithoutCharge]),
+            (vec![Intent { amount_minor: 1, ..intent(1, Succeeded) }], vec![charge(1, AttemptState::Captured)], vec![FindingKind::AmountDiffers]),
+            (vec![Intent { currency: "USD".to_owned(), ..intent(1, Succeeded) }], vec![charge(1, AttemptState::Captured)], vec![FindingKind::AmountDiffers]),
+        ];
+        for (intents, charges, expected) in table {
+            assert_eq!(kinds(intents.clone(), &charges), expected, "{intents:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_still_under_way_is_no_difference() {
+        let before = DateTime::UNIX_EPOCH;
+        assert!(compare(vec![intent(1, IntentStatus::Succeeded)], &[], before, before).is_empty());
+    }
+}
