@@ -18,10 +18,13 @@ pub struct ClickTraces {
 }
 
 impl ClickTraces {
-    /// Begins `click.fold` for the first traces of the batch.
+    /// Begins `click.fold` for the first traces of the batch, in the order of the stream.
     pub fn begin(batch: &Batch) -> Self {
+        let mut traced: Vec<(i64, &String)> =
+            batch.reports().filter_map(|report| Some((report.position.offset, report.traceparent.as_ref()?))).collect();
+        traced.sort_unstable();
         let mut folds = BTreeMap::new();
-        for traceparent in batch.reports().filter_map(|report| report.traceparent.as_ref()) {
+        for (_, traceparent) in traced {
             if folds.len() == MAX_TRACES {
                 break;
             }

@@ -1,0 +1,124 @@
+//! Clicks and products through the real broker into the real Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Region, SystemClock};
+use contracts::catalog::v1::ProductChanged;
+use contracts::topics::{CLICKSTREAM_RAW, PRODUCT_CHANGED};
+use contracts::user::v1::{Click, ClickType, ClicksReported};
+use messaging::{BatchConsumer, KafkaSettings};
+use personalization::domain::{Person, Pseudonym};
+use personalization::inbound::clicks::ClickConsumer;
+use personalization::inbound::products::ProductConsumer;
+use personalization::outbound::redis::RedisStore;
+use personalization::usecases::ports::Shelves;
+use prost::Message as _;
+use testkit::kafka::{put_raw, topics};
+use testkit::wait;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{self, NOW, Shop, sku, somebody};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Both consumers on topics of the test's own, until the guard is dropped.
+struct Running {
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(shop: &Shop<RedisStore>, kafka: &KafkaSettings, group: &'static str) -> Self {
+        let stop = CancellationToken::new();
+        let clicks = Arc::new(ClickConsumer { learner: shop.learner.clone(), clock: Arc::new(SystemClock) });
+        let products = Arc::new(ProductConsumer { learner: shop.learner.clone() });
+        let clicks = BatchConsumer::new(group, &[&CLICKSTREAM_RAW], Region::ALL[0], kafka, clicks).expect("settings");
+        let products =
+            BatchConsumer::new("personalization-features", &[&PRODUCT_CHANGED], Region::ALL[0], kafka, products)
+                .expect("settings");
+        let tasks = [clicks, products].map(|consumer| {
+            let stop = stop.clone();
+            tokio::spawn(async move { consumer.run(stop).await.expect("no crash point is set") })
+        });
+        Self { stop, tasks: tasks.into() }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.expect("a consumer ends in order");
+        }
+    }
+}
+
+async fn report(kafka: &KafkaSettings, who: &Pseudonym, at_ms: i64, clicks: &[(ClickType, &str)]) {
+    let clicks = clicks.iter().map(|(kind, sku)| Click {
+        r#type: *kind as i32,
+        sku: (*sku).to_owned(),
+        at_ms,
+        ..Click::default()
+    });
+    let message = ClicksReported {
+        pseudonym: who.to_string(),
+        personalisation_consent: true,
+        received_at_ms: at_ms,
+        clicks: clicks.collect(),
+    };
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    put_raw(kafka, &CLICKSTREAM_RAW, who.as_str(), &message.encode_to_vec(), &[("traceparent", traceparent)]).await;
+}
+
+async fn remembered(shop: &Shop<RedisStore>, who: &Pseudonym, clicked: &str) -> Person {
+    wait::until("the click to be in the profile", LIMIT, async || {
+        let person = shop.store.person(who).await.map_err(|error| error.to_string())?;
+        let rated = person.profile.iter().flat_map(|profile| &profile.skus).any(|rating| rating.key == clicked);
+        if rated { Ok(person) } else { Err(format!("{person:?}")) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
+    let kafka = topics(&[&CLICKSTREAM_RAW, &PRODUCT_CHANGED]).await;
+    let shop = support::redis();
+    let product = ProductChanged {
+        sku: "C1".to_owned(),
+        revision: 1,
+        family: "made_to_order_fashion".to_owned(),
+        category: "fashion/coats".to_owned(),
+        brand: "Aurel".to_owned(),
+        changed_at_ms: NOW,
+        ..ProductChanged::default()
+    };
+    put_raw(&kafka, &PRODUCT_CHANGED, "C1", &product.encode_to_vec(), &[]).await;
+    let running = Running::start(&shop, &kafka, "personalization");
+    wait::until("the product to be known", LIMIT, async || {
+        let known = shop.learner.features.features(&[sku("C1")]).await.map_err(|error| error.to_string())?;
+        known.get(&sku("C1")).cloned().ok_or_else(|| "unknown".to_owned())
+    })
+    .await;
+
+    let who = somebody();
+    // A record that nobody can read stands before the click and must not stop it.
+    put_raw(&kafka, &CLICKSTREAM_RAW, who.as_str(), b"\xff\xff\xff", &[]).await;
+    report(&kafka, &who, NOW, &[(ClickType::View, "C1"), (ClickType::Buy, "C1")]).await;
+    let person = remembered(&shop, &who, "C1").await;
+    let profile = person.profile.as_ref().expect("a profile");
+    assert_eq!((profile.categories[0].key.as_str(), profile.brands[0].key.as_str()), ("fashion/coats", "Aurel"));
+    assert!((profile.categories[0].weight - 9.0).abs() < 1e-6);
+    assert_eq!(profile.traceparent.as_deref().map(|text| &text[3..35]), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+    running.stop().await;
+
+    // Another group reads everything from the beginning, as a group that lost its offsets would.
+    let again = Running::start(&shop, &kafka, "personalization-again");
+    report(&kafka, &who, NOW + 1_000, &[(ClickType::View, "C2")]).await;
+    let later = remembered(&shop, &who, "C2").await;
+    let weight = later
+        .profile
+        .as_ref()
+        .and_then(|profile| profile.skus.iter().find(|rating| rating.key == "C1"))
+        .map(|rating| rating.weight);
+    assert!(weight.is_some_and(|weight| (weight - 9.0).abs() < 1e-3), "{later:?}");
+    again.stop().await;
+}

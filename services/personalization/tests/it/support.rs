@@ -1,0 +1,100 @@
+//! What the stories share: products, reports, an app on a store in memory or on the Redis of the test stack.
+
+use std::sync::Arc;
+
+use chrono::{TimeZone as _, Utc};
+use common::{ManualClock, SharedClock, Sku, ids};
+use personalization::domain::{Batch, Click, ClickKind, Feature, Position, Pseudonym, Report};
+use personalization::outbound::memory::MemoryStore;
+use personalization::outbound::redis::{Patience, RedisStore};
+use personalization::usecases::ports::{ProductRevision, Store};
+use personalization::usecases::{App, Command, Kind, Learner, Popularity, fold_clicks, refresh};
+
+pub const NOW: i64 = 1_790_000_000_000;
+
+pub fn sku(name: &str) -> Sku {
+    Sku::parse(name).expect("a SKU")
+}
+
+/// A person nobody else in any test is.
+pub fn somebody() -> Pseudonym {
+    Pseudonym::parse(&ids::random().simple().to_string()).expect("a pseudonym")
+}
+
+pub fn report(who: &Pseudonym, offset: i64, clicks: &[(ClickKind, &str)]) -> Report {
+    let at_ms = NOW + offset * 1_000;
+    Report {
+        pseudonym: who.clone(),
+        consent: true,
+        position: Position { partition: 0, offset, received_at_ms: at_ms },
+        traceparent: None,
+        clicks: clicks.iter().map(|(kind, name)| Click { kind: *kind, sku: Some(sku(name)), at_ms }).collect(),
+    }
+}
+
+pub fn product(name: &str, revision: i64, category: &str, brand: &str) -> ProductRevision {
+    let feature = Feature { category: category.to_owned(), brand: brand.to_owned(), family: "gadget".to_owned() };
+    ProductRevision { sku: sku(name), revision, changed_at_ms: NOW + revision, feature: Some(feature) }
+}
+
+/// Coats by two brands, and two drones.
+pub fn products() -> Vec<ProductRevision> {
+    let coats = ["C1", "C2", "C3", "C4"].iter().enumerate();
+    let mut list: Vec<_> =
+        coats.map(|(n, name)| product(name, 1, "fashion/coats", if n % 2 == 0 { "Aurel" } else { "Brume" })).collect();
+    list.extend(["D1", "D2"].map(|name| product(name, 1, "gadgets/drones", "Corvid")));
+    list
+}
+
+/// The service on one store, as `wiring` would put it together.
+pub struct Shop<S> {
+    pub store: Arc<S>,
+    pub learner: Learner,
+    pub app: App,
+}
+
+impl<S: Store> Shop<S> {
+    pub fn on(store: S) -> Self {
+        let store = Arc::new(store);
+        let now = Utc.timestamp_millis_opt(NOW + 60_000).single().expect("an instant");
+        let clock: SharedClock = Arc::new(ManualClock::at(now));
+        let learner = Learner { interests: store.clone(), features: store.clone() };
+        let app =
+            App { shelves: store.clone(), features: store.clone(), popularity: Arc::new(Popularity::default()), clock };
+        Self { store, learner, app }
+    }
+
+    pub async fn learn(&self, products: &[ProductRevision]) -> usize {
+        self.learner.features.learn(products).await.expect("the store answers")
+    }
+
+    pub async fn click(&self, reports: Vec<Report>) -> personalization::usecases::Folded {
+        let batch = Batch::gather(reports);
+        fold_clicks(&self.learner, 0, &batch, |_| ()).await.expect("the store answers")
+    }
+
+    pub async fn refresh(&self) {
+        refresh(&self.app).await.expect("the store answers");
+    }
+
+    pub async fn ask(&self, kind: Kind, who: Option<&Pseudonym>, at_hand: Option<&str>) -> Vec<(String, &'static str)> {
+        let command = Command { kind, pseudonym: who.cloned(), sku: at_hand.map(sku), limit: 10 };
+        let answer = personalization::usecases::generate_recommendations(&self.app, &command).await.expect("an answer");
+        assert!(!answer.degraded, "{answer:?}");
+        answer.items.into_iter().map(|item| (item.sku.to_string(), item.reason.code())).collect()
+    }
+}
+
+pub fn memory() -> Shop<MemoryStore> {
+    Shop::on(MemoryStore::default())
+}
+
+/// Under a prefix of its own on the Redis of the test stack.
+pub fn redis() -> Shop<RedisStore> {
+    Shop::on(redis_store(&testkit::servers().redis_url))
+}
+
+pub fn redis_store(url: &str) -> RedisStore {
+    let prefix = format!("t{}:", ids::random().simple());
+    RedisStore::connect(url, &prefix).expect("a well-formed URL").with_patience(Patience::Background)
+}
