@@ -115,7 +115,8 @@ pub fn checkout() -> PathBuf {
 /// When the system refuses.
 pub fn own(path: &Path, owner: Option<&Account>, mode: u32) -> Result<()> {
     if let Some(account) = owner {
-        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("chown {}", path.display()))?;
+        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
+            .with_context(|| format!("chown {}", path.display()))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("chmod {}", path.display()))
 }
@@ -142,7 +143,8 @@ fn reachable_top(checkout: &Path) -> Result<PathBuf> {
 /// Downloads stay in the user's cache; for root, whose home others may not enter, in /var/cache.
 fn cache_folder() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
-    let users = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("shopsphere");
+    let users =
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from).join("shopsphere");
     if os::is_root() && !reachable(&users) { PathBuf::from("/var/cache/shopsphere") } else { users }
 }
 

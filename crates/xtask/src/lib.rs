@@ -8,3 +8,4 @@ pub mod ports;
 pub mod progress;
 pub mod provision;
 pub mod stack;
+pub mod tidy;

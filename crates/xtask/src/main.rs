@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use xtask::layout::{self, Layout};
+use xtask::os;
 use xtask::ports::Ports;
 use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack};
-use xtask::os;
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -37,6 +37,8 @@ enum Task {
         #[command(subcommand)]
         action: Servers,
     },
+    /// Check the rules of the architecture
+    Tidy,
 }
 
 #[derive(Subcommand)]
@@ -71,7 +73,16 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Servers { action: Servers::Up(which) } => up(&which.open()?, &Progress::new(), Wanted { build: false, services: false })?,
+        Task::Tidy => {
+            let violations = xtask::tidy::check(&layout::checkout())?;
+            violations.iter().for_each(|violation| println!("{violation}"));
+            if !violations.is_empty() {
+                anyhow::bail!("{} broken rules", violations.len());
+            }
+        }
+        Task::Servers { action: Servers::Up(which) } => {
+            up(&which.open()?, &Progress::new(), Wanted { build: false, services: false })?
+        }
         Task::Servers { action: Servers::Down(which) } => {
             for name in stack::down(&which.open()?.layout) {
                 println!("stopped {name}");

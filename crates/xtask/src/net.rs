@@ -51,7 +51,8 @@ pub fn http_get(port: u16, path: &str) -> Result<HttpAnswer> {
     stream.take(MAX_ANSWER).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").context("the answer has no end of headers")?;
-    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).context("the answer has no status")?;
+    let status =
+        head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).context("the answer has no status")?;
     Ok(HttpAnswer { status, body: body.to_owned() })
 }
 

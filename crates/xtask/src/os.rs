@@ -124,14 +124,16 @@ pub fn listener(port: u16) -> Option<(i32, String)> {
         fs::read_to_string(table).ok()?.lines().skip(1).find_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             // 0A is LISTEN.
-            (fields.get(1)?.ends_with(&needle) && fields.get(3) == Some(&"0A")).then(|| fields.get(9).map(|f| (*f).to_owned()))?
+            (fields.get(1)?.ends_with(&needle) && fields.get(3) == Some(&"0A"))
+                .then(|| fields.get(9).map(|f| (*f).to_owned()))?
         })
     })?;
     let socket = format!("socket:[{inode}]");
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
-        let holds = descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()));
+        let holds =
+            descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()));
         if holds {
             let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some((pid, command.trim().to_owned()));
@@ -144,8 +146,9 @@ pub fn listener(port: u16) -> Option<(i32, String)> {
 pub fn udp_bound(port: u16) -> bool {
     let needle = format!(":{port:04X}");
     ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
-        fs::read_to_string(table)
-            .is_ok_and(|text| text.lines().skip(1).any(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&needle))))
+        fs::read_to_string(table).is_ok_and(|text| {
+            text.lines().skip(1).any(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&needle)))
+        })
     })
 }
 
@@ -155,10 +158,12 @@ pub fn udp_bound(port: u16) -> bool {
 /// # Errors
 /// When it cannot start, fails (with the end of its output), or we are interrupted.
 pub fn run(what: &str, command: &mut Command, log: &Path) -> Result<()> {
-    let file = OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+    let file =
+        OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
     let from = file.metadata().map_or(0, |facts| facts.len());
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
-    let mut child = command.spawn().map_err(|error| anyhow!("{what}: cannot run {:?}: {error}", command.get_program()))?;
+    let mut child =
+        command.spawn().map_err(|error| anyhow!("{what}: cannot run {:?}: {error}", command.get_program()))?;
     let group = -i32::try_from(child.id()).unwrap_or(0);
     loop {
         if let Some(status) = child.try_wait()? {

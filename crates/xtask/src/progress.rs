@@ -65,7 +65,8 @@ impl Progress {
             return;
         }
         self.with(|running| {
-            let parts: Vec<String> = running.iter().map(|(name, since)| format!("{name} {:.0} s", since.elapsed().as_secs_f64())).collect();
+            let parts: Vec<String> =
+                running.iter().map(|(name, since)| format!("{name} {:.0} s", since.elapsed().as_secs_f64())).collect();
             let text: String = parts.join(" · ").chars().take(110).collect();
             let mut out = std::io::stderr().lock();
             let _ = write!(out, "\r\x1b[2K  … {text}");

@@ -29,7 +29,13 @@ pub const PACKAGES: &[(&str, &str)] = &[
 pub fn missing() -> Vec<&'static str> {
     PACKAGES
         .iter()
-        .filter(|(_, shown_by)| if shown_by.starts_with('/') { !std::path::Path::new(shown_by).exists() } else { os::which(shown_by).is_none() })
+        .filter(|(_, shown_by)| {
+            if shown_by.starts_with('/') {
+                !std::path::Path::new(shown_by).exists()
+            } else {
+                os::which(shown_by).is_none()
+            }
+        })
         .map(|(package, _)| *package)
         .collect()
 }
@@ -64,7 +70,11 @@ fn apt(sudo: bool, arguments: &[&str]) -> Result<()> {
     if sudo {
         command.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get");
     }
-    command.args(["-o", "Dpkg::Use-Pty=0"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    command
+        .args(["-o", "Dpkg::Use-Pty=0"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null());
     let status = command.status().context("run apt-get")?;
     if !status.success() {
         bail!("apt-get {} failed; see its messages above, then run again", arguments.first().unwrap_or(&""));

@@ -18,15 +18,23 @@ use crate::os;
 /// No Go, no network, a failed build, no space.
 pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
     let home = cached(layout, "ferretdb", VERSION, MEGABYTES, |work, log| {
-        let answer = os::output(Command::new("go").args(["mod", "download", "-json", &format!("{MODULE}@{VERSION}")]).current_dir(work))?;
-        let answer: serde_json::Value = serde_json::from_str(&answer).context("go mod download answers in an unknown form")?;
+        let answer = os::output(
+            Command::new("go").args(["mod", "download", "-json", &format!("{MODULE}@{VERSION}")]).current_dir(work),
+        )?;
+        let answer: serde_json::Value =
+            serde_json::from_str(&answer).context("go mod download answers in an unknown form")?;
         let module = answer["Dir"].as_str().context("go mod download names no folder")?;
         let sources = work.join("sources");
         os::output(Command::new("cp").args(["-R", module]).arg(&sources))?;
         os::output(Command::new("chmod").args(["-R", "u+w"]).arg(&sources))?;
         write_version(&sources)?;
         let mut build = Command::new("go");
-        build.current_dir(&sources).env("CGO_ENABLED", "0").args(["build", "-trimpath", "-o"]).arg(work.join("ferretdb")).arg("./cmd/ferretdb");
+        build
+            .current_dir(&sources)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-trimpath", "-o"])
+            .arg(work.join("ferretdb"))
+            .arg("./cmd/ferretdb");
         os::run("build ferretdb", &mut build, log)?;
         fs::remove_dir_all(&sources).context("remove the sources of ferretdb")
     })?;

@@ -26,7 +26,12 @@ pub fn elasticsearch(layout: &Layout) -> Result<PathBuf> {
 pub fn keycloak(layout: &Layout) -> Result<PathBuf> {
     zip(layout, &pins::KEYCLOAK, |home, log| {
         let mut build = Command::new("sh");
-        build.arg(home.join("bin/kc.sh")).args(["build", "--db=postgres", "--health-enabled=true", "--metrics-enabled=true"]);
+        build.arg(home.join("bin/kc.sh")).args([
+            "build",
+            "--db=postgres",
+            "--health-enabled=true",
+            "--metrics-enabled=true",
+        ]);
         os::run("build keycloak", &mut build, log)
     })
 }
@@ -44,7 +49,9 @@ fn zip(layout: &Layout, pin: &Zip, finish: impl FnOnce(&Path, &Path) -> Result<(
         os::run("unzip", unzip.arg("-d").arg(work.join("unpacked")), log)?;
         fs::remove_file(&archive)?;
         let unpacked = work.join("unpacked");
-        for entry in fs::read_dir(unpacked.join(pin.inner)).with_context(|| format!("{} is missing in the zip", pin.inner))? {
+        for entry in
+            fs::read_dir(unpacked.join(pin.inner)).with_context(|| format!("{} is missing in the zip", pin.inner))?
+        {
             let entry = entry?;
             fs::rename(entry.path(), work.join(entry.file_name()))?;
         }
@@ -65,7 +72,8 @@ fn fetch(coordinates: &str, target: &Path, log: &Path) -> Result<()> {
     get.arg(format!("-Dartifact={coordinates}"));
     os::run(&format!("download {coordinates}"), &mut get, log)?;
     let came = in_local_repository(coordinates).filter(|path| path.is_file());
-    let came = came.with_context(|| format!("maven reports {coordinates} as downloaded, but it is not in its local repository"))?;
+    let came = came
+        .with_context(|| format!("maven reports {coordinates} as downloaded, but it is not in its local repository"))?;
     if fs::rename(&came, target).is_err() {
         fs::copy(&came, target).with_context(|| format!("copy {}", came.display()))?;
         fs::remove_file(&came)?;
@@ -93,7 +101,12 @@ pub fn kafka(layout: &Layout) -> Result<PathBuf> {
     let home = cached(layout, "kafka", pins::kafka::VERSION, pins::kafka::MEGABYTES, |work, log| {
         fs::write(work.join("pom.xml"), kafka_pom())?;
         let mut copy = Command::new("mvn");
-        copy.current_dir(work).args(["-B", "-q", "-U", &format!("{}:copy-dependencies", pins::MAVEN_DEPENDENCY_PLUGIN)]);
+        copy.current_dir(work).args([
+            "-B",
+            "-q",
+            "-U",
+            &format!("{}:copy-dependencies", pins::MAVEN_DEPENDENCY_PLUGIN),
+        ]);
         copy.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", work.join("lib").display()));
         os::run("download kafka", &mut copy, log)?;
         let jars = fs::read_dir(work.join("lib"))?.count();
@@ -110,7 +123,9 @@ pub fn kafka(layout: &Layout) -> Result<PathBuf> {
 
 fn kafka_pom() -> String {
     let dependency = |group: &str, artifact: &str, version: &str| {
-        format!("    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n")
+        format!(
+            "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n"
+        )
     };
     let mut list = String::new();
     for artifact in [&format!("kafka_{}", pins::kafka::SCALA), "kafka-tools", "connect-mirror", "connect-runtime"] {

@@ -71,7 +71,10 @@ pub fn lock(path: &Path) -> Result<File> {
 pub fn require_space(path: &Path, megabytes: u64) -> Result<()> {
     let free = free_megabytes(path)?;
     if free < megabytes {
-        bail!("not enough disk: {} has {free} MB free and {megabytes} MB are needed; free some or set XDG_CACHE_HOME", path.display());
+        bail!(
+            "not enough disk: {} has {free} MB free and {megabytes} MB are needed; free some or set XDG_CACHE_HOME",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -83,7 +86,11 @@ pub fn require_space(path: &Path, megabytes: u64) -> Result<()> {
 pub fn free_megabytes(path: &Path) -> Result<u64> {
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("/"));
     let table = os::output(Command::new("df").args(["-P", "-m"]).arg(existing))?;
-    table.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).context("df answers in an unknown form")
+    table
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().nth(3)?.parse().ok())
+        .context("df answers in an unknown form")
 }
 
 /// The SHA-256 of a file, by the system's own tool: our debug build would take a minute for a large zip.
@@ -92,7 +99,10 @@ pub fn free_megabytes(path: &Path) -> Result<u64> {
 /// When the file cannot be read.
 pub fn sha256(path: &Path) -> Result<String> {
     let line = os::output(Command::new("sha256sum").arg(path))?;
-    line.split_whitespace().next().map(|sum| sum.trim_start_matches('\\').to_owned()).context("sha256sum answers nothing")
+    line.split_whitespace()
+        .next()
+        .map(|sum| sum.trim_start_matches('\\').to_owned())
+        .context("sha256sum answers nothing")
 }
 
 /// Fails when a file is not the one we pinned.
@@ -102,7 +112,10 @@ pub fn sha256(path: &Path) -> Result<String> {
 pub fn verify(path: &Path, expected: &str) -> Result<()> {
     let found = sha256(path)?;
     if found != expected {
-        bail!("{} has SHA-256 {found}, expected {expected}; it was damaged or changed, nothing was installed", path.display());
+        bail!(
+            "{} has SHA-256 {found}, expected {expected}; it was damaged or changed, nothing was installed",
+            path.display()
+        );
     }
     Ok(())
 }

@@ -71,7 +71,9 @@ pub fn spec(stack: &Stack, home: &Path) -> Result<Spec> {
 fn write_configuration(stack: &Stack, home: &Path, folder: &Path) -> Result<String> {
     let account = stack.accounts.service.as_ref();
     let config = folder.join("config");
-    for path in [folder.join("data"), folder.join("logs"), folder.join("tmp"), config.clone(), config.join("jvm.options.d")] {
+    for path in
+        [folder.join("data"), folder.join("logs"), folder.join("tmp"), config.clone(), config.join("jvm.options.d")]
+    {
         fs::create_dir_all(&path)?;
         own(&path, account, 0o700)?;
     }
@@ -80,9 +82,13 @@ fn write_configuration(stack: &Stack, home: &Path, folder: &Path) -> Result<Stri
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         own(&path, account, 0o600)
     };
-    let read = |name: &str| fs::read_to_string(home.join("config").join(name)).with_context(|| format!("read {name} of elasticsearch"));
+    let read = |name: &str| {
+        fs::read_to_string(home.join("config").join(name)).with_context(|| format!("read {name} of elasticsearch"))
+    };
     let logs = folder.join("logs").display().to_string();
-    let options = read("jvm.options")?.replace("logs/", &format!("{logs}/")).replace("=data\n", &format!("={}\n", folder.join("data").display()));
+    let options = read("jvm.options")?
+        .replace("logs/", &format!("{logs}/"))
+        .replace("=data\n", &format!("={}\n", folder.join("data").display()));
     write("jvm.options", &options)?;
     write("log4j2.properties", &read("log4j2.properties")?)?;
     write("jvm.options.d/heap.options", "-Xms512m\n-Xmx512m\n")?;

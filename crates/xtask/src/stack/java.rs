@@ -13,9 +13,12 @@ use crate::provision::pins;
 /// # Errors
 /// When there is none or it is too old, saying what to install.
 pub fn program() -> Result<PathBuf> {
-    let of_home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java")).filter(|path| path.is_file());
+    let of_home =
+        std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java")).filter(|path| path.is_file());
     let found = of_home.or_else(|| os::which("java"));
-    let found = found.context("no Java found: install a JDK or JRE 17 or newer (Debian: openjdk-17-jre-headless) or set JAVA_HOME")?;
+    let found = found.context(
+        "no Java found: install a JDK or JRE 17 or newer (Debian: openjdk-17-jre-headless) or set JAVA_HOME",
+    )?;
     found.canonicalize().with_context(|| format!("follow {}", found.display()))
 }
 
@@ -39,6 +42,11 @@ pub fn require() -> Result<u32> {
     let version = said.split('"').nth(1).and_then(|version| version.split('.').next()?.parse().ok());
     match version {
         Some(version) if version >= pins::JAVA => Ok(version),
-        _ => bail!("{} is too old or unknown ({}); Java {} or newer is needed", program.display(), said.lines().next().unwrap_or(""), pins::JAVA),
+        _ => bail!(
+            "{} is too old or unknown ({}); Java {} or newer is needed",
+            program.display(),
+            said.lines().next().unwrap_or(""),
+            pins::JAVA
+        ),
     }
 }

@@ -26,9 +26,17 @@ pub fn spec(stack: &Stack, jars: &Path) -> Result<Spec> {
     let properties = properties(stack, &folder);
     let file = stack.layout.write_config("kafka.properties", &properties, account.as_ref())?;
     let logging = stack.layout.write_config("kafka-log4j2.properties", LOGGING, account.as_ref())?;
-    let mut args: Vec<String> = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"].map(str::to_owned).to_vec();
+    let mut args: Vec<String> =
+        ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"]
+            .map(str::to_owned)
+            .to_vec();
     args.push(format!("-Dlog4j2.configurationFile={}", logging.display()));
-    args.extend(["-cp".to_owned(), format!("{}/*", jars.display()), "kafka.Kafka".to_owned(), file.to_string_lossy().into_owned()]);
+    args.extend([
+        "-cp".to_owned(),
+        format!("{}/*", jars.display()),
+        "kafka.Kafka".to_owned(),
+        file.to_string_lossy().into_owned(),
+    ]);
     Ok(Spec {
         name: "kafka".to_owned(),
         role: "server",
@@ -57,7 +65,9 @@ pub fn format(stack: &Stack, jars: &Path) -> Result<()> {
         return Ok(());
     }
     let mut format = Command::new(&spec.program);
-    format.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(format!("{}/*", jars.display()));
+    format
+        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
+        .arg(format!("{}/*", jars.display()));
     format.args(["kafka.tools.StorageTool", "format", "--ignore-formatted", "--standalone", "-t", CLUSTER_ID, "-c"]);
     format.arg(stack.layout.state.join("config/kafka.properties")).current_dir(&spec.folder);
     if let Some(account) = &spec.account {

@@ -67,7 +67,10 @@ pub fn spec(stack: &Stack, home: &Path) -> Result<Spec> {
         folder,
         account,
         ports: vec![port, management],
-        health: Health::Http(vec![(management, "/health/ready".to_owned()), (port, format!("/realms/{realm}/.well-known/openid-configuration"))]),
+        health: Health::Http(vec![
+            (management, "/health/ready".to_owned()),
+            (port, format!("/realms/{realm}/.well-known/openid-configuration")),
+        ]),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(15),
         ready_within: Duration::from_secs(240),
@@ -116,7 +119,8 @@ fn prepare_home(stack: &Stack, home: &Path, folder: &Path) -> Result<()> {
     own(&caches, account, 0o600)?;
     let realm = stack.realm();
     let file = folder.join("data/import").join(format!("{realm}-realm.json"));
-    fs::write(&file, render_realm(&stack.region.code, &stack.ports.url(Port::Edge))).with_context(|| format!("write {}", file.display()))?;
+    fs::write(&file, render_realm(&stack.region.code, &stack.ports.url(Port::Edge)))
+        .with_context(|| format!("write {}", file.display()))?;
     own(&file, account, 0o600)
 }
 

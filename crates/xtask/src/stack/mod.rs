@@ -57,7 +57,8 @@ impl Stack {
     /// When folders or accounts cannot be made.
     pub fn open(layout: Layout, ports: Ports, purpose: Purpose, release: bool) -> Result<Stack> {
         let region = region::local(&layout.checkout)?;
-        let accounts = Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
+        let accounts =
+            Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
         Ok(Stack { layout, ports, purpose, accounts, region, release })
     }
 
@@ -186,7 +187,9 @@ pub fn wipe(layout: &Layout) -> Result<()> {
 
 fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", folder.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", folder.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -89,7 +89,15 @@ pub fn initialise(stack: &Stack) -> Result<()> {
     fs::write(&password, SUPERUSER)?;
     own(&password, account, 0o600)?;
     let mut initdb = Command::new(program("initdb")?);
-    initdb.arg("-D").arg(&fresh).args(["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync", "--auth=scram-sha-256", "-U", SUPERUSER]);
+    initdb.arg("-D").arg(&fresh).args([
+        "--encoding=UTF8",
+        "--locale=C",
+        "--data-checksums",
+        "--no-sync",
+        "--auth=scram-sha-256",
+        "-U",
+        SUPERUSER,
+    ]);
     initdb.arg("--pwfile").arg(&password).current_dir(&data);
     if let Some(account) = account {
         use std::os::unix::process::CommandExt;
@@ -107,7 +115,9 @@ pub fn initialise(stack: &Stack) -> Result<()> {
 /// When the server refuses.
 pub fn provision(stack: &Stack) -> Result<()> {
     let port = stack.ports.of(Port::Postgres);
-    let mut script = String::from("\\set ON_ERROR_STOP on\nSET client_min_messages = warning;\nREVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;\n");
+    let mut script = String::from(
+        "\\set ON_ERROR_STOP on\nSET client_min_messages = warning;\nREVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;\n",
+    );
     for database in DATABASES {
         script.push_str(&database_script(database));
     }
@@ -135,9 +145,25 @@ fn database_script(database: &str) -> String {
 /// When psql is missing or the server refuses, with its words.
 pub fn psql(port: u16, role: &str, database: &str, script: &str) -> Result<String> {
     let mut command = Command::new("psql");
-    command.args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", role, "-d", database, "-f", "-"]);
+    command.args([
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-U",
+        role,
+        "-d",
+        database,
+        "-f",
+        "-",
+    ]);
     command.env("PGPASSWORD", role).env("PGCONNECT_TIMEOUT", "3").current_dir(Path::new("/"));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("run psql")?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("run psql")?;
     if let Some(mut input) = child.stdin.take() {
         // psql that could not connect does not read its input; its own message says why.
         let _ = input.write_all(script.as_bytes());

@@ -28,7 +28,11 @@ pub enum Health {
     Kafka(u16),
     Mongo(u16),
     /// PostgreSQL answers `SELECT 1` to this role, password and database.
-    Postgres { port: u16, role: String, database: String },
+    Postgres {
+        port: u16,
+        role: String,
+        database: String,
+    },
     Tcp(u16),
     /// The UDP port is bound.
     Udp(u16),
@@ -159,21 +163,34 @@ impl Spec {
         if fs::metadata(&log).is_ok_and(|facts| facts.len() > MAX_LOG_BYTES) {
             let _ = fs::rename(&log, log.with_extension("log.1"));
         }
-        let out = OpenOptions::new().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
+        let out = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.folder).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
+        command
+            .args(&self.args)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .process_group(0);
         command.env_clear().envs(inherited_environment()).envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(account) = &self.account {
             command.uid(account.uid).gid(account.gid);
         }
-        let child = command.spawn().map_err(|error| anyhow!("{}: cannot start {}: {error}", self.name, self.program.display()))?;
+        let child = command
+            .spawn()
+            .map_err(|error| anyhow!("{}: cannot start {}: {error}", self.name, self.program.display()))?;
         self.write_record(layout, i32::try_from(child.id())?)?;
         Ok(true)
     }
 
     fn write_record(&self, layout: &Layout, pid: i32) -> Result<()> {
         let started = os::process(pid).map_or(0, |facts| facts.started);
-        let command = std::iter::once(self.program.to_string_lossy().into_owned()).chain(self.args.iter().cloned()).collect();
+        let command =
+            std::iter::once(self.program.to_string_lossy().into_owned()).chain(self.args.iter().cloned()).collect();
         let record = Record {
             name: self.name.clone(),
             role: self.role.to_owned(),
@@ -216,9 +233,23 @@ impl Spec {
             Health::Redis(port) => net::redis_ping(*port),
             Health::Kafka(port) => net::kafka_versions(*port),
             Health::Mongo(port) => net::mongo_ping(*port),
-            Health::Postgres { port, role, database } => super::postgres::psql(*port, role, database, "SELECT 1").map(|_| ()),
-            Health::Tcp(port) => if net::tcp_open(*port) { Ok(()) } else { Err(anyhow!("port {port} does not accept")) },
-            Health::Udp(port) => if os::udp_bound(*port) { Ok(()) } else { Err(anyhow!("udp port {port} is not bound")) },
+            Health::Postgres { port, role, database } => {
+                super::postgres::psql(*port, role, database, "SELECT 1").map(|_| ())
+            }
+            Health::Tcp(port) => {
+                if net::tcp_open(*port) {
+                    Ok(())
+                } else {
+                    Err(anyhow!("port {port} does not accept"))
+                }
+            }
+            Health::Udp(port) => {
+                if os::udp_bound(*port) {
+                    Ok(())
+                } else {
+                    Err(anyhow!("udp port {port} is not bound"))
+                }
+            }
         }
     }
 
@@ -249,12 +280,17 @@ impl Spec {
 
 /// What every process may see of our environment: how to find programs, and settings meant for our services.
 fn inherited_environment() -> Vec<(String, String)> {
-    std::env::vars().filter(|(key, _)| key == "PATH" || key == "TZ" || key.starts_with("SHOPSPHERE__")).chain([("LANG".to_owned(), "C.UTF-8".to_owned())]).collect()
+    std::env::vars()
+        .filter(|(key, _)| key == "PATH" || key == "TZ" || key.starts_with("SHOPSPHERE__"))
+        .chain([("LANG".to_owned(), "C.UTF-8".to_owned())])
+        .collect()
 }
 
 fn modified_ms(path: &Path) -> u64 {
     let modified = fs::metadata(path).and_then(|facts| facts.modified()).ok();
-    modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+    modified
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// Ends a recorded process: asks, waits, then forces it and all it has started. Nothing happens when the record is stale.

@@ -19,7 +19,18 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
     let folder = stack.layout.data("redis", account.as_ref())?;
     let port = stack.ports.of(Port::Redis);
     // Entries with a time to live make room for others when memory is full; sessions have one too, and are used, so they stay.
-    let settings = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--maxmemory", "512mb", "--maxmemory-policy", "volatile-lru"];
+    let settings = [
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--maxmemory",
+        "512mb",
+        "--maxmemory-policy",
+        "volatile-lru",
+    ];
     let mut args: Vec<String> = settings.map(str::to_owned).to_vec();
     args.extend(["--port".to_owned(), port.to_string(), "--dir".to_owned(), folder.to_string_lossy().into_owned()]);
     Ok(Spec {

@@ -33,6 +33,8 @@ fn parse(text: &str, wanted: Option<&str>) -> Result<LocalRegion> {
     };
     let sites = region.get("site").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let primary = sites.iter().find(|site| site.get("role").and_then(toml::Value::as_str) == Some("primary"));
-    let site = primary.and_then(|site| site.get("name")?.as_str()).context("the region has no primary site in topology.toml")?;
+    let site = primary
+        .and_then(|site| site.get("name")?.as_str())
+        .context("the region has no primary site in topology.toml")?;
     Ok(LocalRegion { code: code(region).context("a region in topology.toml has no code")?, site: site.to_owned() })
 }

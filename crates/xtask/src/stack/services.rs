@@ -74,7 +74,8 @@ const WEBHOOK_SECRET: &str = "whsec_local_gateway";
 pub fn packages(stack: &Stack) -> Vec<String> {
     let services = SERVICES.iter().map(|service| ("services", service.name));
     let tools = TOOLS.iter().chain(COMMANDS).map(|name| ("tools", *name));
-    let exists = |(folder, name): &(&str, &str)| stack.layout.checkout.join(folder).join(name).join("Cargo.toml").is_file();
+    let exists =
+        |(folder, name): &(&str, &str)| stack.layout.checkout.join(folder).join(name).join("Cargo.toml").is_file();
     services.chain(tools).filter(exists).map(|(_, name)| name.to_owned()).collect()
 }
 
@@ -168,7 +169,15 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
     let number = |key: &str, value: u16| format!("{key} = {value}");
     let realm = format!("{}/realms/{}", ports.url(Port::Keycloak), stack.realm());
     let mut sections = vec![
-        ("site", vec![text("region", region), text("name", site), number("epoch", 1), text("public_url", &ports.url(Port::Edge))]),
+        (
+            "site",
+            vec![
+                text("region", region),
+                text("name", site),
+                number("epoch", 1),
+                text("public_url", &ports.url(Port::Edge)),
+            ],
+        ),
         ("admin", vec![number("port", ports.of(service.admin)), number("work_port", ports.of(service.work_admin))]),
         ("telemetry", vec![text("otlp_endpoint", &otlp_endpoint(stack))]),
         ("http", vec![number("port", ports.of(service.http))]),
@@ -178,21 +187,30 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
         ("redis", vec![text("url", &format!("redis://{}", ports.address(Port::Redis)))]),
         // the same in all services of a region, so that one person has one pseudonym
         ("pseudonym", vec![text("key", &format!("local-pseudonym-key-{region}"))]),
-        ("keycloak", vec![
-            text("base_url", &ports.url(Port::Keycloak)),
-            text("realm", &stack.realm()),
-            text("client_secret", keycloak::LOGIN_CLIENT_SECRET),
-            text("admin_client_secret", keycloak::ADMIN_CLIENT_SECRET),
-        ]),
+        (
+            "keycloak",
+            vec![
+                text("base_url", &ports.url(Port::Keycloak)),
+                text("realm", &stack.realm()),
+                text("client_secret", keycloak::LOGIN_CLIENT_SECRET),
+                text("admin_client_secret", keycloak::ADMIN_CLIENT_SECRET),
+            ],
+        ),
         ("mongo", vec![text("url", &format!("mongodb://{}/?directConnection=true", ports.address(Port::Ferretdb)))]),
-        ("elasticsearch", vec![text("url", &ports.url(Port::Elasticsearch)), text("index_prefix", &format!("products-{region}"))]),
+        (
+            "elasticsearch",
+            vec![text("url", &ports.url(Port::Elasticsearch)), text("index_prefix", &format!("products-{region}"))],
+        ),
         ("personalization", vec![text("grpc_url", &ports.url(Port::PersonalizationGrpc))]),
         ("catalog", vec![text("grpc_url", &ports.url(Port::CatalogGrpc))]),
-        ("gateway", vec![
-            text("base_url", &ports.url(Port::PaymentSimulator)),
-            text("api_key", GATEWAY_KEY),
-            text("webhook_secret", WEBHOOK_SECRET),
-        ]),
+        (
+            "gateway",
+            vec![
+                text("base_url", &ports.url(Port::PaymentSimulator)),
+                text("api_key", GATEWAY_KEY),
+                text("webhook_secret", WEBHOOK_SECRET),
+            ],
+        ),
     ];
     if let Some(database) = service.database {
         let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));
@@ -233,7 +251,12 @@ fn payment_simulator(stack: &Stack) -> Result<Spec> {
 fn edge_tracer(stack: &Stack) -> Result<Spec> {
     let folder = stack.layout.data("edge-tracer", stack.accounts.service.as_ref())?;
     let port = stack.ports.of(Port::EdgeTracer);
-    let mut args = vec!["--listen".to_owned(), stack.ports.address(Port::EdgeTracer), "--region".to_owned(), stack.region.code.clone()];
+    let mut args = vec![
+        "--listen".to_owned(),
+        stack.ports.address(Port::EdgeTracer),
+        "--region".to_owned(),
+        stack.region.code.clone(),
+    ];
     let endpoint = otlp_endpoint(stack);
     if !endpoint.is_empty() {
         args.extend(["--otlp-endpoint".to_owned(), endpoint]);
@@ -241,7 +264,14 @@ fn edge_tracer(stack: &Stack) -> Result<Spec> {
     tool(stack, "edge-tracer", args, folder, Vec::new(), Health::Udp(port))
 }
 
-fn tool(stack: &Stack, name: &str, args: Vec<String>, folder: PathBuf, ports: Vec<u16>, health: Health) -> Result<Spec> {
+fn tool(
+    stack: &Stack,
+    name: &str,
+    args: Vec<String>,
+    folder: PathBuf,
+    ports: Vec<u16>,
+    health: Health,
+) -> Result<Spec> {
     Ok(Spec {
         name: name.to_owned(),
         role: "tool",

@@ -100,7 +100,9 @@ fn prepare(stack: &Stack) -> Result<()> {
     java::require()?;
     // The package brings the account, so it can only be looked up now.
     layout::postgres_account()?;
-    let cold = [&pins::ELASTICSEARCH, &pins::KEYCLOAK].iter().any(|pin| !stack.layout.cache.join(format!("{}-{}", pin.tool, pin.version)).is_dir());
+    let cold = [&pins::ELASTICSEARCH, &pins::KEYCLOAK]
+        .iter()
+        .any(|pin| !stack.layout.cache.join(format!("{}-{}", pin.tool, pin.version)).is_dir());
     if cold {
         // downloads, tools, the Rust build and a region's data
         provision::require_space(&stack.layout.cache, 6_000)?;
@@ -197,7 +199,8 @@ impl Start<'_> {
         }
         // One after the other: they share PostgreSQL and Kafka, and an error in one is easier to read alone.
         for service in services::SERVICES {
-            self.progress.step(&format!("{} migrate", service.name), "done", || services::migrate(self.stack, service))?;
+            self.progress
+                .step(&format!("{} migrate", service.name), "done", || services::migrate(self.stack, service))?;
         }
         std::thread::scope(|scope| {
             for spec in &specs {

@@ -1,1 +1,5 @@
-//! Tests of the tools: architecture rules, local stack.
+//! Tests of the tools: the rules of the architecture hold here and are seen when they break; processes and ports of a local stack.
+
+mod process;
+mod repository;
+mod tidy;
