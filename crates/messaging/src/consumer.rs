@@ -240,7 +240,8 @@ pub(crate) fn decode(record: &Record, prefix: &str, database: &Database) -> Resu
         return Err(format!("written under epoch {}, which is after ours", envelope.epoch));
     }
     let event = Event::decode(topic, &record.payload).map_err(|error| error.to_string())?;
-    if event.key().as_bytes() != &record.key[..] {
+    // An empty key would put every such event under one aggregate.
+    if event.key().is_empty() || event.key().as_bytes() != &record.key[..] {
         return Err("its key is not the one in its body".to_owned());
     }
     Ok(Delivery { event, envelope })

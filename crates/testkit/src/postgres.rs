@@ -38,7 +38,7 @@ impl TestDatabase {
         let name = format!("test_{}", ids::time_ordered().simple());
         execute_as_superuser(format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {service}_owner")).await;
         let url = |role: &str| servers().postgres_url(&name, role);
-        let settings = DatabaseSettings { url: url(&format!("{service}_app")), owner_url: None, max_connections: 24 };
+        let settings = DatabaseSettings { url: url(&format!("{service}_app")), owner_url: None, max_connections: 8 };
         let database = Database::connect(&settings, region(), Epoch::new(1)).expect("the URL is well formed");
         let owner = PgPoolOptions::new()
             .max_connections(3)

@@ -1,0 +1,149 @@
+//! Stories of the outbox relay: what is committed is published, what is rolled back is not, in the order of each key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contracts::topics::STOCK_RESERVED;
+use messaging::crash::{Plan, under};
+use messaging::{Cause, KafkaSettings, Relay};
+use testkit::TestDatabase;
+use testkit::kafka::{read_all, topics};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{database, event, mark};
+
+async fn commit_versions(db: &TestDatabase, orders: &[&str], versions: std::ops::RangeInclusive<i64>) {
+    for version in versions {
+        for order in orders {
+            mark(&db.database, Cause::Duty("write"), order, vec![event(order, version)], None).await.unwrap();
+        }
+    }
+}
+
+async fn unpublished(db: &TestDatabase) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL").fetch_one(&db.owner).await.unwrap()
+}
+
+async fn drain(db: &TestDatabase, kafka: &KafkaSettings) {
+    let shutdown = CancellationToken::new();
+    let relay = tokio::spawn(Relay::new(db.database.clone(), kafka).unwrap().run(shutdown.clone()));
+    testkit::wait::until("an empty outbox", std::time::Duration::from_secs(20), async || match unpublished(db).await {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    shutdown.cancel();
+    relay.await.unwrap().unwrap();
+}
+
+/// Versions of each key in the order in which a consumer sees them first.
+async fn first_seen(kafka: &KafkaSettings) -> HashMap<String, Vec<i64>> {
+    let mut seen: HashMap<String, Vec<i64>> = HashMap::new();
+    let mut ids = std::collections::HashSet::new();
+    for record in read_all(kafka, &STOCK_RESERVED).await {
+        if ids.insert(record.header("ce_id").unwrap().to_owned()) {
+            seen.entry(record.key.clone())
+                .or_default()
+                .push(record.header("aggregate_version").unwrap().parse().unwrap());
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn committed_events_arrive_once_and_in_order_of_their_key() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    commit_versions(&db, &["o1", "o2", "o3"], 1..=20).await;
+    drain(&db, &kafka).await;
+    let expected: Vec<i64> = (1..=20).collect();
+    let seen = first_seen(&kafka).await;
+    assert_eq!(seen.len(), 3);
+    for (key, versions) in seen {
+        assert_eq!(versions, expected, "{key}");
+    }
+    assert_eq!(read_all(&kafka, &STOCK_RESERVED).await.len(), 60, "a quiet run publishes each event once");
+}
+
+#[tokio::test]
+async fn a_relay_may_stop_at_any_point_and_nothing_is_lost_or_out_of_order() {
+    let kafka = topics(&[&STOCK_RESERVED]).await;
+    let recording = Plan::recording();
+    let db = database().await;
+    commit_versions(&db, &["a0"], 1..=3).await;
+    {
+        let relay = Relay::new(db.database.clone(), &kafka).unwrap();
+        let mut connection = db.database.pool().acquire().await.unwrap();
+        under(Arc::clone(&recording), relay.publish_batch(&mut connection)).await.unwrap();
+    }
+    let points = recording.passed();
+    assert_eq!(points, ["relay.before_claim", "relay.after_claim", "relay.after_publish", "relay.after_mark"]);
+    for n in 0..points.len() {
+        let key = format!("stopped{n}");
+        commit_versions(&db, &[&key], 1..=5).await;
+        let relay = Relay::new(db.database.clone(), &kafka).unwrap();
+        let mut connection = db.database.pool().acquire().await.unwrap();
+        assert!(under(Plan::stopping_at(n), relay.publish_batch(&mut connection)).await.is_err());
+        drop(connection);
+        commit_versions(&db, &[&key], 6..=8).await;
+        drain(&db, &kafka).await;
+    }
+    let seen = first_seen(&kafka).await;
+    for n in 0..points.len() {
+        assert_eq!(seen.get(&format!("stopped{n}")), Some(&(1..=8).collect()), "stopped at {}", points[n]);
+    }
+}
+
+#[tokio::test]
+async fn two_relays_at_once_keep_the_order() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    let shutdown = CancellationToken::new();
+    let relays: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(Relay::new(db.another_process("inventory", 1), &kafka).unwrap().run(shutdown.clone())))
+        .collect();
+    commit_versions(&db, &["o1", "o2"], 1..=40).await;
+    testkit::wait::until("an empty outbox", std::time::Duration::from_secs(20), async || {
+        match unpublished(&db).await {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
+    shutdown.cancel();
+    for relay in relays {
+        relay.await.unwrap().unwrap();
+    }
+    let seen = first_seen(&kafka).await;
+    assert_eq!(seen.get("o1"), Some(&(1..=40).collect()));
+    assert_eq!(seen.get("o2"), Some(&(1..=40).collect()));
+}
+
+#[tokio::test]
+async fn a_relay_that_lost_its_claim_cannot_mark() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    commit_versions(&db, &["o1"], 1..=1).await;
+    let zombie = Relay::new(db.another_process("inventory", 1), &kafka).unwrap();
+    let mut connection = db.database.pool().acquire().await.unwrap();
+    // The zombie claims and stops before it publishes; another relay claims the same row after it.
+    assert!(under(Plan::stopping_at(1), zombie.publish_batch(&mut connection)).await.is_err());
+    sqlx::query("UPDATE outbox SET claim_gen = claim_gen + 1").execute(&db.owner).await.unwrap();
+    let marked = sqlx::query("UPDATE outbox SET published_at = now() WHERE claim_gen = 1")
+        .execute(&db.owner)
+        .await
+        .unwrap()
+        .rows_affected();
+    assert_eq!((marked, unpublished(&db).await), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_is_never_published() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    let change = messaging::Change { cause: Cause::Duty("refused"), events: vec![event("ghost", 1)], answer: None };
+    let refused: Result<_, messaging::CommitError<crate::world::Refused>> = db
+        .database
+        .commit(change, |_| Box::pin(async { Err(messaging::WriteError::Refused(crate::world::Refused)) }))
+        .await;
+    assert!(refused.is_err());
+    commit_versions(&db, &["real"], 1..=1).await;
+    drain(&db, &kafka).await;
+    assert_eq!(first_seen(&kafka).await.into_keys().collect::<Vec<_>>(), ["real"]);
+}

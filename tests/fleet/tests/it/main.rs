@@ -1,0 +1,9 @@
+//! Stories across the whole fleet on real servers, as a shopper and an operator see it. `./dev test` starts the region
+//! they run against.
+
+mod bad_input;
+mod clicks;
+mod kills;
+mod orders;
+mod ownership;
+mod traces;
