@@ -7,7 +7,7 @@ use catalog::domain::inventory::SupplyKind;
 use catalog::domain::lines::{Line, Lines};
 use catalog::domain::receipt::{Receipt, ReceiptLine, ReceiptReference};
 use catalog::inbound::events::SagaEvents;
-use catalog::outbound::memory_products;
+use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::postgres::PgStock;
 use catalog::usecases::App;
 use catalog::usecases::ports::stock::{Committed, StockStore, StoreError};
@@ -93,8 +93,13 @@ impl World {
 
 /// The use cases over any store.
 pub fn app(stock: Arc<dyn StockStore>) -> Arc<App> {
+    app_with(stock, Arc::new(MemoryProducts::default()))
+}
+
+pub fn app_with(stock: Arc<dyn StockStore>, products: Arc<MemoryProducts>) -> Arc<App> {
     let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(1_700_000_000, 0).expect("a valid instant")));
-    Arc::new(App { region: Region::ALL[0], site: "rdc-a".to_owned(), clock, stock, products: memory_products::ports() })
+    let products = super::bare_shop::ports(products);
+    Arc::new(App { region: Region::ALL[0], site: "rdc-a".to_owned(), clock, stock, products })
 }
 
 pub fn sku(text: &str) -> Sku {
