@@ -1,15 +1,15 @@
-//! The issuer's key set, cached. Requests read it without a lock; it is fetched in the background, and once more when a token
-//! names a key that is not in it (the issuer has rotated), at most once per cool-down and by one request at a time.
+//! The issuer's key set, cached. Requests read it without a lock; one background task fetches it, regularly and when a token
+//! names a key that is not in it (the issuer has rotated), at most once per cool-down. Within the cool-down every unknown key
+//! id is refused without asking, so no list of unknown ids is needed. A request that leaves does not take the fetch with it.
 //!
-//! When the issuer is away the keys we have stay good; unknown key ids are refused without asking.
+//! When the issuer is away the keys we have stay good.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::keys::{self, Algorithm, Key, KeySet};
@@ -19,14 +19,15 @@ use crate::metrics::KEY_FETCHES;
 /// A key set has a few kilobytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
-/// A fetch blocks the requests that wait for its key.
+/// Requests with an unknown key wait for a fetch, at most this long.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// While no key is known at all, the background asks this often.
 const EAGER_REFRESH: Duration = Duration::from_millis(500);
 
-/// Unknown key ids remembered as such for one cool-down; an attacker can invent more, those cost the same as remembered ones.
-const MAX_UNKNOWN: usize = 1024;
+/// Requests that may wait for a fetch at once. More are refused, so that forged tokens cannot fill the process while the issuer
+/// is slow.
+const MAX_WAITING: usize = 32;
 
 pub(super) struct KeyCache {
     url: String,
@@ -34,9 +35,21 @@ pub(super) struct KeyCache {
     cooldown: Duration,
     client: reqwest::Client,
     keys: ArcSwap<KeySet>,
-    /// When the last fetch began. Holding the lock is the right to fetch.
-    last_fetch: Mutex<Option<Instant>>,
-    unknown: std::sync::Mutex<HashMap<String, Instant>>,
+    fetching: Mutex<Fetching>,
+    /// Asks the background task for a fetch.
+    wanted: Notify,
+    /// Changes after each fetch.
+    fetched: watch::Sender<()>,
+    waiting: Semaphore,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fetching {
+    /// One is running, or the first is about to.
+    Now,
+    Done {
+        at: Instant,
+    },
 }
 
 impl KeyCache {
@@ -53,8 +66,10 @@ impl KeyCache {
             cooldown,
             client: http_client::new(settings)?,
             keys: ArcSwap::default(),
-            last_fetch: Mutex::default(),
-            unknown: std::sync::Mutex::default(),
+            fetching: Mutex::new(Fetching::Now),
+            wanted: Notify::new(),
+            fetched: watch::Sender::new(()),
+            waiting: Semaphore::new(MAX_WAITING),
         })
     }
 
@@ -67,36 +82,36 @@ impl KeyCache {
         if let Some(key) = self.keys.load().get(id) {
             return Some(key.clone());
         }
-        if self.is_known_unknown(id) {
-            return None;
+        let _place = self.waiting.try_acquire().ok()?;
+        let mut fetched = self.fetched.subscribe();
+        match self.state() {
+            Fetching::Now => {}
+            Fetching::Done { at } if at.elapsed() >= self.cooldown => self.wanted.notify_one(),
+            Fetching::Done { .. } => return None,
         }
-        // Whoever comes second waits here and then finds the fetch done.
-        let mut last_fetch = self.last_fetch.lock().await;
-        if let Some(key) = self.keys.load().get(id) {
-            return Some(key.clone());
-        }
-        if last_fetch.is_none_or(|at| at.elapsed() >= self.cooldown) {
-            *last_fetch = Some(Instant::now());
-            self.fetch().await;
-        }
-        drop(last_fetch);
-        let key = self.keys.load().get(id).cloned();
-        if key.is_none() {
-            self.remember_unknown(id);
-        }
-        key
+        tokio::time::timeout(FETCH_TIMEOUT, fetched.changed()).await.ok()?.ok()?;
+        self.keys.load().get(id).cloned()
     }
 
     /// Runs for the life of the process.
     pub(super) async fn keep_fresh(&self, every: Duration) {
         loop {
-            {
-                let mut last_fetch = self.last_fetch.lock().await;
-                *last_fetch = Some(Instant::now());
-                self.fetch().await;
-            }
-            tokio::time::sleep(if self.has_keys() { every } else { EAGER_REFRESH.min(every) }).await;
+            self.set_state(Fetching::Now);
+            self.fetch().await;
+            self.set_state(Fetching::Done { at: Instant::now() });
+            self.fetched.send_replace(());
+            let pause = if self.has_keys() { every } else { EAGER_REFRESH.min(every) };
+            // Either reason is enough; a wish that came too early was not sent.
+            let _ = tokio::time::timeout(pause, self.wanted.notified()).await;
         }
+    }
+
+    fn state(&self) -> Fetching {
+        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_state(&self, state: Fetching) {
+        *self.fetching.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// Replaces the keys if the issuer gives a usable set; else keeps those we have.
@@ -108,7 +123,6 @@ impl KeyCache {
                     tracing::info!(keys = keys.len(), "key set changed");
                 }
                 self.keys.store(Arc::new(keys));
-                self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
             Err(error) => {
                 KEY_FETCHES.with_label_values(&["failed"]).inc();
@@ -125,20 +139,5 @@ impl KeyCache {
         // An empty set would lock everybody out; more likely it is the issuer's mistake.
         anyhow::ensure!(!keys.is_empty(), "no key of algorithm {}", self.algorithm.name());
         Ok(keys)
-    }
-
-    fn is_known_unknown(&self, id: &str) -> bool {
-        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown.get(id).is_some_and(|at| at.elapsed() < self.cooldown)
-    }
-
-    fn remember_unknown(&self, id: &str) {
-        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if unknown.len() >= MAX_UNKNOWN {
-            unknown.retain(|_, at| at.elapsed() < self.cooldown);
-        }
-        if unknown.len() < MAX_UNKNOWN {
-            unknown.insert(id.to_owned(), Instant::now());
-        }
     }
 }

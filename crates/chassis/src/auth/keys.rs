@@ -133,3 +133,67 @@ fn material(key: &WebKey, algorithm: Algorithm) -> Option<Key> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn found(key: Value, algorithm: Algorithm) -> usize {
+        usable(json!({ "keys": [key] }).to_string().as_bytes(), algorithm).unwrap().len()
+    }
+
+    #[test]
+    fn only_signing_keys_of_the_pinned_algorithm_are_usable() {
+        let coordinate = URL_SAFE_NO_PAD.encode([7; 32]);
+        let good = json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "k", "x": coordinate, "y": coordinate});
+        let with = |name: &str, value: Value| {
+            let mut key = good.clone();
+            key[name] = value;
+            key
+        };
+        assert_eq!(found(good.clone(), Algorithm::Es256), 1);
+        assert_eq!(found(good.clone(), Algorithm::EdDsa), 0);
+        for (name, value) in [
+            ("use", json!("enc")),
+            ("use", json!(null)),
+            ("alg", json!("ES384")),
+            ("kty", json!("RSA")),
+            ("crv", json!("P-384")),
+            ("x", json!(URL_SAFE_NO_PAD.encode([7; 31]))),
+            ("y", json!("not base64!")),
+            ("kid", json!("k".repeat(MAX_KEY_ID + 1))),
+            ("kid", json!(7)),
+        ] {
+            assert_eq!(found(with(name, value.clone()), Algorithm::Es256), 0, "{name} {value}");
+        }
+        let rsa = |bytes: usize| json!({"kty": "RSA", "use": "sig", "kid": "r", "n": URL_SAFE_NO_PAD.encode(vec![255; bytes]), "e": "AQAB"});
+        assert_eq!(
+            (found(rsa(256), Algorithm::Ps256), found(rsa(128), Algorithm::Ps256)),
+            (1, 0),
+            "1024 bits are too few"
+        );
+        assert!(usable(b"<html>", Algorithm::Es256).is_none());
+    }
+
+    #[test]
+    fn an_edwards_key_checks_its_signature_and_no_other() {
+        let document = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let keys = usable(
+            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "e", "x": x}]})
+                .to_string()
+                .as_bytes(),
+            Algorithm::EdDsa,
+        );
+        let key = keys.unwrap().remove("e").unwrap();
+        let mut signature = pair.sign(b"message").as_ref().to_vec();
+        assert!(key.verifies(b"message", &signature));
+        assert!(!key.verifies(b"massage", &signature));
+        signature[5] ^= 1;
+        assert!(!key.verifies(b"message", &signature));
+    }
+}

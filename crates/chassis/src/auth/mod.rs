@@ -31,7 +31,7 @@ use token::Expected;
 pub use token::TokenHolder;
 
 /// Every reason why a caller is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Any fault of the token, or no session.
     #[error("send a valid access token as a bearer token")]
@@ -41,7 +41,7 @@ pub enum AuthError {
     AnotherRegion(Region),
     /// The session store cannot be asked.
     #[error("the session store is not available")]
-    StoreDown,
+    StoreDown(#[source] SessionStoreDown),
 }
 
 impl Explain for AuthError {
@@ -49,7 +49,7 @@ impl Explain for AuthError {
         match self {
             Self::Unauthenticated => ErrorKind::Unauthenticated,
             Self::AnotherRegion(_) => ErrorKind::Misdirected,
-            Self::StoreDown => ErrorKind::Unavailable,
+            Self::StoreDown(_) => ErrorKind::Unavailable,
         }
     }
 
@@ -57,7 +57,7 @@ impl Explain for AuthError {
         match self {
             Self::Unauthenticated => codes::UNAUTHENTICATED,
             Self::AnotherRegion(_) => codes::RESIDENCY_MISMATCH,
-            Self::StoreDown => codes::DEPENDENCY_DOWN,
+            Self::StoreDown(_) => codes::DEPENDENCY_DOWN,
         }
     }
 }
@@ -65,10 +65,14 @@ impl Explain for AuthError {
 impl AuthError {
     /// With a link to the right region where there is one.
     pub(crate) fn into_problem(self) -> Problem {
+        let alternate = match self {
+            Self::AnotherRegion(region) => Some(region.base_url()),
+            Self::Unauthenticated | Self::StoreDown(_) => None,
+        };
         let problem = Problem::from(self);
-        match self {
-            Self::AnotherRegion(region) => problem.with_alternate(region.base_url()),
-            Self::Unauthenticated | Self::StoreDown => problem,
+        match alternate {
+            Some(url) => problem.with_alternate(url),
+            None => problem,
         }
     }
 }
@@ -169,7 +173,7 @@ impl Authenticator {
     }
 
     async fn with_session(&self, holder: TokenHolder) -> Result<Caller, AuthError> {
-        let record = self.sessions.read(&holder.session_id).await.map_err(|SessionStoreDown| AuthError::StoreDown)?;
+        let record = self.sessions.read(&holder.session_id).await.map_err(AuthError::StoreDown)?;
         let record = record.ok_or(AuthError::Unauthenticated)?;
         if record.user_id != holder.user_id || record.region != self.region {
             return Err(AuthError::Unauthenticated);

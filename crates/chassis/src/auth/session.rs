@@ -11,10 +11,10 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 use crate::config::Redis;
 
-/// The store could not be asked; nobody is let in on that ground.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session store does not answer")]
-pub struct SessionStoreDown;
+/// The store could not be asked, with the reason for the log; nobody is let in on that ground.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session look-up: {0}")]
+pub struct SessionStoreDown(pub String);
 
 /// Where sessions are looked up.
 #[async_trait::async_trait]
@@ -57,14 +57,8 @@ impl SessionReader for RedisSessions {
         let key = session::key(session);
         match tokio::time::timeout(self.deadline, connection.get::<_, Option<String>>(key)).await {
             Ok(Ok(text)) => Ok(text.as_deref().and_then(SessionRecord::decode)),
-            Ok(Err(error)) => {
-                tracing::warn!(reason = %error, "session look-up failed");
-                Err(SessionStoreDown)
-            }
-            Err(_) => {
-                tracing::warn!(reason = "no answer in time", "session look-up failed");
-                Err(SessionStoreDown)
-            }
+            Ok(Err(error)) => Err(SessionStoreDown(error.to_string())),
+            Err(_) => Err(SessionStoreDown(format!("no answer within {} ms", self.deadline.as_millis()))),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Headers that identify an answer: which request, which site, which epoch.
+//! Headers of every answer: which request, which site, which epoch it is of, and that what was asked for with a token is not
+//! for any cache unless the handler says otherwise.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderName, HeaderValue};
 
 use super::Shared;
@@ -24,10 +26,14 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Req
         .and_then(sane)
         .map_or_else(|| common::ids::random().to_string().into(), Into::into);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let personal = request.headers().contains_key(AUTHORIZATION);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(&*id) {
         headers.insert(REQUEST_ID, value);
+    }
+    if personal && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     headers.insert(SITE, shared.site_header.clone());
     headers.insert(EPOCH, shared.epoch_header.clone());

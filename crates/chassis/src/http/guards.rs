@@ -21,9 +21,10 @@ use crate::problem::{Problem, codes};
 const DEADLINE_HEADER: &str = "x-deadline-ms";
 
 pub(super) async fn header_limit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if size > shared.header_limit {
-        let detail = format!("headers of {} bytes at most are read", shared.header_limit);
+    let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if line + headers > shared.header_limit {
+        let detail = format!("a request line and headers of {} bytes at most are read", shared.header_limit);
         return Problem::new(ErrorKind::HeadersTooLarge, codes::HEADERS_TOO_LARGE, detail).into_response();
     }
     next.run(request).await

@@ -86,7 +86,7 @@ pub fn dress(site: &Site, settings: &Http, router: Router, authenticator: Option
 }
 
 /// Sets another body limit for the routes of `router`, in bytes.
-pub fn body_limit(router: Router, bytes: usize) -> Router {
+pub fn body_limit<S: Clone + Send + Sync + 'static>(router: Router<S>, bytes: usize) -> Router<S> {
     router.layer(DefaultBodyLimit::max(bytes))
 }
 

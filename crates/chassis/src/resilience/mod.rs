@@ -198,6 +198,17 @@ fn pause_before(number: u32) -> Duration {
     rand::rng().random_range(Duration::ZERO..=ceiling)
 }
 
+impl<E> CallError<E> {
+    /// Translates the dependency's own answer, for example a gRPC status into a [`RemoteError`](crate::grpc::RemoteError).
+    pub fn map<F>(self, translate: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::Open { target, retry_after } => CallError::Open { target, retry_after },
+            Self::Deadline { target } => CallError::Deadline { target },
+            Self::Failed(error) => CallError::Failed(translate(error)),
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

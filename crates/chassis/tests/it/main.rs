@@ -5,6 +5,6 @@ mod grpc;
 mod http;
 mod lifecycle;
 mod process;
-mod sessions;
+mod stack;
 mod support;
 mod telemetry;

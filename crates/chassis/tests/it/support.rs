@@ -47,9 +47,14 @@ pub fn process(settings: &Settings) -> Process {
     Process::new("test", Role::Serve, &settings.common, Arc::new(SystemClock), Vec::new())
 }
 
+thread_local! {
+    /// One per test, which has a thread of its own: making a client reads the system's certificates.
+    static CLIENT: reqwest::Client = chassis::http_client::new(chassis::http_client::HttpClientSettings::default()).unwrap();
+}
+
 /// A client that follows no redirects and waits no longer than a test should.
 pub fn client() -> reqwest::Client {
-    chassis::http_client::new(chassis::http_client::HttpClientSettings::default()).unwrap()
+    CLIENT.with(Clone::clone)
 }
 
 /// Waits until `holds`, at most five seconds.
@@ -83,7 +88,7 @@ impl SessionReader for FakeSessions {
     async fn read(&self, session: &SessionId) -> Result<Option<SessionRecord>, SessionStoreDown> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
-            return Err(SessionStoreDown);
+            return Err(SessionStoreDown("the test says so".to_owned()));
         }
         Ok(self.records.lock().unwrap().get(session.as_str()).cloned())
     }
@@ -130,6 +135,8 @@ pub enum KeyAnswer {
     Down,
     Html,
     Huge,
+    /// Does not answer within anybody's patience.
+    Slow,
 }
 
 /// The identity provider, as far as verification sees it.
@@ -183,7 +190,12 @@ impl Issuer {
 
 async fn certs(State(issuer): State<Arc<Issuer>>) -> Response {
     issuer.fetches.fetch_add(1, Ordering::SeqCst);
+    let slow = matches!(&*issuer.answer.lock().unwrap(), KeyAnswer::Slow);
+    if slow {
+        return std::future::pending().await;
+    }
     match &*issuer.answer.lock().unwrap() {
+        KeyAnswer::Slow => http::StatusCode::GATEWAY_TIMEOUT.into_response(),
         KeyAnswer::Keys(keys) => {
             let encryption =
                 json!({"kty": "RSA", "use": "enc", "alg": "RSA-OAEP", "kid": "enc-1", "n": "AQAB", "e": "AQAB"});
