@@ -18,6 +18,8 @@ pub struct Config {
     pub kafka: KafkaSettings,
     pub mongo: Mongo,
     pub elasticsearch: Elasticsearch,
+    pub ratings: Ratings,
+    pub cache: Cache,
     pub personalization: Personalization,
     pub pseudonym: Pseudonym,
 }
@@ -28,14 +30,33 @@ pub struct Mongo {
     /// May carry a password.
     pub url: Secret,
     pub database: String,
+    /// The PostgreSQL database behind FerretDB; empty where the server is MongoDB. Used by the role migrate only.
+    pub ferretdb_postgres_url: Secret,
 }
 
 /// The search read model.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Elasticsearch {
     pub url: String,
-    /// Begins the names of indexes and aliases.
+    /// Begins the names of indexes and aliases; may be empty.
     pub index_prefix: String,
+    /// Longest a search may take.
+    pub search_deadline_ms: u64,
+}
+
+/// The interests of people.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ratings {
+    /// How long a page waits for them.
+    pub patience_ms: u64,
+}
+
+/// Product pages.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Cache {
+    pub shared_ttl_s: u64,
+    pub local_ttl_ms: u64,
+    pub local_entries: u64,
 }
 
 /// Where recommendations come from.
@@ -64,8 +85,11 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     if config.pseudonym.key.open().len() < PSEUDONYM_KEY_MIN_LENGTH {
         return Err(ConfigError::invalid("pseudonym.key", "must have at least 16 characters"));
     }
-    if config.elasticsearch.index_prefix.is_empty() {
-        return Err(ConfigError::invalid("elasticsearch.index_prefix", "must not be empty: it separates the indexes of regions"));
+    if config.ratings.patience_ms >= config.elasticsearch.search_deadline_ms {
+        return Err(ConfigError::invalid(
+            "ratings.patience_ms",
+            "must be below elasticsearch.search_deadline_ms: interests never delay a search",
+        ));
     }
     Ok(())
 }

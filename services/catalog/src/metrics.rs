@@ -2,18 +2,55 @@
 
 use std::sync::LazyLock;
 
-use prometheus::IntCounterVec;
+use prometheus::{HistogramVec, IntCounterVec};
 
 /// Committed transitions of reservations, as this service's part of the order saga.
 pub static SAGA_TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter("shopsphere_saga_transitions_total", "committed transitions of reservations", &["from", "to", "reason"])
+    chassis::metrics::counter(
+        "shopsphere_saga_transitions_total",
+        "committed transitions of reservations",
+        &["from", "to", "reason"],
+    )
 });
 
 /// Units that entered the stock.
-pub static UNITS_RECEIVED: LazyLock<IntCounterVec> =
-    LazyLock::new(|| chassis::metrics::counter("shopsphere_stock_units_received_total", "units that entered the stock", &[]));
+pub static UNITS_RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_stock_units_received_total", "units that entered the stock", &[])
+});
 
 /// Decisions about a reservation made again because another one came first.
 pub static DECISIONS_OVERTAKEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter("shopsphere_stock_decisions_overtaken_total", "decisions made again because another came first", &["verb"])
+    chassis::metrics::counter(
+        "shopsphere_stock_decisions_overtaken_total",
+        "decisions made again because another came first",
+        &["verb"],
+    )
+});
+
+/// Look-ups of a person's interests by outcome: found, none, late, failed, unreadable.
+pub static INTEREST_READS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_interest_reads_total", "look-ups of interests by outcome", &["outcome"])
+});
+
+/// Product changes given to the search index by outcome: written, stale, refused, impossible.
+pub static INDEXED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_index_changes_total",
+        "product changes given to the index by outcome",
+        &["outcome"],
+    )
+});
+
+/// From the change of a product until the index has it.
+pub static INDEX_LAG: LazyLock<HistogramVec> = LazyLock::new(|| {
+    chassis::metrics::histogram(
+        "shopsphere_index_lag_seconds",
+        "time from a product's change until the index has it",
+        &[],
+    )
+});
+
+/// Revisions told to the feed.
+pub static PUBLISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_products_published_total", "product revisions told to the feed", &[])
 });

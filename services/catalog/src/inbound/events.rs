@@ -49,12 +49,14 @@ enum Command {
 
 fn read(event: &Event) -> Result<Command, String> {
     match event {
-        Event::OrderCreated(created) => {
-            Ok(Command::Reserve(ReserveInventory { order: order_id(&created.order_id)?, lines: lines(&created.lines)? }))
-        }
-        Event::OrderCompleted(completed) => {
-            Ok(Command::Finalise(FinaliseInventory { order: order_id(&completed.order_id)?, lines: lines(&completed.lines)? }))
-        }
+        Event::OrderCreated(created) => Ok(Command::Reserve(ReserveInventory {
+            order: order_id(&created.order_id)?,
+            lines: lines(&created.lines)?,
+        })),
+        Event::OrderCompleted(completed) => Ok(Command::Finalise(FinaliseInventory {
+            order: order_id(&completed.order_id)?,
+            lines: lines(&completed.lines)?,
+        })),
         Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
         other => Err(format!("nothing here listens to {}", other.kind())),
     }
@@ -78,7 +80,10 @@ mod tests {
     use super::*;
 
     fn created(order_id: &str, lines: &[(&str, u32)]) -> Event {
-        let lines = lines.iter().map(|(sku, quantity)| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: *quantity }).collect();
+        let lines = lines
+            .iter()
+            .map(|(sku, quantity)| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: *quantity })
+            .collect();
         Event::from(order::v1::OrderCreated { order_id: order_id.to_owned(), lines, ..Default::default() })
     }
 

@@ -1,1 +1,37 @@
-//! Product half.
+//! The loop that tells the feed of written revisions: woken by a timer, it looks at the store and has one path, on good days
+//! and after a crash alike.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::PUBLISHED;
+use crate::usecases::ports::products::{ProductFeed, ProductStore};
+use crate::usecases::publish_products::{ROUND, publish_products};
+
+/// Between two looks: a tenth of the time in which a change should be searchable.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause while store or broker are away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Publishes until `shutdown`. Several processes may do so at once; then some revisions are told twice.
+pub async fn run(store: &dyn ProductStore, feed: &dyn ProductFeed, shutdown: CancellationToken) {
+    let mut pause = PAUSE;
+    loop {
+        pause = match publish_products(store, feed).await {
+            Ok(told) => {
+                PUBLISHED.with_label_values::<&str>(&[]).inc_by(told as u64);
+                // A full round means that more are waiting.
+                if told == ROUND { Duration::ZERO } else { PAUSE }
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "product changes wait");
+                (pause.max(PAUSE) * 2).min(LONGEST_PAUSE)
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

@@ -122,5 +122,11 @@ impl State {
 }
 
 fn not_held() -> StoreError {
-    StoreError::Failed(Failure { message: "units are not held", kind: ErrorKind::Internal, code: "internal", retry_after: None, source: None })
+    StoreError::Failed(Failure {
+        message: "units are not held",
+        kind: ErrorKind::Internal,
+        code: "internal",
+        retry_after: None,
+        source: None,
+    })
 }

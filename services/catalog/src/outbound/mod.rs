@@ -6,6 +6,8 @@ pub mod postgres;
 
 // products
 pub mod cache;
+pub mod document;
+pub mod feed;
 pub mod memory_products;
 pub mod mongo;
 pub mod ratings;

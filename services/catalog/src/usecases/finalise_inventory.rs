@@ -20,7 +20,11 @@ pub struct FinaliseInventory {
 /// # Errors
 /// Not seen yet (try again: the order travels on another topic), a reservation that holds nothing, other lines than those
 /// reserved; else from the store. Nothing was changed.
-pub async fn finalise_inventory(app: &App, cause: MessageId, command: FinaliseInventory) -> Result<Committed, StockError> {
+pub async fn finalise_inventory(
+    app: &App,
+    cause: MessageId,
+    command: FinaliseInventory,
+) -> Result<Committed, StockError> {
     // A kind never changes, so it may be read outside the commit.
     let levels = app.stock.levels(&command.lines.skus()).await?;
     let kinds: Vec<_> = levels.values().map(|level| level.kind).collect();

@@ -68,7 +68,12 @@ struct Position {
 }
 
 /// One page of the list.
-pub async fn list_products(app: &App, query: &ListQuery, language: &str, shopper: Shopper) -> Result<ProductList, ListError> {
+pub async fn list_products(
+    app: &App,
+    query: &ListQuery,
+    language: &str,
+    shopper: Shopper,
+) -> Result<ProductList, ListError> {
     let scope = query.scope();
     let position = match &query.cursor {
         Some(cursor) => Position::decode(&app.products.cursors.open(&scope, cursor)?)?,
@@ -77,10 +82,14 @@ pub async fn list_products(app: &App, query: &ListQuery, language: &str, shopper
     let is_first = query.cursor.is_none();
     // Enough that the page is full after what was shown before has been left out, and one more to know whether it goes on.
     let most_left_out = if is_first { LONGEST_SHELF } else { position.shown.len() };
-    let plain = app.products.index.list(query.category.as_ref(), position.after.as_ref(), query.limit + most_left_out + 1, language);
-    let (plain, shelf) = tokio::join!(plain, async {
-        if is_first { shelf(app, query, language, shopper).await } else { None }
-    });
+    let plain = app.products.index.list(
+        query.category.as_ref(),
+        position.after.as_ref(),
+        query.limit + most_left_out + 1,
+        language,
+    );
+    let (plain, shelf) =
+        tokio::join!(plain, async { if is_first { shelf(app, query, language, shopper).await } else { None } });
     // A personal answer stays personal on its first page even when the shelf turned out empty: the choice itself is personal.
     let personal = is_first && shopper.is_somebody();
     let (items, next) = page_of(plain?, shelf.unwrap_or_default(), position, query.limit);
@@ -92,7 +101,8 @@ pub async fn list_products(app: &App, query: &ListQuery, language: &str, shopper
 async fn shelf(app: &App, query: &ListQuery, language: &str, shopper: Shopper) -> Option<Vec<Hit>> {
     let interests = interests_of(app, shopper).await?;
     let candidates = app.products.index.interesting(query.category.as_ref(), &interests, WINDOW, language).await;
-    let candidates = candidates.inspect_err(|error| tracing::warn!(reason = %error, "the list is not personal")).ok()?;
+    let candidates =
+        candidates.inspect_err(|error| tracing::warn!(reason = %error, "the list is not personal")).ok()?;
     // How the index came to its order does not matter here: interest alone decides on the shelf.
     let candidates = candidates.into_iter().map(|hit| (hit, 1.0)).collect();
     let woven = weave(candidates, Some(&interests), |hit| traits(hit));
@@ -132,14 +142,21 @@ fn page_of(plain: Vec<Hit>, shelf: Vec<Hit>, position: Position, limit: usize) -
 /// What ranking looks at in a hit.
 pub(super) fn traits(hit: &Hit) -> Traits<'_> {
     let product = &hit.product;
-    Traits { sku: product.sku.as_str(), category: &product.category, brand: &product.brand, family: product.family.code() }
+    Traits {
+        sku: product.sku.as_str(),
+        category: &product.category,
+        brand: &product.brand,
+        family: product.family.code(),
+    }
 }
 
 /// Adds what the stock says, with one question for the page.
 pub(super) async fn with_levels(app: &App, hits: Vec<Hit>) -> Vec<Listed> {
     let skus: Vec<Sku> = hits.iter().map(|hit| hit.product.sku.clone()).collect();
     let levels: Option<HashMap<Sku, Level>> = levels(app, &skus).await;
-    hits.into_iter().map(|hit| Listed { availability: levels.as_ref().map(|levels| level_of(levels, &hit.product.sku)), hit }).collect()
+    hits.into_iter()
+        .map(|hit| Listed { availability: levels.as_ref().map(|levels| level_of(levels, &hit.product.sku)), hit })
+        .collect()
 }
 
 impl Position {
@@ -193,7 +210,8 @@ mod tests {
             let left_out = LONGEST_SHELF.max(here.shown.len());
             let ahead = all.iter().filter(|sku| here.after.as_ref().is_none_or(|after| sku.as_str() > after.as_str()));
             let plain = ahead.take(limit + left_out + 1).map(|sku| hit(sku)).collect();
-            let (items, next) = page_of(plain, std::mem::take(&mut shelf).iter().map(|sku| hit(sku)).collect(), here, limit);
+            let (items, next) =
+                page_of(plain, std::mem::take(&mut shelf).iter().map(|sku| hit(sku)).collect(), here, limit);
             assert!(items.len() <= limit && (items.len() == limit || next.is_none()));
             seen.extend(items.into_iter().map(|hit| hit.product.sku.to_string()));
             position = next;

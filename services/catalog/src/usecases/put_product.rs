@@ -63,7 +63,11 @@ impl Explain for PutProductError {
 
 /// Writes up to [`MAX_BATCH`] products, each by itself: some may be written while others meet another writer. A SKU that
 /// occurs twice counts with its last place; the earlier ones are overtaken.
-pub async fn put_products(app: &App, products: Vec<Product>, traceparent: Option<&str>) -> Result<BatchOutcome, StoreDown> {
+pub async fn put_products(
+    app: &App,
+    products: Vec<Product>,
+    traceparent: Option<&str>,
+) -> Result<BatchOutcome, StoreDown> {
     let skus: Vec<Sku> = products.iter().map(|product| product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
     let newest: HashMap<&Sku, &Revision> = newest.iter().map(|revision| (revision.sku(), revision)).collect();
@@ -101,7 +105,12 @@ pub async fn put_products(app: &App, products: Vec<Product>, traceparent: Option
 }
 
 /// Brings one product to `wanted`. `expected` is the revision the caller has seen, if it said so.
-pub async fn put_product(app: &App, wanted: State, expected: Option<i64>, traceparent: Option<&str>) -> Result<Written, PutProductError> {
+pub async fn put_product(
+    app: &App,
+    wanted: State,
+    expected: Option<i64>,
+    traceparent: Option<&str>,
+) -> Result<Written, PutProductError> {
     let sku = match &wanted {
         State::Live(product) => product.sku.clone(),
         State::Deleted(sku) => sku.clone(),

@@ -46,7 +46,8 @@ pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
     let skus = Lines::new(wanted.clone())?.skus();
     let (revisions, availability) = tokio::join!(app.products.store.newest_many(&skus), app.stock.availability(&skus));
     let (revisions, availability) = (revisions?, availability?);
-    let products: HashMap<&Sku, &Product> = revisions.iter().filter_map(|revision| revision.live()).map(|product| (&product.sku, product)).collect();
+    let products: HashMap<&Sku, &Product> =
+        revisions.iter().filter_map(|revision| revision.live()).map(|product| (&product.sku, product)).collect();
     let mut quote = Quote { lines: Vec::with_capacity(wanted.len()), unknown: Vec::new() };
     for line in wanted {
         let available = availability.get(&line.sku).copied().unwrap_or(Availability::NONE);
@@ -97,7 +98,11 @@ impl Explain for QuoteError {
 fn invalid_line(error: InvalidLines) -> FieldProblem {
     match error {
         InvalidLines::Count => FieldProblem::new("/lines", "range", error.to_string()),
-        InvalidLines::Quantity { index } => FieldProblem::new(format!("/lines/{index}/quantity"), "range", error.to_string()),
-        InvalidLines::Duplicate { index } => FieldProblem::new(format!("/lines/{index}/sku"), "duplicate", error.to_string()),
+        InvalidLines::Quantity { index } => {
+            FieldProblem::new(format!("/lines/{index}/quantity"), "range", error.to_string())
+        }
+        InvalidLines::Duplicate { index } => {
+            FieldProblem::new(format!("/lines/{index}/sku"), "duplicate", error.to_string())
+        }
     }
 }

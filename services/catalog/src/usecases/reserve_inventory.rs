@@ -19,7 +19,11 @@ pub struct ReserveInventory {
 ///
 /// # Errors
 /// [`StockError`] from the store or after too many lost races; nothing was changed.
-pub async fn reserve_inventory(app: &App, cause: MessageId, command: ReserveInventory) -> Result<Committed, StockError> {
+pub async fn reserve_inventory(
+    app: &App,
+    cause: MessageId,
+    command: ReserveInventory,
+) -> Result<Committed, StockError> {
     let ReserveInventory { order, lines } = command;
     for _ in 0..MAX_DECISIONS {
         let current = app.stock.reservation(order).await?;
@@ -41,7 +45,12 @@ pub async fn reserve_inventory(app: &App, cause: MessageId, command: ReserveInve
 }
 
 /// Commits `decision` and counts the step it took.
-pub(super) async fn conclude(app: &App, cause: MessageId, decision: &Decision, reason: &str) -> Result<Committed, StoreError> {
+pub(super) async fn conclude(
+    app: &App,
+    cause: MessageId,
+    decision: &Decision,
+    reason: &str,
+) -> Result<Committed, StoreError> {
     noted(app.stock.commit(cause, decision).await, decision, reason)
 }
 

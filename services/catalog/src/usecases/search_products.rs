@@ -58,7 +58,12 @@ impl Explain for SearchError {
 }
 
 /// One page of the answer to `query`.
-pub async fn search_products(app: &App, query: &SearchQuery, language: &str, shopper: Shopper) -> Result<SearchAnswer, SearchError> {
+pub async fn search_products(
+    app: &App,
+    query: &SearchQuery,
+    language: &str,
+    shopper: Shopper,
+) -> Result<SearchAnswer, SearchError> {
     let scope = query.scope();
     let begin = match &query.cursor {
         Some(cursor) => position(&app.products.cursors.open(&scope, cursor)?)?,
@@ -67,7 +72,11 @@ pub async fn search_products(app: &App, query: &SearchQuery, language: &str, sho
     let end = begin + query.limit;
     // Whether somebody has a profile is not known yet; for somebody who might, the whole window is fetched at once.
     let may_weave = shopper.is_somebody() && query.sort == Sort::Relevance && begin < WINDOW;
-    let page = if may_weave { Page { query, language, from: 0, size: end.max(WINDOW) } } else { Page { query, language, from: begin, size: query.limit } };
+    let page = if may_weave {
+        Page { query, language, from: 0, size: end.max(WINDOW) }
+    } else {
+        Page { query, language, from: begin, size: query.limit }
+    };
     let (found, interests) = tokio::join!(app.products.index.search(page), async {
         if may_weave { interests_of(app, shopper).await } else { None }
     });
@@ -88,7 +97,14 @@ pub async fn search_products(app: &App, query: &SearchQuery, language: &str, sho
 /// The first [`WINDOW`] hits by interest, those behind them as they came.
 fn woven(mut hits: Vec<Hit>, interests: Option<&Interests>) -> Vec<(Hit, Rank)> {
     let behind = hits.split_off(hits.len().min(WINDOW));
-    let scored = |hits: Vec<Hit>| hits.into_iter().map(|hit| { let relevance = hit.relevance; (hit, relevance) }).collect();
+    let scored = |hits: Vec<Hit>| {
+        hits.into_iter()
+            .map(|hit| {
+                let relevance = hit.relevance;
+                (hit, relevance)
+            })
+            .collect()
+    };
     let mut ranked = weave(scored(hits), interests, |hit| traits(hit));
     ranked.extend(weave(scored(behind), None, |hit| traits(hit)));
     ranked

@@ -27,7 +27,9 @@ impl Explain for StockError {
         match self {
             // The order is on its way on its own topic: the same message succeeds once it has been seen.
             Self::Reservation(ReservationError::NotSeenYet) | Self::Contended => ErrorKind::Unavailable,
-            Self::Reservation(ReservationError::WrongState { .. } | ReservationError::LinesDiffer) => ErrorKind::Conflict,
+            Self::Reservation(ReservationError::WrongState { .. } | ReservationError::LinesDiffer) => {
+                ErrorKind::Conflict
+            }
             Self::Store(error) => error.kind(),
         }
     }

@@ -1,1 +1,170 @@
-//! Wiring of the product half.
+//! Wiring of the product half: its stores, its index, its cache, and the two workers that carry changes from one to the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::{Process, Role};
+use contracts::topics;
+use messaging::{BatchConsumer, Database, Epoch, Publisher};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+use crate::config::Config;
+use crate::domain::cursor::CursorSeal;
+use crate::inbound::indexer::Indexer;
+use crate::inbound::relay;
+use crate::outbound::cache::{CacheSettings, RedisCache};
+use crate::outbound::feed::KafkaFeed;
+use crate::outbound::mongo::{self, MongoProducts};
+use crate::outbound::ratings::RedisRatings;
+use crate::outbound::search::{ElasticProducts, Prepared};
+use crate::usecases::App;
+use crate::usecases::index_products::{fill, rebuild_index};
+use crate::usecases::ports::products::ProductPorts;
+
+/// The consumer group of the search index.
+const INDEXER: &str = "catalog-indexer";
+
+/// The word after `migrate` that asks for a new index.
+const REINDEX: &str = "reindex";
+
+/// Longest wait for Redis to connect, and between tries; callers wait less by their own deadlines.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
+const REDIS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything the product use cases work with. Connects when first used; readiness waits until each part answered once.
+pub async fn connect(config: &Config, process: &Process, _database: &Database) -> anyhow::Result<ProductPorts> {
+    let store = store(config).await?;
+    let index = index(config, process)?;
+    let redis = redis(config)?;
+    let region = process.site().region;
+    let ratings = RedisRatings::new(
+        redis.clone(),
+        config.pseudonym.key.open().as_bytes(),
+        Duration::from_millis(config.ratings.patience_ms),
+    );
+    let ratings = Arc::new(ratings);
+    let settings = CacheSettings {
+        shared: Duration::from_secs(config.cache.shared_ttl_s),
+        local: Duration::from_millis(config.cache.local_ttl_ms),
+        local_entries: config.cache.local_entries,
+    };
+    let (asked_store, asked_index, asked_ratings) = (store.clone(), index.clone(), ratings.clone());
+    once(process, "mongo", move || ping_store(asked_store.clone()));
+    once(process, "elasticsearch", move || ping_index(asked_index.clone()));
+    // Also opens the connection, which takes longer than anybody waits for interests.
+    once(process, "redis", move || ping_ratings(asked_ratings.clone()));
+    Ok(ProductPorts {
+        store: Arc::new(store),
+        index: Arc::new(index),
+        cache: Arc::new(RedisCache::new(redis, region, settings)),
+        ratings,
+        cursors: CursorSeal::new(config.pseudonym.key.open().as_bytes()),
+    })
+}
+
+/// Role work: tells the feed what was written, and brings the index up to the feed.
+pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) -> anyhow::Result<()> {
+    let site = process.site();
+    let publisher = Publisher::new(&config.kafka, site.region, Epoch::new(site.epoch)).context("kafka")?;
+    let feed = KafkaFeed::new(publisher);
+    let indexer = Arc::new(Indexer::new(app.clone()));
+    let consumer = BatchConsumer::new(INDEXER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, indexer)
+        .context("kafka")?;
+    let shutdown = process.shutdown();
+    process.spawn("product-relay", async move { relay::run(&*app.products.store, &feed, shutdown).await });
+    process.spawn("product-indexer", consumer.run(process.shutdown()));
+    Ok(())
+}
+
+/// Role migrate: collection, indexes, index template and alias. A new index is filled from the store at once, so that an
+/// index that was lost comes back by itself; `migrate reindex` builds the next one.
+pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
+    debug_assert_eq!(process.role(), Role::Migrate);
+    mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
+    let store = store(config).await?;
+    let index = index(config, process)?;
+    let prepared = index.migrate().await?;
+    let applied = if prepared == Prepared::Created {
+        fill(&store, &index, index.alias()).await?
+    } else if process.arguments().iter().any(|word| word == REINDEX) {
+        rebuild_index(&store, &index).await?
+    } else {
+        return Ok(());
+    };
+    tracing::info!(written = applied.written, refused = applied.refused, "search index filled");
+    Ok(())
+}
+
+/// Role check: tries every connection.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    store(config).await?.ping().await.context("mongo")?;
+    tracing::info!("document store is reachable");
+    elastic(config, config.common.site.region)?.ping().await.context("elasticsearch")?;
+    tracing::info!("search index is reachable");
+    redis::cmd("PING").query_async::<()>(&mut redis(config)?).await.context("redis")?;
+    tracing::info!("cache is reachable");
+    Ok(())
+}
+
+async fn store(config: &Config) -> anyhow::Result<MongoProducts> {
+    MongoProducts::connect(config.mongo.url.open(), &config.mongo.database).await
+}
+
+fn index(config: &Config, process: &Process) -> anyhow::Result<ElasticProducts> {
+    elastic(config, process.site().region)
+}
+
+fn elastic(config: &Config, region: common::Region) -> anyhow::Result<ElasticProducts> {
+    let settings = &config.elasticsearch;
+    ElasticProducts::new(
+        &settings.url,
+        &settings.index_prefix,
+        region,
+        Duration::from_millis(settings.search_deadline_ms),
+    )
+}
+
+fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {
+    let client = redis::Client::open(config.redis.url.open()).context("redis.url")?;
+    let settings = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(REDIS_TIMEOUT))
+        .set_response_timeout(Some(REDIS_TIMEOUT))
+        .set_number_of_retries(1)
+        .set_max_delay(REDIS_PAUSE);
+    ConnectionManager::new_lazy_with_config(client, settings).context("redis.url")
+}
+
+/// A part must have answered once before requests come here. Later failures are answered request by request: without the
+/// index the pages still work, without the store the search does, so none of them takes the whole process out.
+fn once<F, Fut>(process: &Process, name: &'static str, ask: F)
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let answered = Arc::new(AtomicBool::new(false));
+    process.readiness().add(name, move || {
+        let (answered, asked) = (answered.clone(), ask());
+        async move {
+            if answered.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            asked.await?;
+            answered.store(true, Ordering::Relaxed);
+            Ok::<(), String>(())
+        }
+    });
+}
+
+async fn ping_store(store: MongoProducts) -> Result<(), String> {
+    store.ping().await.map_err(|error| error.to_string())
+}
+
+async fn ping_index(index: ElasticProducts) -> Result<(), String> {
+    index.ping().await.map_err(|error| error.to_string())
+}
+
+async fn ping_ratings(ratings: Arc<RedisRatings>) -> Result<(), String> {
+    ratings.ping().await.map_err(|error| error.to_string())
+}

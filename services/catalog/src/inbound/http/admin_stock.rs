@@ -50,7 +50,11 @@ struct ReceiptAnswer {
     repeated: bool,
 }
 
-async fn receive(State(app): State<Arc<App>>, caller: Caller, Json(body): Json<ReceiptBody>) -> Result<Json<ReceiptAnswer>, Problem> {
+async fn receive(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(body): Json<ReceiptBody>,
+) -> Result<Json<ReceiptAnswer>, Problem> {
     caller.require_role("staff")?;
     let receipt = body.into_receipt().map_err(Problem::invalid_fields)?;
     let committed = receive_stock(&app, &receipt).await?;
@@ -86,8 +90,12 @@ impl ReceiptBody {
 
 impl ReceiptLineBody {
     fn into_line(self, index: usize) -> Result<ReceiptLine, FieldProblem> {
-        let sku = Sku::parse(&self.sku).map_err(|error| FieldProblem::new(format!("/lines/{index}/sku"), "format", error.to_string()))?;
-        let kind = self.kind.parse::<SupplyKind>().map_err(|error| FieldProblem::new(format!("/lines/{index}/kind"), "unknown", error.to_string()))?;
+        let sku = Sku::parse(&self.sku)
+            .map_err(|error| FieldProblem::new(format!("/lines/{index}/sku"), "format", error.to_string()))?;
+        let kind = self
+            .kind
+            .parse::<SupplyKind>()
+            .map_err(|error| FieldProblem::new(format!("/lines/{index}/kind"), "unknown", error.to_string()))?;
         Ok(ReceiptLine { sku, kind, quantity: self.quantity })
     }
 }
@@ -96,7 +104,9 @@ fn fault(error: InvalidReceipt) -> FieldProblem {
     let (pointer, code) = match error {
         InvalidReceipt::Reference => ("/reference".to_owned(), "format"),
         InvalidReceipt::Count => ("/lines".to_owned(), "range"),
-        InvalidReceipt::Quantity { index } | InvalidReceipt::NotCounted { index } => (format!("/lines/{index}/quantity"), "range"),
+        InvalidReceipt::Quantity { index } | InvalidReceipt::NotCounted { index } => {
+            (format!("/lines/{index}/quantity"), "range")
+        }
         InvalidReceipt::Duplicate { index } => (format!("/lines/{index}/sku"), "duplicate"),
     };
     FieldProblem::new(pointer, code, error.to_string())
@@ -107,7 +117,11 @@ mod tests {
     use super::*;
 
     fn faults(reference: &str, lines: &[(&str, u32, &str)]) -> Vec<(String, &'static str)> {
-        let lines = lines.iter().map(|(sku, quantity, kind)| ReceiptLineBody { sku: (*sku).to_owned(), quantity: *quantity, kind: (*kind).to_owned() });
+        let lines = lines.iter().map(|(sku, quantity, kind)| ReceiptLineBody {
+            sku: (*sku).to_owned(),
+            quantity: *quantity,
+            kind: (*kind).to_owned(),
+        });
         let body = ReceiptBody { reference: reference.to_owned(), lines: lines.collect() };
         body.into_receipt().err().unwrap_or_default().into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
@@ -120,7 +134,10 @@ mod tests {
         let both = [("/lines/0/sku".to_owned(), "format"), ("/lines/1/kind".to_owned(), "unknown")];
         assert_eq!(faults("r-1", &[("$set", 1, "counted"), ("B", 1, "Counted")]), both);
         assert_eq!(faults("r-1", &[("A", 1, "unlimited")]), [("/lines/0/quantity".to_owned(), "range")]);
-        assert_eq!(faults("r-1", &[("A", 1, "counted"), ("A", 1, "counted")]), [("/lines/1/sku".to_owned(), "duplicate")]);
+        assert_eq!(
+            faults("r-1", &[("A", 1, "counted"), ("A", 1, "counted")]),
+            [("/lines/1/sku".to_owned(), "duplicate")]
+        );
         let many: Vec<_> = (0..30).map(|_| ("", 1, "counted")).collect();
         assert_eq!(faults("r-1", &many).len(), MAX_FAULTS);
     }

@@ -1,1 +1,58 @@
-//! The public REST API of the catalog.
+//! What shoppers and staff may ask over HTTP. Each file is one folder of the address space and has its own `router()`.
+//!
+//! Decided here: who counts as the shopper of a page. A token that is wrong is refused, as everywhere; but when the session
+//! store cannot be asked, a page that anybody may see is shown as to anybody.
+
+mod admin_products;
+mod admin_stock;
+mod pages;
+mod products;
+mod search;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use chassis::Problem;
+use chassis::extract::MaybeCaller;
+use common::{ErrorKind, VisitorId};
+use http::request::Parts;
+
+use crate::usecases::App;
+use crate::usecases::personalise::{Consent, Shopper};
+
+/// All routes of the public port.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .merge(products::router(app.clone()))
+        .merge(search::router(app.clone()))
+        .merge(admin_products::router(app.clone()))
+        .merge(admin_stock::router(app))
+}
+
+/// The person behind a request to a page that needs none.
+#[derive(Clone, Debug)]
+struct Browsing(MaybeCaller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Browsing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match MaybeCaller::from_request_parts(parts, state).await {
+            Ok(caller) => Ok(Self(caller)),
+            Err(problem) if problem.kind() == ErrorKind::Unavailable => Ok(Self(MaybeCaller(None))),
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+impl Browsing {
+    fn shopper(&self, visitor: Option<VisitorId>) -> Shopper {
+        let person = self.0.0.as_ref().map(|caller| {
+            let consent = if caller.personalisation_consent { Consent::Given } else { Consent::Withheld };
+            (caller.user_id, consent)
+        });
+        Shopper::of(person, visitor)
+    }
+}

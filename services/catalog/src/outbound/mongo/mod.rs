@@ -1,1 +1,209 @@
-//! Product revisions in MongoDB.
+//! Product revisions in MongoDB. Only what is right on MongoDB, on a stand-in of it and after any failover is used: inserts
+//! under a unique key, reads by equality, and one flag that a single writer sets. No counters, no conditional updates, no
+//! aggregation, no transactions.
+//!
+//! Durability is asked for in every write and checked before the service starts: a majority has it on disk. Shapes of
+//! queries suit FerretDB too, which can look up by equality of plain values only: nothing asks by `_id` (a document),
+//! by `$in`, or by range.
+
+mod ferretdb;
+mod schema;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use chassis::problem::chain;
+use chassis::resilience::{CallError, Guard, GuardSettings};
+use common::Sku;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
+use mongodb::bson::doc;
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
+use mongodb::{Client, Collection};
+
+use super::document::RevisionDocument;
+use crate::domain::product::Revision;
+use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
+
+pub use schema::migrate;
+
+/// Longest a page or a quote waits for one product.
+const READ_DEADLINE: Duration = Duration::from_millis(800);
+/// Longest a batch of writes, or the reading of one, takes.
+const BATCH_DEADLINE: Duration = Duration::from_secs(20);
+/// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
+const AT_ONCE: usize = 8;
+/// Connections to the store. Pages read through the cache, so few are needed.
+const MAX_CONNECTIONS: u32 = 16;
+const DUPLICATE_KEY: i32 = 11000;
+
+/// The collection of revisions.
+#[derive(Clone)]
+pub struct MongoProducts {
+    revisions: Collection<RevisionDocument>,
+    reads: Guard,
+    batches: Guard,
+}
+
+impl MongoProducts {
+    /// Connects when first used.
+    ///
+    /// # Errors
+    /// The URL is not one, or it asks for less durability than a majority with journal.
+    pub async fn connect(url: &str, database: &str) -> anyhow::Result<Self> {
+        let client = client(url).await?;
+        Ok(Self {
+            revisions: client.database(database).collection(schema::COLLECTION),
+            reads: Guard::new("mongo", GuardSettings { deadline: READ_DEADLINE, ..GuardSettings::default() }),
+            batches: Guard::new(
+                "mongo-batch",
+                GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
+            ),
+        })
+    }
+
+    /// # Errors
+    /// The store does not answer.
+    pub async fn ping(&self) -> Result<(), StoreDown> {
+        let ping = self.revisions.client().database("admin").run_command(doc! {"ping": 1}).await;
+        ping.map(|_| ()).map_err(|error| StoreDown(chain(&error)))
+    }
+
+    async fn newest_document(&self, sku: &Sku) -> Result<Option<RevisionDocument>, CallError<Error>> {
+        let find = || async { self.revisions.find_one(doc! {"sku": sku.as_str()}).sort(doc! {"revision": -1}).await };
+        self.reads.call(find).await
+    }
+}
+
+/// A client that reads and writes through a majority.
+async fn client(url: &str) -> anyhow::Result<Client> {
+    let mut options = ClientOptions::parse(url).await.context("mongo.url")?;
+    anyhow::ensure!(
+        is_strong_enough(&options),
+        "mongo.url weakens durability: w, journal and readConcernLevel must be majority, true, majority or absent"
+    );
+    options.write_concern =
+        Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(BATCH_DEADLINE).build());
+    options.read_concern = Some(ReadConcern::majority());
+    options.app_name = Some("shopsphere-catalog".to_owned());
+    options.max_pool_size = Some(MAX_CONNECTIONS);
+    options.connect_timeout = Some(Duration::from_secs(2));
+    // Without a primary a read would wait half a minute; the page must know sooner.
+    options.server_selection_timeout = Some(Duration::from_secs(2));
+    Client::with_options(options).context("mongo.url")
+}
+
+/// What the URL itself asks for must not be less than what we set, else somebody believes in a setting that is not in force.
+fn is_strong_enough(options: &ClientOptions) -> bool {
+    let writes = options.write_concern.as_ref().is_none_or(|concern| {
+        concern.w.as_ref().is_none_or(|w| *w == Acknowledgment::Majority) && concern.journal.unwrap_or(true)
+    });
+    let reads = options.read_concern.as_ref().is_none_or(|concern| *concern == ReadConcern::majority());
+    writes && reads && options.retry_writes.unwrap_or(true)
+}
+
+#[async_trait]
+impl ProductStore for MongoProducts {
+    async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown> {
+        self.newest_document(sku).await.map_err(down)?.map(revision).transpose()
+    }
+
+    async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        let distinct: HashSet<Sku> = skus.iter().cloned().collect();
+        let ask = |sku: Sku| async move { self.newest(&sku).await };
+        let answers = stream::iter(distinct).map(ask).buffer_unordered(AT_ONCE);
+        answers.try_filter_map(|revision| std::future::ready(Ok(revision))).try_collect().await
+    }
+
+    async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
+        let documents: Vec<RevisionDocument> = revisions.iter().map(RevisionDocument::from).collect();
+        // Never repeated by itself: a repeated insert would meet its own first try and report it as somebody else's.
+        let insert = || async {
+            match self.revisions.insert_many(&documents).ordered(false).await {
+                Ok(_) => Ok(HashSet::new()),
+                Err(error) => taken(error),
+            }
+        };
+        let taken = self.batches.once_if(insert, |_| true).await.map_err(down)?;
+        let outcome = |place| if taken.contains(&place) { Insertion::Taken } else { Insertion::Written };
+        Ok((0..revisions.len()).map(outcome).collect())
+    }
+
+    async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let find = || async {
+            let cursor = self.revisions.find(doc! {"published": false}).limit(limit).await?;
+            cursor.try_collect::<Vec<_>>().await
+        };
+        let documents = self.batches.call(find).await.map_err(down)?;
+        let mut revisions = documents.into_iter().map(revision).collect::<Result<Vec<_>, _>>()?;
+        revisions.sort_by(|one, other| (one.sku(), one.number).cmp(&(other.sku(), other.number)));
+        Ok(revisions)
+    }
+
+    async fn mark_published(&self, revisions: &[Revision]) -> Result<(), StoreDown> {
+        let mark = |revision: &Revision| {
+            let filter = doc! {"sku": revision.sku().as_str(), "revision": revision.number};
+            async move { self.revisions.update_one(filter, doc! {"$set": {"published": true}}).await.map(|_| ()) }
+        };
+        let mark_all =
+            || async { stream::iter(revisions).map(mark).buffer_unordered(AT_ONCE).try_collect::<()>().await };
+        self.batches.call(mark_all).await.map_err(down)
+    }
+
+    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
+        let open = || async { self.revisions.find(doc! {}).batch_size(500).await };
+        let cursor = self.batches.call(open).await.map_err(down)?;
+        let revisions = cursor.map(|document| document.map_err(|error| StoreDown(chain(&error))).and_then(revision));
+        Ok(revisions.boxed())
+    }
+}
+
+/// Places of an unordered batch whose key exists; any other failure is one.
+fn taken(error: Error) -> Result<HashSet<usize>, Error> {
+    if let ErrorKind::InsertMany(failure) = &*error.kind {
+        let places = failure.write_errors.as_deref().unwrap_or_default();
+        let only_duplicates = !places.is_empty() && places.iter().all(|place| place.code == DUPLICATE_KEY);
+        if only_duplicates && failure.write_concern_error.is_none() {
+            return Ok(places.iter().map(|place| place.index).collect());
+        }
+    }
+    Err(error)
+}
+
+fn revision(document: RevisionDocument) -> Result<Revision, StoreDown> {
+    Revision::try_from(document).map_err(|error| StoreDown(error.to_string()))
+}
+
+fn down(error: CallError<Error>) -> StoreDown {
+    StoreDown(chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_weakens_durability_is_refused() {
+        for weak in ["w=1", "w=0", "journal=false", "readConcernLevel=local", "retryWrites=false"] {
+            let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{weak}");
+            assert!(MongoProducts::connect(&url, "catalog").await.is_err(), "{weak}");
+        }
+        for strong in ["", "w=majority", "journal=true", "readConcernLevel=majority"] {
+            let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{strong}");
+            assert!(MongoProducts::connect(&url, "catalog").await.is_ok(), "{strong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_client_asks_for_a_majority_on_disk() {
+        let client = client("mongodb://127.0.0.1:1/?directConnection=true").await.unwrap();
+        let collection = client.database("catalog").collection::<RevisionDocument>(schema::COLLECTION);
+        let concern = collection.write_concern().cloned().unwrap();
+        assert_eq!((concern.w, concern.journal), (Some(Acknowledgment::Majority), Some(true)));
+        assert_eq!(collection.read_concern().cloned(), Some(ReadConcern::majority()));
+    }
+}

@@ -17,8 +17,16 @@ use crate::usecases::ports::stock::{CONSUMER, Committed, StoreError};
 
 type Written = Result<(), WriteError<Refusal>>;
 
-pub(super) async fn commit(database: &Database, cause: MessageId, decision: &Decision) -> Result<Committed, StoreError> {
-    let change = Change { cause: Cause::Message { consumer: CONSUMER, id: cause }, events: events::of_decision(decision), answer: None };
+pub(super) async fn commit(
+    database: &Database,
+    cause: MessageId,
+    decision: &Decision,
+) -> Result<Committed, StoreError> {
+    let change = Change {
+        cause: Cause::Message { consumer: CONSUMER, id: cause },
+        events: events::of_decision(decision),
+        answer: None,
+    };
     let step = match decision {
         Decision::Step(step) => Some(Arc::new(step.as_ref().clone())),
         Decision::Nothing => None,
@@ -95,12 +103,14 @@ async fn begin_reservation(tx: &mut PgConnection, step: &Step) -> Written {
     .await?;
     expect_winner(inserted.rows_affected())?;
     let (skus, quantities) = columns(&step.after.lines);
-    sqlx::query("INSERT INTO reservation_lines (order_id, sku, quantity) SELECT $1, * FROM UNNEST($2::text[], $3::bigint[])")
-        .bind(step.after.order.uuid())
-        .bind(skus)
-        .bind(quantities)
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO reservation_lines (order_id, sku, quantity) SELECT $1, * FROM UNNEST($2::text[], $3::bigint[])",
+    )
+    .bind(step.after.order.uuid())
+    .bind(skus)
+    .bind(quantities)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -115,7 +125,10 @@ async fn move_units(tx: &mut PgConnection, step: &Step, movements: &Movements) -
     if let Some(line) = movements.lines.iter().find(|line| !moved.iter().any(|sku| sku == line.sku.as_str())) {
         return Err(match movements.kind {
             MovementKind::Held => WriteError::Refused(Refusal::OutOfStock(line.sku.clone())),
-            _ => inconsistent(&format!("{} units of {} are not held for order {}", line.quantity, line.sku, step.after.order)),
+            _ => inconsistent(&format!(
+                "{} units of {} are not held for order {}",
+                line.quantity, line.sku, step.after.order
+            )),
         });
     }
     insert_movements(tx, step, movements).await?;

@@ -63,11 +63,19 @@ pub(super) fn of_commit(error: CommitError<Refusal>) -> StoreError {
 /// A read failed. Reads are safe to repeat, so the caller may try again unless the row itself is at fault.
 pub(super) fn of_read(error: sqlx::Error) -> StoreError {
     let (kind, code) = match &error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => (ErrorKind::Internal, "internal"),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            (ErrorKind::Internal, "internal")
+        }
         _ => (ErrorKind::Unavailable, "dependency-down"),
     };
     let retry_after = kind.retryable().then_some(std::time::Duration::from_secs(1));
-    StoreError::Failed(Failure { message: "the stock could not be read", kind, code, retry_after, source: Some(Box::new(error)) })
+    StoreError::Failed(Failure {
+        message: "the stock could not be read",
+        kind,
+        code,
+        retry_after,
+        source: Some(Box::new(error)),
+    })
 }
 
 /// A row that does not convert: names table, column and row.

@@ -43,7 +43,8 @@ impl ReservationRow {
         let status = self.status.parse().map_err(|_| inconsistent("reservations", "status", &order))?;
         let lines = self.skus.iter().zip(&self.quantities).map(|(sku, quantity)| {
             let sku = Sku::parse(sku).map_err(|_| inconsistent("reservation_lines", "sku", &order))?;
-            let quantity = u32::try_from(*quantity).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?;
+            let quantity =
+                u32::try_from(*quantity).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?;
             Ok(Line { sku, quantity })
         });
         let lines = lines.collect::<Result<Vec<_>, StoreError>>()?;

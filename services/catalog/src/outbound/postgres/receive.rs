@@ -14,7 +14,11 @@ use crate::usecases::ports::stock::{Committed, StoreError};
 
 type Written = Result<(), WriteError<Refusal>>;
 
-pub(super) async fn receive(database: &Database, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError> {
+pub(super) async fn receive(
+    database: &Database,
+    receipt: &Receipt,
+    now: DateTime<Utc>,
+) -> Result<Committed, StoreError> {
     let change = Change { cause: Cause::Duty("receive_stock"), events: Vec::new(), answer: None };
     let receipt = Arc::new(receipt.clone());
     let outcome = database
@@ -25,7 +29,9 @@ pub(super) async fn receive(database: &Database, receipt: &Receipt, now: DateTim
         .await;
     match outcome {
         Ok(messaging::Committed::Applied) => Ok(Committed::Applied),
-        Ok(messaging::Committed::Repeated(_)) | Err(CommitError::Refused(Refusal::ReceivedBefore)) => Ok(Committed::Repeated),
+        Ok(messaging::Committed::Repeated(_)) | Err(CommitError::Refused(Refusal::ReceivedBefore)) => {
+            Ok(Committed::Repeated)
+        }
         Err(error) => Err(of_commit(error)),
     }
 }

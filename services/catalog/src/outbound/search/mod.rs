@@ -1,1 +1,154 @@
-//! The search read model in Elasticsearch.
+//! The search index in Elasticsearch, spoken to in its plain REST API.
+//!
+//! Decided here: names (an alias that everybody uses, numbered indexes behind it) and how the index is called. What a
+//! product looks like in it is said by `document`, what is asked by `query`, what the answers mean by `answer`, and how
+//! an index comes into being by `build`.
+
+mod answer;
+mod build;
+mod client;
+mod document;
+mod query;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::problem::chain;
+use chassis::resilience::{CallError, Guard, GuardSettings};
+use common::{Region, Sku};
+use serde_json::{Value, json};
+
+use crate::domain::product::{CategoryPath, Revision};
+use crate::domain::ranking::Interests;
+use crate::usecases::ports::products::{Applied, Completion, Found, Hit, IndexDown, Page, ProductIndex};
+
+pub use build::Prepared;
+use client::{Client, Failure};
+
+/// Longest a batch of changes may take; a page never waits for one.
+const BATCH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The index of one region.
+#[derive(Clone)]
+pub struct ElasticProducts {
+    client: Client,
+    alias: String,
+    region: Region,
+    searches: Guard,
+    batches: Guard,
+}
+
+impl ElasticProducts {
+    /// Connects when first used. `prefix` begins every name; `deadline` bounds each search.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(url: &str, prefix: &str, region: Region, deadline: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: Client::new(url)?,
+            alias: format!("{prefix}products-{}", region.code()),
+            region,
+            // A page is not worth a second try: whoever reads it will try again sooner.
+            searches: Guard::new("elasticsearch", GuardSettings { deadline, max_tries: 1, ..GuardSettings::default() }),
+            batches: Guard::new(
+                "elasticsearch-bulk",
+                GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
+            ),
+        })
+    }
+
+    /// The name that everybody uses.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    /// # Errors
+    /// The server or the alias does not answer.
+    pub async fn ping(&self) -> Result<(), IndexDown> {
+        self.client.head(&self.alias).await.map_err(|failure| IndexDown(chain(&failure)))
+    }
+
+    async fn ask(&self, body: Value) -> Result<Value, IndexDown> {
+        let path = format!("{}/_search?request_cache=false", self.alias);
+        self.searches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)
+    }
+
+    /// Makes what was written visible to searches; for tests, which do not wait for the next refresh.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn refresh(&self) -> Result<(), IndexDown> {
+        let path = format!("{}/_refresh", self.alias);
+        self.batches.call(|| self.client.post(&path, &Value::Null)).await.map(|_| ()).map_err(down)
+    }
+
+    async fn bulk(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        if revisions.is_empty() {
+            return Ok(Applied::default());
+        }
+        let lines = document::bulk(revisions);
+        let path = format!("{index}/_bulk?require_alias={}", index == self.alias);
+        let answer = self
+            .batches
+            .call_if(|| self.client.post_lines(&path, lines.clone()), Failure::is_fault)
+            .await
+            .map_err(down)?;
+        answer::applied(&answer).map_err(IndexDown)
+    }
+}
+
+#[async_trait]
+impl ProductIndex for ElasticProducts {
+    async fn apply(&self, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        self.bulk(&self.alias, revisions).await
+    }
+
+    #[tracing::instrument(name = "search.query", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = page.size))]
+    async fn search(&self, page: Page<'_>) -> Result<Found, IndexDown> {
+        let answer = self.ask(query::search(page, self.region)).await?;
+        answer::found(&answer, page.query).map_err(IndexDown)
+    }
+
+    #[tracing::instrument(name = "search.list", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = size))]
+    async fn list(
+        &self,
+        category: Option<&CategoryPath>,
+        after: Option<&Sku>,
+        size: usize,
+        language: &str,
+    ) -> Result<Vec<Hit>, IndexDown> {
+        let answer = self.ask(query::list(category, after, size, language, self.region)).await?;
+        answer::hits(&answer).map_err(IndexDown)
+    }
+
+    #[tracing::instrument(name = "search.interesting", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = size))]
+    async fn interesting(
+        &self,
+        category: Option<&CategoryPath>,
+        interests: &Interests,
+        size: usize,
+        language: &str,
+    ) -> Result<Vec<Hit>, IndexDown> {
+        let answer = self.ask(query::interesting(category, interests, size, language, self.region)).await?;
+        answer::hits(&answer).map_err(IndexDown)
+    }
+
+    async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown> {
+        let answer = self.ask(query::categories(self.region)).await?;
+        Ok(answer::categories(&answer))
+    }
+
+    async fn completions(&self, text: &str, language: &str) -> Result<Vec<Completion>, IndexDown> {
+        let answer = self.ask(query::completions(text, language)).await?;
+        Ok(answer::completions(&answer))
+    }
+}
+
+fn down(error: CallError<Failure>) -> IndexDown {
+    IndexDown(chain(&error))
+}
+
+/// An empty JSON object as a body.
+fn nothing() -> Value {
+    json!({})
+}

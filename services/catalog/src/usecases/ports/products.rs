@@ -169,10 +169,22 @@ pub trait ProductIndex: Send + Sync {
     async fn search(&self, page: Page<'_>) -> Result<Found, IndexDown>;
 
     /// Products after `after` in the order of their SKUs.
-    async fn list(&self, category: Option<&CategoryPath>, after: Option<&Sku>, size: usize, language: &str) -> Result<Vec<Hit>, IndexDown>;
+    async fn list(
+        &self,
+        category: Option<&CategoryPath>,
+        after: Option<&Sku>,
+        size: usize,
+        language: &str,
+    ) -> Result<Vec<Hit>, IndexDown>;
 
     /// Products that share something with `interests`.
-    async fn interesting(&self, category: Option<&CategoryPath>, interests: &Interests, size: usize, language: &str) -> Result<Vec<Hit>, IndexDown>;
+    async fn interesting(
+        &self,
+        category: Option<&CategoryPath>,
+        interests: &Interests,
+        size: usize,
+        language: &str,
+    ) -> Result<Vec<Hit>, IndexDown>;
 
     /// Category paths with the number of products in and below each, by path.
     async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown>;

@@ -1,0 +1,79 @@
+//! What pages of lists have in common: reading the query, headers of caching, where the next page is.
+
+use chassis::Problem;
+use common::ErrorKind;
+use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, LINK, VARY};
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+
+/// Longer queries are not parsed: the longest sensible one has 256 characters and 20 filters.
+const MAX_QUERY: usize = 16 * 1024;
+
+/// Lists may be this old in a shared cache, in seconds; they change with every product.
+const SHARED_LIST: &str = "public, max-age=0, s-maxage=5";
+/// What is for one person stays with that person.
+const PERSONAL: &str = "private, no-store";
+
+#[derive(Debug, Serialize)]
+pub struct PageView {
+    pub next_cursor: Option<String>,
+}
+
+/// Names and values of a query, in order. Broken UTF-8 becomes a replacement character, so that nothing is unreadable.
+pub fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+    let query = query.unwrap_or_default();
+    if query.len() > MAX_QUERY {
+        return Err(Problem::new(ErrorKind::Unprocessable, "query-too-costly", "the query is too long"));
+    }
+    serde_urlencoded::from_str(query)
+        .map_err(|_| Problem::new(ErrorKind::Invalid, "malformed-request", "the query cannot be read"))
+}
+
+/// Headers of a list. `path` and `parameters` are those of the request.
+pub fn headers(
+    language: &'static str,
+    personal: bool,
+    path: &str,
+    parameters: &[(String, String)],
+    next_cursor: Option<&str>,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
+    // A shared copy must not answer somebody whose token would make it personal.
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language, Authorization"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(if personal { PERSONAL } else { SHARED_LIST }));
+    if let Some(Ok(link)) = next_cursor.map(|cursor| next_link(path, parameters, cursor)) {
+        headers.insert(LINK, link);
+    }
+    headers
+}
+
+fn next_link(
+    path: &str,
+    parameters: &[(String, String)],
+    cursor: &str,
+) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let kept =
+        parameters.iter().filter(|(name, _)| name != "cursor").map(|(name, value)| (name.as_str(), value.as_str()));
+    let query = serde_urlencoded::to_string(kept.chain([("cursor", cursor)]).collect::<Vec<_>>()).unwrap_or_default();
+    HeaderValue::try_from(format!("<{path}?{query}>; rel=\"next\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_keeps_the_filters_and_encodes_them() {
+        let parameters = parameters(Some("category=a%2Fb&q=%3E%22%0d%0a&cursor=old")).unwrap();
+        let headers = headers("de", false, "/v1/products", &parameters, Some("new"));
+        assert_eq!(headers[LINK], "</v1/products?category=a%2Fb&q=%3E%22%0D%0A&cursor=new>; rel=\"next\"");
+        assert_eq!(headers[CACHE_CONTROL], SHARED_LIST);
+    }
+
+    #[test]
+    fn broken_encodings_are_read_as_gaps() {
+        assert_eq!(parameters(Some("q=%ED%A0%80x%zz")).unwrap()[0].0, "q");
+        assert!(parameters(Some(&"x".repeat(MAX_QUERY + 1))).is_err());
+    }
+}

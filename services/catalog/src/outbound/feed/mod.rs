@@ -1,0 +1,121 @@
+//! Product changes as events, and back. The full state of a revision travels, so that a reader needs no other event to
+//! understand it; its number is the version, so that a reader can tell old from new.
+
+use async_trait::async_trait;
+use chassis::problem::chain;
+use chrono::DateTime;
+use common::{Money, Sku};
+use contracts::catalog::v1::{self, ProductChanged};
+use messaging::{Outgoing, Publisher};
+use tracing::Instrument as _;
+
+use crate::domain::price::PriceList;
+use crate::domain::product::{Attribute, CategoryPath, Product, Revision, State, Text};
+use crate::usecases::ports::products::{FeedDown, ProductFeed};
+
+/// Causes that a round of publishing is linked to; more make a trace unreadable.
+const MAX_LINKS: usize = 20;
+
+pub struct KafkaFeed(Publisher);
+
+impl KafkaFeed {
+    pub fn new(publisher: Publisher) -> Self {
+        Self(publisher)
+    }
+}
+
+#[async_trait]
+impl ProductFeed for KafkaFeed {
+    async fn publish(&self, revisions: &[Revision]) -> Result<(), FeedDown> {
+        let Some(newest) = revisions.iter().map(|revision| revision.changed_at).max() else { return Ok(()) };
+        let span = tracing::info_span!("product.publish", otel.kind = "producer", product.revisions = revisions.len());
+        for traceparent in revisions.iter().filter_map(|revision| revision.traceparent.as_deref()).take(MAX_LINKS) {
+            contracts::trace::add_link(&span, traceparent);
+        }
+        let events: Vec<Outgoing> =
+            revisions.iter().map(|revision| Outgoing::new(changed(revision), revision.number)).collect();
+        let sent = self.0.publish_all(&events, newest.timestamp_millis()).instrument(span).await;
+        sent.map_err(|error| FeedDown(chain(&error)))
+    }
+}
+
+/// The event of a revision.
+pub fn changed(revision: &Revision) -> ProductChanged {
+    let empty = ProductChanged {
+        sku: revision.sku().to_string(),
+        revision: revision.number,
+        deleted: true,
+        changed_at_ms: revision.changed_at.timestamp_millis(),
+        ..ProductChanged::default()
+    };
+    let Some(product) = revision.live() else { return empty };
+    ProductChanged {
+        deleted: false,
+        family: product.family.code().to_owned(),
+        category: product.category.to_string(),
+        brand: product.brand.clone(),
+        texts: product
+            .texts
+            .iter()
+            .cloned()
+            .map(|Text { language, name, description }| v1::LocalisedText { language, name, description })
+            .collect(),
+        prices: product.prices.iter().map(Into::into).collect(),
+        attributes: product
+            .attributes
+            .iter()
+            .cloned()
+            .map(|Attribute { key, value, unit }| v1::Attribute { key, value, unit: unit.unwrap_or_default() })
+            .collect(),
+        images: product.images.clone(),
+        ..empty
+    }
+}
+
+/// An event that is no revision; the text names the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a product change has an impossible {0}")]
+pub struct ImpossibleChange(pub &'static str);
+
+/// The revision of an event. Options do not travel; whoever needs them asks the store.
+///
+/// # Errors
+/// [`ImpossibleChange`] for what no writer of ours can have written.
+pub fn revision(event: ProductChanged) -> Result<Revision, ImpossibleChange> {
+    let sku = Sku::parse(&event.sku).map_err(|_| ImpossibleChange("sku"))?;
+    if event.revision < 1 {
+        return Err(ImpossibleChange("revision"));
+    }
+    let changed_at = DateTime::from_timestamp_millis(event.changed_at_ms).ok_or(ImpossibleChange("time"))?;
+    let number = event.revision;
+    let state = if event.deleted { State::Deleted(sku) } else { State::Live(product(sku, event)?) };
+    Ok(Revision { number, state, changed_at, traceparent: None })
+}
+
+fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange> {
+    let prices: Result<Vec<Money>, _> = event.prices.into_iter().map(Money::try_from).collect();
+    let prices = prices.ok().and_then(|prices| PriceList::new(prices).ok());
+    Ok(Product {
+        sku,
+        family: event.family.parse().map_err(|_| ImpossibleChange("family"))?,
+        category: CategoryPath::parse(&event.category).map_err(|_| ImpossibleChange("category"))?,
+        brand: event.brand,
+        texts: event
+            .texts
+            .into_iter()
+            .map(|v1::LocalisedText { language, name, description }| Text { language, name, description })
+            .collect(),
+        prices: prices.ok_or(ImpossibleChange("price"))?,
+        attributes: event
+            .attributes
+            .into_iter()
+            .map(|v1::Attribute { key, value, unit }| Attribute {
+                key,
+                value,
+                unit: Some(unit).filter(|unit| !unit.is_empty()),
+            })
+            .collect(),
+        options: Vec::new(),
+        images: event.images,
+    })
+}

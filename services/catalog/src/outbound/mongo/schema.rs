@@ -1,0 +1,85 @@
+//! The collection, its validator and its indexes, from the file that describes them. Applying it again changes nothing.
+
+use anyhow::Context as _;
+use mongodb::bson::{Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
+use serde::Deserialize;
+
+use super::{client, ferretdb};
+
+pub(super) const COLLECTION: &str = "product_revisions";
+const DESCRIPTION: &str = include_str!("../../../../../migrations/catalog/mongo/product_revisions.json");
+
+const NAMESPACE_EXISTS: i32 = 48;
+const NOT_IMPLEMENTED: i32 = 238;
+
+#[derive(Deserialize)]
+struct Description {
+    collection: String,
+    indexes: Vec<IndexDescription>,
+    validator: Document,
+}
+
+#[derive(Deserialize)]
+struct IndexDescription {
+    name: String,
+    key: Document,
+}
+
+/// Brings the store up to the description. `ferretdb_postgres` is the database behind FerretDB, empty for MongoDB.
+///
+/// # Errors
+/// What the store said.
+pub async fn migrate(url: &str, database: &str, ferretdb_postgres: &str) -> anyhow::Result<()> {
+    let description: Description = serde_json::from_str(DESCRIPTION).context("product_revisions.json")?;
+    let target = client(url).await?.database(database);
+    create(&target, &description).await.context("the collection of revisions cannot be created")?;
+    let collection = target.collection::<Document>(&description.collection);
+    for IndexDescription { name, key } in description.indexes {
+        let options = IndexOptions::builder().name(name).build();
+        collection
+            .create_index(IndexModel::builder().keys(key).options(options).build())
+            .await
+            .context("an index of revisions cannot be created")?;
+    }
+    if !ferretdb_postgres.is_empty() {
+        ferretdb::help(ferretdb_postgres, database, COLLECTION).await.context("mongo.ferretdb_postgres_url")?;
+    }
+    Ok(())
+}
+
+/// Creates the collection with its validator, or gives an existing one the present validator.
+async fn create(database: &Database, description: &Description) -> Result<(), Error> {
+    let name = description.collection.as_str();
+    match database.run_command(doc! {"create": name, "validator": &description.validator}).await {
+        Ok(_) => Ok(()),
+        Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {
+            match database.run_command(doc! {"collMod": name, "validator": &description.validator}).await {
+                Err(error) if is_unknown_there(&error) => Ok(()),
+                other => other.map(|_| ()),
+            }
+        }
+        Err(error) if is_unknown_there(&error) => {
+            tracing::info!("the document store knows no validators");
+            match database.create_collection(name).await {
+                Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => Ok(()),
+                other => other,
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn code(error: &Error) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// A stand-in says "not implemented"; one that does not know `collMod` at all says that there is no such command.
+fn is_unknown_there(error: &Error) -> bool {
+    matches!(code(error), Some(NOT_IMPLEMENTED | 59))
+}

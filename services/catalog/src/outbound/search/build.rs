@@ -1,0 +1,124 @@
+//! How an index comes into being: a template for all versions, the first index with its alias, and the next one when the
+//! mapping changes or the index is to be filled anew.
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::client::Failure;
+use super::{ElasticProducts, nothing};
+use crate::domain::product::Revision;
+use crate::usecases::ports::products::{Applied, IndexBuilder, IndexDown};
+
+const DESCRIPTION: &str = include_str!("../../../../../migrations/catalog/elasticsearch/products.json");
+
+/// Versions that are looked through for a free number; a shop rebuilds its index a few times a year.
+const MAX_VERSION: u32 = 10_000;
+
+/// What [`ElasticProducts::migrate`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    WasThere,
+    /// The index is new, hence empty.
+    Created,
+}
+
+impl ElasticProducts {
+    /// Brings template, first index and alias into being. Doing it again changes nothing but the template.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn migrate(&self) -> anyhow::Result<Prepared> {
+        let description: Value = serde_json::from_str(DESCRIPTION).context("products.json")?;
+        let template =
+            json!({"index_patterns": [format!("{}-v*", self.alias)], "priority": 500, "template": description});
+        self.client
+            .put(&format!("_index_template/{}", self.alias), &template)
+            .await
+            .context("the index template is refused")?;
+        if self.current().await.context("the alias cannot be read")?.is_some() {
+            return Ok(Prepared::WasThere);
+        }
+        let first = format!("{}-v1", self.alias);
+        let body = json!({"aliases": {&self.alias: {"is_write_index": true}}});
+        match self.client.put(&first, &body).await {
+            Ok(_) => Ok(Prepared::Created),
+            // Somebody else does the same at the same moment, or an earlier run stopped before the alias.
+            Err(failure) if failure.says("resource_already_exists_exception") => {
+                self.switch(&first, None).await.context("the alias cannot be set")?;
+                Ok(Prepared::Created)
+            }
+            Err(failure) => Err(failure).context("the index cannot be created"),
+        }
+    }
+
+    /// The index behind the alias.
+    async fn current(&self) -> Result<Option<String>, Failure> {
+        match self.client.get(&format!("_alias/{}", self.alias)).await {
+            Ok(answer) => Ok(answer.as_object().and_then(|indexes| indexes.keys().next().cloned())),
+            Err(failure) if failure.is_missing() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Moves the alias in one step, so that there is no moment without one.
+    async fn switch(&self, to: &str, from: Option<&str>) -> Result<(), Failure> {
+        let mut actions = vec![json!({"add": {"index": to, "alias": self.alias, "is_write_index": true}})];
+        actions.extend(
+            from.filter(|from| *from != to).map(|from| json!({"remove": {"index": from, "alias": self.alias}})),
+        );
+        self.client.post("_aliases", &json!({"actions": actions})).await.map(|_| ())
+    }
+
+    /// Deletes everything of this alias: indexes and template. For tests.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn drop_all(&self) -> anyhow::Result<()> {
+        let listed = self.client.get(&format!("{}-v*/_alias", self.alias)).await?;
+        for index in listed.as_object().into_iter().flat_map(|indexes| indexes.keys()) {
+            self.client.delete(index).await?;
+        }
+        self.client.delete(&format!("_index_template/{}", self.alias)).await?;
+        Ok(())
+    }
+
+    fn number(&self, index: &str) -> Option<u32> {
+        index.strip_prefix(&self.alias)?.strip_prefix("-v")?.parse().ok()
+    }
+}
+
+#[async_trait]
+impl IndexBuilder for ElasticProducts {
+    async fn begin(&self) -> Result<String, IndexDown> {
+        let down = |failure: Failure| IndexDown(chassis::problem::chain(&failure));
+        let current = self.current().await.map_err(down)?;
+        let mut number = current.and_then(|index| self.number(&index)).unwrap_or(0) + 1;
+        while number < MAX_VERSION {
+            let index = format!("{}-v{number}", self.alias);
+            match self.client.put(&index, &nothing()).await {
+                Ok(_) => return Ok(index),
+                // Left behind by a rebuild that did not end.
+                Err(failure) if failure.says("resource_already_exists_exception") => number += 1,
+                Err(failure) => return Err(down(failure)),
+            }
+        }
+        Err(IndexDown("no free number for a new index".to_owned()))
+    }
+
+    async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        self.bulk(index, revisions).await
+    }
+
+    async fn switch_to(&self, index: &str) -> Result<(), IndexDown> {
+        let down = |failure: Failure| IndexDown(chassis::problem::chain(&failure));
+        let former = self.current().await.map_err(down)?;
+        // What was filled is searchable before anybody looks.
+        self.client.post(&format!("{index}/_refresh"), &Value::Null).await.map_err(down)?;
+        self.switch(index, former.as_deref()).await.map_err(down)?;
+        if let Some(former) = former.filter(|former| former != index) {
+            self.client.delete(&former).await.map_err(down)?;
+        }
+        Ok(())
+    }
+}

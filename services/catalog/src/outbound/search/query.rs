@@ -1,0 +1,328 @@
+//! What is asked of the index, as bodies of its search API. Pure: a query in, JSON out. No text of a caller ever becomes
+//! syntax; it stands only where values stand.
+
+use common::{Region, Sku};
+use serde_json::{Map, Value, json};
+
+use super::nothing;
+use crate::domain::product::CategoryPath;
+use crate::domain::ranking::Interests;
+use crate::domain::search_query::{Filters, SearchQuery, Sort};
+use crate::usecases::ports::products::Page;
+
+/// The index counts exactly up to here; beyond, "more than" is all anybody needs.
+const COUNT_UP_TO: u64 = 10_000;
+/// The index gives up by itself a little before we do.
+const GIVE_UP: &str = "400ms";
+/// Values shown of a facet, and pairs of keys and values looked at for those of attributes.
+const BUCKETS: usize = 30;
+const ATTRIBUTE_PAIRS: usize = 200;
+/// Categories of a shop that are listed.
+const MAX_CATEGORIES: usize = 1000;
+/// Strongest interests that candidates are looked for with.
+const STRONGEST: usize = 10;
+/// Bounds between price ranges, in major units.
+const PRICE_BOUNDS: [i64; 6] = [25, 50, 100, 250, 500, 1000];
+
+/// The kinds of filter; a facet shows what choosing another of its own kind would give.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind<'a> {
+    Category,
+    Brand,
+    Family,
+    Price,
+    Attribute(&'a str),
+}
+
+pub(super) fn search(page: Page<'_>, region: Region) -> Value {
+    let Page { query, language, from, size } = page;
+    let mut body = json!({
+        "from": from,
+        "size": size,
+        "timeout": GIVE_UP,
+        "track_total_hits": COUNT_UP_TO,
+        "_source": shown_fields(language, region),
+        "query": {"bool": {"must": [words(query.text.as_deref(), language)], "should": better(query.text.as_deref(), language), "filter": for_sale(region)}},
+        "sort": sort(query, region),
+        "aggs": facets(&query.filters, region),
+    });
+    let chosen = filters(&query.filters, None, region);
+    if !chosen.is_empty() {
+        // After the facets have been counted: they must see what the filters would exclude.
+        body["post_filter"] = json!({"bool": {"filter": chosen}});
+    }
+    if let Some(text) = &query.text {
+        body["highlight"] = highlight(language);
+        body["suggest"] = json!({"spelling": {"text": text, "term": {
+            "field": "vocabulary", "suggest_mode": "missing", "size": 1, "min_word_length": 4, "prefix_length": 1, "max_edits": 2
+        }}});
+    }
+    body
+}
+
+/// What must fit: enough of the words, in the region's language or English, spelled nearly right.
+fn words(text: Option<&str>, language: &str) -> Value {
+    let Some(text) = text else { return json!({"match_all": {}}) };
+    let in_language = |language: &str, weight: f64| {
+        json!({"match": {format!("all.{language}"): {
+            "query": text, "boost": weight, "minimum_should_match": "2<75%", "zero_terms_query": "all",
+            "fuzziness": "AUTO:4,7", "prefix_length": 1, "max_expansions": 20
+        }}})
+    };
+    let mut languages = vec![in_language(language, 1.0)];
+    if language != "en" {
+        languages.push(in_language("en", 0.7));
+    }
+    json!({"dis_max": {"queries": languages, "tie_breaker": 0.1}})
+}
+
+/// What makes a fitting product fit better: exact words in its name, its brand, its number.
+fn better(text: Option<&str>, language: &str) -> Vec<Value> {
+    let Some(text) = text else { return Vec::new() };
+    vec![
+        json!({"multi_match": {"query": text, "type": "best_fields", "tie_breaker": 0.2, "fields": [format!("name.{language}^3"), "name.en^2", "brand_words^2", "category_words"]}}),
+        json!({"match_phrase": {format!("name.{language}"): {"query": text, "slop": 1, "boost": 3}}}),
+        json!({"term": {"sku": {"value": text, "boost": 20}}}),
+    ]
+}
+
+/// Alive and priced here.
+fn for_sale(region: Region) -> Vec<Value> {
+    vec![json!({"term": {"deleted": false}}), json!({"exists": {"field": price_field(region)}})]
+}
+
+fn price_field(region: Region) -> String {
+    format!("prices.{}", region.currency().code())
+}
+
+/// Names in all languages are short and fall back on each other; descriptions are not, so only those that may be shown.
+fn shown_fields(language: &str, region: Region) -> Value {
+    json!([
+        "sku",
+        "revision",
+        "family",
+        "category",
+        "brand",
+        "name",
+        "attributes",
+        "images",
+        price_field(region),
+        format!("description.{language}"),
+        "description.en"
+    ])
+}
+
+fn sort(query: &SearchQuery, region: Region) -> Value {
+    // The SKU last: equal products keep one order on all pages.
+    match query.sort {
+        Sort::Relevance if query.text.is_some() => {
+            json!([{"_score": "desc"}, {"popularity": {"order": "desc", "missing": 0}}, {"sku": "asc"}])
+        }
+        Sort::Relevance => json!([{"popularity": {"order": "desc", "missing": 0}}, {"sku": "asc"}]),
+        Sort::PriceAscending => json!([{price_field(region): "asc"}, {"sku": "asc"}]),
+        Sort::PriceDescending => json!([{price_field(region): "desc"}, {"sku": "asc"}]),
+        Sort::Newest => json!([{"changed_at": "desc"}, {"sku": "asc"}]),
+    }
+}
+
+/// The chosen filters, without those of kind `except`.
+fn filters(filters: &Filters, except: Option<Kind<'_>>, region: Region) -> Vec<Value> {
+    let mut clauses = Vec::new();
+    let wanted = |kind: Kind<'_>| except != Some(kind);
+    if wanted(Kind::Category) && !filters.categories.is_empty() {
+        clauses.push(json!({"terms": {"lineage": filters.categories}}));
+    }
+    if wanted(Kind::Brand) && !filters.brands.is_empty() {
+        clauses.push(json!({"terms": {"brand": filters.brands}}));
+    }
+    if wanted(Kind::Family) && !filters.families.is_empty() {
+        clauses.push(json!({"terms": {"family": filters.families}}));
+    }
+    for (key, values) in &filters.attributes {
+        if wanted(Kind::Attribute(key)) {
+            let pairs: Vec<String> = values.iter().map(|value| format!("{key}={value}")).collect();
+            clauses.push(json!({"terms": {"attrs": pairs}}));
+        }
+    }
+    if wanted(Kind::Price) && (filters.price_min.is_some() || filters.price_max.is_some()) {
+        let mut bounds = Map::new();
+        bounds.extend(filters.price_min.map(|minor| ("gte".to_owned(), minor.into())));
+        bounds.extend(filters.price_max.map(|minor| ("lte".to_owned(), minor.into())));
+        clauses.push(json!({"range": {price_field(region): bounds}}));
+    }
+    clauses
+}
+
+/// One aggregation per facet, each inside the filters of all other kinds.
+fn facets(chosen: &Filters, region: Region) -> Value {
+    let inside = |except: Option<Kind<'_>>, values: Value| json!({"filter": {"bool": {"filter": filters(chosen, except, region)}}, "aggs": {"values": values}});
+    let terms = |field: &str, size: usize| json!({"terms": {"field": field, "size": size}});
+    let mut all = Map::new();
+    all.insert("category".to_owned(), inside(Some(Kind::Category), terms("lineage", BUCKETS)));
+    all.insert("brand".to_owned(), inside(Some(Kind::Brand), terms("brand", BUCKETS)));
+    all.insert("family".to_owned(), inside(Some(Kind::Family), terms("family", BUCKETS)));
+    all.insert(
+        "price".to_owned(),
+        inside(Some(Kind::Price), json!({"range": {"field": price_field(region), "ranges": price_ranges(region)}})),
+    );
+    all.insert("attrs".to_owned(), inside(None, terms("attrs", ATTRIBUTE_PAIRS)));
+    for key in chosen.attributes.keys() {
+        // Keys are plain names, so they mean themselves in the pattern.
+        let values = json!({"terms": {"field": "attrs", "size": BUCKETS, "include": format!("{key}=.*")}});
+        all.insert(format!("attr.{key}"), inside(Some(Kind::Attribute(key)), values));
+    }
+    Value::Object(all)
+}
+
+/// `0-25`, `25-50` … in the region's currency, bounded in minor units.
+fn price_ranges(region: Region) -> Vec<Value> {
+    let minor = |major: i64| major * 10_i64.pow(region.currency().exponent());
+    let lower = [0].into_iter().chain(PRICE_BOUNDS);
+    let upper = PRICE_BOUNDS.into_iter().map(Some).chain([None]);
+    lower
+        .zip(upper)
+        .map(|(from, to)| match to {
+            Some(to) => json!({"key": format!("{from}-{to}"), "from": minor(from), "to": minor(to)}),
+            None => json!({"key": format!("{from}-"), "from": minor(from)}),
+        })
+        .collect()
+}
+
+/// Encoded by the index: markup in a product's text arrives as text.
+fn highlight(language: &str) -> Value {
+    let mut fields = Map::new();
+    for language in [language, "en"] {
+        fields.insert(format!("name.{language}"), json!({"number_of_fragments": 0}));
+        fields.insert(format!("description.{language}"), json!({"number_of_fragments": 1, "fragment_size": 120}));
+    }
+    json!({"encoder": "html", "require_field_match": false, "fields": fields})
+}
+
+pub(super) fn list(
+    category: Option<&CategoryPath>,
+    after: Option<&Sku>,
+    size: usize,
+    language: &str,
+    region: Region,
+) -> Value {
+    let mut body = json!({
+        "size": size,
+        "timeout": GIVE_UP,
+        "track_total_hits": false,
+        "_source": shown_fields(language, region),
+        "query": {"bool": {"filter": in_category(category, region)}},
+        "sort": [{"sku": "asc"}],
+    });
+    if let Some(after) = after {
+        body["search_after"] = json!([after.as_str()]);
+    }
+    body
+}
+
+fn in_category(category: Option<&CategoryPath>, region: Region) -> Vec<Value> {
+    let mut clauses = for_sale(region);
+    clauses.extend(category.map(|category| json!({"term": {"lineage": category.as_str()}})));
+    clauses
+}
+
+pub(super) fn interesting(
+    category: Option<&CategoryPath>,
+    interests: &Interests,
+    size: usize,
+    language: &str,
+    region: Region,
+) -> Value {
+    let kinds = [
+        ("lineage", &interests.categories, 5.0),
+        ("brand", &interests.brands, 3.0),
+        ("family", &interests.families, 1.0),
+        ("sku", &interests.skus, 1.0),
+    ];
+    let mut wishes = Vec::new();
+    for (field, weights, share) in kinds {
+        for (place, key) in (0_u8..).zip(Interests::strongest(weights, STRONGEST)) {
+            // Only the coarse order matters: ranking decides among what comes back.
+            let boost = share / (1.0 + f64::from(place));
+            wishes.push(json!({"constant_score": {"filter": {"term": {field: key}}, "boost": boost}}));
+        }
+    }
+    json!({
+        "size": size,
+        "timeout": GIVE_UP,
+        "track_total_hits": false,
+        "_source": shown_fields(language, region),
+        "query": {"bool": {"should": wishes, "minimum_should_match": 1, "filter": in_category(category, region)}},
+        "sort": [{"_score": "desc"}, {"popularity": {"order": "desc", "missing": 0}}, {"sku": "asc"}],
+    })
+}
+
+pub(super) fn categories(region: Region) -> Value {
+    json!({
+        "size": 0,
+        "timeout": GIVE_UP,
+        "track_total_hits": false,
+        "query": {"bool": {"filter": for_sale(region)}},
+        "aggs": {"categories": {"terms": {"field": "lineage", "size": MAX_CATEGORIES, "order": {"_key": "asc"}}}},
+    })
+}
+
+pub(super) fn completions(text: &str, language: &str) -> Value {
+    let of = |field: String, size: usize| json!({"prefix": text, "completion": {"field": field, "size": size, "skip_duplicates": true, "fuzzy": {"fuzziness": "AUTO:4,8", "prefix_length": 1}}});
+    json!({
+        "size": 0,
+        "_source": false,
+        "suggest": {"brand": of("complete_brand".to_owned(), 3), "product": of(format!("complete.{language}"), 7), "english": of("complete.en".to_owned(), 7)},
+        "query": {"match_none": nothing()},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::Currency;
+
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> SearchQuery {
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        SearchQuery::parse(&pairs, Currency::Eur).unwrap()
+    }
+
+    fn body(pairs: &[(&str, &str)]) -> Value {
+        search(Page { query: &query(pairs), language: "de", from: 0, size: 10 }, Region::Eu)
+    }
+
+    #[test]
+    fn a_facet_ignores_the_filter_of_its_own_kind_only() {
+        let body = body(&[("brand", "Acme"), ("attr.colour", "red"), ("price_max", "10")]);
+        let inside = |facet: &str| body["aggs"][facet]["filter"]["bool"]["filter"].as_array().map(Vec::len);
+        let found = ["brand", "attr.colour", "price", "category", "attrs"].map(inside);
+        assert_eq!(found, [Some(2), Some(2), Some(2), Some(3), Some(3)]);
+        assert_eq!(body["post_filter"]["bool"]["filter"].as_array().map(Vec::len), Some(3));
+        assert_eq!(body["post_filter"]["bool"]["filter"][2], json!({"range": {"prices.EUR": {"lte": 1000}}}));
+    }
+
+    #[test]
+    fn without_words_nothing_is_scored_or_highlighted() {
+        let body = body(&[]);
+        assert_eq!(body["query"]["bool"]["must"][0], json!({"match_all": {}}));
+        assert!(body.get("highlight").is_none() && body.get("suggest").is_none() && body.get("post_filter").is_none());
+        assert_eq!(body["sort"][1], json!({"sku": "asc"}));
+    }
+
+    #[test]
+    fn a_hostile_text_stays_a_value() {
+        let hostile = r#"{"match_all":{}} OR _exists_:secret"#;
+        let body = body(&[("q", hostile)]);
+        assert_eq!(
+            body["query"]["bool"]["must"][0]["dis_max"]["queries"][0]["match"]["all.de"]["query"],
+            json!(hostile)
+        );
+    }
+
+    #[test]
+    fn price_ranges_follow_the_currency() {
+        let ranges = price_ranges(Region::Eu);
+        assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2500}));
+        assert_eq!(ranges[6], json!({"key": "1000-", "from": 100_000}));
+    }
+}
