@@ -69,7 +69,10 @@ impl Config {
     /// The first pair of values that do not fit together.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.pseudonym.key.open().len() < 16 {
-            return Err(ConfigError::invalid("pseudonym.key", "needs at least 16 characters, the same for user, catalog and personalization"));
+            return Err(ConfigError::invalid(
+                "pseudonym.key",
+                "needs at least 16 characters, the same for user, catalog and personalization",
+            ));
         }
         let realm_end = format!("/realms/{}", self.keycloak.realm);
         if !self.auth.issuer.ends_with(&realm_end) {

@@ -34,7 +34,7 @@ impl chassis::Service for Service {
 
     async fn start(role: Role, config: Config, process: &Process) -> anyhow::Result<()> {
         match role {
-            Role::Serve => wiring::serve(config, process).await,
+            Role::Serve => wiring::serve(config, process).await.map(drop),
             Role::Work => wiring::work(config, process).await,
             Role::Migrate => wiring::migrate(config, process).await,
             Role::Check => wiring::check(config, process).await,

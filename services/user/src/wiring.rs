@@ -1,5 +1,6 @@
 //! The one file that knows every concrete type: what each role is made of.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chassis::{Process, http};
 use contracts::Topic;
 use contracts::topics::TOPICS;
 use messaging::{Database, Epoch, Firehose, Relay, schema};
+use tokio::runtime::Handle;
 
 use crate::MIGRATOR;
 use crate::config::Config;
@@ -71,21 +73,25 @@ pub fn database(config: &Config, process: &Process) -> anyhow::Result<Database> 
     Database::connect(&config.database, site.region, Epoch::new(site.epoch)).context("database.url")
 }
 
+/// Returns the bound address of the public port.
+///
 /// # Errors
 /// A pending migration, a port that is taken, a setting that cannot be used.
-pub async fn serve(config: Config, process: &Process) -> anyhow::Result<()> {
+pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAddr> {
     let database = database(&config, process)?;
     schema::verify(&database, &MIGRATOR).await?;
     let app = app(&config, process, &database)?;
     let look_up = SessionLookUp::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, look_up)?;
     let api = Api::new(app, answers(&config), &process.site().public_url);
-    http::serve(process, &config.http, router(api), Some(authenticator)).await?;
-    Ok(())
+    http::serve(process, &config.http, router(api), Some(authenticator)).await
 }
 
 pub fn answers(config: &Config) -> SignUpAnswers {
-    SignUpAnswers { neutral: config.sign_up.neutral_answers, min_duration: Duration::from_millis(config.sign_up.min_answer_ms) }
+    SignUpAnswers {
+        neutral: config.sign_up.neutral_answers,
+        min_duration: Duration::from_millis(config.sign_up.min_answer_ms),
+    }
 }
 
 /// # Errors
@@ -106,8 +112,19 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
 /// What the database or the broker said.
 pub async fn migrate(config: Config, process: &Process) -> anyhow::Result<()> {
     let site = process.site();
-    let owner_url = config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
-    messaging::migrate(&owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await?;
+    let owner_url =
+        config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
+    // This role does nothing else meanwhile, so it may hold its thread: the migrator's future cannot be shown to be `Send`.
+    tokio::task::block_in_place(|| {
+        Handle::current().block_on(messaging::migrate(
+            &owner_url,
+            APP_ROLE,
+            site.region,
+            site.epoch,
+            &site.name,
+            &MIGRATOR,
+        ))
+    })?;
     let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == crate::NAME).collect();
     messaging::create_topics(&config.kafka, site.region, &written).await
 }

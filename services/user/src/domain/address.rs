@@ -37,13 +37,16 @@ pub fn parse_list(forms: &[AddressForm], region: Region) -> Result<Vec<Address>,
         return Err(vec![BrokenRule::invalid("at most 10 addresses are kept").at("/items")]);
     }
     let mut problems = Vec::new();
-    let parsed: Vec<_> = forms.iter().enumerate().filter_map(|(index, form)| parse(form, index, region, &mut problems)).collect();
+    let parsed: Vec<_> =
+        forms.iter().enumerate().filter_map(|(index, form)| parse(form, index, region, &mut problems)).collect();
     if problems.is_empty() { Ok(parsed) } else { Err(problems) }
 }
 
 fn parse(form: &AddressForm, index: usize, region: Region, problems: &mut Vec<FieldProblem>) -> Option<Address> {
     let mut line = |text: &str, field: &str, longest, message| {
-        line_of_text(text, longest, message).map_err(|broken| problems.push(broken.at(&format!("/items/{index}/{field}")))).ok()
+        line_of_text(text, longest, message)
+            .map_err(|broken| problems.push(broken.at(&format!("/items/{index}/{field}"))))
+            .ok()
     };
     let recipient = line(&form.recipient, "recipient", 100, "a recipient has 1 to 100 characters on one line");
     let line1 = line(&form.line1, "line1", 100, "an address line has 1 to 100 characters on one line");
@@ -53,11 +56,22 @@ fn parse(form: &AddressForm, index: usize, region: Region, problems: &mut Vec<Fi
     };
     let postal_code = line(&form.postal_code, "postal_code", 16, "a postal code has 1 to 16 characters");
     let city = line(&form.city, "city", 100, "a city has 1 to 100 characters on one line");
-    let country = region.countries().iter().find(|country| **country == form.country).map(|country| (*country).to_owned());
+    let country =
+        region.countries().iter().find(|country| **country == form.country).map(|country| (*country).to_owned());
     if country.is_none() {
-        problems.push(BrokenRule::invalid("not a country of this region, see GET /v1/regions").at(&format!("/items/{index}/country")));
+        problems.push(
+            BrokenRule::invalid("not a country of this region, see GET /v1/regions")
+                .at(&format!("/items/{index}/country")),
+        );
     }
-    Some(Address { recipient: recipient?, line1: line1?, line2: line2?, postal_code: postal_code?, city: city?, country: country? })
+    Some(Address {
+        recipient: recipient?,
+        line1: line1?,
+        line2: line2?,
+        postal_code: postal_code?,
+        city: city?,
+        country: country?,
+    })
 }
 
 #[cfg(test)]
@@ -86,10 +100,22 @@ mod tests {
     #[test]
     fn every_field_at_fault_is_named() {
         let region = Region::ALL[0];
-        let bad = AddressForm { recipient: String::new(), line2: Some("a\nb".to_owned()), city: "4111111111111111".to_owned(), ..form(region) };
+        let bad = AddressForm {
+            recipient: String::new(),
+            line2: Some("a\nb".to_owned()),
+            city: "4111111111111111".to_owned(),
+            ..form(region)
+        };
         let problems = parse_list(&[bad], region).expect_err("three fields at fault");
         let found: Vec<_> = problems.iter().map(|problem| (problem.pointer.as_str(), problem.code)).collect();
-        assert_eq!(found, [("/items/0/recipient", "invalid-field"), ("/items/0/line2", "invalid-field"), ("/items/0/city", "card-data-refused")]);
+        assert_eq!(
+            found,
+            [
+                ("/items/0/recipient", "invalid-field"),
+                ("/items/0/line2", "invalid-field"),
+                ("/items/0/city", "card-data-refused")
+            ]
+        );
     }
 
     #[test]

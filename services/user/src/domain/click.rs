@@ -98,7 +98,15 @@ impl Click {
             return Err(INVALID_FIELD);
         }
         let event_id = token(&form.event_id)?;
-        Ok(Self { event_id, kind, sku, query, list_id, position: form.position, at: happened_at(form.at.as_deref(), now)? })
+        Ok(Self {
+            event_id,
+            kind,
+            sku,
+            query,
+            list_id,
+            position: form.position,
+            at: happened_at(form.at.as_deref(), now)?,
+        })
     }
 }
 
@@ -139,7 +147,12 @@ mod tests {
     }
 
     fn view() -> ClickForm {
-        ClickForm { event_id: "e-1".to_owned(), kind: "view".to_owned(), sku: Some("FA-1".to_owned()), ..ClickForm::default() }
+        ClickForm {
+            event_id: "e-1".to_owned(),
+            kind: "view".to_owned(),
+            sku: Some("FA-1".to_owned()),
+            ..ClickForm::default()
+        }
     }
 
     #[test]
@@ -157,7 +170,12 @@ mod tests {
             ("", None, None, false),
         ];
         for (kind, sku, query, accepted) in cases {
-            let form = ClickForm { kind: kind.to_owned(), sku: sku.map(str::to_owned), query: query.map(str::to_owned), ..view() };
+            let form = ClickForm {
+                kind: kind.to_owned(),
+                sku: sku.map(str::to_owned),
+                query: query.map(str::to_owned),
+                ..view()
+            };
             assert_eq!(Click::parse(&form, now()).is_ok(), accepted, "{form:?}");
         }
     }
@@ -181,7 +199,8 @@ mod tests {
 
     #[test]
     fn times_are_clamped_to_the_day_before_receipt() {
-        let at = |text: &str| Click::parse(&ClickForm { at: Some(text.to_owned()), ..view() }, now()).map(|click| click.at);
+        let at =
+            |text: &str| Click::parse(&ClickForm { at: Some(text.to_owned()), ..view() }, now()).map(|click| click.at);
         assert_eq!(at(&(now() + Duration::days(365)).to_rfc3339()), Ok(now()));
         assert_eq!(at(&(now() - Duration::days(365)).to_rfc3339()), Ok(now() - OLDEST));
         assert_eq!(at(&(now() - Duration::hours(1)).to_rfc3339()), Ok(now() - Duration::hours(1)));
@@ -190,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_query_loses_personal_data() {
-        let form = ClickForm { kind: "search".to_owned(), query: Some("gift for ada@example.com".to_owned()), ..view() };
+        let form =
+            ClickForm { kind: "search".to_owned(), query: Some("gift for ada@example.com".to_owned()), ..view() };
         assert_eq!(Click::parse(&form, now()).map(|click| click.query), Ok(Some("gift for [redacted]".to_owned())));
     }
 

@@ -39,7 +39,10 @@ pub fn line_of_text(text: &str, longest: usize, message: &'static str) -> Result
         return Err(BrokenRule::invalid(message));
     }
     if redact::contains_card_number(text) {
-        return Err(BrokenRule { code: CARD_DATA_REFUSED, message: "card numbers do not belong here and were not stored" });
+        return Err(BrokenRule {
+            code: CARD_DATA_REFUSED,
+            message: "card numbers do not belong here and were not stored",
+        });
     }
     Ok(Private::new(text.to_owned()))
 }
@@ -52,7 +55,8 @@ impl PersonName {
     /// # Errors
     /// [`BrokenRule`] for an empty or longer text, control characters, or a space at either end.
     pub fn parse(text: &str) -> Result<Self, BrokenRule> {
-        line_of_text(text, 50, "a name has 1 to 50 characters, no control characters and no space at either end").map(Self)
+        line_of_text(text, 50, "a name has 1 to 50 characters, no control characters and no space at either end")
+            .map(Self)
     }
 
     pub fn open(&self) -> &str {
@@ -65,7 +69,8 @@ impl PersonName {
 pub struct Email(Private<String>);
 
 impl Email {
-    const RULE: BrokenRule = BrokenRule::invalid("an e-mail address looks like name@example.com and has at most 254 characters");
+    const RULE: BrokenRule =
+        BrokenRule::invalid("an e-mail address looks like name@example.com and has at most 254 characters");
 
     /// # Errors
     /// [`BrokenRule`] for anything that is not `local@domain` with a dot in the domain. Quoted local parts, comments and
@@ -84,7 +89,10 @@ impl Email {
 }
 
 fn is_local_part(text: &str) -> bool {
-    let atom = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte));
+    let atom = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    };
     text.len() <= 64 && text.split('.').all(atom)
 }
 
@@ -111,11 +119,56 @@ impl std::fmt::Debug for Password {
 
 /// The passwords that head every published list of breached ones; long enough to pass the length rule.
 const BREACHED: &[&str] = &[
-    "password", "password1", "password12", "password123", "passw0rd", "p@ssw0rd", "p@ssword", "12345678", "123456789", "1234567890",
-    "87654321", "11111111", "00000000", "88888888", "12341234", "123123123", "987654321", "1q2w3e4r", "1q2w3e4r5t", "1qaz2wsx",
-    "qwertyuiop", "qwerty123", "qwerty12", "qwertyui", "asdfghjkl", "zaq12wsx", "abcd1234", "abc12345", "abcdefgh", "a1b2c3d4",
-    "iloveyou", "iloveyou1", "sunshine", "princess", "princess1", "football", "baseball", "superman", "welcome1", "letmein1",
-    "trustno1", "starwars", "whatever", "computer", "internet", "michelle", "jennifer", "changeme", "administrator", "hallo123",
+    "password",
+    "password1",
+    "password12",
+    "password123",
+    "passw0rd",
+    "p@ssw0rd",
+    "p@ssword",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "87654321",
+    "11111111",
+    "00000000",
+    "88888888",
+    "12341234",
+    "123123123",
+    "987654321",
+    "1q2w3e4r",
+    "1q2w3e4r5t",
+    "1qaz2wsx",
+    "qwertyuiop",
+    "qwerty123",
+    "qwerty12",
+    "qwertyui",
+    "asdfghjkl",
+    "zaq12wsx",
+    "abcd1234",
+    "abc12345",
+    "abcdefgh",
+    "a1b2c3d4",
+    "iloveyou",
+    "iloveyou1",
+    "sunshine",
+    "princess",
+    "princess1",
+    "football",
+    "baseball",
+    "superman",
+    "welcome1",
+    "letmein1",
+    "trustno1",
+    "starwars",
+    "whatever",
+    "computer",
+    "internet",
+    "michelle",
+    "jennifer",
+    "changeme",
+    "administrator",
+    "hallo123",
 ];
 
 impl Password {
@@ -151,7 +204,9 @@ impl Language {
     /// [`BrokenRule`] for a language that the region does not speak.
     pub fn parse(text: &str, region: Region) -> Result<Self, BrokenRule> {
         let known = region.languages().iter().find(|language| **language == text);
-        known.map(|language| Self(language)).ok_or(BrokenRule::invalid("the region's catalog does not speak this language, see GET /v1/regions"))
+        known
+            .map(|language| Self(language))
+            .ok_or(BrokenRule::invalid("the region's catalog does not speak this language, see GET /v1/regions"))
     }
 
     /// The language of people who named none.
@@ -173,7 +228,19 @@ mod tests {
     #[test]
     fn names_of_any_script_are_kept_exactly() {
         let fifty = "x".repeat(50);
-        for name in ["Ada", "李", "👩‍🚀 Zoë", "\u{202e}evil", "a\u{200b}b", "O'); DROP TABLE users;--", "{{7*7}}", "${jndi:ldap://x}", "=cmd()", "<svg onload>", &fifty] {
+        for name in [
+            "Ada",
+            "李",
+            "👩‍🚀 Zoë",
+            "\u{202e}evil",
+            "a\u{200b}b",
+            "O'); DROP TABLE users;--",
+            "{{7*7}}",
+            "${jndi:ldap://x}",
+            "=cmd()",
+            "<svg onload>",
+            &fifty,
+        ] {
             assert_eq!(PersonName::parse(name).map(|parsed| parsed.open().to_owned()), Ok(name.to_owned()));
         }
     }
@@ -189,17 +256,45 @@ mod tests {
 
     #[test]
     fn an_email_has_one_spelling() {
-        assert_eq!(Email::parse("Ada.Lovelace+shop@Example.COM").map(|email| email.open().to_owned()), Ok("ada.lovelace+shop@example.com".to_owned()));
+        assert_eq!(
+            Email::parse("Ada.Lovelace+shop@Example.COM").map(|email| email.open().to_owned()),
+            Ok("ada.lovelace+shop@example.com".to_owned())
+        );
         let long = format!("{}@example.com", "x".repeat(65));
         let longer = format!("ada@{}.com", "abcdefgh.".repeat(30));
-        for text in ["", "ada", "@example.com", "ada@", "ada@localhost", "a b@example.com", "ada@exa mple.com", "ada@@example.com", ".ada@example.com", "ada@-x.com", "ada@example.c", "ada@1.2.3.4", "\"a\"@example.com", "ädä@example.com", "ada@example.com\n", "ada@example.com\0", &long, &longer] {
+        for text in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "a b@example.com",
+            "ada@exa mple.com",
+            "ada@@example.com",
+            ".ada@example.com",
+            "ada@-x.com",
+            "ada@example.c",
+            "ada@1.2.3.4",
+            "\"a\"@example.com",
+            "ädä@example.com",
+            "ada@example.com\n",
+            "ada@example.com\0",
+            &long,
+            &longer,
+        ] {
             assert!(Email::parse(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn passwords_are_taken_as_typed() {
-        for text in ["  spaces  ", "пароль-длинный", "e\u{301}".repeat(4).as_str(), "x".repeat(128).as_str(), "🔑🔑🔑🔑🔑🔑🔑🔑"] {
+        for text in [
+            "  spaces  ",
+            "пароль-длинный",
+            "e\u{301}".repeat(4).as_str(),
+            "x".repeat(128).as_str(),
+            "🔑🔑🔑🔑🔑🔑🔑🔑",
+        ] {
             assert_eq!(Password::parse(text).map(|parsed| parsed.open().to_owned()), Ok(text.to_owned()));
         }
         for text in ["", "short", "PassWord", "12345678", "x".repeat(129).as_str(), "nul\0nul\0nul"] {
@@ -209,7 +304,12 @@ mod tests {
 
     #[test]
     fn personal_texts_print_as_stars() {
-        let shown = format!("{:?} {:?} {:?}", PersonName::parse("Ada"), Email::parse("ada@example.com"), Password::parse("correct horse"));
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            PersonName::parse("Ada"),
+            Email::parse("ada@example.com"),
+            Password::parse("correct horse")
+        );
         assert!(!shown.to_lowercase().contains("ada") && !shown.contains("horse"), "{shown}");
     }
 

@@ -39,14 +39,14 @@ impl ProfileChange {
     pub fn parse(form: &ProfileForm, region: Region) -> Result<Self, Vec<FieldProblem>> {
         let mut problems = Vec::new();
         let mut name = |text: &Option<String>, pointer: &str| {
-            text.as_deref().and_then(|text| PersonName::parse(text).map_err(|broken| problems.push(broken.at(pointer))).ok())
+            text.as_deref()
+                .and_then(|text| PersonName::parse(text).map_err(|broken| problems.push(broken.at(pointer))).ok())
         };
         let first_name = name(&form.first_name, "/first_name");
         let last_name = name(&form.last_name, "/last_name");
-        let language = form
-            .language
-            .as_deref()
-            .and_then(|text| Language::parse(text, region).map_err(|broken| problems.push(broken.at("/language"))).ok());
+        let language = form.language.as_deref().and_then(|text| {
+            Language::parse(text, region).map_err(|broken| problems.push(broken.at("/language"))).ok()
+        });
         if problems.is_empty() { Ok(Self { first_name, last_name, language }) } else { Err(problems) }
     }
 
@@ -61,13 +61,23 @@ mod tests {
 
     #[test]
     fn a_change_names_every_field_at_fault() {
-        let form = ProfileForm { first_name: Some(String::new()), last_name: Some("x".repeat(51)), language: Some("tlh".to_owned()) };
+        let form = ProfileForm {
+            first_name: Some(String::new()),
+            last_name: Some("x".repeat(51)),
+            language: Some("tlh".to_owned()),
+        };
         let problems = ProfileChange::parse(&form, Region::ALL[0]).expect_err("three fields at fault");
-        assert_eq!(problems.iter().map(|problem| problem.pointer.as_str()).collect::<Vec<_>>(), ["/first_name", "/last_name", "/language"]);
+        assert_eq!(
+            problems.iter().map(|problem| problem.pointer.as_str()).collect::<Vec<_>>(),
+            ["/first_name", "/last_name", "/language"]
+        );
     }
 
     #[test]
     fn an_empty_change_changes_nothing() {
-        assert_eq!(ProfileChange::parse(&ProfileForm::default(), Region::ALL[0]).map(|change| change.is_empty()), Ok(true));
+        assert_eq!(
+            ProfileChange::parse(&ProfileForm::default(), Region::ALL[0]).map(|change| change.is_empty()),
+            Ok(true)
+        );
     }
 }

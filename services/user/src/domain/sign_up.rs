@@ -120,7 +120,9 @@ pub const SECOND_LOOK: Duration = Duration::minutes(10);
 pub enum NextStep {
     /// The identity exists: give the person their row.
     Complete(UserId),
-    LookAgain { at: DateTime<Utc> },
+    LookAgain {
+        at: DateTime<Utc>,
+    },
     /// There is no identity and there will be none.
     Abandon,
 }
@@ -181,10 +183,15 @@ mod tests {
 
     #[test]
     fn only_this_region_signs_people_up() {
-        let elsewhere = SignUpForm { residency_region: Region::ALL[1].code().to_owned(), email: "x".to_owned(), ..form() };
+        let elsewhere =
+            SignUpForm { residency_region: Region::ALL[1].code().to_owned(), email: "x".to_owned(), ..form() };
         assert_eq!(SignUp::parse(&elsewhere, Region::ALL[0]), Err(RefusedSignUp::Elsewhere(Region::ALL[1])));
         for spelling in ["EU", "EU ", "eu ", "ＥＵ", "XX", ""] {
-            assert_eq!(faults(&SignUpForm { residency_region: spelling.to_owned(), ..form() }), ["/residency_region"], "{spelling:?}");
+            assert_eq!(
+                faults(&SignUpForm { residency_region: spelling.to_owned(), ..form() }),
+                ["/residency_region"],
+                "{spelling:?}"
+            );
         }
     }
 

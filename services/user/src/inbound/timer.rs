@@ -16,7 +16,12 @@ pub async fn reconcile_sign_ups_forever(app: App, pause: Duration, at_once: u32,
         }
         match reconcile_sign_ups(&app, at_once).await {
             Ok(done) if done.completed + done.abandoned > 0 => {
-                tracing::info!(completed = done.completed, abandoned = done.abandoned, postponed = done.postponed, "interrupted sign-ups carried on");
+                tracing::info!(
+                    completed = done.completed,
+                    abandoned = done.abandoned,
+                    postponed = done.postponed,
+                    "interrupted sign-ups carried on"
+                );
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(reason = chassis::problem::chain(&error), "interrupted sign-ups have to wait"),

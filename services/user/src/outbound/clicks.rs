@@ -23,7 +23,10 @@ pub struct KafkaClicks {
 
 impl KafkaClicks {
     pub fn new(firehose: Firehose) -> Self {
-        Self { firehose, guard: Guard::new("kafka-clicks", GuardSettings { deadline: DEADLINE, ..GuardSettings::default() }) }
+        Self {
+            firehose,
+            guard: Guard::new("kafka-clicks", GuardSettings { deadline: DEADLINE, ..GuardSettings::default() }),
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub struct LocalLimits {
 
 impl LocalLimits {
     pub fn new(settings: &config::Limits) -> Self {
-        let limiter = |name, rate: config::Rate| Limiter::new(name, LimiterSettings { per_minute: rate.per_minute, burst: rate.burst, max_keys: MOST_KEYS });
+        let limiter = |name, rate: config::Rate| {
+            Limiter::new(name, LimiterSettings { per_minute: rate.per_minute, burst: rate.burst, max_keys: MOST_KEYS })
+        };
         Self {
             sign_up: limiter("sign-up", settings.sign_up_per_source),
             log_in_source: limiter("log-in-source", settings.log_in_per_source),
@@ -38,7 +40,9 @@ impl Limits for LocalLimits {
         let outcome = match attempt {
             Attempt::SignUp { source } => self.sign_up.admit(&source),
             // The source first: a flood from one place must not use up the victim's share.
-            Attempt::LogIn { source, email } => self.log_in_source.admit(&source).and_then(|()| self.log_in_email.admit(&email)),
+            Attempt::LogIn { source, email } => {
+                self.log_in_source.admit(&source).and_then(|()| self.log_in_email.admit(&email))
+            }
             Attempt::Refresh { source } => self.refresh.admit(&source),
             Attempt::ReportClicks { source, pseudonym } => {
                 self.clicks_source.admit(&source).and_then(|()| self.clicks_person.admit(&pseudonym))

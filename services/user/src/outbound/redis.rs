@@ -73,7 +73,8 @@ impl RedisSessions {
         let alive: Vec<bool> = self.run(&look).await?;
         let (living, dead): (Vec<_>, Vec<_>) = members.into_iter().zip(alive).partition(|(_, alive)| *alive);
         let surplus = living.len().saturating_sub(MOST_SESSIONS);
-        let ended = living.into_iter().map(|(member, _)| member).filter(|member| member != newest.as_str()).take(surplus);
+        let ended =
+            living.into_iter().map(|(member, _)| member).filter(|member| member != newest.as_str()).take(surplus);
         let gone: Vec<String> = dead.into_iter().map(|(member, _)| member).chain(ended).collect();
         self.remove(user, &gone).await
     }
@@ -94,7 +95,13 @@ impl Sessions for RedisSessions {
     async fn open(&self, session: &SessionId, record: &SessionRecord) -> Result<(), Down> {
         let index = session::index_key(record.user_id);
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(session::key(session)).arg(record.encode()).arg("EX").arg(IDLE_LIFETIME_SECONDS).ignore();
+        commands
+            .cmd("SET")
+            .arg(session::key(session))
+            .arg(record.encode())
+            .arg("EX")
+            .arg(IDLE_LIFETIME_SECONDS)
+            .ignore();
         commands.cmd("SADD").arg(&index).arg(session.as_str()).ignore();
         commands.cmd("EXPIRE").arg(&index).arg(ABSOLUTE_LIFETIME_SECONDS).ignore();
         commands.cmd("SCARD").arg(&index);
@@ -108,7 +115,13 @@ impl Sessions for RedisSessions {
     async fn extend(&self, session: &SessionId, record: &SessionRecord, used: &RefreshMark) -> Result<bool, Down> {
         let owner = format!("{};{}", record.user_id, session.as_str());
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(session::key(session)).arg(record.encode()).arg("XX").arg("EX").arg(IDLE_LIFETIME_SECONDS);
+        commands
+            .cmd("SET")
+            .arg(session::key(session))
+            .arg(record.encode())
+            .arg("XX")
+            .arg("EX")
+            .arg(IDLE_LIFETIME_SECONDS);
         commands.cmd("EXPIRE").arg(session::index_key(record.user_id)).arg(ABSOLUTE_LIFETIME_SECONDS).ignore();
         // A refresh token that is not presented again within the idle time has expired at its issuer as well.
         commands.cmd("SET").arg(mark_key(used)).arg(owner).arg("EX").arg(IDLE_LIFETIME_SECONDS).ignore();

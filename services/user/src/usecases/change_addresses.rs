@@ -9,7 +9,12 @@ use crate::domain::address::parse_list;
 
 /// # Errors
 /// [`UserError::VersionMissing`], [`UserError::VersionStale`], fields at fault.
-pub async fn change_addresses(app: &App, user: UserId, expected: Option<i64>, forms: &[AddressForm]) -> Result<AddressBook> {
+pub async fn change_addresses(
+    app: &App,
+    user: UserId,
+    expected: Option<i64>,
+    forms: &[AddressForm],
+) -> Result<AddressBook> {
     let expected = expected.ok_or(UserError::VersionMissing)?;
     let list = parse_list(forms, app.region).map_err(UserError::Fields)?;
     match app.people.replace_addresses(user, expected, &list, app.clock.now()).await? {

@@ -70,7 +70,9 @@ impl Explain for UserError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Fields(problems) if problems.iter().any(|problem| problem.code == CARD_DATA_REFUSED) => CARD_DATA_REFUSED,
+            Self::Fields(problems) if problems.iter().any(|problem| problem.code == CARD_DATA_REFUSED) => {
+                CARD_DATA_REFUSED
+            }
             Self::Fields(_) => "invalid-field",
             Self::Elsewhere(_) => "residency-mismatch",
             Self::WrongCredentials | Self::SessionOver => "unauthenticated",

@@ -29,7 +29,9 @@ pub async fn log_in(app: &App, form: &LogInForm, source: IpAddr) -> Result<Token
 async fn exchange(app: &App, form: &LogInForm, source: IpAddr) -> Result<TokenPair> {
     // Limited by what was typed, so that malformed guesses count too; lower case, as e-mails are compared.
     let typed = form.email.to_ascii_lowercase();
-    app.limits.admit(Attempt::LogIn { source, email: &typed }).map_err(|retry_after| UserError::TooMany { retry_after })?;
+    app.limits
+        .admit(Attempt::LogIn { source, email: &typed })
+        .map_err(|retry_after| UserError::TooMany { retry_after })?;
 
     let (Ok(email), Some(password)) = (Email::parse(&form.email), Password::as_typed(&form.password)) else {
         return Err(UserError::WrongCredentials);
@@ -56,7 +58,9 @@ async fn consents_of(app: &App, holder: &TokenHolder) -> Result<ConsentState> {
     let identity = app.identities.find(holder.user_id).await?.ok_or(UserError::WrongCredentials)?;
     complete(app, &identity).await?;
     let state = app.people.consents(holder.user_id).await?;
-    state.ok_or_else(|| UserError::Impossible(anyhow::anyhow!("person {} was registered and is not there", holder.user_id)))
+    state.ok_or_else(|| {
+        UserError::Impossible(anyhow::anyhow!("person {} was registered and is not there", holder.user_id))
+    })
 }
 
 fn label(outcome: &Result<TokenPair>) -> &'static str {

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use common::{Region, SessionId, UserId};
 use contracts::session::SessionRecord;
 
-use crate::domain::{Address, Click, Consents, Email, Password, Profile, ProfileChange, Registration, SignUp, SignUpId};
+use crate::domain::{
+    Address, Click, Consents, Email, Password, Profile, ProfileChange, Registration, SignUp, SignUpId,
+};
 
 /// The store of people could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +90,23 @@ pub struct AddressBook {
 #[async_trait]
 pub trait People: Send + Sync {
     /// Commits the intent to sign somebody up, before anything else is touched; due to be looked at from `first_look`.
-    async fn begin_sign_up(&self, sign_up: SignUpId, now: DateTime<Utc>, first_look: DateTime<Utc>) -> Result<(), StoreError>;
+    async fn begin_sign_up(
+        &self,
+        sign_up: SignUpId,
+        now: DateTime<Utc>,
+        first_look: DateTime<Utc>,
+    ) -> Result<(), StoreError>;
 
     /// In one commit: the person, their consents, the event, the end of the sign-up.
     async fn register(&self, registration: &Registration) -> Result<Registered, StoreError>;
 
     /// Ends a sign-up that is still open; another one is left as it is.
-    async fn close_sign_up(&self, sign_up: SignUpId, ending: SignUpEnding, now: DateTime<Utc>) -> Result<(), StoreError>;
+    async fn close_sign_up(
+        &self,
+        sign_up: SignUpId,
+        ending: SignUpEnding,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError>;
 
     /// Counts a vain look and sets the time of the next one.
     async fn postpone_sign_up(&self, sign_up: SignUpId, until: DateTime<Utc>) -> Result<(), StoreError>;
@@ -108,17 +120,34 @@ pub trait People: Send + Sync {
     async fn profile(&self, user: UserId) -> Result<Option<Profile>, StoreError>;
 
     /// Changes version `expected` of the profile and no other.
-    async fn change_profile(&self, user: UserId, expected: i64, change: &ProfileChange, now: DateTime<Utc>) -> Result<Changed<Profile>, StoreError>;
+    async fn change_profile(
+        &self,
+        user: UserId,
+        expected: i64,
+        change: &ProfileChange,
+        now: DateTime<Utc>,
+    ) -> Result<Changed<Profile>, StoreError>;
 
     async fn consents(&self, user: UserId) -> Result<Option<ConsentState>, StoreError>;
 
     /// Adds an entry to the person's log unless it would say the same as the last one. Never [`Changed::Stale`].
-    async fn change_consents(&self, user: UserId, consents: Consents, now: DateTime<Utc>) -> Result<Changed<ConsentState>, StoreError>;
+    async fn change_consents(
+        &self,
+        user: UserId,
+        consents: Consents,
+        now: DateTime<Utc>,
+    ) -> Result<Changed<ConsentState>, StoreError>;
 
     async fn addresses(&self, user: UserId) -> Result<Option<AddressBook>, StoreError>;
 
     /// Replaces version `expected` of the whole list and no other.
-    async fn replace_addresses(&self, user: UserId, expected: i64, list: &[Address], now: DateTime<Utc>) -> Result<Changed<AddressBook>, StoreError>;
+    async fn replace_addresses(
+        &self,
+        user: UserId,
+        expected: i64,
+        list: &[Address],
+        now: DateTime<Utc>,
+    ) -> Result<Changed<AddressBook>, StoreError>;
 }
 
 /// What became of the wish for an identity.

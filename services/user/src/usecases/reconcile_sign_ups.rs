@@ -37,7 +37,9 @@ pub async fn reconcile_sign_ups(app: &App, limit: u32) -> Result<Reconciled> {
         }
     }
     app.people.forget_sign_ups(app.clock.now() - KEPT, FORGOTTEN_AT_ONCE).await?;
-    for (outcome, count) in [("completed", done.completed), ("postponed", done.postponed), ("abandoned", done.abandoned)] {
+    for (outcome, count) in
+        [("completed", done.completed), ("postponed", done.postponed), ("abandoned", done.abandoned)]
+    {
         metrics::RECONCILED_SIGN_UPS.with_label_values(&[outcome]).inc_by(count as u64);
     }
     Ok(done)
@@ -61,7 +63,9 @@ async fn reconcile(app: &App, unfinished: UnfinishedSignUp) -> Result<NextStep> 
             Err(other) => return Err(other),
         },
         (NextStep::LookAgain { at }, _) => app.people.postpone_sign_up(sign_up, at).await?,
-        (NextStep::Abandon | NextStep::Complete(_), _) => app.people.close_sign_up(sign_up, SignUpEnding::Abandoned, now).await?,
+        (NextStep::Abandon | NextStep::Complete(_), _) => {
+            app.people.close_sign_up(sign_up, SignUpEnding::Abandoned, now).await?
+        }
     }
     Ok(step)
 }

@@ -18,7 +18,10 @@ use crate::metrics;
 /// Who reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reporter {
-    Person { user: UserId, personalisation_consent: bool },
+    Person {
+        user: UserId,
+        personalisation_consent: bool,
+    },
     /// A browser without an account; `None` when it did not give its id.
     Visitor(Option<VisitorId>),
 }
@@ -52,9 +55,15 @@ pub async fn report_clicks(app: &App, report: &ClickReport, source: IpAddr) -> R
     let pseudonym = match report.reporter {
         Reporter::Person { user, .. } => app.pseudonyms.of_user(user),
         Reporter::Visitor(Some(visitor)) => app.pseudonyms.of_visitor(visitor),
-        Reporter::Visitor(None) => return Err(UserError::Fields(vec![BrokenRule::invalid("a browser without a login gives its visitor_id").at("/visitor_id")])),
+        Reporter::Visitor(None) => {
+            return Err(UserError::Fields(vec![
+                BrokenRule::invalid("a browser without a login gives its visitor_id").at("/visitor_id"),
+            ]));
+        }
     };
-    app.limits.admit(Attempt::ReportClicks { source, pseudonym: &pseudonym }).map_err(|retry_after| UserError::TooMany { retry_after })?;
+    app.limits
+        .admit(Attempt::ReportClicks { source, pseudonym: &pseudonym })
+        .map_err(|retry_after| UserError::TooMany { retry_after })?;
     if report.events.len() > MOST_EVENTS {
         return Err(UserError::TooManyEvents { limit: MOST_EVENTS });
     }
@@ -81,7 +90,10 @@ pub async fn report_clicks(app: &App, report: &ClickReport, source: IpAddr) -> R
     Ok(Reported { accepted, refused })
 }
 
-fn sort_out(events: &[std::result::Result<ClickForm, &'static str>], now: chrono::DateTime<chrono::Utc>) -> (Vec<Click>, Vec<RefusedClick>) {
+fn sort_out(
+    events: &[std::result::Result<ClickForm, &'static str>],
+    now: chrono::DateTime<chrono::Utc>,
+) -> (Vec<Click>, Vec<RefusedClick>) {
     let (mut clicks, mut refused) = (Vec::with_capacity(events.len()), Vec::new());
     for (index, event) in events.iter().enumerate() {
         match event.as_ref().map_err(|code| *code).and_then(|form| Click::parse(form, now)) {

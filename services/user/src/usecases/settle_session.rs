@@ -13,7 +13,12 @@ const MOST_ROUNDS: usize = 5;
 /// overtake each other on the way to Redis; whoever writes last looks last, so the newest consent stays.
 ///
 /// `Ok(None)` from `write` ends it early: there is no session to write to.
-pub(super) async fn settle<W, F>(app: &App, user: UserId, mut state: ConsentState, mut write: W) -> Result<Option<ConsentState>>
+pub(super) async fn settle<W, F>(
+    app: &App,
+    user: UserId,
+    mut state: ConsentState,
+    mut write: W,
+) -> Result<Option<ConsentState>>
 where
     W: FnMut(SessionRecord) -> F,
     F: Future<Output = std::result::Result<Option<()>, Down>>,

@@ -65,9 +65,16 @@ async fn view(State(api): State<Api>, caller: Caller) -> Result<Response, Proble
     Ok(answer(book))
 }
 
-async fn replace(State(api): State<Api>, caller: Caller, headers: HeaderMap, Json(body): Json<NewAddresses>) -> Result<Response, Problem> {
+async fn replace(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<NewAddresses>,
+) -> Result<Response, Problem> {
     let forms: Vec<_> = body.items.into_iter().map(AddressForm::from).collect();
-    let book = usecases::change_addresses(&api.app, caller.user_id, etag::expected(&headers), &forms).await.map_err(problem)?;
+    let book = usecases::change_addresses(&api.app, caller.user_id, etag::expected(&headers), &forms)
+        .await
+        .map_err(problem)?;
     Ok(answer(book))
 }
 

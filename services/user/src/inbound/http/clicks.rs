@@ -5,8 +5,8 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::post;
 use chassis::Problem;
@@ -78,12 +78,15 @@ async fn report(
     let told = read(shape(&headers)?, &body)?;
     let visitor = told.visitor_id.or(who.visitor_id).map(|text| visitor(&text)).transpose()?;
     let reporter = match caller {
-        Some(caller) => Reporter::Person { user: caller.user_id, personalisation_consent: caller.personalisation_consent },
+        Some(caller) => {
+            Reporter::Person { user: caller.user_id, personalisation_consent: caller.personalisation_consent }
+        }
         None => Reporter::Visitor(visitor),
     };
     let report = ClickReport { reporter, signals: signals(&headers), events: told.events };
     let reported = report_clicks(&api.app, &report, source).await.map_err(problem)?;
-    let rejected = reported.refused.into_iter().map(|click| Rejected { index: click.index, code: click.code }).collect();
+    let rejected =
+        reported.refused.into_iter().map(|click| Rejected { index: click.index, code: click.code }).collect();
     Ok(personal((StatusCode::ACCEPTED, Json(Answer { accepted: reported.accepted, rejected }))))
 }
 
@@ -96,7 +99,13 @@ enum Shape {
 }
 
 fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
-    let refused = || Problem::new(ErrorKind::UnsupportedMedia, codes::UNSUPPORTED_MEDIA_TYPE, "send application/json, application/x-ndjson or text/plain in UTF-8");
+    let refused = || {
+        Problem::new(
+            ErrorKind::UnsupportedMedia,
+            codes::UNSUPPORTED_MEDIA_TYPE,
+            "send application/json, application/x-ndjson or text/plain in UTF-8",
+        )
+    };
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(refused());
     }
@@ -108,7 +117,9 @@ fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
         "text/plain" => Shape::Text,
         _ => return Err(refused()),
     };
-    let is_utf8 = parts.all(|parameter| parameter.strip_prefix("charset=").is_none_or(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8")));
+    let is_utf8 = parts.all(|parameter| {
+        parameter.strip_prefix("charset=").is_none_or(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8"))
+    });
     if is_utf8 { Ok(shape) } else { Err(refused()) }
 }
 
@@ -143,7 +154,11 @@ fn of_document(document: Value) -> Result<Told, Problem> {
     if let Some(name) = fields.keys().next() {
         let pointer = format!("/{}", name.chars().take(64).collect::<String>().replace('~', "~0").replace('/', "~1"));
         let field = FieldProblem::new(pointer, codes::UNKNOWN_FIELD, "this field is not known here");
-        let problem = Problem::new(ErrorKind::Unprocessable, codes::UNKNOWN_FIELD, "the body has a field that is not known; nothing was accepted");
+        let problem = Problem::new(
+            ErrorKind::Unprocessable,
+            codes::UNKNOWN_FIELD,
+            "the body has a field that is not known; nothing was accepted",
+        );
         return Err(problem.with_fields(vec![field]));
     }
     Ok(Told { visitor_id, events: events.into_iter().map(event).collect() })
@@ -151,7 +166,8 @@ fn of_document(document: Value) -> Result<Told, Problem> {
 
 fn of_lines(body: &[u8]) -> Told {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let events = lines.map(|line| serde_json::from_slice(line).map_err(|_| codes::MALFORMED_REQUEST).and_then(event)).collect();
+    let events =
+        lines.map(|line| serde_json::from_slice(line).map_err(|_| codes::MALFORMED_REQUEST).and_then(event)).collect();
     Told { visitor_id: None, events }
 }
 
@@ -186,7 +202,11 @@ fn invalid(pointer: &str, message: &str) -> Problem {
 
 fn unread(rejection: BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(ErrorKind::TooLarge, codes::BODY_TOO_LARGE, "at most 256 KiB of events are taken at once; nothing was accepted")
+        Problem::new(
+            ErrorKind::TooLarge,
+            codes::BODY_TOO_LARGE,
+            "at most 256 KiB of events are taken at once; nothing was accepted",
+        )
     } else {
         Problem::new(ErrorKind::Invalid, codes::MALFORMED_REQUEST, "the body could not be read")
     }
@@ -218,7 +238,9 @@ mod tests {
 
     #[test]
     fn a_bad_event_is_refused_alone() {
-        let body = format!(r#"[{VIEW},{{"event_id":"e","type":"view","user_id":"u"}},{{"event_id":7,"type":"view"}},"x",null,{{}}]"#);
+        let body = format!(
+            r#"[{VIEW},{{"event_id":"e","type":"view","user_id":"u"}},{{"event_id":7,"type":"view"}},"x",null,{{}}]"#
+        );
         let codes: Vec<_> = told(Shape::Json, &body).1.into_iter().map(|event| event.err()).collect();
         let invalid = Some("invalid-field");
         assert_eq!(codes, [None, Some("unknown-field"), invalid, invalid, invalid, invalid]);

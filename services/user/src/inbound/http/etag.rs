@@ -29,7 +29,9 @@ mod tests {
 
     fn expected_of(values: &[&'static str]) -> Option<i64> {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| drop(headers.append(IF_MATCH, HeaderValue::from_static(value))));
+        for value in values {
+            headers.append(IF_MATCH, HeaderValue::from_static(value));
+        }
         expected(&headers)
     }
 

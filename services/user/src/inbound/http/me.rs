@@ -47,9 +47,15 @@ async fn view(State(api): State<Api>, caller: Caller) -> Result<Response, Proble
     Ok(answer(&profile))
 }
 
-async fn change(State(api): State<Api>, caller: Caller, headers: HeaderMap, Json(body): Json<ProfileChanges>) -> Result<Response, Problem> {
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<ProfileChanges>,
+) -> Result<Response, Problem> {
     let form = ProfileForm { first_name: body.first_name, last_name: body.last_name, language: body.language };
-    let profile = usecases::change_profile(&api.app, caller.user_id, etag::expected(&headers), &form).await.map_err(problem)?;
+    let profile =
+        usecases::change_profile(&api.app, caller.user_id, etag::expected(&headers), &form).await.map_err(problem)?;
     Ok(answer(&profile))
 }
 

@@ -42,13 +42,21 @@ struct Tokens {
     refresh_expires_in: u64,
 }
 
-async fn log_in(State(api): State<Api>, ClientAddress(source): ClientAddress, Json(body): Json<Credentials>) -> Result<Response, Problem> {
+async fn log_in(
+    State(api): State<Api>,
+    ClientAddress(source): ClientAddress,
+    Json(body): Json<Credentials>,
+) -> Result<Response, Problem> {
     let form = LogInForm { email: body.email, password: body.password };
     let tokens = usecases::log_in(&api.app, &form, source).await.map_err(problem)?;
     Ok(personal(Json(Tokens::from(tokens))))
 }
 
-async fn refresh(State(api): State<Api>, ClientAddress(source): ClientAddress, Json(body): Json<Refresh>) -> Result<Response, Problem> {
+async fn refresh(
+    State(api): State<Api>,
+    ClientAddress(source): ClientAddress,
+    Json(body): Json<Refresh>,
+) -> Result<Response, Problem> {
     let tokens = usecases::refresh_session(&api.app, &body.refresh_token, source).await.map_err(problem)?;
     Ok(personal(Json(Tokens::from(tokens))))
 }

@@ -52,14 +52,20 @@ struct Accepted {
     residency_region: &'static str,
 }
 
-async fn create(State(api): State<Api>, ClientAddress(source): ClientAddress, Json(body): Json<NewUser>) -> Result<Response, Problem> {
+async fn create(
+    State(api): State<Api>,
+    ClientAddress(source): ClientAddress,
+    Json(body): Json<NewUser>,
+) -> Result<Response, Problem> {
     let form = SignUpForm::from(body);
     let region = api.app.region.code();
     // Both run: the answer comes when the slower of the two is done.
-    let (outcome, ()) = tokio::join!(sign_up(&api.app, &form, source), tokio::time::sleep(api.sign_up_answers.min_duration));
+    let (outcome, ()) =
+        tokio::join!(sign_up(&api.app, &form, source), tokio::time::sleep(api.sign_up_answers.min_duration));
     let answer = match outcome.map_err(problem)? {
         SignedUp::Registered(user) if !api.sign_up_answers.neutral => {
-            (StatusCode::CREATED, Json(Registered { user_id: user.to_string(), residency_region: region })).into_response()
+            (StatusCode::CREATED, Json(Registered { user_id: user.to_string(), residency_region: region }))
+                .into_response()
         }
         SignedUp::Registered(_) | SignedUp::Accepted => {
             (StatusCode::ACCEPTED, Json(Accepted { status: "accepted", residency_region: region })).into_response()

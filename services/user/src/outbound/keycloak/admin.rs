@@ -27,7 +27,12 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(http: reqwest::Client, settings: &config::Keycloak, token_url: String, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        http: reqwest::Client,
+        settings: &config::Keycloak,
+        token_url: String,
+        clock: SharedClock,
+    ) -> Self {
         let base = format!("{}/admin/realms/{}", settings.base_url.trim_end_matches('/'), settings.realm);
         let client = (settings.admin_client_id.clone(), settings.admin_client_secret.open().to_owned());
         Self { http, token_url, base, client, clock, token: Mutex::new(None) }
@@ -47,14 +52,22 @@ impl Admin {
             StatusCode::BAD_REQUEST => {
                 let body = http_client::bounded(response, LARGEST_ANSWER).await?;
                 let refusal: wire::Refusal = serde_json::from_slice(&body).unwrap_or_default();
-                if refusal.is_about_the_password() { Ok(Created::PasswordRefused) } else { Err(Fault::Status(StatusCode::BAD_REQUEST)) }
+                if refusal.is_about_the_password() {
+                    Ok(Created::PasswordRefused)
+                } else {
+                    Err(Fault::Status(StatusCode::BAD_REQUEST))
+                }
             }
             other => Err(Fault::Status(other)),
         }
     }
 
     pub(super) async fn find_by_sign_up(&self, sign_up: SignUpId) -> Result<Option<Identity>, Fault> {
-        let query = [("q", format!("{}:{sign_up}", wire::SIGN_UP)), ("max", "2".to_owned()), ("briefRepresentation", "false".to_owned())];
+        let query = [
+            ("q", format!("{}:{sign_up}", wire::SIGN_UP)),
+            ("max", "2".to_owned()),
+            ("briefRepresentation", "false".to_owned()),
+        ];
         let response = self.send(Method::GET, "/users", |request| request.query(&query)).await?;
         let users: Vec<wire::User> = body_of(response).await?;
         // A search that ignored the filter must not hand us somebody else.
@@ -86,9 +99,16 @@ impl Admin {
     }
 
     /// A token that Keycloak no longer takes (its keys or its database were replaced) is exchanged once.
-    async fn send(&self, method: Method, path: &str, dress: impl Fn(RequestBuilder) -> RequestBuilder) -> Result<Response, Fault> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        dress: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Fault> {
         let url = format!("{}{path}", self.base);
-        let attempt = |token: String| http_client::traced(dress(self.http.request(method.clone(), &url).bearer_auth(token))).send();
+        let attempt = |token: String| {
+            http_client::traced(dress(self.http.request(method.clone(), &url).bearer_auth(token))).send()
+        };
         let response = attempt(self.token().await?).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
@@ -104,7 +124,8 @@ impl Admin {
             return Ok(token);
         }
         let (client, secret) = &self.client;
-        let form = [("grant_type", "client_credentials"), ("client_id", client.as_str()), ("client_secret", secret.as_str())];
+        let form =
+            [("grant_type", "client_credentials"), ("client_id", client.as_str()), ("client_secret", secret.as_str())];
         let asked = self.clock.now();
         let response = http_client::traced(self.http.post(&self.token_url)).form(&form).send().await?;
         let granted: wire::ServiceToken = body_of(response).await?;

@@ -130,7 +130,8 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn is_about_the_password(&self) -> bool {
-        self.error_message.to_ascii_lowercase().contains("password") || self.error.to_ascii_lowercase().contains("password")
+        self.error_message.to_ascii_lowercase().contains("password")
+            || self.error.to_ascii_lowercase().contains("password")
     }
 }
 

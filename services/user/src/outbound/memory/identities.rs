@@ -121,7 +121,12 @@ impl Identities for MemoryIdentities {
 
     async fn find_by_sign_up(&self, sign_up: SignUpId) -> Result<Option<Identity>, Down> {
         let state = self.present()?;
-        Ok(state.by_email.values().map(|(identity, _)| identity).find(|identity| identity.sign_up == Some(sign_up)).cloned())
+        Ok(state
+            .by_email
+            .values()
+            .map(|(identity, _)| identity)
+            .find(|identity| identity.sign_up == Some(sign_up))
+            .cloned())
     }
 
     async fn find(&self, user: UserId) -> Result<Option<Identity>, Down> {
@@ -131,8 +136,11 @@ impl Identities for MemoryIdentities {
 
     async fn log_in(&self, email: &Email, password: &Password) -> Result<Option<TokenPair>, Down> {
         let mut state = self.present()?;
-        let Some((identity, _)) = state.by_email.get(email.open()).filter(|(_, own)| own == password) else { return Ok(None) };
-        let session_id = SessionId::parse(&ids::random().to_string()).map_err(|malformed| down("the identity provider", malformed))?;
+        let Some((identity, _)) = state.by_email.get(email.open()).filter(|(_, own)| own == password) else {
+            return Ok(None);
+        };
+        let session_id = SessionId::parse(&ids::random().to_string())
+            .map_err(|malformed| down("the identity provider", malformed))?;
         let holder = TokenHolder { user_id: identity.user_id, session_id, region: self.region };
         Ok(Some(issue(&mut state, holder)))
     }
@@ -153,7 +161,12 @@ impl Identities for MemoryIdentities {
 
     async fn end_all_sessions(&self, user: UserId) -> Result<(), Down> {
         let mut state = self.present()?;
-        let sessions: Vec<_> = state.access.values().filter(|holder| holder.user_id == user).map(|holder| holder.session_id.clone()).collect();
+        let sessions: Vec<_> = state
+            .access
+            .values()
+            .filter(|holder| holder.user_id == user)
+            .map(|holder| holder.session_id.clone())
+            .collect();
         state.ended.extend(sessions);
         Ok(())
     }

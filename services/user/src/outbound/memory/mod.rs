@@ -69,7 +69,10 @@ impl OpenLimits {
 impl Limits for OpenLimits {
     fn admit(&self, attempt: Attempt<'_>) -> Result<(), Duration> {
         let source = match attempt {
-            Attempt::SignUp { source } | Attempt::LogIn { source, .. } | Attempt::Refresh { source } | Attempt::ReportClicks { source, .. } => source,
+            Attempt::SignUp { source }
+            | Attempt::LogIn { source, .. }
+            | Attempt::Refresh { source }
+            | Attempt::ReportClicks { source, .. } => source,
         };
         lock(&self.asked).push(source);
         if *lock(&self.refusing) { Err(Duration::from_secs(7)) } else { Ok(()) }

@@ -10,7 +10,9 @@ use messaging::crash;
 
 use super::lock;
 use crate::domain::{Address, Consents, Profile, ProfileChange, Registration, SignUpId};
-use crate::usecases::ports::{AddressBook, Changed, ConsentState, People, Registered, SignUpEnding, StoreError, UnfinishedSignUp};
+use crate::usecases::ports::{
+    AddressBook, Changed, ConsentState, People, Registered, SignUpEnding, StoreError, UnfinishedSignUp,
+};
 
 #[derive(Clone, Debug)]
 struct Person {
@@ -56,7 +58,12 @@ impl MemoryPeople {
 }
 
 /// Runs `effect` on the state as one step that a crash can precede or follow but not split.
-fn step<T>(state: &Mutex<State>, before: &'static str, after: &'static str, effect: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+fn step<T>(
+    state: &Mutex<State>,
+    before: &'static str,
+    after: &'static str,
+    effect: impl FnOnce(&mut State) -> T,
+) -> Result<T, StoreError> {
     let crashed = |crashed: crash::Crashed| StoreError::Unavailable(crashed.into());
     crash::point(before).map_err(crashed)?;
     let result = effect(&mut lock(state));
@@ -66,7 +73,12 @@ fn step<T>(state: &Mutex<State>, before: &'static str, after: &'static str, effe
 
 #[async_trait]
 impl People for MemoryPeople {
-    async fn begin_sign_up(&self, sign_up: SignUpId, _now: DateTime<Utc>, first_look: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn begin_sign_up(
+        &self,
+        sign_up: SignUpId,
+        _now: DateTime<Utc>,
+        first_look: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         step(&self.0, "sign-up.before_intent", "sign-up.after_intent", |state| {
             state.intents.entry(sign_up).or_insert(Intent { ending: None, looks: 0, next_look_at: first_look });
         })
@@ -86,7 +98,12 @@ impl People for MemoryPeople {
         })
     }
 
-    async fn close_sign_up(&self, sign_up: SignUpId, ending: SignUpEnding, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn close_sign_up(
+        &self,
+        sign_up: SignUpId,
+        ending: SignUpEnding,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         step(&self.0, "sign-up.before_close", "sign-up.after_close", |state| {
             if let Some(intent) = state.intents.get_mut(&sign_up) {
                 intent.ending.get_or_insert((ending, now));
@@ -105,15 +122,21 @@ impl People for MemoryPeople {
 
     async fn unfinished_sign_ups(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<UnfinishedSignUp>, StoreError> {
         let state = lock(&self.0);
-        let mut due: Vec<_> = state.intents.iter().filter(|(_, intent)| intent.ending.is_none() && intent.next_look_at <= now).collect();
+        let mut due: Vec<_> =
+            state.intents.iter().filter(|(_, intent)| intent.ending.is_none() && intent.next_look_at <= now).collect();
         due.sort_by_key(|(_, intent)| intent.next_look_at);
-        Ok(due.into_iter().take(limit as usize).map(|(id, intent)| UnfinishedSignUp { sign_up: *id, looks: intent.looks }).collect())
+        Ok(due
+            .into_iter()
+            .take(limit as usize)
+            .map(|(id, intent)| UnfinishedSignUp { sign_up: *id, looks: intent.looks })
+            .collect())
     }
 
     async fn forget_sign_ups(&self, closed_before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         let mut state = lock(&self.0);
         let old = |intent: &Intent| intent.ending.is_some_and(|(_, at)| at < closed_before);
-        let gone: Vec<_> = state.intents.iter().filter(|(_, intent)| old(intent)).map(|(id, _)| *id).take(limit as usize).collect();
+        let gone: Vec<_> =
+            state.intents.iter().filter(|(_, intent)| old(intent)).map(|(id, _)| *id).take(limit as usize).collect();
         gone.iter().for_each(|id| drop(state.intents.remove(id)));
         Ok(gone.len() as u64)
     }
@@ -122,7 +145,13 @@ impl People for MemoryPeople {
         Ok(lock(&self.0).people.get(&user).map(|person| person.profile.clone()))
     }
 
-    async fn change_profile(&self, user: UserId, expected: i64, change: &ProfileChange, _now: DateTime<Utc>) -> Result<Changed<Profile>, StoreError> {
+    async fn change_profile(
+        &self,
+        user: UserId,
+        expected: i64,
+        change: &ProfileChange,
+        _now: DateTime<Utc>,
+    ) -> Result<Changed<Profile>, StoreError> {
         let mut state = lock(&self.0);
         let Some(person) = state.people.get_mut(&user) else { return Ok(Changed::Absent) };
         let profile = &mut person.profile;
@@ -140,7 +169,12 @@ impl People for MemoryPeople {
         Ok(lock(&self.0).people.get(&user).and_then(|person| person.consents.last().copied()))
     }
 
-    async fn change_consents(&self, user: UserId, consents: Consents, now: DateTime<Utc>) -> Result<Changed<ConsentState>, StoreError> {
+    async fn change_consents(
+        &self,
+        user: UserId,
+        consents: Consents,
+        now: DateTime<Utc>,
+    ) -> Result<Changed<ConsentState>, StoreError> {
         let mut state = lock(&self.0);
         let Some(person) = state.people.get_mut(&user) else { return Ok(Changed::Absent) };
         let newest = person.consents.last().copied();
@@ -156,7 +190,13 @@ impl People for MemoryPeople {
         Ok(lock(&self.0).people.get(&user).map(|person| person.addresses.clone()))
     }
 
-    async fn replace_addresses(&self, user: UserId, expected: i64, list: &[Address], _now: DateTime<Utc>) -> Result<Changed<AddressBook>, StoreError> {
+    async fn replace_addresses(
+        &self,
+        user: UserId,
+        expected: i64,
+        list: &[Address],
+        _now: DateTime<Utc>,
+    ) -> Result<Changed<AddressBook>, StoreError> {
         let mut state = lock(&self.0);
         let Some(person) = state.people.get_mut(&user) else { return Ok(Changed::Absent) };
         if person.addresses.version != expected {
@@ -179,7 +219,8 @@ impl Person {
             version: 1,
             created_at: registration.registered_at,
         };
-        let consents = vec![ConsentState { version: 1, consents: registration.consents, changed_at: registration.registered_at }];
+        let consents =
+            vec![ConsentState { version: 1, consents: registration.consents, changed_at: registration.registered_at }];
         Self { profile, consents, addresses: AddressBook { version: 1, addresses: Vec::new() } }
     }
 }

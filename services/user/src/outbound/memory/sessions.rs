@@ -66,7 +66,11 @@ impl Sessions for MemorySessions {
 
     async fn rewrite_all(&self, record: &SessionRecord) -> Result<(), Down> {
         let mut state = self.present()?;
-        state.sessions.values_mut().filter(|present| present.user_id == record.user_id).for_each(|present| *present = record.clone());
+        state
+            .sessions
+            .values_mut()
+            .filter(|present| present.user_id == record.user_id)
+            .for_each(|present| *present = record.clone());
         Ok(())
     }
 }

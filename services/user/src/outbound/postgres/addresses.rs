@@ -33,7 +33,11 @@ pub(super) async fn load(database: &Database, user: UserId) -> Result<Option<Add
     .map_err(read_failed)?;
     let Some(first) = rows.first() else { return Ok(None) };
     let version = first.addresses_version;
-    let addresses = rows.into_iter().filter(|row| row.recipient.is_some()).map(|row| address(row, user)).collect::<Result<_, _>>()?;
+    let addresses = rows
+        .into_iter()
+        .filter(|row| row.recipient.is_some())
+        .map(|row| address(row, user))
+        .collect::<Result<_, _>>()?;
     Ok(Some(AddressBook { version, addresses }))
 }
 
@@ -78,7 +82,12 @@ pub(super) async fn replace(
     })
 }
 
-async fn next_version(tx: &mut PgConnection, user: UserId, expected: i64, now: DateTime<Utc>) -> Result<Option<i64>, sqlx::Error> {
+async fn next_version(
+    tx: &mut PgConnection,
+    user: UserId,
+    expected: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar(
         "UPDATE users SET addresses_version = addresses_version + 1, updated_at = $3
          WHERE user_id = $1 AND addresses_version = $2
@@ -92,7 +101,9 @@ async fn next_version(tx: &mut PgConnection, user: UserId, expected: i64, now: D
 }
 
 async fn insert(tx: &mut PgConnection, user: UserId, list: &[Address], region: &str) -> Result<(), sqlx::Error> {
-    let texts = |part: fn(&Address) -> &Private<String>| list.iter().map(|address| part(address).open().clone()).collect::<Vec<_>>();
+    let texts = |part: fn(&Address) -> &Private<String>| {
+        list.iter().map(|address| part(address).open().clone()).collect::<Vec<_>>()
+    };
     sqlx::query(
         "INSERT INTO addresses (user_id, position, recipient, line1, line2, postal_code, city, country, residency_region)
          SELECT $1, place - 1, recipient, line1, line2, postal_code, city, country, $2

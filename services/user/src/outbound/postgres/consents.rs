@@ -29,7 +29,12 @@ pub(super) async fn load(database: &Database, user: UserId) -> Result<Option<Con
     newest(&mut connection, user).await.map_err(read_failed)
 }
 
-pub(super) async fn change(database: &Database, user: UserId, consents: Consents, now: DateTime<Utc>) -> Result<Changed<ConsentState>, StoreError> {
+pub(super) async fn change(
+    database: &Database,
+    user: UserId,
+    consents: Consents,
+    now: DateTime<Utc>,
+) -> Result<Changed<ConsentState>, StoreError> {
     let region = database.region().code();
     let found = Slot::empty();
     let seen = found.clone();
@@ -61,12 +66,21 @@ async fn newest(connection: &mut PgConnection, user: UserId) -> Result<Option<Co
 }
 
 async fn lock_person(tx: &mut PgConnection, user: UserId) -> Result<Option<()>, sqlx::Error> {
-    let row: Option<(i64,)> =
-        sqlx::query_as("SELECT version FROM users WHERE user_id = $1 FOR NO KEY UPDATE").bind(user.uuid()).fetch_optional(tx).await?;
+    let row: Option<(i64,)> = sqlx::query_as("SELECT version FROM users WHERE user_id = $1 FOR NO KEY UPDATE")
+        .bind(user.uuid())
+        .fetch_optional(tx)
+        .await?;
     Ok(row.map(drop))
 }
 
-async fn insert(tx: &mut PgConnection, user: UserId, version: i64, consents: Consents, now: DateTime<Utc>, region: &str) -> Result<ConsentState, sqlx::Error> {
+async fn insert(
+    tx: &mut PgConnection,
+    user: UserId,
+    version: i64,
+    consents: Consents,
+    now: DateTime<Utc>,
+    region: &str,
+) -> Result<ConsentState, sqlx::Error> {
     sqlx::query_as(
         "INSERT INTO consents (user_id, version, personalisation, marketing, changed_at, residency_region)
          VALUES ($1, $2, $3, $4, $5, $6)

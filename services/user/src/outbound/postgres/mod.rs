@@ -15,7 +15,9 @@ use messaging::{Cause, Change, CommitError, Database, WriteError};
 use sqlx::postgres::PgConnection;
 
 use crate::domain::{Address, Consents, Profile, ProfileChange, Registration, SignUpId};
-use crate::usecases::ports::{AddressBook, Changed, ConsentState, People, Registered, SignUpEnding, StoreError, UnfinishedSignUp};
+use crate::usecases::ports::{
+    AddressBook, Changed, ConsentState, People, Registered, SignUpEnding, StoreError, UnfinishedSignUp,
+};
 
 pub struct PostgresPeople {
     database: Database,
@@ -35,7 +37,12 @@ impl PostgresPeople {
 
 #[async_trait]
 impl People for PostgresPeople {
-    async fn begin_sign_up(&self, sign_up: SignUpId, now: DateTime<Utc>, first_look: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn begin_sign_up(
+        &self,
+        sign_up: SignUpId,
+        now: DateTime<Utc>,
+        first_look: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         sign_ups::begin(&self.database, sign_up, now, first_look).await
     }
 
@@ -43,7 +50,12 @@ impl People for PostgresPeople {
         registration::register(&self.database, registration).await
     }
 
-    async fn close_sign_up(&self, sign_up: SignUpId, ending: SignUpEnding, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn close_sign_up(
+        &self,
+        sign_up: SignUpId,
+        ending: SignUpEnding,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         sign_ups::close(&self.database, sign_up, ending, now).await
     }
 
@@ -63,7 +75,13 @@ impl People for PostgresPeople {
         profiles::load(&self.database, user).await
     }
 
-    async fn change_profile(&self, user: UserId, expected: i64, change: &ProfileChange, now: DateTime<Utc>) -> Result<Changed<Profile>, StoreError> {
+    async fn change_profile(
+        &self,
+        user: UserId,
+        expected: i64,
+        change: &ProfileChange,
+        now: DateTime<Utc>,
+    ) -> Result<Changed<Profile>, StoreError> {
         profiles::change(&self.database, user, expected, change, now).await
     }
 
@@ -71,7 +89,12 @@ impl People for PostgresPeople {
         consents::load(&self.database, user).await
     }
 
-    async fn change_consents(&self, user: UserId, consents: Consents, now: DateTime<Utc>) -> Result<Changed<ConsentState>, StoreError> {
+    async fn change_consents(
+        &self,
+        user: UserId,
+        consents: Consents,
+        now: DateTime<Utc>,
+    ) -> Result<Changed<ConsentState>, StoreError> {
         consents::change(&self.database, user, consents, now).await
     }
 
@@ -79,7 +102,13 @@ impl People for PostgresPeople {
         addresses::load(&self.database, user).await
     }
 
-    async fn replace_addresses(&self, user: UserId, expected: i64, list: &[Address], now: DateTime<Utc>) -> Result<Changed<AddressBook>, StoreError> {
+    async fn replace_addresses(
+        &self,
+        user: UserId,
+        expected: i64,
+        list: &[Address],
+        now: DateTime<Utc>,
+    ) -> Result<Changed<AddressBook>, StoreError> {
         addresses::replace(&self.database, user, expected, list, now).await
     }
 }
@@ -117,7 +146,9 @@ impl<T> Slot<T> {
 
     fn take(&self) -> Result<T, StoreError> {
         let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        value.ok_or_else(|| StoreError::Inconsistent(anyhow::anyhow!("a commit reported success without running its statements")))
+        value.ok_or_else(|| {
+            StoreError::Inconsistent(anyhow::anyhow!("a commit reported success without running its statements"))
+        })
     }
 }
 
@@ -135,15 +166,21 @@ fn commit_failed(error: CommitError<Refusal>) -> StoreError {
     match error {
         CommitError::NotWritable => StoreError::NotWritable,
         CommitError::OutcomeUnknown => StoreError::OutcomeUnknown,
-        CommitError::Unavailable(_) | CommitError::Busy | CommitError::InProgress | CommitError::Crashed(_) => StoreError::Unavailable(anyhow::Error::new(error)),
-        CommitError::Database(_) | CommitError::KeyReused | CommitError::Refused(_) => StoreError::Inconsistent(anyhow::Error::new(error)),
+        CommitError::Unavailable(_) | CommitError::Busy | CommitError::InProgress | CommitError::Crashed(_) => {
+            StoreError::Unavailable(anyhow::Error::new(error))
+        }
+        CommitError::Database(_) | CommitError::KeyReused | CommitError::Refused(_) => {
+            StoreError::Inconsistent(anyhow::Error::new(error))
+        }
     }
 }
 
 /// A read that failed: the database is away unless it answered with an error of its own.
 fn read_failed(error: sqlx::Error) -> StoreError {
     match error {
-        sqlx::Error::Database(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Inconsistent(error.into()),
+        sqlx::Error::Database(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            StoreError::Inconsistent(error.into())
+        }
         other => StoreError::Unavailable(other.into()),
     }
 }
@@ -155,6 +192,9 @@ fn broken_row(table: &str, column: &str, user: UserId) -> StoreError {
 
 /// Tells whether nothing was updated because the person is gone or because the version moved on.
 async fn stale_or_absent(tx: &mut PgConnection, user: UserId) -> Result<Refusal, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM users WHERE user_id = $1)").bind(user.uuid()).fetch_one(tx).await?;
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM users WHERE user_id = $1)")
+        .bind(user.uuid())
+        .fetch_one(tx)
+        .await?;
     Ok(if exists { Refusal::Stale } else { Refusal::Absent })
 }

@@ -12,7 +12,11 @@ use crate::usecases::ports::{Registered, StoreError};
 const FIRST: i64 = 1;
 
 pub(super) async fn register(database: &Database, registration: &Registration) -> Result<Registered, StoreError> {
-    let change = Change { cause: Cause::Duty("register-person"), events: vec![Outgoing::new(event(registration), FIRST)], answer: None };
+    let change = Change {
+        cause: Cause::Duty("register-person"),
+        events: vec![Outgoing::new(event(registration), FIRST)],
+        answer: None,
+    };
     let registration = registration.clone();
     let outcome = database
         .commit(change, move |tx| {
@@ -86,11 +90,13 @@ async fn insert_consents(tx: &mut PgConnection, registration: &Registration) -> 
 /// Also takes up a sign-up that was given up too early: the person is there, so it is done.
 async fn finish_sign_up(tx: &mut PgConnection, registration: &Registration) -> Result<(), sqlx::Error> {
     let Some(sign_up) = registration.sign_up else { return Ok(()) };
-    sqlx::query("UPDATE sign_ups SET state = 'done', user_id = $2, closed_at = $3 WHERE sign_up_id = $1 AND state <> 'done'")
-        .bind(sign_up.uuid())
-        .bind(registration.user_id.uuid())
-        .bind(registration.registered_at)
-        .execute(tx)
-        .await
-        .map(drop)
+    sqlx::query(
+        "UPDATE sign_ups SET state = 'done', user_id = $2, closed_at = $3 WHERE sign_up_id = $1 AND state <> 'done'",
+    )
+    .bind(sign_up.uuid())
+    .bind(registration.user_id.uuid())
+    .bind(registration.registered_at)
+    .execute(tx)
+    .await
+    .map(drop)
 }

@@ -9,7 +9,12 @@ use super::{Written, commit_failed, duty, read_failed};
 use crate::domain::SignUpId;
 use crate::usecases::ports::{SignUpEnding, StoreError, UnfinishedSignUp};
 
-pub(super) async fn begin(database: &Database, sign_up: SignUpId, now: DateTime<Utc>, first_look: DateTime<Utc>) -> Result<(), StoreError> {
+pub(super) async fn begin(
+    database: &Database,
+    sign_up: SignUpId,
+    now: DateTime<Utc>,
+    first_look: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let region = database.region().code();
     let outcome = database.commit(duty("begin-sign-up"), move |tx| {
         Box::pin(async move {
@@ -30,7 +35,12 @@ pub(super) async fn begin(database: &Database, sign_up: SignUpId, now: DateTime<
     outcome.await.map(drop).map_err(commit_failed)
 }
 
-pub(super) async fn close(database: &Database, sign_up: SignUpId, ending: SignUpEnding, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(super) async fn close(
+    database: &Database,
+    sign_up: SignUpId,
+    ending: SignUpEnding,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let (state, user) = match ending {
         SignUpEnding::Refused => ("refused", None),
         SignUpEnding::Abandoned => ("abandoned", None),
@@ -38,13 +48,15 @@ pub(super) async fn close(database: &Database, sign_up: SignUpId, ending: SignUp
     };
     let outcome = database.commit(duty("close-sign-up"), move |tx| {
         Box::pin(async move {
-            sqlx::query("UPDATE sign_ups SET state = $2, user_id = $3, closed_at = $4 WHERE sign_up_id = $1 AND state = 'open'")
-                .bind(sign_up.uuid())
-                .bind(state)
-                .bind(user.map(UserId::uuid))
-                .bind(now)
-                .execute(tx)
-                .await?;
+            sqlx::query(
+                "UPDATE sign_ups SET state = $2, user_id = $3, closed_at = $4 WHERE sign_up_id = $1 AND state = 'open'",
+            )
+            .bind(sign_up.uuid())
+            .bind(state)
+            .bind(user.map(UserId::uuid))
+            .bind(now)
+            .execute(tx)
+            .await?;
             Written::Ok(())
         })
     });
@@ -66,7 +78,11 @@ pub(super) async fn postpone(database: &Database, sign_up: SignUpId, until: Date
     outcome.await.map(drop).map_err(commit_failed)
 }
 
-pub(super) async fn unfinished(database: &Database, now: DateTime<Utc>, limit: u32) -> Result<Vec<UnfinishedSignUp>, StoreError> {
+pub(super) async fn unfinished(
+    database: &Database,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<UnfinishedSignUp>, StoreError> {
     let rows: Vec<(Uuid, i16)> =
         sqlx::query_as("SELECT sign_up_id, looks FROM sign_ups WHERE state = 'open' AND next_look_at <= $1 ORDER BY next_look_at LIMIT $2")
             .bind(now)
@@ -76,17 +92,21 @@ pub(super) async fn unfinished(database: &Database, now: DateTime<Utc>, limit: u
             .map_err(read_failed)?;
     Ok(rows
         .into_iter()
-        .map(|(id, looks)| UnfinishedSignUp { sign_up: SignUpId::from_uuid(id), looks: u16::try_from(looks).unwrap_or_default() })
+        .map(|(id, looks)| UnfinishedSignUp {
+            sign_up: SignUpId::from_uuid(id),
+            looks: u16::try_from(looks).unwrap_or_default(),
+        })
         .collect())
 }
 
 pub(super) async fn forget(database: &Database, closed_before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-    let old: Vec<Uuid> = sqlx::query_scalar("SELECT sign_up_id FROM sign_ups WHERE state <> 'open' AND closed_at < $1 LIMIT $2")
-        .bind(closed_before)
-        .bind(i64::from(limit))
-        .fetch_all(database.pool())
-        .await
-        .map_err(read_failed)?;
+    let old: Vec<Uuid> =
+        sqlx::query_scalar("SELECT sign_up_id FROM sign_ups WHERE state <> 'open' AND closed_at < $1 LIMIT $2")
+            .bind(closed_before)
+            .bind(i64::from(limit))
+            .fetch_all(database.pool())
+            .await
+            .map_err(read_failed)?;
     if old.is_empty() {
         return Ok(0);
     }
@@ -94,7 +114,10 @@ pub(super) async fn forget(database: &Database, closed_before: DateTime<Utc>, li
     let outcome = database.commit(duty("forget-sign-ups"), move |tx| {
         let old = old.clone();
         Box::pin(async move {
-            sqlx::query("DELETE FROM sign_ups WHERE sign_up_id = ANY($1) AND state <> 'open'").bind(old).execute(tx).await?;
+            sqlx::query("DELETE FROM sign_ups WHERE sign_up_id = ANY($1) AND state <> 'open'")
+                .bind(old)
+                .execute(tx)
+                .await?;
             Written::Ok(())
         })
     });

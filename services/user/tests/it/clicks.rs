@@ -1,0 +1,121 @@
+//! The intake of clicks: who is believed, what is kept, what is refused.
+
+use common::{Explain as _, UserId, VisitorId, ids};
+use contracts::interest::pseudonym;
+use user::domain::ClickForm;
+use user::domain::click::MOST_EVENTS;
+use user::usecases::{ClickReport, Reporter, Signals, UserError, report_clicks};
+
+use crate::support::{PSEUDONYM_KEY, SOURCE, World};
+
+fn view(event_id: &str) -> Result<ClickForm, &'static str> {
+    Ok(ClickForm {
+        event_id: event_id.to_owned(),
+        kind: "view".to_owned(),
+        sku: Some("FA-1".to_owned()),
+        ..ClickForm::default()
+    })
+}
+
+fn person(personalisation_consent: bool) -> Reporter {
+    Reporter::Person { user: UserId::from_uuid(uuid::Uuid::from_u128(7)), personalisation_consent }
+}
+
+fn report(reporter: Reporter, events: Vec<Result<ClickForm, &'static str>>) -> ClickReport {
+    ClickReport { reporter, signals: Signals::default(), events }
+}
+
+#[tokio::test]
+async fn good_clicks_are_kept_under_a_pseudonym_and_bad_ones_refused_by_place() {
+    let world = World::new();
+    let events = vec![
+        view("e1"),
+        Err("unknown-field"),
+        Ok(ClickForm { kind: "teleport".to_owned(), ..view("e2").expect("a form") }),
+        view("e3"),
+    ];
+    let reported = report_clicks(&world.app, &report(person(true), events), SOURCE).await.expect("an answer");
+    assert_eq!(reported.accepted, 2);
+    assert_eq!(
+        reported.refused.iter().map(|click| (click.index, click.code)).collect::<Vec<_>>(),
+        [(1, "unknown-field"), (2, "invalid-field")]
+    );
+    let [batch] = world.clicks.batches().try_into().expect("one record per request");
+    assert_eq!(batch.pseudonym, pseudonym(PSEUDONYM_KEY, uuid::Uuid::from_u128(7)));
+    assert_eq!(batch.received_at, world.now());
+    assert_eq!(batch.clicks.iter().map(|click| click.event_id.as_str()).collect::<Vec<_>>(), ["e1", "e3"]);
+}
+
+#[tokio::test]
+async fn an_empty_or_wholly_refused_batch_sends_nothing() {
+    let world = World::new();
+    assert_eq!(
+        report_clicks(&world.app, &report(person(true), Vec::new()), SOURCE).await.expect("an answer").accepted,
+        0
+    );
+    let reported =
+        report_clicks(&world.app, &report(person(true), vec![Err("invalid-field")]), SOURCE).await.expect("an answer");
+    assert_eq!((reported.accepted, reported.refused.len()), (0, 1));
+    assert!(world.clicks.batches().is_empty());
+}
+
+#[tokio::test]
+async fn a_repeated_event_is_accepted_and_sent_once() {
+    let world = World::new();
+    let reported = report_clicks(&world.app, &report(person(true), vec![view("e1"), view("e1")]), SOURCE)
+        .await
+        .expect("an answer");
+    assert_eq!((reported.accepted, world.clicks.batches()[0].clicks.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_be_watched_is_answered_and_not_kept() {
+    let world = World::new();
+    let visitor = Reporter::Visitor(Some(VisitorId::from_uuid(ids::random())));
+    let dnt = Signals { do_not_track: true, ..Signals::default() };
+    let gpc = Signals { global_privacy_control: true, ..Signals::default() };
+    let cases = [(person(false), Signals::default()), (person(true), gpc), (visitor, dnt), (visitor, gpc)];
+    for (reporter, signals) in cases {
+        let report = ClickReport { signals, ..report(reporter, vec![view("e1")]) };
+        assert_eq!(report_clicks(&world.app, &report, SOURCE).await.expect("an answer").accepted, 1);
+    }
+    assert!(world.clicks.batches().is_empty());
+    report_clicks(&world.app, &report(visitor, vec![view("e1")]), SOURCE).await.expect("an answer");
+    assert_eq!(world.clicks.batches().len(), 1);
+}
+
+#[tokio::test]
+async fn a_browser_without_login_gives_its_id() {
+    let world = World::new();
+    let refused = report_clicks(&world.app, &report(Reporter::Visitor(None), vec![view("e1")]), SOURCE)
+        .await
+        .expect_err("a refusal");
+    assert_eq!((refused.code(), refused.fields()[0].pointer.as_str()), ("invalid-field", "/visitor_id"));
+}
+
+#[tokio::test]
+async fn too_many_events_or_requests_are_refused_whole() {
+    let world = World::new();
+    let at_the_limit = (0..MOST_EVENTS).map(|n| view(&format!("e{n}"))).collect();
+    assert_eq!(
+        report_clicks(&world.app, &report(person(true), at_the_limit), SOURCE).await.expect("an answer").accepted,
+        MOST_EVENTS
+    );
+    let above = (0..=MOST_EVENTS).map(|n| view(&format!("e{n}"))).collect();
+    let refused = report_clicks(&world.app, &report(person(true), above), SOURCE).await.expect_err("a refusal");
+    assert_eq!((refused.kind().status(), refused.code()), (413, "body-too-large"));
+    world.limits.refuse();
+    let refused = report_clicks(&world.app, &report(person(true), vec![view("e1")]), SOURCE).await;
+    assert!(matches!(refused, Err(UserError::TooMany { .. })));
+    assert_eq!(world.clicks.batches().len(), 1);
+}
+
+#[tokio::test]
+async fn clicks_that_the_broker_does_not_take_are_not_called_accepted() {
+    let world = World::new();
+    world.clicks.refuse();
+    let refused =
+        report_clicks(&world.app, &report(person(true), vec![view("e1")]), SOURCE).await.expect_err("a refusal");
+    assert_eq!((refused.kind().status(), refused.code()), (503, "overloaded"));
+    assert!(refused.retry_after().is_some());
+}
