@@ -261,6 +261,11 @@ impl Inner {
     }
 }
 
+/// Runs work that blocks its thread (a flush, a password hash) where that holds up nobody. `None` when it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
 /// SIGTERM and SIGINT mean the same: the first asks to stop, the second to stop at once.
 async fn listen_for_signals(process: Process, hurry: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, codes};
 
-/// Longer queries are not parsed.
-const MAX_QUERY: usize = 8 * 1024;
+/// No id or SKU of ours is longer.
+const MAX_PARAMETER: usize = 256;
 
 /// Path parameters, as `axum::extract::Path`. What does not parse is 404: an id in another spelling names nothing of ours.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // Percent-encoded NUL and broken UTF-8 end here as well, before any driver sees them.
         let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
-        if raw.iter().any(|(_, value)| value.len() > MAX_QUERY || value.contains('\0')) {
+        if raw.iter().any(|(_, value)| value.len() > MAX_PARAMETER || value.contains('\0')) {
             return Err(Problem::not_found());
         }
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
@@ -51,22 +51,14 @@ where
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let malformed = |detail: &str| Problem::new(ErrorKind::Invalid, codes::MALFORMED_REQUEST, detail);
-    if query.len() > MAX_QUERY {
-        return Err(malformed("the query is too long"));
-    }
-    let pairs = serde_urlencoded::Deserializer::new(form_pairs(query));
+    // Its length is bounded with the request line; what a long but readable query costs is for the use case to judge.
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
+        // A fault that belongs to no single parameter has a dot for a path.
         let name: String = error.path().to_string().chars().take(64).collect();
-        let field = FieldProblem::new(
-            format!("/{name}"),
-            "invalid",
-            "this parameter is missing, repeated, unknown or has a wrong value",
-        );
-        malformed("a query parameter cannot be read").with_fields(vec![field])
+        let pointer = if name == "." { String::new() } else { format!("/{name}") };
+        let message = "this parameter is missing, repeated, unknown or has a wrong value";
+        Problem::new(ErrorKind::Invalid, codes::MALFORMED_REQUEST, "a query parameter cannot be read")
+            .with_fields(vec![FieldProblem::new(pointer, "invalid", message)])
     })
-}
-
-fn form_pairs(query: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(query.as_bytes())
 }

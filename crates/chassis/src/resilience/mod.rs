@@ -393,4 +393,24 @@ mod tests {
         let next: Result<u32, CallError<&str>> = guard.call(|| async { Ok(1) }).await;
         assert_eq!(next.unwrap(), 1);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hasty_request_shortens_the_deadline_without_blaming_the_dependency() {
+        let guard = guard(GuardSettings { failure_threshold: 1, ..GuardSettings::default() });
+        let before = Instant::now();
+        let context = crate::context::RequestContext {
+            request_id: "".into(),
+            path: "/".into(),
+            deadline: before + Duration::from_millis(100),
+            changes: false,
+        };
+        let hasty = context.scope(guard.call(std::future::pending::<Result<(), &str>>)).await;
+        assert!(matches!(hasty, Err(CallError::Deadline { .. })));
+        assert_eq!(before.elapsed(), Duration::from_millis(100));
+        assert!(guard.call(|| async { Ok::<_, &str>(()) }).await.is_ok(), "the breaker stays closed");
+        let slow: Result<(), CallError<&str>> = guard.call(std::future::pending).await;
+        assert!(matches!(slow, Err(CallError::Deadline { .. })));
+        let refused: Result<(), CallError<&str>> = guard.call(|| async { Ok(()) }).await;
+        assert!(matches!(refused, Err(CallError::Open { .. })), "its own full deadline counts");
+    }
 }

@@ -76,7 +76,7 @@ impl Telemetry {
     /// Sends what is queued, waiting at most two seconds.
     pub async fn flush(self) {
         // The exporter blocks its caller; on a runtime thread that would stop the very tasks it waits for.
-        let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT));
+        let flushed = crate::lifecycle::blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, flushed).await;
     }
 }

@@ -149,3 +149,18 @@ async fn a_service_that_is_away_opens_the_breaker_and_is_found_again() {
     chassis::grpc::serve(&process, &settings.grpc, Routes::new(RecommendationServiceServer::new(Moody))).await.unwrap();
     crate::support::eventually("the breaker closes", async || ask().await.is_ok()).await;
 }
+
+#[tokio::test]
+async fn a_call_made_for_a_request_has_no_more_time_than_the_request() {
+    let (_process, _, mut client) = served("").await;
+    let begun = tokio::time::Instant::now();
+    let context = chassis::context::RequestContext {
+        request_id: "".into(),
+        path: "/".into(),
+        deadline: begun + Duration::from_millis(100),
+        changes: false,
+    };
+    let status = context.scope(client.generate_recommendations(about("slow"))).await.unwrap_err();
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}

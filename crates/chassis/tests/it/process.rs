@@ -12,7 +12,9 @@ use crate::support::client;
 /// Cargo builds examples with the tests, beside them.
 fn example() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    tests.parent().unwrap().parent().unwrap().join("examples/echo")
+    let example = tests.parent().unwrap().parent().unwrap().join("examples/echo");
+    assert!(example.exists(), "`cargo test -p chassis` builds the example; `--test it` alone does not");
+    example
 }
 
 fn echo(arguments: &[&str]) -> Command {
@@ -184,4 +186,31 @@ fn a_busy_port_is_one_clear_failure() {
     let mut rest = String::new();
     process.child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
+}
+
+#[tokio::test]
+async fn a_request_is_one_log_line_without_what_the_client_wrote() {
+    let mut process = Running::start(echo(&["serve"]));
+    let address = process.http_address();
+    let request = client()
+        .get(format!("http://{address}/v1/greeting?email=ada@example.com"))
+        .header("x-request-id", "request-0001")
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+    let unmatched = client().get(format!("http://{address}/ada@example.com")).send().await.unwrap();
+    let problem: Value = unmatched.json().await.unwrap();
+    let answered = process.until("request answered");
+    assert_eq!(
+        (&answered["http.route"], &answered["http.response.status_code"]),
+        (&"/v1/greeting".into(), &200.into())
+    );
+    assert_eq!(
+        (&answered["trace_id"], &answered["request.id"]),
+        (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"request-0001".into())
+    );
+    assert!(answered["duration_ms"].as_f64().is_some_and(|duration| duration > 0.0));
+    let refused = process.until("request answered");
+    assert_eq!((&refused["http.route"], &refused["problem.code"]), (&"unmatched".into(), &"not-found".into()));
+    assert_eq!(refused["trace_id"], problem["trace_id"], "the answer names the trace of its log line");
+    assert!(!format!("{answered}{refused}").contains("ada@"), "{answered} {refused}");
 }

@@ -67,7 +67,7 @@ async fn a_token_of_the_real_identity_provider_is_read_and_needs_a_session() {
         ("client_id", "shopsphere-api-login"),
         ("client_secret", "shopsphere-api-login-local"),
         ("username", "staff@shopsphere.example"),
-        ("password", "staff-demo-password"),
+        ("password", "ShopSphere-staff-1"),
     ];
     let answer = client()
         .post(format!("{realm}/protocol/openid-connect/token"))
