@@ -4,9 +4,8 @@
 use std::str::FromStr as _;
 
 use common::Region;
-use sqlx::Connection as _;
 use sqlx::migrate::{Migrate as _, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::database::Database;
 
@@ -24,20 +23,15 @@ pub async fn migrate(
     holder: &str,
     service: &Migrator,
 ) -> anyhow::Result<()> {
-    let mut owner = PgConnection::connect_with(&PgConnectOptions::from_str(owner_url)?).await?;
-    // A migration that cannot get its lock gives up instead of holding up every request behind it.
-    sqlx::raw_sql("SET lock_timeout = '2s'").execute(&mut owner).await?;
-    combined(service).run(&mut owner).await?;
+    // One connection; a migration that cannot get its lock gives up instead of holding up every request behind it.
+    let options = PgConnectOptions::from_str(owner_url)?.options([("lock_timeout", "2s")]);
+    let owner = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+    combined(service).run(&owner).await?;
     for grant in grants(app_role)? {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut owner).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&owner).await?;
     }
-    sqlx::query("SELECT bind_region($1, $2, $3)")
-        .bind(region.code())
-        .bind(epoch)
-        .bind(holder)
-        .execute(&mut owner)
-        .await?;
-    owner.close().await?;
+    sqlx::query("SELECT bind_region($1, $2, $3)").bind(region.code()).bind(epoch).bind(holder).execute(&owner).await?;
+    owner.close().await;
     Ok(())
 }
 
