@@ -1,6 +1,8 @@
 //! What `./dev` does: puts real servers on this machine, starts and stops a whole region, runs all checks, holds the architecture
 //! rules. Tests use `ports` and `stack` to reach, kill and restart single processes. Nothing here is part of a running region.
 
+pub mod compose_check;
+pub mod doctor;
 pub mod layout;
 pub mod net;
 pub mod os;
@@ -8,4 +10,6 @@ pub mod ports;
 pub mod progress;
 pub mod provision;
 pub mod stack;
+pub mod status;
+pub mod test_run;
 pub mod tidy;

@@ -1,16 +1,18 @@
 //! The command line behind `./dev`. Decided here: words and flags. The work is done by the library.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use xtask::layout::{self, Layout};
-use xtask::os;
 use xtask::ports::Ports;
 use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
-use xtask::stack::{self, Purpose, Stack};
+use xtask::stack::{self, Purpose, Stack, process, services};
+use xtask::status::{self, LastUp};
+use xtask::{doctor, os, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -32,6 +34,58 @@ struct Which {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Start the whole region and wait until it is ready; what runs already is left alone
+    Up {
+        #[command(flatten)]
+        which: Which,
+        /// Build and run our programs optimised
+        #[arg(long)]
+        release: bool,
+        /// Do not build; use the programs that are there
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Stop what was started; data stays
+    Down {
+        #[command(flatten)]
+        which: Which,
+        /// Remove the data too
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// Which processes run, how they are, what memory they take
+    Status(Which),
+    /// The log of a process or of both roles of a service
+    Logs {
+        name: String,
+        #[command(flatten)]
+        which: Which,
+        /// Go on as it grows
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// People sign up, look and buy; ends with stock, ledger and gateway compared
+    #[command(disable_help_flag = true)]
+    Demo {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Load a catalog: `import icecat`
+    #[command(disable_help_flag = true)]
+    Import {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Fill the region with the demo catalog, stock and people (`up` does it once)
+    Seed(Which),
+    /// All checks and tests; the last line is `N passed, N failed`
+    Test {
+        /// State folder instead of .dev/test
+        #[arg(long, value_name = "DIR", default_value = ".dev/test")]
+        state: PathBuf,
+    },
+    /// What is missing on this machine and how to get it
+    Doctor(Which),
     /// Servers only: what the tests of a single crate need
     Servers {
         #[command(subcommand)]
@@ -50,13 +104,13 @@ enum Servers {
 }
 
 impl Which {
-    fn open(&self) -> Result<Stack> {
+    fn open(&self, release: bool) -> Result<Stack> {
         let state = self.state.clone().unwrap_or_else(|| match self.offset {
             0 => PathBuf::from(".dev"),
             offset => PathBuf::from(format!(".dev/offset-{offset}")),
         });
         let purpose = if state.ends_with("test") { Purpose::Test } else { Purpose::Development };
-        Stack::open(Layout::open(&layout::checkout(), &state)?, Ports::at(self.offset)?, purpose, false)
+        Stack::open(Layout::open(&layout::checkout(), &state)?, Ports::at(self.offset)?, purpose, release)
     }
 }
 
@@ -73,21 +127,74 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
+        Task::Up { which, release, no_build } => {
+            start(&which.open(release)?, Wanted { build: !no_build, services: true })?
+        }
+        Task::Down { which, wipe } => end(&which.open(false)?, wipe)?,
+        Task::Status(which) => return Ok(code(status::status(&which.open(false)?)?)),
+        Task::Logs { name, which, follow } => status::logs(&which.open(false)?, &name, follow)?,
+        Task::Demo { arguments } => demo(&["run"], &arguments)?,
+        Task::Import { arguments } => demo(&["import"], &arguments)?,
+        Task::Seed(which) => {
+            let stack = which.open(false)?;
+            Progress::new().step("demo seed", "done", || services::seed(&stack))?;
+        }
+        Task::Test { state } => return test_run::test(&state).map(code),
+        Task::Doctor(which) => return Ok(code(doctor::doctor(&which.open(false)?))),
+        Task::Servers { action: Servers::Up(which) } => {
+            up(&which.open(false)?, &Progress::new(), Wanted { build: false, services: false })?;
+        }
+        Task::Servers { action: Servers::Down(which) } => end(&which.open(false)?, false)?,
         Task::Tidy => {
-            let violations = xtask::tidy::check(&layout::checkout())?;
+            let violations = tidy::check(&layout::checkout())?;
             violations.iter().for_each(|violation| println!("{violation}"));
             if !violations.is_empty() {
-                anyhow::bail!("{} broken rules", violations.len());
-            }
-        }
-        Task::Servers { action: Servers::Up(which) } => {
-            up(&which.open()?, &Progress::new(), Wanted { build: false, services: false })?
-        }
-        Task::Servers { action: Servers::Down(which) } => {
-            for name in stack::down(&which.open()?.layout) {
-                println!("stopped {name}");
+                bail!("{} broken rules", violations.len());
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn code(fine: bool) -> ExitCode {
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn start(stack: &Stack, wanted: Wanted) -> Result<()> {
+    let progress = Progress::new();
+    let started = up(stack, &progress, wanted)?;
+    let last = LastUp { seconds: progress.elapsed().as_secs_f64(), started, at: process::now_ms() };
+    status::remember(stack, &last)?;
+    progress.line(&format!("all ready, {started} processes started"));
+    status::welcome(stack);
+    Ok(())
+}
+
+fn end(stack: &Stack, wipe: bool) -> Result<()> {
+    // A start that is going on would bring back what we end.
+    let _lock = provision::lock(&stack.layout.state.join(".lock"))?;
+    for name in stack.down() {
+        println!("stopped {name}");
+    }
+    if wipe {
+        stack::wipe(&stack.layout)?;
+        println!("removed the data of {}", stack.layout.state.display());
+    }
+    Ok(())
+}
+
+/// Becomes the demo program, so that its output, signals and exit code are its own.
+fn demo(words: &[&str], arguments: &[String]) -> Result<()> {
+    let checkout = layout::checkout();
+    if !checkout.join("tools/demo/Cargo.toml").is_file() {
+        bail!("this checkout has no tools/demo");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
+    let built =
+        Command::new("cargo").args(["build", "--quiet", "--package", "demo"]).current_dir(&checkout).status()?;
+    if !built.success() {
+        bail!("the demo program does not build; see the messages above");
+    }
+    let error = Command::new(target.join("debug/demo")).args(words).args(arguments).exec();
+    Err(error.into())
 }

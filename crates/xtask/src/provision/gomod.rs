@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::cached;
-use super::pins::ferretdb::{MEGABYTES, MODULE, VERSION};
+use super::pins::ferretdb::{GO, MEGABYTES, MODULE, VERSION};
 use crate::layout::Layout;
 use crate::os;
 
@@ -18,6 +18,7 @@ use crate::os;
 /// No Go, no network, a failed build, no space.
 pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
     let home = cached(layout, "ferretdb", VERSION, MEGABYTES, |work, log| {
+        require_go()?;
         let answer = os::output(
             Command::new("go").args(["mod", "download", "-json", &format!("{MODULE}@{VERSION}")]).current_dir(work),
         )?;
@@ -39,6 +40,30 @@ pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
         fs::remove_dir_all(&sources).context("remove the sources of ferretdb")
     })?;
     Ok(home.join("ferretdb"))
+}
+
+/// Is it built already?
+pub fn is_cached(layout: &Layout) -> bool {
+    layout.cache.join(format!("ferretdb-{VERSION}")).is_dir()
+}
+
+/// Gives the version of Go.
+///
+/// # Errors
+/// When there is none or it is too old, saying what to do.
+pub fn require_go() -> Result<String> {
+    let (major, minor) = GO;
+    let Ok(said) = os::output(Command::new("go").args(["env", "GOVERSION"])) else {
+        bail!(
+            "Go is missing: install Go {major}.{minor} or newer (https://go.dev/dl); it builds the MongoDB-wire server once"
+        );
+    };
+    let version = said.trim().trim_start_matches("go").to_owned();
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < (major, minor) {
+        bail!("Go {version} is too old: install Go {major}.{minor} or newer (https://go.dev/dl)");
+    }
+    Ok(format!("Go {version}"))
 }
 
 fn write_version(sources: &Path) -> Result<()> {

@@ -1,5 +1,5 @@
 //! The versions of everything that is not a Debian package, in one table, with checksums where a single file is downloaded. The
-//! recipes that lead here are explained in docs/LOCAL-REGION.md; changing a version means changing its line and its sum.
+//! recipes that lead here are explained in the files of this folder; changing a version means changing its line and its sum.
 
 /// A zip file from a Maven repository.
 pub struct Zip {
@@ -56,8 +56,8 @@ pub mod kafka {
 pub mod ferretdb {
     pub const MODULE: &str = "github.com/FerretDB/FerretDB";
     pub const VERSION: &str = "v1.24.2";
-    /// The oldest Go that can build it.
-    pub const GO: (u32, u32) = (1, 24);
+    /// The oldest Go that can build it: from 1.21 on it fetches the newer toolchain that the module names by itself.
+    pub const GO: (u32, u32) = (1, 21);
     pub const MEGABYTES: u64 = 1_200;
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::process::{Health, Spec};
-use super::{Stack, keycloak};
+use super::{Purpose, Stack, keycloak};
 use crate::layout::{self, own};
-use crate::os;
 use crate::ports::Port;
+use crate::{net, os};
 
 /// One of our services and its ports.
 pub struct Service {
@@ -219,11 +219,15 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
     sections
 }
 
-/// Where spans go: to a collector, when one listens on the stack's OTLP port or `SHOPSPHERE_OTLP_ENDPOINT` names one; else nowhere.
+/// Where spans go: to the tests' own sink in a test stack, to a collector when one listens on the stack's OTLP port or
+/// `SHOPSPHERE_OTLP_ENDPOINT` names one; else nowhere.
 fn otlp_endpoint(stack: &Stack) -> String {
-    std::env::var("SHOPSPHERE_OTLP_ENDPOINT").unwrap_or_else(|_| {
-        if crate::net::tcp_open(stack.ports.of(Port::Otlp)) { stack.ports.url(Port::Otlp) } else { String::new() }
-    })
+    let here = stack.ports.url(Port::Otlp);
+    if stack.purpose == Purpose::Test {
+        return here;
+    }
+    std::env::var("SHOPSPHERE_OTLP_ENDPOINT")
+        .unwrap_or_else(|_| if net::tcp_open(stack.ports.of(Port::Otlp)) { here } else { String::new() })
 }
 
 fn payment_simulator(stack: &Stack) -> Result<Spec> {
@@ -300,4 +304,25 @@ pub fn migrate(stack: &Stack, service: &Service) -> Result<()> {
     let mut command = Command::new(binary(stack, service.name)?);
     command.arg("migrate").arg("--config").arg(config).current_dir(&stack.layout.state);
     os::run(&format!("{} migrate", service.name), &mut command, &stack.layout.log(&format!("{}-migrate", service.name)))
+}
+
+/// Fills the shop of a fresh region: demo catalog, stock, people. Done once per data folder; safe to repeat.
+///
+/// # Errors
+/// When the demo program fails.
+pub fn seed(stack: &Stack) -> Result<()> {
+    let offset = stack.ports.offset().to_string();
+    let mut demo = Command::new(binary(stack, "demo")?);
+    demo.args(["seed", "--offset", &offset]).current_dir(&stack.layout.state);
+    os::run("demo seed", &mut demo, &stack.layout.log("seed"))?;
+    std::fs::write(seeded_mark(stack), "").context("note that the region is seeded")
+}
+
+/// Was this region's data filled already?
+pub fn is_seeded(stack: &Stack) -> bool {
+    seeded_mark(stack).is_file()
+}
+
+fn seeded_mark(stack: &Stack) -> PathBuf {
+    stack.layout.state.join("data/.seeded")
 }

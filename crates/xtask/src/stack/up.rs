@@ -65,7 +65,9 @@ struct Start<'a> {
 ///
 /// # Errors
 /// One line per thing that failed. When interrupted, what this call started is stopped first.
-pub fn up(stack: &Stack, progress: &Progress, wanted: Wanted) -> Result<()> {
+///
+/// Gives the number of processes that had to be started.
+pub fn up(stack: &Stack, progress: &Progress, wanted: Wanted) -> Result<usize> {
     prepare(stack)?;
     // Two starts of the same state folder would race for its ports and records.
     let _lock = provision::lock(&stack.layout.state.join(".lock"))?;
@@ -207,11 +209,15 @@ impl Start<'_> {
                 scope.spawn(|| self.attempt(|| self.progress.step(&spec.name, "ready", || self.launch(spec))));
             }
         });
+        let demo = services::binary(self.stack, "demo")?;
+        if self.healthy() && demo.is_file() && !services::is_seeded(self.stack) {
+            self.progress.step("demo seed", "done", || services::seed(self.stack))?;
+        }
         Ok(())
     }
 
     /// Turns what went wrong into one error; after an interrupt, stops what was started here.
-    fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<usize> {
         if os::interrupted() {
             let started = self.started.into_inner().unwrap_or_else(PoisonError::into_inner);
             self.progress.line(&format!("interrupted, stopping what was started ({})", started.len()));
@@ -222,7 +228,7 @@ impl Start<'_> {
         }
         let errors = self.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
         if errors.is_empty() {
-            return Ok(());
+            return Ok(self.started.into_inner().unwrap_or_else(PoisonError::into_inner).len());
         }
         let lines: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         Err(anyhow!("{}", lines.join("\n")))

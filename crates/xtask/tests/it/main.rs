@@ -1,5 +1,7 @@
 //! Tests of the tools: the rules of the architecture hold here and are seen when they break; processes and ports of a local stack.
 
+mod edge;
 mod process;
 mod repository;
+mod test_run;
 mod tidy;

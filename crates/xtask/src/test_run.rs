@@ -1,0 +1,256 @@
+//! `./dev test`: everything that must hold, on a stack of its own, from nothing to one last line with the counts. Decided here: the
+//! order (servers start while Rust compiles), what counts as a test, and that whatever happens the stack is stopped.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::compose_check::{self, Outcome};
+use crate::layout::{self, Layout};
+use crate::ports::{Port, Ports, TABLE};
+use crate::progress::Progress;
+use crate::stack::up::{Wanted, up};
+use crate::stack::{Purpose, Stack, TEST_OFFSET, down, wipe};
+use crate::{net, os};
+
+/// No single command of a test run takes longer on two cores; a hang ends here and is a failure.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Offsets tried when ports are busy, and how far apart they are.
+const OFFSETS: u16 = 6;
+const OFFSET_STEP: u16 = 100;
+
+/// The counts so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    pub passed: u64,
+    pub failed: u64,
+}
+
+impl Tally {
+    /// Counts a line of libtest such as `test result: ok. 3 passed; 0 failed; …`; other lines change nothing.
+    pub fn read(&mut self, line: &str) {
+        let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
+        let count = |word: &str| {
+            let part = rest.split(['.', ';']).find(|part| part.trim().ends_with(word));
+            part.and_then(|part| part.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        self.passed += count(" passed");
+        self.failed += count(" failed");
+    }
+
+    fn check(&mut self, passed: bool) {
+        if passed { self.passed += 1 } else { self.failed += 1 }
+    }
+}
+
+/// Runs everything. Says whether all of it passed.
+///
+/// # Errors
+/// When the run cannot even begin. After that, what goes wrong is counted.
+pub fn test(state: &Path) -> Result<bool> {
+    let began = Instant::now();
+    let layout = Layout::open(&layout::checkout(), state)?;
+    let lock = std::fs::File::create(layout.state.join(".test-lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("another ./dev test is running with {}; wait for it", layout.state.display());
+    }
+    // What an earlier run was not able to stop.
+    down(&layout);
+    wipe(&layout)?;
+    let ports = free_ports()?;
+    let stack = Stack::open(layout, ports, Purpose::Test, false)?;
+    let mut run = Run { stack: &stack, progress: Progress::new(), tally: Tally::default(), phases: Vec::new() };
+    run.all();
+    let stopping = Instant::now();
+    stack.down();
+    run.phases.push(("stop".to_owned(), stopping.elapsed(), true));
+    println!("\nphase                                time  result");
+    for (name, took, passed) in &run.phases {
+        println!("{name:<32} {:>7.1} s  {}", took.as_secs_f64(), if *passed { "ok" } else { "FAILED" });
+    }
+    println!("{:<32} {:>7.1} s", "all", began.elapsed().as_secs_f64());
+    if os::interrupted() {
+        println!("interrupted: what is missing counts as failed");
+        run.tally.failed += 1;
+    }
+    println!("{} passed, {} failed", run.tally.passed, run.tally.failed);
+    std::io::stdout().flush()?;
+    Ok(run.tally.failed == 0 && run.tally.passed > 0)
+}
+
+/// The first offset of the test range whose ports are all free.
+fn free_ports() -> Result<Ports> {
+    for step in 0..OFFSETS {
+        let ports = Ports::at(TEST_OFFSET + step * OFFSET_STEP)?;
+        let busy = TABLE
+            .iter()
+            .map(|(port, _, _)| *port)
+            .filter(|port| *port != Port::EdgeTracer)
+            .find(|port| !net::tcp_free(ports.of(*port)));
+        match busy {
+            None => return Ok(ports),
+            Some(port) => println!("port {} is busy; trying another offset than {}", ports.of(port), ports.offset()),
+        }
+    }
+    bail!(
+        "no free ports for a test stack between offsets {TEST_OFFSET} and {}",
+        TEST_OFFSET + (OFFSETS - 1) * OFFSET_STEP
+    )
+}
+
+struct Run<'a> {
+    stack: &'a Stack,
+    progress: Progress,
+    tally: Tally,
+    phases: Vec<(String, Duration, bool)>,
+}
+
+impl Run<'_> {
+    fn all(&mut self) {
+        self.cargo("format", &["fmt", "--all", "--check"]);
+        let (built, servers) = std::thread::scope(|scope| {
+            let (stack, progress) = (self.stack, &self.progress);
+            // Servers start in the shadow of the compiler.
+            let servers = scope.spawn(|| {
+                let began = Instant::now();
+                (up(stack, progress, Wanted { build: false, services: false }), began.elapsed())
+            });
+            let mut front = Run { stack, progress: Progress::new(), tally: Tally::default(), phases: Vec::new() };
+            front.cargo("lint", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+            let built = front.cargo("build", &["build", "--workspace", "--all-targets", "--quiet"]);
+            ((built, front.tally, front.phases), servers.join())
+        });
+        let (built, tally, phases) = built;
+        self.tally.passed += tally.passed;
+        self.tally.failed += tally.failed;
+        self.phases.extend(phases);
+        let servers = match servers {
+            Ok((result, took)) => self.record("servers", took, result.map(|_| ())),
+            Err(_) => self.record("servers", Duration::ZERO, Err(anyhow::anyhow!("starting the servers panicked"))),
+        };
+        if built && servers {
+            self.tests("tests", &["test", "--workspace", "--exclude", "fleet", "--no-fail-fast"]);
+            if self.services() {
+                self.tests("stories", &["test", "--package", "fleet", "--no-fail-fast", "--", "--test-threads=1"]);
+            }
+        }
+        self.compose();
+    }
+
+    fn record(&mut self, name: &str, took: Duration, result: Result<()>) -> bool {
+        let passed = result.is_ok();
+        if let Err(error) = result {
+            println!("{name} failed: {error:#}");
+        }
+        self.tally.check(passed);
+        self.phases.push((name.to_owned(), took, passed));
+        passed
+    }
+
+    /// A cargo command that counts as one check.
+    fn cargo(&mut self, name: &str, arguments: &[&str]) -> bool {
+        println!("\n== {name}: cargo {}", arguments.join(" "));
+        let began = Instant::now();
+        let result = self.run_cargo(arguments, |_| {});
+        self.record(name, began.elapsed(), result)
+    }
+
+    /// A cargo command whose tests are counted. One that fails without a failed test (it did not compile, it was killed) counts as one.
+    fn tests(&mut self, name: &str, arguments: &[&str]) {
+        println!("\n== {name}: cargo {}", arguments.join(" "));
+        let began = Instant::now();
+        let mut tally = Tally::default();
+        let result = self.run_cargo(arguments, |line| tally.read(line));
+        if let Err(error) = &result {
+            println!("{name} failed: {error:#}");
+            tally.failed = tally.failed.max(1);
+        }
+        self.tally.passed += tally.passed;
+        self.tally.failed += tally.failed;
+        self.phases.push((
+            format!("{name} ({} passed, {} failed)", tally.passed, tally.failed),
+            began.elapsed(),
+            result.is_ok(),
+        ));
+    }
+
+    /// Our programs on the test stack, with a filled shop: what the stories need.
+    fn services(&mut self) -> bool {
+        println!("\n== services: migrate, start, seed");
+        let began = Instant::now();
+        let result = up(self.stack, &self.progress, Wanted { build: false, services: true }).map(|_| ());
+        self.record("services", began.elapsed(), result)
+    }
+
+    fn compose(&mut self) {
+        println!("\n== docker-compose.yml");
+        let began = Instant::now();
+        match compose_check::check(&self.stack.layout) {
+            Outcome::Passed => _ = self.record("docker-compose.yml", began.elapsed(), Ok(())),
+            Outcome::Failed(why) => _ = self.record("docker-compose.yml", began.elapsed(), Err(anyhow::anyhow!(why))),
+            Outcome::Skipped(why) => println!("skipped: {why}"),
+        }
+    }
+
+    /// Runs cargo with the environment of the test stack, shows its output and hands each line of it on.
+    fn run_cargo(&self, arguments: &[&str], mut see: impl FnMut(&str)) -> Result<()> {
+        os::check_interrupted()?;
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(arguments)
+            .current_dir(&self.stack.layout.checkout)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        cargo
+            .env("SHOPSPHERE_PORT_OFFSET", self.stack.ports.offset().to_string())
+            .env("SHOPSPHERE_STATE_DIR", &self.stack.layout.state);
+        let mut child = cargo.spawn().context("run cargo")?;
+        let group = -i32::try_from(child.id())?;
+        let output = child.stdout.take().context("the output of cargo")?;
+        let (send, lines) = std::sync::mpsc::channel();
+        // Ends with the output; a test's grandchild that keeps the pipe open must not keep us.
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().map_while(std::io::Result::ok).try_for_each(|line| send.send(line))
+        });
+        let began = Instant::now();
+        loop {
+            match lines.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => {
+                    println!("{line}");
+                    see(&line);
+                    continue;
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(status) = child.try_wait()? {
+                for line in lines.try_iter() {
+                    println!("{line}");
+                    see(&line);
+                }
+                if !status.success() {
+                    bail!("cargo {} ended with {status}", arguments.first().unwrap_or(&""));
+                }
+                return Ok(());
+            }
+            if os::interrupted() || began.elapsed() > LIMIT {
+                os::signal(group, libc::SIGKILL);
+                child.wait()?;
+                let minutes = LIMIT.as_secs() / 60;
+                bail!(
+                    "{}",
+                    if os::interrupted() {
+                        "interrupted".to_owned()
+                    } else {
+                        format!("stopped after {minutes} minutes")
+                    }
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The edge as it is configured, with real HAProxy and services that only write down what reached them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use xtask::layout::{Layout, checkout};
+use xtask::ports::{Port, Ports};
+use xtask::stack::{Purpose, Stack};
+
+/// HAProxy in front of one service that answers everything and keeps the heads of requests.
+struct Edge {
+    stack: Stack,
+    seen: Arc<Mutex<Vec<String>>>,
+    log: UdpSocket,
+    state: PathBuf,
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stack.down();
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+/// Each test has ports of its own: above those of the stacks people start, below those the kernel gives to clients. Two runs at
+/// once differ by their pid.
+fn offset(test: u16) -> u16 {
+    12_000 + u16::try_from(std::process::id() % 20).expect("below 20") * 600 + test * 100
+}
+
+fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    let mut byte = [0_u8; 1];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if !head.starts_with("GET /readyz") {
+        seen.lock().expect("the list of requests").push(head);
+    }
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+}
+
+fn serve(port: u16, seen: &Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port of a service");
+    let seen = Arc::clone(seen);
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, &seen)));
+}
+
+impl Edge {
+    fn start(test: u16) -> Edge {
+        let ports = Ports::at(offset(test)).expect("an offset in range");
+        let state = std::env::temp_dir().join(format!("shopsphere-edge-{}-{test}", std::process::id()));
+        let layout = Layout::open(&checkout(), &state).expect("a state folder");
+        let stack = Stack::open(layout, ports, Purpose::Test, false).expect("a stack");
+        let seen = Arc::default();
+        serve(ports.of(Port::CatalogHttp), &seen);
+        serve(ports.of(Port::CatalogAdmin), &seen);
+        let log = UdpSocket::bind(("127.0.0.1", ports.of(Port::EdgeTracer))).expect("the port of edge-tracer");
+        log.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+        stack.start("haproxy").expect("the edge starts");
+        Edge { stack, seen, log, state }
+    }
+
+    fn request(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.stack.ports.of(Port::Edge))).expect("the edge accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+        stream.write_all(text.as_bytes()).expect("the edge reads");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    fn get(&self, path: &str, headers: &str) -> String {
+        self.request(&format!("GET {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n{headers}\r\n"))
+    }
+
+    fn head_seen(&self) -> String {
+        self.seen
+            .lock()
+            .expect("the list of requests")
+            .pop()
+            .expect("a request reached the service")
+            .to_ascii_lowercase()
+    }
+
+    fn logged(&self) -> serde_json::Value {
+        let mut line = [0_u8; 8192];
+        let length = self.log.recv(&mut line).expect("a line of the access log");
+        serde_json::from_slice(&line[..length]).expect("the line is JSON")
+    }
+
+    /// Health is looked at twice a second; a backend counts as up before the first look, so nothing has to be waited for.
+    fn without_backend() -> &'static str {
+        "/v1/orders/1"
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+
+#[test]
+fn a_valid_trace_is_kept_and_gets_the_edges_own_span() {
+    let edge = Edge::start(0);
+    edge.get("/v1/products?limit=3&q=a%22b", &format!("traceparent: 00-{TRACE}-{SPAN}-00\r\n"));
+    let head = edge.head_seen();
+    let logged = edge.logged();
+    let span = logged["span_id"].as_str().expect("a span");
+    assert_eq!(header(&head, "traceparent"), Some(&*format!("00-{TRACE}-{span}-01")), "{head}");
+    assert!(span.len() == 16 && span != SPAN && span.chars().all(|c| c.is_ascii_hexdigit()), "{logged}");
+    assert_eq!((logged["trace_id"].as_str(), logged["parent_span_id"].as_str()), (Some(TRACE), Some(SPAN)));
+    assert_eq!(
+        (logged["method"].as_str(), logged["path"].as_str()),
+        (Some("GET"), Some("/v1/products")),
+        "the query stays out of the log"
+    );
+    assert_eq!((logged["status"].as_u64(), logged["backend"].as_str()), (Some(200), Some("catalog")));
+    assert!(
+        logged["start_us"].as_u64().is_some_and(|at| at > 1_700_000_000_000_000)
+            && logged["duration_us"].as_u64().is_some()
+    );
+}
+
+#[test]
+fn a_trace_that_is_not_valid_is_replaced() {
+    let edge = Edge::start(1);
+    let zero = "0".repeat(32);
+    for bad in [
+        "garbage",
+        &format!("00-{zero}-{SPAN}-01"),
+        &format!("00-{TRACE}-{}-01", "0".repeat(16)),
+        &format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+    ] {
+        edge.get("/v1/products", &format!("traceparent: {bad}\r\n"));
+        let (head, logged) = (edge.head_seen(), edge.logged());
+        let sent = header(&head, "traceparent").expect("a traceparent").to_owned();
+        assert!(sent.len() == 55 && !sent.contains(TRACE) && !sent.contains(&zero), "{bad} became {sent}");
+        assert_eq!(logged["parent_span_id"].as_str(), Some("-"), "{bad}");
+    }
+}
+
+#[test]
+fn headers_that_only_the_edge_may_set_are_taken_from_clients() {
+    let edge = Edge::start(2);
+    edge.get("/v1/products", "X-User-Id: 7\r\nX-User-Roles: staff\r\nX-Region: us\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.1.1.1\r\n");
+    let head = edge.head_seen();
+    for gone in ["x-user-id", "x-user-roles", "x-region", "x-forwarded-host", "forwarded", "6.6.6.6"] {
+        assert!(!head.contains(&format!("\r\n{gone}:")) && !head.contains("6.6.6.6"), "{gone} in {head}");
+    }
+    assert_eq!(header(&head, "x-forwarded-for"), Some("127.0.0.1"));
+}
+
+#[test]
+fn every_answer_names_its_request_and_hides_the_server() {
+    let edge = Edge::start(3);
+    let answer = edge.get("/v1/products", "X-Request-Id: mine-1\r\n").to_ascii_lowercase();
+    assert_eq!(header(&answer, "x-request-id"), Some("mine-1"));
+    assert!(!answer.contains("server: secret"), "{answer}");
+    assert_eq!(header(&edge.head_seen(), "x-request-id"), Some("mine-1"));
+    let answer = edge.get("/v1/products", "X-Request-Id: <script>\r\n").to_ascii_lowercase();
+    assert!(header(&answer, "x-request-id").is_some_and(|id| id.len() == 36), "{answer}");
+}
+
+#[test]
+fn what_the_edge_answers_itself_is_a_problem_document() {
+    let edge = Edge::start(4);
+    let problem = |answer: &str, status: &str, code: &str| {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert_eq!(header(&head.to_ascii_lowercase(), "content-type"), Some("application/problem+json"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("the problem is JSON");
+        assert_eq!(body["code"].as_str(), Some(code), "{body}");
+        assert_eq!(body["status"].to_string(), status);
+        assert!(body["type"].as_str().is_some_and(|link| link.ends_with(&format!("/errors/{code}"))), "{body}");
+    };
+    problem(&edge.get("/v2/products", ""), "404", "not-found");
+    problem(&edge.get("/v1/productsx", ""), "404", "not-found");
+    let large = format!(
+        "POST /v1/products HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        1_048_577
+    );
+    problem(&edge.request(&large), "413", "body-too-large");
+    let down = edge.get(Edge::without_backend(), "");
+    problem(&down, "503", "dependency-down");
+    assert!(down.to_ascii_lowercase().contains("retry-after: "), "{down}");
+    let malformed = edge.request("GET / HTTP/1.1\r\nno header\r\n\r\n");
+    assert!(malformed.starts_with("HTTP/1.1 400"), "{malformed}");
+    assert!(edge.seen.lock().expect("the list of requests").is_empty(), "nothing of this may reach a service");
+}
+
+#[test]
+fn a_service_that_is_not_ready_is_answered_for_quickly() {
+    let edge = Edge::start(5);
+    let began = Instant::now();
+    edge.get(Edge::without_backend(), "");
+    assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
+}
