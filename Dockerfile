@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+# One image per program, chosen by the build argument BIN: user, catalog, order-payment, personalization, payment-simulator,
+# edge-tracer, demo. All of them share the build stage, so the workspace is compiled once.
+#
+# Written where no container engine was to be had: not built yet.
+
+FROM rust:1.95-bookworm AS build
+# mold is named in .cargo/config.toml; OpenSSL is what the Kafka client links to.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends mold libssl-dev pkg-config cmake \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked \
+        -p user -p catalog -p order-payment -p personalization -p payment-simulator -p edge-tracer -p demo \
+    && mkdir /out \
+    && for bin in user catalog order-payment personalization payment-simulator edge-tracer demo; do cp target/release/$bin /out/; done
+
+FROM debian:12-slim
+ARG BIN
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin shopsphere \
+    && install -d -o shopsphere -g shopsphere -m 0700 /data
+# The second name is the same in every image, so that the entry point can be.
+COPY --from=build /out/${BIN} /usr/local/bin/${BIN}
+RUN test -n "${BIN}" && ln -s "/usr/local/bin/${BIN}" /usr/local/bin/program
+USER 10001:10001
+ENTRYPOINT ["/usr/local/bin/program"]
