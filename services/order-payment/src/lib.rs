@@ -1,4 +1,6 @@
-//! Orders, payments, ledger: the saga's owner. See the README of this service for the map.
+//! Orders, payments, ledger: the owner of the order saga. See the README of this service for the map.
+//!
+//! Decided here: nothing; see `domain` for the rules, `usecases` for the verbs, `wiring` for what each role is made of.
 
 pub mod config;
 pub mod domain;
@@ -8,4 +10,35 @@ pub mod outbound;
 pub mod usecases;
 pub mod wiring;
 
-pub use wiring::{MIGRATOR, Service};
+use chassis::config::ConfigError;
+use chassis::{Process, Role};
+use sqlx::migrate::Migrator;
+
+use config::Config;
+
+const NAME: &str = "order-payment";
+
+/// Migrations of the database `order_payment`.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/order_payment");
+
+pub struct Service;
+
+impl chassis::Service for Service {
+    const NAME: &'static str = NAME;
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), ConfigError> {
+        config.check()
+    }
+
+    async fn start(role: Role, config: Config, process: &Process) -> anyhow::Result<()> {
+        match role {
+            Role::Serve => wiring::serve(config, process).await.map(drop),
+            Role::Work => wiring::work(config, process).await,
+            Role::Migrate => wiring::migrate(config, process).await,
+            Role::Check => wiring::check(config, process).await,
+            Role::Redrive => wiring::redrive(config, process).await,
+        }
+    }
+}

@@ -167,6 +167,7 @@ fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine
     let mut lines: Vec<BasketLine> = Vec::new();
     for (index, line) in raw.into_iter().enumerate() {
         let Some(line) = checked(line, index, problems) else { continue };
+        let full = lines.len() == MOST_LINES;
         match lines.iter_mut().find(|known| known.sku == line.sku) {
             Some(known) if known.options != line.options => {
                 problems.push(invalid(&format!("/lines/{index}/options"), "one product can be ordered with one choice of options at a time"));
@@ -177,7 +178,7 @@ fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine
                     problems.push(invalid(&format!("/lines/{index}/quantity"), &format!("at most {MOST_UNITS} units of one product")));
                 }
             }
-            None if lines.len() == MOST_LINES => {
+            None if full => {
                 problems.push(invalid("/lines", &format!("at most {MOST_LINES} different products")));
                 return lines;
             }

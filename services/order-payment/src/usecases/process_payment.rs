@@ -5,7 +5,6 @@
 //! commit). Decided in `domain::settle`: which step comes next.
 
 use common::Explain as _;
-use futures::stream::{self, StreamExt as _};
 use messaging::{Cause, crash};
 use tracing::Instrument as _;
 
@@ -15,32 +14,43 @@ use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{Attempt, AttemptKind, AttemptState, Intent, OrderStatus, Transaction};
 use crate::metrics;
 
-/// Attempts one worker carries at a time: a few slow calls do not hold up the others, and the gateway sees no burst.
-pub const CONCURRENCY: usize = 8;
-/// Attempts claimed per round: two rounds of work for the worker, so that the lease is not spent on waiting.
-const CLAIM: u16 = 16;
+/// Attempts one worker carries at a time: a handful of calls that hang do not hold up the others, and the gateway sees no
+/// burst.
+pub const CONCURRENCY: usize = 16;
 /// Steps of one attempt per claim. A whole payment takes eight; the limit breaks a circle that should not be.
 const MOST_STEPS: usize = 16;
+
+/// Takes up to `free` due attempts, for this worker alone until the lease ends.
+///
+/// # Errors
+/// [`Failure`] when the books cannot be read or written.
+pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Failure> {
+    let now = app.clock.now();
+    let limit = u16::try_from(free).unwrap_or(u16::MAX);
+    Ok(app.store.claim_due(now, now + app.rules.payment_lease, limit).await?)
+}
+
+/// Carries one claimed attempt as far as it goes; what happens to it is logged with it.
+pub async fn carry_claimed(app: &App, attempt: Attempt) {
+    let id = attempt.order;
+    match process_payment(app, attempt).await {
+        Ok(()) => {}
+        // Somebody else changed the attempt; whoever that was goes on with it.
+        Err(failure) if failure.is_lost() => tracing::debug!(order.id = %id, "payment is in other hands"),
+        Err(failure) => {
+            tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed");
+        }
+    }
+}
 
 /// One round: claims what is due and carries it as far as it goes. Returns how many attempts it claimed.
 ///
 /// # Errors
-/// [`Failure`] when nothing could be claimed. What happens to a single attempt is logged with it.
+/// [`Failure`] when nothing could be claimed.
 pub async fn process_payments(app: &App) -> Result<usize, Failure> {
-    let now = app.clock.now();
-    let claimed = app.store.claim_due(now, now + app.rules.payment_lease, CLAIM).await?;
+    let claimed = claim_payments(app, CONCURRENCY).await?;
     let count = claimed.len();
-    stream::iter(claimed)
-        .for_each_concurrent(CONCURRENCY, |attempt| async move {
-            let id = attempt.order;
-            match process_payment(app, attempt).await {
-                Ok(()) => {}
-                // Somebody else changed the attempt; whoever that was goes on with it.
-                Err(failure) if failure.is_lost() => tracing::debug!(order.id = %id, "payment is in other hands"),
-                Err(failure) => tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed"),
-            }
-        })
-        .await;
+    futures::future::join_all(claimed.into_iter().map(|attempt| carry_claimed(app, attempt))).await;
     Ok(count)
 }
 

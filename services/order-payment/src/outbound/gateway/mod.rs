@@ -6,7 +6,6 @@
 //! here, because a retry of a payment is a decision with a commit before it.
 
 mod classify;
-pub mod signature;
 mod wire;
 
 use std::time::Duration;

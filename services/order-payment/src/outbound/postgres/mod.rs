@@ -57,11 +57,12 @@ impl Store for PostgresStore {
     async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
-        let write = move |tx: &mut sqlx::PgConnection| -> futures::future::BoxFuture<'_, Written> {
-            let change = Arc::clone(&change);
-            Box::pin(async move { commit::write(tx, &change).await })
-        };
-        self.database.commit(head, write).await
+        self.database
+            .commit(head, move |tx| {
+                let change = Arc::clone(&change);
+                Box::pin(async move { commit::write(tx, &change).await })
+            })
+            .await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
@@ -166,11 +167,12 @@ impl Store for PostgresStore {
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
         let head = messaging::Change { cause, events: Vec::new(), answer: None };
         let shipment = Arc::new(shipment);
-        let write = move |tx: &mut sqlx::PgConnection| -> futures::future::BoxFuture<'_, Written> {
-            let shipment = Arc::clone(&shipment);
-            Box::pin(async move { shipments::insert(tx, &shipment).await })
-        };
-        self.database.commit(head, write).await
+        self.database
+            .commit(head, move |tx| {
+                let shipment = Arc::clone(&shipment);
+                Box::pin(async move { shipments::insert(tx, &shipment).await })
+            })
+            .await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -1,0 +1,51 @@
+//! The public routes of orders and payments.
+
+mod bodies;
+mod cursor;
+mod orders;
+mod signature;
+mod stream;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use chassis::config::Secret;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::usecases::App;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    app: Arc<App>,
+    gateway: WebhookSettings,
+    /// Live views under way; each costs a query per second.
+    streams: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// The one gateway whose webhooks are accepted.
+pub struct WebhookSettings {
+    /// Last part of its webhook URL.
+    pub name: String,
+    /// The current secret and, during a rotation, the previous one.
+    pub secrets: Vec<Secret>,
+}
+
+impl Api {
+    pub fn new(app: Arc<App>, gateway: WebhookSettings, max_streams: usize, shutdown: CancellationToken) -> Self {
+        Self(Arc::new(Inner { app, gateway, streams: Arc::new(Semaphore::new(max_streams)), shutdown }))
+    }
+
+    fn app(&self) -> &App {
+        &self.0.app
+    }
+}
+
+pub fn router(api: Api) -> Router {
+    Router::new().merge(orders::router()).merge(stream::router()).merge(webhooks::router()).with_state(api)
+}

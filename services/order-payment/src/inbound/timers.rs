@@ -1,0 +1,106 @@
+//! What happens without being asked: payments go on, deadlines pass, books are compared. Each duty is a loop that looks at
+//! the state, does what is due, and waits for a signal or its timer.
+//!
+//! A duty that fails is logged and tried again at its next turn; nothing it would have done is lost, because the state says
+//! what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::Explain as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::usecases::compensate_order::sweep_deadlines;
+use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
+use crate::usecases::receive_webhook::process_webhooks;
+use crate::usecases::reconcile::reconcile;
+use crate::usecases::{App, Failure};
+
+/// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
+const PAYMENTS_EVERY: Duration = Duration::from_millis(250);
+/// Webhooks come in through another process, so only the timer tells. A hint is worth less than the state it hints at.
+const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
+/// Deadlines are minutes away; two seconds more are nothing.
+const DEADLINES_EVERY: Duration = Duration::from_secs(2);
+/// Metrics are scraped about as often.
+const BACKLOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Carries due payments, several at a time: one that waits for the gateway does not hold up the others. At the end those
+/// under way are finished.
+pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
+    let mut under_way = FuturesUnordered::new();
+    while !shutdown.is_cancelled() {
+        let free = CONCURRENCY.saturating_sub(under_way.len());
+        if free > 0 {
+            match claim_payments(&app, free).await {
+                Ok(claimed) => under_way.extend(claimed.into_iter().map(|attempt| carry_claimed(&app, attempt))),
+                Err(failure) => complain("payments", &failure),
+            }
+        }
+        tokio::select! {
+            Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            () = app.signals.payments.notified() => {}
+            () = tokio::time::sleep(PAYMENTS_EVERY) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    while under_way.next().await.is_some() {}
+}
+
+/// Works off kept webhooks.
+pub async fn webhooks(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match process_webhooks(&app).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(failure) => complain("webhooks", &failure),
+        }
+        pause(WEBHOOKS_EVERY, &shutdown).await;
+    }
+}
+
+/// Gives up on orders that are past their deadline.
+pub async fn deadlines(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        if let Err(failure) = sweep_deadlines(&app).await {
+            complain("deadlines", &failure);
+        }
+        pause(DEADLINES_EVERY, &shutdown).await;
+    }
+}
+
+/// Compares the gateway's books with ours.
+pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        pause(every, &shutdown).await;
+        if !shutdown.is_cancelled()
+            && let Err(failure) = reconcile(&app).await
+        {
+            complain("reconciler", &failure);
+        }
+    }
+}
+
+/// Shows what is open.
+pub async fn backlog(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match app.store.backlog().await {
+            Ok(backlog) => metrics::show_backlog(&backlog),
+            Err(error) => complain("backlog", &error.into()),
+        }
+        pause(BACKLOG_EVERY, &shutdown).await;
+    }
+}
+
+fn complain(duty: &'static str, failure: &Failure) {
+    tracing::warn!(duty, code = failure.code(), error = %failure, "a duty could not be done; it is tried again");
+}
+
+async fn pause(length: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        () = shutdown.cancelled() => {}
+    }
+}

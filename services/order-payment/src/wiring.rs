@@ -1,0 +1,152 @@
+//! The one file that knows every concrete type: what each role is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::auth::{Authenticator, RedisSessions};
+use chassis::{Process, http};
+use common::Sku;
+use contracts::Topic;
+use contracts::topics::TOPICS;
+use messaging::{Consumer, Database, Epoch, Relay, schema};
+
+use crate::config::Config;
+use crate::domain::BasketLine;
+use crate::inbound::events::{self, Events};
+use crate::inbound::http::{Api, WebhookSettings, router};
+use crate::inbound::timers;
+use crate::outbound::gate::{NoStandby, StandbyGate};
+use crate::outbound::gateway::PaymentIntents;
+use crate::outbound::postgres::{PostgresStore, PostgresViews};
+use crate::outbound::prices::CatalogPrices;
+use crate::usecases::ports::ReplicationGate;
+use crate::usecases::{App, CONSUMER, Signals};
+use crate::{MIGRATOR, NAME};
+
+/// Role that reads and writes rows; rights are granted to it.
+const APP_ROLE: &str = "order_payment_app";
+
+/// The application with its real parts. Nothing is connected yet.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<Arc<App>> {
+    let region = process.site().region;
+    let gateway = PaymentIntents::new(&config.gateway.base_url, config.gateway.api_key.clone(), region, database.epoch().clone())?;
+    Ok(Arc::new(App {
+        region,
+        clock: process.clock(),
+        store: Arc::new(PostgresStore::new(database.clone())),
+        views: Arc::new(PostgresViews::new(database.pool().clone())),
+        prices: Arc::new(CatalogPrices::new(&config.catalog.grpc_url).context("catalog.grpc_url")?),
+        gateway: Arc::new(gateway),
+        gate: gate(config, database),
+        rules: config.rules(),
+        signals: Signals::default(),
+    }))
+}
+
+fn gate(config: &Config, database: &Database) -> Arc<dyn ReplicationGate> {
+    if config.gate.standby.is_empty() {
+        Arc::new(NoStandby)
+    } else {
+        Arc::new(StandbyGate::new(database.pool().clone(), config.gate.standby.clone()))
+    }
+}
+
+/// # Errors
+/// A setting that cannot be used.
+pub fn database(config: &Config, process: &Process) -> anyhow::Result<Database> {
+    let site = process.site();
+    Database::connect(&config.database, site.region, Epoch::new(site.epoch)).context("database.url")
+}
+
+/// The store without which nothing can be answered. The catalog and the gateway are not among them: without the one no new
+/// order is taken, without the other payments wait, but everybody can see their orders.
+fn watch(process: &Process, database: &Database) {
+    let pool = database.pool().clone();
+    process.readiness().add("postgres", move || {
+        let pool = pool.clone();
+        async move { sqlx::query("SELECT 1").execute(&pool).await.map(drop) }
+    });
+    let database = database.clone();
+    process.writable().add("fence", move || {
+        let database = database.clone();
+        async move { database.writable().await }
+    });
+}
+
+/// # Errors
+/// A pending migration, a port that is taken, a setting that cannot be used.
+pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAddr> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    watch(process, &database);
+    let app = app(&config, process, &database)?;
+    let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
+    let authenticator = Authenticator::start(process, &config.auth, sessions)?;
+    let api = Api::new(app, webhook_settings(&config), config.orders.max_streams, process.shutdown());
+    http::serve(process, &config.http, router(api), Some(authenticator)).await
+}
+
+pub fn webhook_settings(config: &Config) -> WebhookSettings {
+    let secrets = [&config.gateway.webhook_secret, &config.gateway.previous_webhook_secret];
+    WebhookSettings { name: config.gateway.name.clone(), secrets: secrets.into_iter().filter(|secret| !secret.is_empty()).cloned().collect() }
+}
+
+/// # Errors
+/// As [`serve`].
+pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    watch(process, &database);
+    let app = app(&config, process, &database)?;
+    let relay = Relay::new(database.clone(), &config.kafka)?;
+    process.spawn("outbox-relay", relay.run(process.shutdown()));
+    let consumer = Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?;
+    process.spawn("events", consumer.run(process.shutdown()));
+    process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
+    process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
+    process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
+    process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
+    process.spawn("reconciler", timers::reconciler(app, config.reconcile_every(), process.shutdown()));
+    Ok(())
+}
+
+/// # Errors
+/// What the database or the broker said.
+pub async fn migrate(config: Config, process: &Process) -> anyhow::Result<()> {
+    let site = process.site();
+    let owner_url = config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
+    messaging::migrate(&owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await?;
+    let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == NAME).collect();
+    messaging::create_topics(&config.kafka, site.region, &written).await
+}
+
+/// # Errors
+/// The first connection that does not work.
+pub async fn check(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    database.writable().await.map_err(anyhow::Error::msg)?;
+    let app = app(&config, process, &database)?;
+    let anything = BasketLine { sku: Sku::parse("check")?, quantity: 1, options: Vec::new() };
+    app.prices.quote(&[anything]).await.context("the catalog")?;
+    let now = process.clock().now().timestamp();
+    app.gateway.intents_between(now, now).await.map_err(anyhow::Error::msg).context("the gateway")?;
+    tracing::info!("all connections work");
+    Ok(())
+}
+
+/// # Errors
+/// What the database said.
+pub async fn redrive(config: Config, process: &Process) -> anyhow::Result<()> {
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    let app = app(&config, process, &database)?;
+    let outcome = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, Arc::new(Events(app))).await?;
+    tracing::info!(applied = outcome.applied, waiting = outcome.waiting, "parked messages were tried again");
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Stories of orders and payments. Those that need servers use the test stack.
+
+mod crashes;
+mod events;
+mod gateway;
+mod http;
+mod live;
+mod place_order;
+mod reconcile;
+mod refunds;
+mod schema;
+mod store_suite;
+mod webhooks;
+mod world;

@@ -1,0 +1,155 @@
+//! One suite that the books in memory and those in PostgreSQL must both pass.
+
+use chrono::Duration;
+use common::{MessageId, ids};
+use messaging::{Cause, CommitError, Committed};
+use order_payment::domain::{Attempt, AttemptState, OrderStatus, Reason, Transaction};
+use order_payment::usecases::error::Conflict;
+use order_payment::usecases::views::{Position, changes_after, order, orders};
+use order_payment::usecases::{AttemptStep, CONSUMER, Change};
+
+use crate::world::{World, a_key, an_order, shopper, worlds};
+
+async fn commit(world: &World, change: Change) -> Result<Committed, CommitError<Conflict>> {
+    world.app.store.commit(Cause::Duty("test"), change).await
+}
+
+fn is_lost(outcome: Result<Committed, CommitError<Conflict>>) -> bool {
+    matches!(outcome, Err(CommitError::Refused(Conflict::Lost)))
+}
+
+#[tokio::test]
+async fn an_order_is_read_back_as_it_was_written() {
+    for world in worlds().await {
+        let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
+        let order = world.order(id).await;
+        assert_eq!((order.status, order.version, order.total.minor(), order.lines.len()), (OrderStatus::Created, 1, 4990, 1));
+        assert_eq!(order.address.open().city, "Frankfurt");
+        assert_eq!(order.token.open().as_str(), "tok_ok");
+        assert!(world.app.store.order(ids::random().into()).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_version_one_wins() {
+    for world in worlds().await {
+        let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
+        let (one, other) = (world.order(id).await, world.order(id).await);
+        let now = world.app.clock.now();
+        let begin = one.begin_payment(1, Duration::minutes(1), now).unwrap();
+        let end = other.compensate(Reason::Expired, now).unwrap();
+        assert!(matches!(commit(&world, Change { order: Some(begin), ..Change::default() }).await, Ok(Committed::Applied)));
+        assert!(is_lost(commit(&world, Change { order: Some(end), ..Change::default() }).await));
+        assert_eq!(world.status(id).await, OrderStatus::PaymentPending);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_change_leaves_nothing_of_itself() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        let attempt = world.charge(order).await;
+        let now = world.app.clock.now();
+        let stale = AttemptStep::after(attempt.version + 7, Attempt { state: AttemptState::Sent, intent: Some("pi_x".to_owned()), ..attempt.clone() });
+        let change = Change { attempts: vec![stale], ledger: vec![Transaction::capture(order, attempt.id, attempt.amount, now)], ..Change::default() };
+        assert!(is_lost(commit(&world, change).await));
+        assert_eq!(world.ledger(order).await, 0);
+        assert_eq!(world.charge(order).await, attempt);
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_its_effect_once() {
+    for world in worlds().await {
+        let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
+        let cause = Cause::Message { consumer: CONSUMER, id: MessageId::from_uuid(ids::random()) };
+        let step = world.order(id).await.compensate(Reason::OutOfStock, world.app.clock.now()).unwrap();
+        let change = Change { order: Some(step), ..Change::default() };
+        assert_eq!(world.app.store.commit(cause.clone(), change.clone()).await.unwrap(), Committed::Applied);
+        assert_eq!(world.app.store.commit(cause, change).await.unwrap(), Committed::Repeated(None));
+    }
+}
+
+#[tokio::test]
+async fn an_order_has_one_payment() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        let first = world.charge(order).await;
+        let second = Attempt { id: common::AttemptId::derive(order, 2), number: 2, version: 1, ..first };
+        assert!(is_lost(commit(&world, Change { attempts: vec![AttemptStep::new(second)], ..Change::default() }).await));
+    }
+}
+
+#[tokio::test]
+async fn a_claimed_attempt_is_nobody_elses_until_its_lease_ends() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        let now = world.app.clock.now();
+        let until = now + Duration::seconds(60);
+        let claimed = world.app.store.claim_due(now, until, 5).await.unwrap();
+        assert_eq!(claimed.iter().map(|attempt| attempt.order).collect::<Vec<_>>(), [order]);
+        assert!(world.app.store.claim_due(now, until, 5).await.unwrap().is_empty());
+        assert_eq!(world.app.store.claim_due(until, until + Duration::seconds(60), 5).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn money_goes_into_the_books_once() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        world.pay().await;
+        assert_eq!((world.status(order).await, world.ledger(order).await), (OrderStatus::Completed, 4990));
+        let attempt = world.charge(order).await;
+        let again = Transaction::capture(order, attempt.id, attempt.amount, world.app.clock.now());
+        assert!(is_lost(commit(&world, Change { ledger: vec![again], ..Change::default() }).await));
+        assert_eq!(world.ledger(order).await, 4990);
+    }
+}
+
+#[tokio::test]
+async fn a_person_sees_their_own_orders_page_by_page() {
+    for world in worlds().await {
+        let (mine, other) = (shopper(), shopper());
+        let mut placed = Vec::new();
+        for _ in 0..5 {
+            placed.push(world.place(mine, &a_key(), an_order()).await.unwrap().order);
+            // Two orders of the same instant have an order too.
+            if placed.len() % 2 == 0 {
+                world.clock.advance(Duration::seconds(1));
+            }
+        }
+        let foreign = world.place(other, &a_key(), an_order()).await.unwrap().order;
+        let (mut seen, mut before): (Vec<_>, Option<Position>) = (Vec::new(), None);
+        loop {
+            let page = orders(&world.app, mine, before, 2).await.unwrap();
+            assert!(page.items.len() <= 2);
+            seen.extend(page.items.iter().map(|card| card.id));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 5);
+        assert!(placed.iter().all(|id| seen.contains(id)));
+        assert!(order(&world.app, mine, foreign).await.is_err());
+        assert!(changes_after(&world.app, mine, foreign, 0).await.is_err());
+        assert!(orders(&world.app, mine, None, 101).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_view_tells_the_whole_story() {
+    for world in worlds().await {
+        let me = shopper();
+        let id = world.place(me, &a_key(), an_order()).await.unwrap().order;
+        assert_eq!(order(&world.app, me, id).await.unwrap().payment, None);
+        order_payment::usecases::begin_payment::begin_payment(&world.app, world.message(), id).await.unwrap();
+        world.pay().await;
+        let view = order(&world.app, me, id).await.unwrap();
+        assert_eq!((view.status, view.payment, view.attempts), (OrderStatus::Completed, Some(AttemptState::Captured), 1));
+        let told: Vec<_> = view.history.iter().map(|change| (change.version, change.status)).collect();
+        assert_eq!(told, [(1, OrderStatus::Created), (2, OrderStatus::PaymentPending), (3, OrderStatus::Completed)]);
+        let later = changes_after(&world.app, me, id, 1).await.unwrap();
+        assert_eq!(later.iter().map(|change| change.version).collect::<Vec<_>>(), [2, 3]);
+    }
+}

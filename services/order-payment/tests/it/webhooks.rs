@@ -1,0 +1,220 @@
+//! Webhooks: signed, kept once, worked off in any order, never believed without asking.
+
+use axum::Router;
+use common::{Clock as _, OrderId};
+use http::StatusCode;
+use order_payment::domain::{AttemptState, IntentStatus, OrderStatus};
+use order_payment::usecases::begin_payment::begin_payment;
+use order_payment::usecases::compensate_order::sweep_deadlines;
+use order_payment::usecases::ports::WebhookEnd;
+use order_payment::usecases::process_payment::process_payments;
+use order_payment::usecases::receive_webhook::process_webhooks;
+use serde_json::{Value, json};
+use testkit::crash::permutations;
+
+use crate::http::{Answer, SECRET, ask, routes};
+use crate::world::{Weather, World, a_key, an_order, shopper, worlds};
+
+fn event(id: &str, kind: &str, order: OrderId, amount: i64) -> Value {
+    json!({
+        "id": id, "object": "event", "type": kind, "created": 1,
+        "data": {"object": {
+            "id": format!("pi_{}", order.uuid().simple()), "object": "payment_intent", "status": "succeeded",
+            "amount": amount, "currency": "eur", "metadata": {"order_id": order.to_string(), "attempt": "1", "region": "eu"},
+        }},
+    })
+}
+
+async fn send(world: &World, routes: &Router, body: &[u8]) -> Answer {
+    let signature = payment_simulator::sign(SECRET, world.clock.now().timestamp(), body);
+    send_signed(routes, body, &signature).await
+}
+
+async fn send_signed(routes: &Router, body: &[u8], signature: &str) -> Answer {
+    let request = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json").header("stripe-signature", signature);
+    ask(routes, request, body.to_vec()).await
+}
+
+#[tokio::test]
+async fn a_genuine_webhook_is_kept_once_and_hints_at_the_state() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        // The capture's answer is lost, and asking again is minutes away.
+        world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::LostAfter]);
+        let id = world.an_order_to_pay().await;
+        process_payments(&world.app).await.unwrap();
+        assert_eq!(world.charge(id).await.state, AttemptState::Unknown);
+        let body = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+        for _ in 0..3 {
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+        }
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+        process_payments(&world.app).await.unwrap();
+        assert_eq!((world.status(id).await, world.ledger(id).await), (OrderStatus::Completed, 4990));
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_the_gateway_is_refused_and_not_kept() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    let id = world.an_order_to_pay().await;
+    let body = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+    let now = world.clock.now().timestamp();
+    let sign = |secret: &str, at: i64| payment_simulator::sign(secret, at, body.as_bytes());
+    let genuine = sign(SECRET, now);
+    let table = [
+        (sign("stolen", now), 401),
+        (String::new(), 400),
+        ("t=soon,v1=00".to_owned(), 400),
+        ("t=9223372036854775808,v1=00".to_owned(), 400),
+        (sign(SECRET, now - 301), 401),
+        (sign(SECRET, now + 301), 401),
+        (genuine.to_uppercase().replace("T=", "t=").replace("V1=", "v1="), 401),
+        (genuine[..genuine.len() - 1].to_owned(), 401),
+    ];
+    for (signature, status) in table {
+        assert_eq!(send_signed(&routes, body.as_bytes(), &signature).await.status.as_u16(), status, "{signature}");
+    }
+    for altered in [body.replace("4990", "4991"), format!("{body}\n"), format!("\u{feff}{body}"), body.replace(':', ": ")] {
+        assert_eq!(send_signed(&routes, altered.as_bytes(), &genuine).await.status.as_u16(), 401, "{altered}");
+    }
+    let unsigned = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json");
+    assert_eq!(ask(&routes, unsigned, body.clone()).await.status.as_u16(), 401);
+    let elsewhere = http::Request::post("/v1/payments/webhooks/another").header("content-type", "application/json").header("stripe-signature", &genuine);
+    assert_eq!(ask(&routes, elsewhere, body.clone()).await.status.as_u16(), 404);
+    let xml = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/xml").header("stripe-signature", &genuine);
+    assert_eq!(ask(&routes, xml, body.clone()).await.status.as_u16(), 415);
+    let huge = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json").header("stripe-signature", &genuine);
+    assert_eq!(ask(&routes, huge, vec![b' '; 5 * 1024 * 1024]).await.status.as_u16(), 413);
+    assert!(world.books().webhooks.is_empty());
+    let rotated = payment_simulator::sign("whsec_old", now, body.as_bytes());
+    assert_eq!(send_signed(&routes, body.as_bytes(), &rotated).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn signed_nonsense_is_refused_and_foreign_orders_are_not_kept() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    let id = world.an_order_to_pay().await;
+    let good = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+    let mut foreign: Value = serde_json::from_str(&good).unwrap();
+    foreign["data"]["object"]["metadata"]["region"] = json!("us");
+    let table = [
+        ("<xml/>".to_owned(), 400),
+        (good.replacen("{", "{\"id\":\"evt_2\",", 1), 400),
+        ("[".repeat(1000), 400),
+        ("{}".to_owned(), 422),
+        (foreign.to_string(), 404),
+    ];
+    for (body, status) in table {
+        assert_eq!(send(&world, &routes, body.as_bytes()).await.status.as_u16(), status, "{body:.200}");
+    }
+    assert!(world.books().webhooks.is_empty());
+}
+
+#[tokio::test]
+async fn one_event_id_with_two_contents_has_the_effect_of_the_first_and_is_noted() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        let first = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+        let second = event("evt_1", "payment_intent.canceled", id, 4990).to_string();
+        for body in [&first, &second, &first] {
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+        }
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+        world.pay().await;
+        assert_eq!(world.ledger(id).await, 4990);
+        if let Some(database) = &world.database {
+            assert_eq!((database.count("webhooks").await, database.count("reconciliation_findings").await), (1, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_about_another_amount_changes_nothing_but_is_noted() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        let before = world.charge(id).await;
+        send(&world, &routes, event("evt_1", "payment_intent.succeeded", id, 1).to_string().as_bytes()).await;
+        process_webhooks(&world.app).await.unwrap();
+        assert_eq!(world.charge(id).await, before);
+        if let Some(database) = &world.database {
+            assert_eq!(database.count("reconciliation_findings").await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_before_its_order_waits_for_it() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    let (me, key) = (shopper(), a_key());
+    let id = OrderId::derive(crate::world::REGION, me.user, &key);
+    send(&world, &routes, event("evt_1", "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 0, "it waits");
+    world.place(me, &key, an_order()).await.unwrap();
+    begin_payment(&world.app, world.message(), id).await.unwrap();
+    world.clock.advance(chrono::Duration::minutes(5));
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+    assert!(world.books().webhooks.values().all(|(_, end, _)| *end == Some(WebhookEnd::Hinted)));
+}
+
+#[tokio::test]
+async fn an_event_that_never_finds_its_order_is_given_up_after_three_days() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    send(&world, &routes, event("evt_1", "payment_intent.succeeded", common::ids::random().into(), 4990).to_string().as_bytes()).await;
+    process_webhooks(&world.app).await.unwrap();
+    world.clock.advance(chrono::Duration::days(4));
+    process_webhooks(&world.app).await.unwrap();
+    assert!(world.books().webhooks.values().all(|(_, end, _)| *end == Some(WebhookEnd::GaveUp)));
+}
+
+#[tokio::test]
+async fn any_order_of_events_ends_in_the_same_state() {
+    let kinds = ["payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled"];
+    for sequence in permutations(&kinds) {
+        let world = World::in_memory();
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        for (number, kind) in sequence.iter().enumerate() {
+            let body = event(&format!("evt_{number}"), kind, id, 4990).to_string();
+            send(&world, &routes, body.as_bytes()).await;
+            send(&world, &routes, body.as_bytes()).await;
+            process_webhooks(&world.app).await.unwrap();
+            process_payments(&world.app).await.unwrap();
+        }
+        world.pay().await;
+        assert_eq!((world.status(id).await, world.ledger(id).await, world.gateway.net(id)), (OrderStatus::Completed, 4990, 4990), "{sequence:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_success_told_by_a_webhook_is_sent_back() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::Refused]);
+        let id = world.an_order_to_pay().await;
+        process_payments(&world.app).await.unwrap();
+        world.clock.advance(chrono::Duration::minutes(16));
+        sweep_deadlines(&world.app).await.unwrap();
+        world.pay().await;
+        assert_eq!(world.charge(id).await.state, AttemptState::Voided);
+        // Said, but not so: the gateway is asked, and nothing happens.
+        send(&world, &routes, event("evt_1", "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
+        process_webhooks(&world.app).await.unwrap();
+        assert_eq!((world.charge(id).await.state, world.ledger(id).await), (AttemptState::Voided, 0));
+        // Said, and so.
+        world.gateway.force(id, IntentStatus::Succeeded);
+        send(&world, &routes, event("evt_2", "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
+        process_webhooks(&world.app).await.unwrap();
+        assert_eq!(world.ledger(id).await, 4990);
+        world.pay().await;
+        assert_eq!((world.ledger(id).await, world.gateway.net(id)), (0, 0));
+    }
+}
