@@ -80,9 +80,17 @@ impl ProductDraft {
         let options = faults.options(self.options);
         faults.images(&self.images);
         match (sku, family, category, prices) {
-            (Some(sku), Some(family), Some(category), Some(prices)) if faults.list.is_empty() => {
-                Ok(Product { sku, family, category, brand: self.brand, texts, prices, attributes, options, images: self.images })
-            }
+            (Some(sku), Some(family), Some(category), Some(prices)) if faults.list.is_empty() => Ok(Product {
+                sku,
+                family,
+                category,
+                brand: self.brand,
+                texts,
+                prices,
+                attributes,
+                options,
+                images: self.images,
+            }),
             _ => Err(InvalidProduct(faults.list)),
         }
     }
@@ -136,7 +144,10 @@ impl Faults<'_> {
         let mut texts = Vec::with_capacity(drafts.len());
         for TextDraft { language, name, description } in drafts {
             // A wrong language may be anything, so it does not become part of the pointer.
-            if language.len() != 2 || !language.bytes().all(|byte| byte.is_ascii_lowercase()) || !known.insert(language.clone()) {
+            if language.len() != 2
+                || !language.bytes().all(|byte| byte.is_ascii_lowercase())
+                || !known.insert(language.clone())
+            {
                 self.add("/texts", "a language is two lower-case letters and occurs once");
                 continue;
             }
@@ -204,7 +215,10 @@ impl Faults<'_> {
         }
         for (index, image) in images.iter().enumerate() {
             if image.len() > MAX_IMAGE || !(is_site_path(image) || is_public_https(image)) {
-                self.add(&format!("/images/{index}"), "an image is a path below this site or an https URL of a named public host");
+                self.add(
+                    &format!("/images/{index}"),
+                    "an image is a path below this site or an https URL of a named public host",
+                );
             }
         }
     }
@@ -213,7 +227,10 @@ impl Faults<'_> {
 /// `/static/products/a.svg`: no host, no dots that climb, no query.
 fn is_site_path(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b'~');
-    text.starts_with('/') && !text.starts_with("//") && text.bytes().all(known) && !text.split('/').any(|part| part == ".." || part == ".")
+    text.starts_with('/')
+        && !text.starts_with("//")
+        && text.bytes().all(known)
+        && !text.split('/').any(|part| part == ".." || part == ".")
 }
 
 /// `https` to a host name with a dot whose last label is a word: no address in any spelling, no port, no user, no local name.
@@ -228,9 +245,14 @@ fn is_public_https(text: &str) -> bool {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let labels: Vec<&str> = host.split('.').collect();
-    let last_is_word = labels.last().is_some_and(|last| last.len() >= 2 && last.bytes().all(|byte| byte.is_ascii_alphabetic()));
-    let is_local = labels.last().is_some_and(|last| ["local", "localhost", "internal", "lan", "home", "arpa", "test"].contains(&last.to_ascii_lowercase().as_str()));
-    let path_is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'@' | b'#'));
+    let last_is_word =
+        labels.last().is_some_and(|last| last.len() >= 2 && last.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    let is_local = labels.last().is_some_and(|last| {
+        ["local", "localhost", "internal", "lan", "home", "arpa", "test"].contains(&last.to_ascii_lowercase().as_str())
+    });
+    let path_is_plain = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'@' | b'#'));
     labels.len() >= 2 && labels.iter().all(|label| label_is_plain(label)) && last_is_word && !is_local && path_is_plain
 }
 
@@ -244,7 +266,11 @@ mod tests {
             family: "gadget".to_owned(),
             category: "audio/headphones".to_owned(),
             brand: "Acme".to_owned(),
-            texts: vec![TextDraft { language: "en".to_owned(), name: "Headphones".to_owned(), description: "Loud.\nVery.".to_owned() }],
+            texts: vec![TextDraft {
+                language: "en".to_owned(),
+                name: "Headphones".to_owned(),
+                description: "Loud.\nVery.".to_owned(),
+            }],
             prices: vec![("EUR".to_owned(), "49.90".to_owned())],
             attributes: vec![attribute("colour", "red")],
             options: vec![("size".to_owned(), vec!["S".to_owned()])],
@@ -257,7 +283,11 @@ mod tests {
     }
 
     fn pointers(draft: ProductDraft) -> Vec<String> {
-        draft.check("/products/3").err().map(|error| error.0.into_iter().map(|fault| fault.pointer).collect()).unwrap_or_default()
+        draft
+            .check("/products/3")
+            .err()
+            .map(|error| error.0.into_iter().map(|fault| fault.pointer).collect())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -286,7 +316,9 @@ mod tests {
 
     #[test]
     fn prices_that_are_not_exact_positive_amounts_are_refused() {
-        for (currency, amount) in [("EUR", "0"), ("EUR", "-1"), ("EUR", "1e-9"), ("EUR", "99999999.995"), ("EURO", "1"), ("JPY", "1.5")] {
+        for (currency, amount) in
+            [("EUR", "0"), ("EUR", "-1"), ("EUR", "1e-9"), ("EUR", "99999999.995"), ("EURO", "1"), ("JPY", "1.5")]
+        {
             let draft = ProductDraft { prices: vec![(currency.to_owned(), amount.to_owned())], ..draft() };
             assert_eq!(pointers(draft), [format!("/products/3/prices/{currency}")], "{amount} {currency}");
         }
@@ -316,13 +348,21 @@ mod tests {
             "",
         ];
         for image in hostile {
-            assert_eq!(pointers(ProductDraft { images: vec![image.to_owned()], ..draft() }), ["/products/3/images/0"], "{image}");
+            assert_eq!(
+                pointers(ProductDraft { images: vec![image.to_owned()], ..draft() }),
+                ["/products/3/images/0"],
+                "{image}"
+            );
         }
     }
 
     #[test]
     fn texts_have_a_language_a_name_and_bounds() {
-        let text = |language: &str, name: &str| TextDraft { language: language.to_owned(), name: name.to_owned(), description: String::new() };
+        let text = |language: &str, name: &str| TextDraft {
+            language: language.to_owned(),
+            name: name.to_owned(),
+            description: String::new(),
+        };
         let table = [
             (vec![], "/products/3/texts"),
             (vec![text("eng", "x")], "/products/3/texts"),

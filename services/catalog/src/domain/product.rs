@@ -61,7 +61,11 @@ impl CategoryPath {
     /// [`InvalidCategory`] for another shape.
     pub fn parse(text: &str) -> Result<Self, InvalidCategory> {
         let names: Vec<&str> = text.split('/').collect();
-        if names.len() <= Self::MAX_DEPTH && names.iter().all(|name| is_name(name, 64)) { Ok(Self(text.to_owned())) } else { Err(InvalidCategory) }
+        if names.len() <= Self::MAX_DEPTH && names.iter().all(|name| is_name(name, 64)) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidCategory)
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -146,7 +150,11 @@ impl Product {
     /// The text in the first of `languages` that the product has, else in English, else in whatever there is.
     pub fn text<'a>(&'a self, languages: &[&str]) -> Option<&'a Text> {
         let in_language = |wanted: &str| self.texts.iter().find(|text| text.language == wanted);
-        languages.iter().find_map(|wanted| in_language(wanted)).or_else(|| in_language("en")).or_else(|| self.texts.first())
+        languages
+            .iter()
+            .find_map(|wanted| in_language(wanted))
+            .or_else(|| in_language("en"))
+            .or_else(|| self.texts.first())
     }
 }
 

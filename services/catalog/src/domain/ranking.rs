@@ -38,7 +38,11 @@ impl Interests {
 
     /// The keys of `weights` with the greatest weights, the greatest first; equal weights by name.
     pub fn strongest(weights: &HashMap<String, f64>, count: usize) -> Vec<&str> {
-        let mut keys: Vec<(&str, f64)> = weights.iter().map(|(key, weight)| (key.as_str(), sane(*weight))).filter(|(_, weight)| *weight > 0.0).collect();
+        let mut keys: Vec<(&str, f64)> = weights
+            .iter()
+            .map(|(key, weight)| (key.as_str(), sane(*weight)))
+            .filter(|(_, weight)| *weight > 0.0)
+            .collect();
         keys.sort_by(|one, other| other.1.total_cmp(&one.1).then_with(|| one.0.cmp(other.0)));
         keys.truncate(count);
         keys.into_iter().map(|(key, _)| key).collect()
@@ -69,7 +73,11 @@ impl Rank {
 }
 
 /// Orders `items` by score, the best first; equal scores keep the order they came in. Without interests nothing moves.
-pub fn weave<T>(items: Vec<(T, f64)>, interests: Option<&Interests>, traits: impl for<'a> Fn(&'a T) -> Traits<'a>) -> Vec<(T, Rank)> {
+pub fn weave<T>(
+    items: Vec<(T, f64)>,
+    interests: Option<&Interests>,
+    traits: impl for<'a> Fn(&'a T) -> Traits<'a>,
+) -> Vec<(T, Rank)> {
     let mut ranked: Vec<(T, Rank)> = items
         .into_iter()
         .map(|(item, relevance)| {
@@ -136,7 +144,9 @@ mod tests {
 
     #[test]
     fn an_interest_moves_what_it_concerns_and_only_so_far() {
-        let items = || vec![(item("a", "audio", "x"), 2.2), (item("b", "audio", "x"), 1.5), (item("c", "coats/long", "y"), 1.2)];
+        let items = || {
+            vec![(item("a", "audio", "x"), 2.2), (item("b", "audio", "x"), 1.5), (item("c", "coats/long", "y"), 1.2)]
+        };
         let in_coats = Interests { categories: weights(&[("coats", 9.0)]), ..Interests::default() };
         let in_coats_of_y = Interests { brands: weights(&[("y", 1e6)]), ..in_coats.clone() };
         assert_eq!(order(items(), None), ["a", "b", "c"]);
@@ -144,13 +154,17 @@ mod tests {
         assert_eq!(order(items(), Some(&in_coats)), ["a", "c", "b"]);
         assert_eq!(order(items(), Some(&in_coats_of_y)), ["a", "c", "b"]);
         let bottom = vec![(item("a", "audio", "x"), 2.41), (item("c", "coats/long", "y"), 1.2)];
-        let everything = Interests { skus: weights(&[("c", 1e9)]), families: weights(&[("general", 1e9)]), ..in_coats_of_y };
+        let everything =
+            Interests { skus: weights(&[("c", 1e9)]), families: weights(&[("general", 1e9)]), ..in_coats_of_y };
         assert_eq!(order(bottom, Some(&everything)), ["a", "c"], "twice the relevance is never passed");
     }
 
     #[test]
     fn numbers_that_are_none_count_as_no_interest() {
-        let odd = Interests { brands: weights(&[("x", f64::NAN), ("y", f64::INFINITY), ("z", -3.0)]), ..Interests::default() };
+        let odd = Interests {
+            brands: weights(&[("x", f64::NAN), ("y", f64::INFINITY), ("z", -3.0)]),
+            ..Interests::default()
+        };
         let items = vec![(item("a", "c", "x"), 1.0), (item("b", "c", "y"), f64::NAN), (item("d", "c", "z"), 2.0)];
         assert_eq!(order(items, Some(&odd)), ["d", "a", "b"]);
         assert!(Interests::strongest(&odd.brands, 5).is_empty());
@@ -163,14 +177,25 @@ mod tests {
     }
 
     fn items() -> impl Strategy<Value = Vec<(Item, f64)>> {
-        let one = (0..1000_u32, prop::sample::select(vec!["a", "a/b", "c"]), prop::sample::select(vec!["x", "y"]), 0.0..100.0_f64);
-        prop::collection::vec(one.prop_map(|(sku, category, brand, relevance)| (item(&format!("s{sku}"), category, brand), relevance)), 0..50)
+        let one = (
+            0..1000_u32,
+            prop::sample::select(vec!["a", "a/b", "c"]),
+            prop::sample::select(vec!["x", "y"]),
+            0.0..100.0_f64,
+        );
+        prop::collection::vec(
+            one.prop_map(|(sku, category, brand, relevance)| (item(&format!("s{sku}"), category, brand), relevance)),
+            0..50,
+        )
     }
 
     fn interests() -> impl Strategy<Value = Interests> {
-        let some = |keys: Vec<&'static str>| prop::collection::hash_map(prop::sample::select(keys).prop_map(str::to_owned), any::<f64>(), 0..4);
-        (some(vec!["a", "a/b", "c"]), some(vec!["x", "y"]), some(vec!["general"]), some(vec!["s1", "s2"]))
-            .prop_map(|(categories, brands, families, skus)| Interests { categories, brands, families, skus, traceparent: None })
+        let some = |keys: Vec<&'static str>| {
+            prop::collection::hash_map(prop::sample::select(keys).prop_map(str::to_owned), any::<f64>(), 0..4)
+        };
+        (some(vec!["a", "a/b", "c"]), some(vec!["x", "y"]), some(vec!["general"]), some(vec!["s1", "s2"])).prop_map(
+            |(categories, brands, families, skus)| Interests { categories, brands, families, skus, traceparent: None },
+        )
     }
 
     proptest! {

@@ -103,7 +103,9 @@ impl Explain for QueryProblem {
 
     fn fields(&self) -> Vec<FieldProblem> {
         match self {
-            Self::Malformed(name, reason) | Self::Unacceptable(name, reason) => vec![FieldProblem::new(format!("/{name}"), "invalid", *reason)],
+            Self::Malformed(name, reason) | Self::Unacceptable(name, reason) => {
+                vec![FieldProblem::new(format!("/{name}"), "invalid", *reason)]
+            }
             Self::TooCostly(_) => Vec::new(),
         }
     }
@@ -184,7 +186,10 @@ impl ListQuery {
     pub fn parse(parameters: &[(String, String)]) -> Result<Self, QueryProblem> {
         let mut reader = Reader::new(parameters)?;
         let category = reader.once("category")?.filter(|text| !text.is_empty());
-        let category = category.map(|text| CategoryPath::parse(&text)).transpose().map_err(|_| unacceptable("category", "not a category path"))?;
+        let category = category
+            .map(|text| CategoryPath::parse(&text))
+            .transpose()
+            .map_err(|_| unacceptable("category", "not a category path"))?;
         let query = Self {
             category,
             limit: reader.limit()?,
@@ -227,11 +232,16 @@ impl Reader {
     }
 
     fn all(&mut self, name: &str) -> Vec<String> {
-        self.left.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).filter(|value| !value.is_empty()).collect()
+        self.left
+            .extract_if(.., |(other, _)| other == name)
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_empty())
+            .collect()
     }
 
     fn once(&mut self, name: &'static str) -> Result<Option<String>, QueryProblem> {
-        let mut values: Vec<String> = self.left.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect();
+        let mut values: Vec<String> =
+            self.left.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect();
         match values.len() {
             0 | 1 => Ok(values.pop()),
             _ => Err(malformed(name, "it occurs more than once")),
@@ -253,12 +263,17 @@ impl Reader {
     fn limit(&mut self) -> Result<usize, QueryProblem> {
         let Some(text) = self.once("limit")? else { return Ok(DEFAULT_LIMIT) };
         let limit = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-        limit.filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| malformed("limit", "a whole number from 1 to 100"))
+        limit
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| malformed("limit", "a whole number from 1 to 100"))
     }
 
     fn sort(&mut self) -> Result<Sort, QueryProblem> {
         let Some(code) = self.once("sort")?.filter(|code| !code.is_empty()) else { return Ok(Sort::default()) };
-        Sort::ALL.into_iter().find(|sort| sort.code() == code).ok_or_else(|| unacceptable("sort", "one of relevance, price_asc, price_desc, newest"))
+        Sort::ALL
+            .into_iter()
+            .find(|sort| sort.code() == code)
+            .ok_or_else(|| unacceptable("sort", "one of relevance, price_asc, price_desc, newest"))
     }
 
     fn flag(&mut self, name: &'static str) -> Result<bool, QueryProblem> {
@@ -304,7 +319,8 @@ fn filter_value(name: &str, value: String) -> Result<String, QueryProblem> {
 }
 
 fn price(name: &str, text: &str, currency: Currency) -> Result<i64, QueryProblem> {
-    let amount = Money::parse(text, currency).map_err(|_| unacceptable(name, "not an amount in the region's currency"))?;
+    let amount =
+        Money::parse(text, currency).map_err(|_| unacceptable(name, "not an amount in the region's currency"))?;
     if amount.is_negative() { Err(unacceptable(name, "an amount below zero")) } else { Ok(amount.minor()) }
 }
 
@@ -370,7 +386,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(query.text.as_deref(), Some("red shoes"));
-        assert_eq!((query.filters.brands.len(), query.filters.price_min, query.filters.price_max), (2, Some(100), Some(4990)));
+        assert_eq!(
+            (query.filters.brands.len(), query.filters.price_min, query.filters.price_max),
+            (2, Some(100), Some(4990))
+        );
         assert_eq!((query.sort, query.limit, query.explain), (Sort::PriceAscending, 5, true));
         assert_eq!(parse(&[]).map(|query| (query.text, query.limit)), Ok((None, DEFAULT_LIMIT)));
     }

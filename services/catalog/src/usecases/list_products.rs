@@ -105,7 +105,7 @@ async fn shelf(app: &App, query: &ListQuery, language: &str, shopper: Shopper) -
         candidates.inspect_err(|error| tracing::warn!(reason = %error, "the list is not personal")).ok()?;
     // How the index came to its order does not matter here: interest alone decides on the shelf.
     let candidates = candidates.into_iter().map(|hit| (hit, 1.0)).collect();
-    let woven = weave(candidates, Some(&interests), |hit| traits(hit));
+    let woven = weave(candidates, Some(&interests), traits);
     let length = (query.limit / 2).clamp(1, LONGEST_SHELF);
     Some(woven.into_iter().filter(|(_, rank)| rank.boost > 0.0).map(|(hit, _)| hit).take(length).collect())
 }

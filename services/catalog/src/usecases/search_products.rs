@@ -105,8 +105,8 @@ fn woven(mut hits: Vec<Hit>, interests: Option<&Interests>) -> Vec<(Hit, Rank)> 
             })
             .collect()
     };
-    let mut ranked = weave(scored(hits), interests, |hit| traits(hit));
-    ranked.extend(weave(scored(behind), None, |hit| traits(hit)));
+    let mut ranked = weave(scored(hits), interests, traits);
+    ranked.extend(weave(scored(behind), None, traits));
     ranked
 }
 

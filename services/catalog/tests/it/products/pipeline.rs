@@ -1,0 +1,114 @@
+//! The way of a change: written as a revision, told to Kafka, found by search.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::inbound::indexer::Indexer;
+use catalog::inbound::relay;
+use catalog::outbound::feed::{self, KafkaFeed};
+use catalog::usecases::ports::products::{FeedDown, ProductFeed, ProductStore as _};
+use catalog::usecases::publish_products::publish_products;
+use common::Region;
+use contracts::{Event, topics};
+use messaging::{BatchConsumer, Epoch, Publisher};
+use serde_json::json;
+use testkit::{kafka, wait};
+use tokio_util::sync::CancellationToken;
+
+use super::world::{Shop, gone, live, staff};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_written_product_is_found_by_search_and_a_deleted_one_no_longer() {
+    let shop = Shop::open().await;
+    let settings = kafka::topics(&[&topics::PRODUCT_CHANGED]).await;
+    // A record that nobody can read stands before everything else and must not stop it.
+    kafka::put_raw(&settings, &topics::PRODUCT_CHANGED, "x", b"\xff\xff", &[("ce_id", "nonsense")]).await;
+    let stop = CancellationToken::new();
+    let feed = KafkaFeed::new(Publisher::new(&settings, Region::Eu, Epoch::new(1)).unwrap());
+    let indexer = Arc::new(Indexer::new(shop.app.clone()));
+    let consumer =
+        BatchConsumer::new("catalog-indexer", &[&topics::PRODUCT_CHANGED], Region::Eu, &settings, indexer).unwrap();
+    let (store, ended) = (shop.store.clone(), stop.clone());
+    let relaying = tokio::spawn(async move { relay::run(&store, &feed, ended).await });
+    let indexing = tokio::spawn(consumer.run(stop.clone()));
+
+    let body = json!({"products": [{
+        "sku": shop.sku("A"), "family": "general", "category": "toys", "brand": "Acme",
+        "texts": {"de": {"name": "Kreisel"}}, "prices": {"EUR": "9.90"}
+    }]});
+    assert_eq!(shop.post_as(&staff(), "/v1/admin/products/batch", &body).await.status, 200);
+    let finds = async |expected: u64| {
+        wait::until("the search to follow", Duration::from_secs(30), async || {
+            let answer = shop.get("/v1/search?q=kreisel").await;
+            if answer.body["total"]["value"] == expected { Ok(()) } else { Err(answer.body.to_string()) }
+        })
+        .await;
+    };
+    finds(1).await;
+    let path = format!("/v1/admin/products/{}", shop.sku("A"));
+    assert_eq!(shop.send_json(&staff(), http::Method::DELETE, &path, None, &serde_json::Value::Null).await.status, 204);
+    finds(0).await;
+    wait::until("every revision to be told", Duration::from_secs(10), async || {
+        match shop.store.unpublished(10).await {
+            Ok(waiting) if waiting.is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
+    stop.cancel();
+    relaying.await.unwrap();
+    indexing.await.unwrap().unwrap();
+    let told: Vec<_> = kafka::read_all(&settings, &topics::PRODUCT_CHANGED)
+        .await
+        .into_iter()
+        .filter(|seen| seen.key == shop.sku("A"))
+        .collect();
+    assert!(told.len() >= 2, "both revisions were told");
+    for seen in told {
+        let Ok(Event::ProductChanged(change)) = Event::decode(&topics::PRODUCT_CHANGED, &seen.payload) else {
+            panic!("a product change")
+        };
+        let header = |name: &str| seen.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        assert_eq!(header("aggregate_version"), Some(change.revision.to_string()));
+        assert_eq!(header("dataclass").as_deref(), Some("internal"));
+    }
+    shop.close().await;
+}
+
+/// Takes the first changes and then breaks, as often as it is told to.
+struct Breaking(std::sync::Mutex<usize>);
+
+#[async_trait::async_trait]
+impl ProductFeed for Breaking {
+    async fn publish(&self, _: &[catalog::domain::product::Revision]) -> Result<(), FeedDown> {
+        let mut left = self.0.lock().unwrap();
+        if *left == 0 {
+            return Ok(());
+        }
+        *left -= 1;
+        Err(FeedDown("broken for a test".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn what_the_broker_did_not_take_is_told_again() {
+    let shop = Shop::open().await;
+    shop.store.insert(&[live(shop.draft("A"), 1), gone(&shop.sku("A"), 2)]).await.unwrap();
+    let feed = Breaking(std::sync::Mutex::new(1));
+    assert!(publish_products(&shop.store, &feed).await.is_err());
+    assert_eq!(shop.store.unpublished(10).await.unwrap().len(), 2, "nothing counts as told");
+    assert_eq!(publish_products(&shop.store, &feed).await.unwrap(), 2);
+    assert_eq!(publish_products(&shop.store, &feed).await.unwrap(), 0);
+    shop.close().await;
+}
+
+#[test]
+fn a_revision_survives_the_feed() {
+    let draft = super::world::draft("A-1");
+    for revision in [live(draft, 7), gone("A-1", 8)] {
+        assert_eq!(feed::revision(feed::changed(&revision)), Ok(revision));
+    }
+    let impossible = contracts::catalog::v1::ProductChanged { sku: "../".to_owned(), ..feed::changed(&gone("A-1", 8)) };
+    assert!(feed::revision(impossible).is_err());
+}

@@ -1,0 +1,137 @@
+//! One suite that every store of revisions passes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use catalog::domain::product::Revision;
+use catalog::outbound::memory_products::MemoryProducts;
+use catalog::usecases::ports::products::{Insertion, ProductStore};
+use common::Sku;
+use futures::StreamExt as _;
+use futures::future::join_all;
+
+use super::world::{document_store, draft, gone, live, unique};
+
+/// Runs each promise on both stores.
+macro_rules! promises {
+    ($($promise:ident),+ $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::$promise(std::sync::Arc::new(super::MemoryProducts::default())).await;
+            })+
+        }
+
+        mod in_the_document_store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                super::$promise(std::sync::Arc::new(super::document_store().await)).await;
+            })+
+        }
+    };
+}
+
+promises! {
+    a_revision_comes_back_as_it_was_written,
+    the_highest_number_is_the_newest,
+    a_number_belongs_to_whoever_writes_it_first,
+    of_many_writers_of_one_number_exactly_one_has_it,
+    a_batch_tells_what_became_of_each,
+    a_revision_waits_until_it_is_marked,
+    everything_that_was_written_can_be_read,
+}
+
+fn sku(text: &str) -> Sku {
+    Sku::parse(text).expect("a SKU")
+}
+
+async fn a_revision_comes_back_as_it_was_written(store: Arc<dyn ProductStore>) {
+    let name = unique();
+    let written = Revision {
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        ..live(draft(&name), 1)
+    };
+    assert_eq!(store.newest(&sku(&name)).await.unwrap(), None);
+    store.insert(std::slice::from_ref(&written)).await.unwrap();
+    assert_eq!(store.newest(&sku(&name)).await.unwrap(), Some(written));
+}
+
+async fn the_highest_number_is_the_newest(store: Arc<dyn ProductStore>) {
+    let (one, other, absent) = (unique(), unique(), unique());
+    for number in [2, 12, 1, 9] {
+        store.insert(&[live(draft(&one), number)]).await.unwrap();
+    }
+    store.insert(&[live(draft(&other), 1), gone(&other, 2)]).await.unwrap();
+    assert_eq!(store.newest(&sku(&one)).await.unwrap().map(|revision| revision.number), Some(12));
+    assert_eq!(store.newest(&sku(&other)).await.unwrap(), Some(gone(&other, 2)), "a tombstone is the newest");
+    let asked = [sku(&one), sku(&absent), sku(&other), sku(&one)];
+    let found: BTreeSet<i64> =
+        store.newest_many(&asked).await.unwrap().iter().map(|revision| revision.number).collect();
+    assert_eq!(found, BTreeSet::from([2, 12]));
+}
+
+async fn a_number_belongs_to_whoever_writes_it_first(store: Arc<dyn ProductStore>) {
+    let name = unique();
+    assert_eq!(store.insert(&[live(draft(&name), 1)]).await.unwrap(), [Insertion::Written]);
+    assert_eq!(store.insert(&[gone(&name, 1)]).await.unwrap(), [Insertion::Taken]);
+    assert!(store.newest(&sku(&name)).await.unwrap().unwrap().live().is_some(), "the loser changed nothing");
+}
+
+async fn of_many_writers_of_one_number_exactly_one_has_it(store: Arc<dyn ProductStore>) {
+    let name = unique();
+    let writers = (0..12).map(|_| {
+        let (store, revision) = (store.clone(), live(draft(&name), 1));
+        tokio::spawn(async move { store.insert(&[revision]).await.unwrap() })
+    });
+    let outcomes = join_all(writers).await.into_iter().map(|outcome| outcome.unwrap());
+    assert_eq!(outcomes.filter(|outcome| outcome[0] == Insertion::Written).count(), 1);
+}
+
+async fn a_batch_tells_what_became_of_each(store: Arc<dyn ProductStore>) {
+    let names = [unique(), unique(), unique()];
+    store.insert(&[live(draft(&names[1]), 1)]).await.unwrap();
+    let batch = names.each_ref().map(|name| live(draft(name), 1));
+    assert_eq!(store.insert(&batch).await.unwrap(), [Insertion::Written, Insertion::Taken, Insertion::Written]);
+}
+
+async fn a_revision_waits_until_it_is_marked(store: Arc<dyn ProductStore>) {
+    let (one, other) = (unique(), unique());
+    let revisions = [live(draft(&one), 1), live(draft(&one), 2), gone(&other, 1)];
+    store.insert(&revisions).await.unwrap();
+    let waiting = store.unpublished(10).await.unwrap();
+    assert_eq!(waiting.len(), 3);
+    let of_one: Vec<i64> =
+        waiting.iter().filter(|revision| revision.sku().as_str() == one).map(|revision| revision.number).collect();
+    assert_eq!(of_one, [1, 2], "older numbers of a product come first");
+    assert_eq!(store.unpublished(2).await.unwrap().len(), 2);
+    store.mark_published(&revisions[..2]).await.unwrap();
+    assert_eq!(store.unpublished(10).await.unwrap(), [gone(&other, 1)]);
+    // Marking again, or what is not there, is harmless.
+    store.mark_published(&[live(draft(&one), 1), live(draft(&one), 99)]).await.unwrap();
+    assert_eq!(store.newest(&sku(&one)).await.unwrap().map(|revision| revision.number), Some(2));
+}
+
+async fn everything_that_was_written_can_be_read(store: Arc<dyn ProductStore>) {
+    let name = unique();
+    let revisions: Vec<Revision> = (1..=30).map(|number| live(draft(&name), number)).collect();
+    store.insert(&revisions).await.unwrap();
+    let mut read: Vec<i64> = store.all().await.unwrap().map(|revision| revision.unwrap().number).collect().await;
+    read.sort_unstable();
+    assert_eq!(read, (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn migrating_twice_changes_nothing_and_the_stand_in_can_look_up() {
+    let (url, database) = (testkit::servers().mongo_url, unique());
+    for _ in 0..2 {
+        catalog::outbound::mongo::migrate(&url, &database, &super::world::ferretdb_postgres()).await.unwrap();
+    }
+    let postgres = sqlx::PgPool::connect(&super::world::ferretdb_postgres()).await.unwrap();
+    let ours: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_indexes WHERE schemaname = $1 AND indexname LIKE 'shopsphere_%'")
+            .bind(&database)
+            .fetch_one(&postgres)
+            .await
+            .unwrap();
+    assert_eq!(ours, 2);
+}

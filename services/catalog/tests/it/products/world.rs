@@ -1,0 +1,269 @@
+//! A shop of its own for each story: a database in the document store, an index, keys of its own in Redis, and the HTTP
+//! router as the service has it, without a port.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use catalog::Service;
+use catalog::config::Config;
+use catalog::domain::cursor::CursorSeal;
+use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
+use catalog::domain::product::{Product, Revision, State};
+use catalog::inbound::http::router;
+use catalog::outbound::cache::{CacheSettings, RedisCache};
+use catalog::outbound::memory_stock::MemoryStock;
+use catalog::outbound::mongo::{self, MongoProducts};
+use catalog::outbound::ratings::RedisRatings;
+use catalog::outbound::search::ElasticProducts;
+use catalog::usecases::App;
+use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
+use chassis::Service as _;
+use chassis::extract::Caller;
+use common::{Region, SessionId, Sku, SystemClock, UserId, ids};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use serde_json::Value;
+use testkit::servers;
+use tower::ServiceExt as _;
+
+/// The region's key in tests.
+pub const PSEUDONYM_KEY: &[u8] = b"pseudonym key of the tests";
+
+/// The database behind FerretDB in the test stack.
+pub fn ferretdb_postgres() -> String {
+    servers().postgres_url("ferretdb", "ferretdb_owner")
+}
+
+pub fn config() -> Config {
+    chassis::config::load::<Config>(Service::DEFAULTS, None, &[]).expect("the defaults are a configuration").config
+}
+
+/// A word that no other test has.
+pub fn unique() -> String {
+    format!("t{}", ids::random().simple()).chars().take(13).collect()
+}
+
+/// A collection of its own.
+pub async fn document_store() -> MongoProducts {
+    let (url, database) = (servers().mongo_url, unique());
+    mongo::migrate(&url, &database, &ferretdb_postgres()).await.expect("the document store of the test stack answers");
+    MongoProducts::connect(&url, &database).await.expect("its URL is one")
+}
+
+/// An index of its own; patient, since tests run beside each other.
+pub async fn index() -> ElasticProducts {
+    let url = servers().elasticsearch_url;
+    let index =
+        ElasticProducts::new(&url, &format!("{}-", unique()), Region::Eu, Duration::from_secs(10)).expect("a client");
+    index.migrate().await.expect("the index of the test stack answers");
+    index
+}
+
+pub fn redis_at(url: &str) -> ConnectionManager {
+    let settings = ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_connection_timeout(Some(Duration::from_millis(500)));
+    ConnectionManager::new_lazy_with_config(redis::Client::open(url).expect("a URL"), settings).expect("a manager")
+}
+
+pub struct Shop {
+    /// Begins every SKU of this shop.
+    pub prefix: String,
+    pub app: Arc<App>,
+    pub index: ElasticProducts,
+    pub store: MongoProducts,
+    router: Router,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        let redis = redis_at(&servers().redis_url);
+        // Patient: what interests change is the story, not how fast they come.
+        let ratings = RedisRatings::new(redis.clone(), PSEUDONYM_KEY, Duration::from_secs(2));
+        ratings.ping().await.expect("Redis of the test stack answers");
+        Self::with(redis, Arc::new(ratings)).await
+    }
+
+    pub async fn with(redis: ConnectionManager, ratings: Arc<dyn Ratings>) -> Self {
+        let (store, index) = tokio::join!(document_store(), index());
+        let settings =
+            CacheSettings { shared: Duration::from_secs(30), local: Duration::from_millis(200), local_entries: 100 };
+        let products = ProductPorts {
+            store: Arc::new(store.clone()),
+            index: Arc::new(index.clone()),
+            cache: Arc::new(RedisCache::new(redis, Region::Eu, settings)),
+            ratings,
+            cursors: CursorSeal::new(PSEUDONYM_KEY),
+        };
+        let app = Arc::new(App {
+            region: Region::Eu,
+            site: "rdc-a".to_owned(),
+            clock: Arc::new(SystemClock),
+            stock: Arc::new(MemoryStock::default()),
+            products,
+        });
+        let config = config();
+        let router = chassis::http::dress(&config.common.site, &config.http, router(app.clone()), None);
+        Self { prefix: unique().to_uppercase(), app, index, store, router }
+    }
+
+    pub fn sku(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// A product of this shop with the most usual values.
+    pub fn draft(&self, name: &str) -> ProductDraft {
+        draft(&self.sku(name))
+    }
+
+    /// Stores products as revision 1 and makes them searchable, without the way through Kafka.
+    pub async fn stock_up(&self, drafts: Vec<ProductDraft>) {
+        let revisions: Vec<Revision> = drafts.into_iter().map(|draft| live(draft, 1)).collect();
+        self.store.insert(&revisions).await.expect("revisions can be written");
+        self.bring(&revisions).await;
+    }
+
+    /// Gives revisions to the index and makes them visible.
+    pub async fn bring(&self, revisions: &[Revision]) {
+        self.index.apply(revisions).await.expect("the index takes revisions");
+        self.index.refresh().await.expect("the index refreshes");
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    /// As a person with a valid token.
+    pub async fn get_as(&self, caller: &Caller, path: &str) -> Answer {
+        self.send(authorised(caller, Request::get(path)).body(Body::empty()).expect("a request")).await
+    }
+
+    pub async fn post_as(&self, caller: &Caller, path: &str, body: &Value) -> Answer {
+        self.send_json(caller, Method::POST, path, None, body).await
+    }
+
+    pub async fn send_json(
+        &self,
+        caller: &Caller,
+        method: Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: &Value,
+    ) -> Answer {
+        let mut request =
+            authorised(caller, Request::builder().method(method).uri(path)).header("content-type", "application/json");
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        self.send(request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
+        Answer { status, headers, body }
+    }
+
+    /// Nothing of this shop stays in the index server; the document store keeps its small databases.
+    pub async fn close(self) {
+        self.index.drop_all().await.expect("the index can be dropped");
+    }
+}
+
+impl Answer {
+    /// Names of SKUs in order, without the shop's prefix.
+    pub fn skus(&self, shop: &Shop) -> Vec<String> {
+        let items = self.body["items"].as_array().unwrap_or_else(|| panic!("items in {}", self.body));
+        let own = format!("{}-", shop.prefix);
+        items.iter().map(|item| item["sku"].as_str().unwrap_or_default().replace(&own, "")).collect()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Checks that this is a problem of the one shape.
+    pub fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.body);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.header("cache-control"), "no-store");
+    }
+}
+
+/// The chassis looks for a caller among a request's extensions first: there a test puts whom a token would have named.
+fn authorised(caller: &Caller, request: http::request::Builder) -> http::request::Builder {
+    request.header("authorization", "Bearer of-a-test").extension(caller.clone())
+}
+
+pub fn caller(user_id: UserId, roles: &[&str]) -> Caller {
+    Caller {
+        user_id,
+        session_id: SessionId::parse("session-of-a-test").expect("a session id"),
+        region: Region::Eu,
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        personalisation_consent: true,
+    }
+}
+
+pub fn staff() -> Caller {
+    caller(UserId::from_uuid(ids::random()), &["staff"])
+}
+
+pub fn draft(sku: &str) -> ProductDraft {
+    let text = |language: &str, name: &str, description: &str| TextDraft {
+        language: language.to_owned(),
+        name: name.to_owned(),
+        description: description.to_owned(),
+    };
+    ProductDraft {
+        sku: sku.to_owned(),
+        family: "gadget".to_owned(),
+        category: "audio/headphones".to_owned(),
+        brand: "Acme".to_owned(),
+        texts: vec![
+            text("de", "Rote Kopfhörer", "Laute Hörer für unterwegs."),
+            text("en", "Red headphones", "Loud ones for the road."),
+            text("fr", "Casque rouge", "Pour écouter fort."),
+        ],
+        prices: vec![("EUR".to_owned(), "49.90".to_owned()), ("USD".to_owned(), "54.90".to_owned())],
+        attributes: vec![attribute("colour", "red")],
+        ..ProductDraft::default()
+    }
+}
+
+pub fn attribute(key: &str, value: &str) -> AttributeDraft {
+    AttributeDraft { key: key.to_owned(), value: value.to_owned(), unit: None }
+}
+
+pub fn product(draft: ProductDraft) -> Product {
+    draft.check("").expect("an acceptable product")
+}
+
+pub fn live(draft: ProductDraft, number: i64) -> Revision {
+    revision(State::Live(product(draft)), number)
+}
+
+pub fn gone(sku: &str, number: i64) -> Revision {
+    revision(State::Deleted(Sku::parse(sku).expect("a SKU")), number)
+}
+
+fn revision(state: State, number: i64) -> Revision {
+    // Stores keep milliseconds.
+    let changed_at = chrono::DateTime::from_timestamp_millis(1_700_000_000_000 + number).expect("a time");
+    Revision { number, state, changed_at, traceparent: None }
+}
