@@ -9,7 +9,7 @@ use common::{ErrorKind, FieldProblem};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
 
 use crate::problem::{Problem, codes};
 
@@ -74,6 +74,9 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if nested_deeper_than(MAX_DEPTH, body) {
         return Err(malformed(format!("nested deeper than {MAX_DEPTH} levels")));
     }
+    if is_list(body) && reads_an_object::<T>() {
+        return Err(Problem::invalid_fields(vec![FieldProblem::new("", "invalid", "expected an object")]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -81,6 +84,54 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     reader.end().map_err(|_| malformed("there is more than one JSON value in the body"))?;
     Ok(value)
+}
+
+fn is_list(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+/// Whether `T` is a struct. The derived readers of structs also take a list with the fields in order, which no client means.
+fn reads_an_object<T: DeserializeOwned>() -> bool {
+    matches!(T::deserialize(Probe), Err(Asked::Struct))
+}
+
+/// Gives nothing and tells what was asked for.
+struct Probe;
+
+#[derive(Debug, thiserror::Error)]
+enum Asked {
+    #[error("a struct")]
+    Struct,
+    #[error("something else")]
+    Other,
+}
+
+impl serde::de::Error for Asked {
+    fn custom<M: std::fmt::Display>(_: M) -> Self {
+        Self::Other
+    }
+}
+
+impl<'de> serde::Deserializer<'de> for Probe {
+    type Error = Asked;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
+        Err(Asked::Other)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Asked> {
+        Err(Asked::Struct)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// Counts brackets outside of strings; cheaper than parsing what will be refused.
@@ -214,12 +265,20 @@ mod tests {
             (r#"{"lines": [], "a/b~": 1}"#, (422, "unknown-field", "/a~1b~0")),
             (r#"{"lines": 7}"#, (422, "invalid-field", "/lines")),
             ("[]", (422, "invalid-field", "")),
+            (" \n[[{\"sku\": \"a\", \"quantity\": 1}], null]", (422, "invalid-field", "")),
             ("null", (422, "invalid-field", "")),
             ("", (400, "malformed-request", "-")),
         ];
         for (body, (status, code, pointer)) in cases {
             assert_eq!(refused(body), (status, code, pointer.to_owned()), "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_is_read_where_a_list_is_meant() {
+        assert_eq!(parse::<Vec<u8>>(b"[1, 2]").unwrap(), [1, 2]);
+        assert!(parse::<serde_json::Value>(b"[1, 2]").unwrap().is_array());
+        assert!(parse::<Command>(br#"{"lines": [{"sku": "a", "quantity": 1}]}"#).is_ok());
     }
 
     #[test]
