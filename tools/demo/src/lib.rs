@@ -1,0 +1,21 @@
+//! The demonstration: fills the shop, shops in it as real people would, and adds everything up at the end.
+//!
+//! It knows the public and admin HTTP API and nothing of the services' insides. Only the closing check reads the databases, as
+//! an operator would, and the gateway's own books.
+
+pub mod api;
+pub mod baskets;
+pub mod catalog_data;
+pub mod closing_check;
+pub mod follow;
+pub mod gateway_books;
+pub mod generate;
+pub mod icecat;
+pub mod import;
+pub mod orders;
+pub mod plan;
+pub mod run;
+pub mod seed;
+pub mod shopper;
+pub mod stack;
+pub mod stock;

@@ -1,0 +1,101 @@
+//! The command line of the demonstration.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::Region;
+use demo::run::RunOptions;
+use demo::stack::Stack;
+use demo::{closing_check, import, run, seed};
+
+/// Fills the shop, shops in it, and adds everything up.
+#[derive(Parser)]
+#[command(name = "demo")]
+struct CommandLine {
+    /// Ports of the stack: the port table moved by this much.
+    #[arg(long, global = true, default_value_t = 0)]
+    offset: u16,
+    /// Region that the stack runs.
+    #[arg(long, global = true, default_value = "eu")]
+    region: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes the demo catalog, its stock and 20 demo users; again and again without changing anything.
+    Seed,
+    /// Loads a real catalog.
+    Import {
+        #[arg(value_enum)]
+        catalog: Catalog,
+        /// Folder with icecat/products.ndjson.gz; without it ../shared/datasets when that is there.
+        #[arg(long)]
+        datasets: Option<PathBuf>,
+    },
+    /// Replays real baskets as orders and checks the books afterwards.
+    Run(RunArguments),
+    /// Only the closing check, over everything the region has done so far.
+    Check,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Catalog {
+    Icecat,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[arg(long, default_value_t = 1_000)]
+    orders: usize,
+    /// Orders paid with a card that is refused.
+    #[arg(long, default_value_t = 5)]
+    declined_percent: usize,
+    /// Same seed, same baskets and cards.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Orders under way at once.
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+    /// Folder with online_retail/dev.csv.gz; without it ../shared/datasets when that is there.
+    #[arg(long)]
+    datasets: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    // One TLS provider for the process; a second call would find it there, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("demo: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(carry_out(line)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `false`: it ran to its end and what it found is not good.
+async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
+    let region: Region = line.region.parse()?;
+    let stack = Stack::at(line.offset, region)?;
+    match line.command {
+        Command::Seed => seed::seed(&stack).await.map(|()| true),
+        Command::Import { catalog: Catalog::Icecat, datasets } => import::icecat(&stack, datasets).await.map(|()| true),
+        Command::Run(arguments) => {
+            let RunArguments { orders, declined_percent, seed, concurrency, datasets } = arguments;
+            run::run(&stack, &RunOptions { orders, declined_percent, seed, concurrency, datasets }).await
+        }
+        Command::Check => closing_check::check_region(&stack).await,
+    }
+}
