@@ -180,7 +180,9 @@ impl StockLevel {
 
     pub fn availability(&self) -> Availability {
         match self.kind {
-            SupplyKind::Counted | SupplyKind::Serialised => Availability::Counted(u32::try_from(self.available).unwrap_or(u32::MAX)),
+            SupplyKind::Counted | SupplyKind::Serialised => {
+                Availability::Counted(u32::try_from(self.available).unwrap_or(u32::MAX))
+            }
             SupplyKind::MadeToOrder => Availability::MadeToOrder,
             SupplyKind::Unlimited => Availability::Digital,
         }
@@ -275,7 +277,13 @@ mod tests {
     use super::*;
 
     fn counted(available: i64, held: i64, sold: i64) -> StockLevel {
-        StockLevel { available, held, sold, received: available + held + sold, ..StockLevel::empty(SupplyKind::Counted) }
+        StockLevel {
+            available,
+            held,
+            sold,
+            received: available + held + sold,
+            ..StockLevel::empty(SupplyKind::Counted)
+        }
     }
 
     #[test]
@@ -292,7 +300,11 @@ mod tests {
         ];
         for (kind, units, expected) in table {
             let after = start.clone().apply(kind, units);
-            assert_eq!(after.map(|level| (level.available, level.held, level.sold, level.received)), expected, "{kind:?} {units}");
+            assert_eq!(
+                after.map(|level| (level.available, level.held, level.sold, level.received)),
+                expected,
+                "{kind:?} {units}"
+            );
         }
     }
 
@@ -343,7 +355,12 @@ mod tests {
     }
 
     fn movements() -> impl Strategy<Value = Vec<(MovementKind, u32)>> {
-        let kind = prop::sample::select(vec![MovementKind::Received, MovementKind::Held, MovementKind::Released, MovementKind::Sold]);
+        let kind = prop::sample::select(vec![
+            MovementKind::Received,
+            MovementKind::Held,
+            MovementKind::Released,
+            MovementKind::Sold,
+        ]);
         prop::collection::vec((kind, 0_u32..20), 0..60)
     }
 

@@ -30,7 +30,11 @@ impl ReceiptReference {
     /// [`InvalidReceipt::Reference`]
     pub fn parse(text: &str) -> Result<Self, InvalidReceipt> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(known) { Ok(Self(text.to_owned())) } else { Err(InvalidReceipt::Reference) }
+        if (1..=64).contains(&text.len()) && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidReceipt::Reference)
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -123,7 +127,10 @@ mod tests {
         let table = [
             (vec![], InvalidReceipt::Count),
             ((0..501).map(|n| line(&format!("S{n}"), Counted, 1)).collect(), InvalidReceipt::Count),
-            (vec![line("A", Counted, 0), line("B", Counted, Receipt::MAX_QUANTITY + 1)], InvalidReceipt::Quantity { index: 1 }),
+            (
+                vec![line("A", Counted, 0), line("B", Counted, Receipt::MAX_QUANTITY + 1)],
+                InvalidReceipt::Quantity { index: 1 },
+            ),
             (vec![line("A", Unlimited, 1)], InvalidReceipt::NotCounted { index: 0 }),
             (vec![line("A", MadeToOrder, 0), line("B", MadeToOrder, 2)], InvalidReceipt::NotCounted { index: 1 }),
             (vec![line("A", Counted, 1), line("A", Counted, 1)], InvalidReceipt::Duplicate { index: 1 }),

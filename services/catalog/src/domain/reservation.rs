@@ -162,11 +162,18 @@ pub struct Dispatch<'a> {
 ///
 /// # Errors
 /// [`ReservationError::NotSeenYet`], [`ReservationError::WrongState`] when nothing is held, [`ReservationError::LinesDiffer`].
-pub fn finalise(current: Option<Reservation>, paid: &Lines, dispatch: &Dispatch<'_>, now: DateTime<Utc>) -> Result<Decision, ReservationError> {
+pub fn finalise(
+    current: Option<Reservation>,
+    paid: &Lines,
+    dispatch: &Dispatch<'_>,
+    now: DateTime<Utc>,
+) -> Result<Decision, ReservationError> {
     let current = current.ok_or(ReservationError::NotSeenYet)?;
     match current.status {
         Status::Finalised => return Ok(Decision::Nothing),
-        Status::Rejected | Status::Released => return Err(ReservationError::WrongState { from: current.status, to: Status::Finalised }),
+        Status::Rejected | Status::Released => {
+            return Err(ReservationError::WrongState { from: current.status, to: Status::Finalised });
+        }
         Status::Held => {}
     }
     if current.lines != *paid {
@@ -247,7 +254,10 @@ mod tests {
 
     #[test]
     fn an_order_is_reserved_once_and_never_after_its_tombstone() {
-        assert_eq!(summary(reserve(None, order(), lines(), NOW)), Some((Status::Held, 1, Some(MovementKind::Held), vec!["reserved"])));
+        assert_eq!(
+            summary(reserve(None, order(), lines(), NOW)),
+            Some((Status::Held, 1, Some(MovementKind::Held), vec!["reserved"]))
+        );
         for status in Status::ALL {
             assert_eq!(reserve(Some(&reservation(status)), order(), lines(), NOW), Decision::Nothing, "{status:?}");
         }
@@ -266,7 +276,10 @@ mod tests {
             (Some(Status::Held), Ok(Some((Status::Released, 2, Some(MovementKind::Released), vec!["released"])))),
             (Some(Status::Rejected), Ok(None)),
             (Some(Status::Released), Ok(None)),
-            (Some(Status::Finalised), Err(ReservationError::WrongState { from: Status::Finalised, to: Status::Released })),
+            (
+                Some(Status::Finalised),
+                Err(ReservationError::WrongState { from: Status::Finalised, to: Status::Released }),
+            ),
         ];
         for (status, expected) in table {
             assert_eq!(release(status.map(reservation), order(), NOW).map(summary), expected, "{status:?}");
@@ -292,20 +305,28 @@ mod tests {
     #[test]
     fn downloads_are_finalised_without_a_shipment() {
         let decision = finalised(Some(reservation(Status::Held)), &[SupplyKind::Unlimited]);
-        assert_eq!(decision.map(summary), Ok(Some((Status::Finalised, 2, Some(MovementKind::Sold), vec!["finalised"]))));
+        assert_eq!(
+            decision.map(summary),
+            Ok(Some((Status::Finalised, 2, Some(MovementKind::Sold), vec!["finalised"])))
+        );
     }
 
     #[test]
     fn a_completion_with_other_lines_is_refused() {
         let other = Lines::new(vec![Line { sku: Sku::parse("A").unwrap(), quantity: 3 }]).unwrap();
         let dispatch = Dispatch { kinds: &[SupplyKind::Counted], fulfilment_centre: "rdc-a" };
-        assert_eq!(finalise(Some(reservation(Status::Held)), &other, &dispatch, NOW), Err(ReservationError::LinesDiffer));
+        assert_eq!(
+            finalise(Some(reservation(Status::Held)), &other, &dispatch, NOW),
+            Err(ReservationError::LinesDiffer)
+        );
     }
 
     #[test]
     fn no_decision_takes_a_step_that_is_not_legal() {
         let mut taken = std::collections::HashSet::new();
-        for current in [None, Some(Status::Held), Some(Status::Rejected), Some(Status::Released), Some(Status::Finalised)] {
+        for current in
+            [None, Some(Status::Held), Some(Status::Rejected), Some(Status::Released), Some(Status::Finalised)]
+        {
             let now = current.map(reservation);
             let decisions = [
                 Ok(reserve(now.as_ref(), order(), lines(), NOW)),

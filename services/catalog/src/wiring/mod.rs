@@ -53,7 +53,13 @@ impl chassis::Service for Service {
 /// The application over `database` and `products`.
 pub fn app(process: &Process, database: Database, products: ProductPorts) -> Arc<App> {
     let site = process.site();
-    Arc::new(App { region: site.region, site: site.name.clone(), clock: process.clock(), stock: Arc::new(PgStock::new(database)), products })
+    Arc::new(App {
+        region: site.region,
+        site: site.name.clone(),
+        clock: process.clock(),
+        stock: Arc::new(PgStock::new(database)),
+        products,
+    })
 }
 
 /// The topics this service writes, by the table of topics.
@@ -74,7 +80,13 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
     let app = app(process, database.clone(), products);
-    let consumer = Consumer::new(CONSUMER, &events::TOPICS, database.clone(), &config.kafka, Arc::new(SagaEvents::new(app.clone())))?;
+    let consumer = Consumer::new(
+        CONSUMER,
+        &events::TOPICS,
+        database.clone(),
+        &config.kafka,
+        Arc::new(SagaEvents::new(app.clone())),
+    )?;
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("saga-consumer", consumer.run(process.shutdown()));
     process.spawn("outbox-relay", relay.run(process.shutdown()));
@@ -84,9 +96,13 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
 async fn migrate(config: &Config, process: &Process) -> anyhow::Result<()> {
     let owner_url = config.database.owner_url.as_deref().context("database.owner_url is needed to migrate")?;
     let site = process.site();
-    messaging::migrate(owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await.context("inventory could not be migrated")?;
+    messaging::migrate(owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR)
+        .await
+        .context("inventory could not be migrated")?;
     tracing::info!("schema is up to date");
-    messaging::create_topics(&config.kafka, site.region, &written_topics()).await.context("topics could not be created")?;
+    messaging::create_topics(&config.kafka, site.region, &written_topics())
+        .await
+        .context("topics could not be created")?;
     products::prepare(config, process).await
 }
 

@@ -8,10 +8,11 @@ use catalog::domain::product::{CategoryPath, Revision};
 use catalog::domain::ranking::Interests;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::ports::products::{
-    Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings, StoreDown,
+    Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
+    StoreDown,
 };
 use common::Sku;
-use uuid::Uuid;
+use contracts::interest::Subject;
 
 struct Nothing;
 
@@ -38,7 +39,13 @@ impl ProductIndex for Nothing {
         absent()
     }
 
-    async fn interesting(&self, _: Option<&CategoryPath>, _: &Interests, _: usize, _: &str) -> Result<Vec<Hit>, IndexDown> {
+    async fn interesting(
+        &self,
+        _: Option<&CategoryPath>,
+        _: &Interests,
+        _: usize,
+        _: &str,
+    ) -> Result<Vec<Hit>, IndexDown> {
         absent()
     }
 
@@ -62,7 +69,7 @@ impl ProductCache for Nothing {
 
 #[async_trait]
 impl Ratings for Nothing {
-    async fn interests(&self, _: Uuid) -> Option<Interests> {
+    async fn interests(&self, _: Subject) -> Option<Interests> {
         None
     }
 }

@@ -26,7 +26,9 @@ async fn story(received: u32, before: fn(OrderId) -> Vec<Event>, step: fn(OrderI
     let survived = survives_every_crash(
         async || {
             let world = World::new().await;
-            receive(&*world.store, "r1", &[("A", SupplyKind::Counted, received), ("S", SupplyKind::Serialised, 10)]).await.unwrap();
+            receive(&*world.store, "r1", &[("A", SupplyKind::Counted, received), ("S", SupplyKind::Serialised, 10)])
+                .await
+                .unwrap();
             for event in before(order) {
                 assert_eq!(world.deliver(&event).await, Verdict::Done);
             }
@@ -83,7 +85,8 @@ async fn rejecting_survives_every_crash() {
 
 #[tokio::test]
 async fn releasing_survives_every_crash() {
-    let ending = Ending { status: (Status::Released, 2), counts: (10, 0, 0), told: &["stock.reserved", "stock.released"] };
+    let ending =
+        Ending { status: (Status::Released, 2), counts: (10, 0, 0), told: &["stock.reserved", "stock.released"] };
     story(10, order_created, order_compensated, ending).await;
 }
 
@@ -95,13 +98,21 @@ async fn a_tombstone_survives_every_crash() {
 
 #[tokio::test]
 async fn finalising_survives_every_crash() {
-    let ending = Ending { status: (Status::Finalised, 2), counts: (8, 0, 2), told: &["stock.reserved", "stock.finalised", "shipment.created"] };
+    let ending = Ending {
+        status: (Status::Finalised, 2),
+        counts: (8, 0, 2),
+        told: &["stock.reserved", "stock.finalised", "shipment.created"],
+    };
     story(10, order_created, order_completed, ending).await;
 }
 
 #[tokio::test]
 async fn a_whole_order_survives_every_crash() {
-    let ending = Ending { status: (Status::Finalised, 2), counts: (8, 0, 2), told: &["stock.reserved", "stock.finalised", "shipment.created"] };
+    let ending = Ending {
+        status: (Status::Finalised, 2),
+        counts: (8, 0, 2),
+        told: &["stock.reserved", "stock.finalised", "shipment.created"],
+    };
     story(10, nothing, |order| [order_created(order), order_completed(order)].concat(), ending).await;
 }
 
@@ -110,7 +121,8 @@ async fn receiving_survives_every_crash() {
     let survived = survives_every_crash(
         World::new,
         async |world: &World| {
-            let _ = receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("B", SupplyKind::Serialised, 2)]).await;
+            let _ =
+                receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("B", SupplyKind::Serialised, 2)]).await;
         },
         async |world: &World, when: &str| {
             assert_eq!(counts(&*world.store, "A").await, (5, 0, 0, 5), "{when}");
@@ -128,7 +140,8 @@ async fn a_neighbour_keeps_what_it_holds() {
     let world = World::new().await;
     receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 3)]).await.unwrap();
     let (neighbour, order) = (new_order(), new_order());
-    for event in [created(neighbour, &[("A", 2)]), created(order, &[("A", 1)]), compensated(order), compensated(order)] {
+    for event in [created(neighbour, &[("A", 2)]), created(order, &[("A", 1)]), compensated(order), compensated(order)]
+    {
         assert_eq!(world.deliver(&event).await, Verdict::Done);
     }
     assert_eq!(counts(&*world.store, "A").await, (1, 2, 0, 3));

@@ -50,7 +50,8 @@ async fn orders_over_the_same_shelves_in_opposite_orders_all_come_to_an_end() {
     let world = Arc::new(World::new().await);
     let kind = SupplyKind::Counted;
     receive(&*world.store, "r1", &[("A", kind, 60), ("B", kind, 60), ("C", kind, 60)]).await.unwrap();
-    let baskets: [&[(&str, u32)]; 4] = [&[("A", 1), ("B", 1)], &[("B", 1), ("A", 1)], &[("C", 1), ("A", 1)], &[("B", 1), ("C", 1)]];
+    let baskets: [&[(&str, u32)]; 4] =
+        [&[("A", 1), ("B", 1)], &[("B", 1), ("A", 1)], &[("C", 1), ("A", 1)], &[("B", 1), ("C", 1)]];
     let orders: Vec<_> = (0..80).map(|n| (new_order(), baskets[n % baskets.len()], n % 2 == 0)).collect();
     // News of one order race each other, and orders race for the shelves.
     let mut events: Vec<Event> = Vec::new();
@@ -71,7 +72,9 @@ async fn one_reference_sent_by_many_counts_once() {
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
         let world = world.clone();
-        tasks.spawn(async move { receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("B", SupplyKind::Counted, 5)]).await.unwrap() });
+        tasks.spawn(async move {
+            receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("B", SupplyKind::Counted, 5)]).await.unwrap()
+        });
     }
     let mut applied = 0;
     while let Some(outcome) = tasks.join_next().await {

@@ -14,8 +14,12 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::world::{World, app, compensated, completed, created, delivery, new_order, receive, sku};
 
-const SKUS: [(&str, SupplyKind); 4] =
-    [("A", SupplyKind::Counted), ("B", SupplyKind::Counted), ("D", SupplyKind::Unlimited), ("S", SupplyKind::Serialised)];
+const SKUS: [(&str, SupplyKind); 4] = [
+    ("A", SupplyKind::Counted),
+    ("B", SupplyKind::Counted),
+    ("D", SupplyKind::Unlimited),
+    ("S", SupplyKind::Serialised),
+];
 const ORDERS: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -27,7 +31,8 @@ enum Scene {
 }
 
 fn scenes() -> impl Strategy<Value = (Vec<Vec<(usize, u32)>>, Vec<Scene>)> {
-    let basket = prop::collection::btree_map(0..SKUS.len(), 1_u32..6, 1..=3).prop_map(|basket| basket.into_iter().collect());
+    let basket =
+        prop::collection::btree_map(0..SKUS.len(), 1_u32..6, 1..=3).prop_map(|basket| basket.into_iter().collect());
     let scene = prop_oneof![
         3 => (0..ORDERS).prop_map(Scene::Created),
         2 => (0..ORDERS).prop_map(Scene::Completed),
@@ -49,7 +54,13 @@ async fn ending(store: &dyn StockStore, orders: &[OrderId]) -> String {
     text.join("\n")
 }
 
-async fn play(store: Arc<dyn StockStore>, baskets: &[Vec<(usize, u32)>], scenes: &[Scene], orders: &[OrderId], run: &str) -> (Vec<String>, String) {
+async fn play(
+    store: Arc<dyn StockStore>,
+    baskets: &[Vec<(usize, u32)>],
+    scenes: &[Scene],
+    orders: &[OrderId],
+    run: &str,
+) -> (Vec<String>, String) {
     let saga = SagaEvents::new(app(store.clone()));
     let basket = |n: usize| baskets[n].iter().map(|(at, quantity)| (SKUS[*at].0, *quantity)).collect::<Vec<_>>();
     let mut verdicts = Vec::new();
@@ -81,7 +92,8 @@ async fn random_stories_end_alike_in_memory_and_in_postgresql() {
     let world = Arc::new(World::new().await);
     let played = world.clone();
     let outcome = tokio::task::spawn_blocking(move || {
-        let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, max_shrink_iters: 60, ..Config::default() });
+        let mut runner =
+            TestRunner::new(Config { cases: 60, failure_persistence: None, max_shrink_iters: 60, ..Config::default() });
         runner.run(&scenes(), |(baskets, scenes)| {
             runtime.block_on(async {
                 wipe(&played).await;

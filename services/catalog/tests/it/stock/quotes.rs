@@ -23,7 +23,13 @@ fn product(text: &str, prices: &[(i64, Currency)]) -> Product {
         family: Family::Gadget,
         category: CategoryPath::parse("gadgets").unwrap(),
         brand: "Lumen".to_owned(),
-        texts: ["en", "de"].map(|language| Text { language: language.to_owned(), name: format!("{text} {language}"), description: String::new() }).to_vec(),
+        texts: ["en", "de"]
+            .map(|language| Text {
+                language: language.to_owned(),
+                name: format!("{text} {language}"),
+                description: String::new(),
+            })
+            .to_vec(),
         prices: PriceList::new(prices).unwrap(),
         attributes: Vec::new(),
         options: Vec::new(),
@@ -48,7 +54,13 @@ async fn shop() -> Arc<App> {
         revision(2, State::Deleted(sku("G"))),
     ];
     products.insert(&revisions).await.unwrap();
-    receive(&*stock, "r1", &[("A", SupplyKind::Counted, 3), ("D", SupplyKind::Unlimited, 0), ("G", SupplyKind::Counted, 9)]).await.unwrap();
+    receive(
+        &*stock,
+        "r1",
+        &[("A", SupplyKind::Counted, 3), ("D", SupplyKind::Unlimited, 0), ("G", SupplyKind::Counted, 9)],
+    )
+    .await
+    .unwrap();
     app_with(stock, products)
 }
 
@@ -60,7 +72,11 @@ fn wanted(list: &[(&str, u32)]) -> Vec<Line> {
 async fn a_quote_names_price_and_stock_in_the_order_of_the_request() {
     let app = shop().await;
     let quote = quote(&app, wanted(&[("D", 1), ("A", 4)])).await.unwrap();
-    let lines: Vec<_> = quote.lines.iter().map(|line| (line.line.sku.as_str(), line.line.quantity, line.unit_price.to_string(), line.available)).collect();
+    let lines: Vec<_> = quote
+        .lines
+        .iter()
+        .map(|line| (line.line.sku.as_str(), line.line.quantity, line.unit_price.to_string(), line.available))
+        .collect();
     // Too few are left: the quote says so and does not decide.
     assert_eq!(lines, [("D", 1, "49.90 EUR".to_owned(), u32::MAX), ("A", 4, "49.90 EUR".to_owned(), 3)]);
     assert_eq!((quote.lines[0].name.as_str(), quote.lines[0].family), ("D de", Family::Gadget.code()));

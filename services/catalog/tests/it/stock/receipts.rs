@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::{Extension, Router};
-use catalog::inbound::http::admin_stock;
+use catalog::inbound::http::router;
 use catalog::outbound::memory_stock::MemoryStock;
 use chassis::extract::Caller;
 use common::{Region, SessionId, UserId, ids};
@@ -26,11 +26,14 @@ fn caller(role: &str) -> Caller {
 }
 
 fn routes(store: &Arc<MemoryStock>, role: &str) -> Router {
-    admin_stock::router(app(store.clone())).layer(Extension(caller(role)))
+    router(app(store.clone())).layer(Extension(caller(role)))
 }
 
 async fn post(routes: &Router, body: &str) -> (StatusCode, Value) {
-    let request = Request::post("/v1/admin/stock/receipts").header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap();
+    let request = Request::post("/v1/admin/stock/receipts")
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -45,9 +48,18 @@ fn receipt(reference: &str, lines: Value) -> String {
 async fn a_receipt_sent_twice_counts_once() {
     let store = Arc::new(MemoryStock::default());
     let routes = routes(&store, "staff");
-    let body = receipt("seed-1", json!([{"sku": "A", "quantity": 5, "kind": "counted"}, {"sku": "D", "quantity": 0, "kind": "unlimited"}]));
-    assert_eq!(post(&routes, &body).await, (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": false})));
-    assert_eq!(post(&routes, &body).await, (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": true})));
+    let body = receipt(
+        "seed-1",
+        json!([{"sku": "A", "quantity": 5, "kind": "counted"}, {"sku": "D", "quantity": 0, "kind": "unlimited"}]),
+    );
+    assert_eq!(
+        post(&routes, &body).await,
+        (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": false}))
+    );
+    assert_eq!(
+        post(&routes, &body).await,
+        (StatusCode::OK, json!({"reference": "seed-1", "lines": 2, "repeated": true}))
+    );
     assert_eq!(counts(&*store, "A").await, (5, 0, 0, 5));
 }
 

@@ -10,7 +10,9 @@ use super::world::{World, completed, created, new_order, receive};
 async fn refused(pool: &PgPool, sql: &'static str) -> String {
     match sqlx::query(sql).execute(pool).await {
         Ok(done) => panic!("accepted, {} rows: {sql}", done.rows_affected()),
-        Err(sqlx::Error::Database(error)) => error.constraint().map(str::to_owned).or_else(|| error.code().map(Into::into)).unwrap_or_default(),
+        Err(sqlx::Error::Database(error)) => {
+            error.constraint().map(str::to_owned).or_else(|| error.code().map(Into::into)).unwrap_or_default()
+        }
         Err(other) => panic!("{sql}: {other}"),
     }
 }
@@ -19,7 +21,13 @@ const PERMISSION_DENIED: &str = "42501";
 
 async fn sold_one() -> World {
     let world = World::new().await;
-    receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("D", SupplyKind::Unlimited, 0), ("S", SupplyKind::Serialised, 5)]).await.unwrap();
+    receive(
+        &*world.store,
+        "r1",
+        &[("A", SupplyKind::Counted, 5), ("D", SupplyKind::Unlimited, 0), ("S", SupplyKind::Serialised, 5)],
+    )
+    .await
+    .unwrap();
     let order = new_order();
     for event in [created(order, &[("A", 1), ("S", 1)]), completed(order, &[("A", 1), ("S", 1)])] {
         assert_eq!(world.deliver(&event).await, messaging::Verdict::Done);
@@ -37,7 +45,10 @@ async fn a_stock_row_keeps_its_equation_and_its_signs() {
         ("UPDATE stock SET sold = sold + 1 WHERE sku = 'A'", "stock_balances"),
         ("UPDATE stock SET available = 1, received = received + 1 WHERE sku = 'D'", "stock_shelf_is_counted"),
         ("UPDATE stock SET kind = 'other' WHERE sku = 'A'", "stock_kind_known"),
-        ("UPDATE stock SET available = 1000000000001, received = 1000000000002 WHERE sku = 'A'", "stock_received_in_range"),
+        (
+            "UPDATE stock SET available = 1000000000001, received = 1000000000002 WHERE sku = 'A'",
+            "stock_received_in_range",
+        ),
         ("INSERT INTO stock (sku, kind) VALUES ('A', 'counted')", "stock_pkey"),
     ] {
         assert_eq!(refused(owner, sql).await, constraint, "{sql}");
@@ -99,8 +110,13 @@ async fn no_goods_leave_before_the_money_is_committed() {
         SELECT gen_random_uuid(), order_id, 'x', now(), consumer, message_id FROM reservations, inbox WHERE status = 'HELD' LIMIT 1";
     assert_eq!(refused(owner, unsold).await, "shipments_follow_sale");
     // Finalised by hand, without the message that says so.
-    sqlx::query("UPDATE reservations SET status = 'FINALISED', version = 2 WHERE order_id = $1").bind(held.uuid()).execute(owner).await.unwrap();
-    let without_message = "INSERT INTO shipments (shipment_id, order_id, fulfilment_centre, created_at, consumer, message_id)
+    sqlx::query("UPDATE reservations SET status = 'FINALISED', version = 2 WHERE order_id = $1")
+        .bind(held.uuid())
+        .execute(owner)
+        .await
+        .unwrap();
+    let without_message =
+        "INSERT INTO shipments (shipment_id, order_id, fulfilment_centre, created_at, consumer, message_id)
         SELECT gen_random_uuid(), order_id, 'x', now(), 'catalog', gen_random_uuid() FROM reservations r
         WHERE NOT EXISTS (SELECT FROM shipments s WHERE s.order_id = r.order_id)";
     assert_eq!(refused(owner, without_message).await, "shipments_completed_order_fkey");
@@ -114,13 +130,34 @@ async fn a_movement_has_one_cause_and_happens_once() {
     let world = sold_one().await;
     let owner = &world.database.owner;
     for (sql, constraint) in [
-        ("INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, kind, quantity, moved_at FROM stock_movements WHERE kind = 'held'", "stock_movements_once"),
-        ("INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, 'released', quantity, moved_at FROM stock_movements WHERE kind = 'sold'", "stock_movements_one_end"),
-        ("INSERT INTO stock_movements (reference, sku, kind, quantity, moved_at) VALUES ('r1', 'A', 'received', 1, now())", "stock_movements_received_once"),
-        ("INSERT INTO stock_movements (sku, kind, quantity, moved_at) VALUES ('A', 'received', 1, now())", "stock_movements_one_cause"),
-        ("INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'received', 1, now())", "stock_movements_one_cause"),
-        ("INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'held', 0, now())", "stock_movements_quantity_positive"),
-        ("INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'X', 'held', 1, now())", "stock_movements_stock_fkey"),
+        (
+            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, kind, quantity, moved_at FROM stock_movements WHERE kind = 'held'",
+            "stock_movements_once",
+        ),
+        (
+            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, 'released', quantity, moved_at FROM stock_movements WHERE kind = 'sold'",
+            "stock_movements_one_end",
+        ),
+        (
+            "INSERT INTO stock_movements (reference, sku, kind, quantity, moved_at) VALUES ('r1', 'A', 'received', 1, now())",
+            "stock_movements_received_once",
+        ),
+        (
+            "INSERT INTO stock_movements (sku, kind, quantity, moved_at) VALUES ('A', 'received', 1, now())",
+            "stock_movements_one_cause",
+        ),
+        (
+            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'received', 1, now())",
+            "stock_movements_one_cause",
+        ),
+        (
+            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'held', 0, now())",
+            "stock_movements_quantity_positive",
+        ),
+        (
+            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'X', 'held', 1, now())",
+            "stock_movements_stock_fkey",
+        ),
         ("INSERT INTO serial_numbers SELECT sku, number, order_id FROM serial_numbers", "serial_numbers_pkey"),
     ] {
         assert_eq!(refused(owner, sql).await, constraint, "{sql}");

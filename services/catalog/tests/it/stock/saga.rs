@@ -83,8 +83,11 @@ async fn a_compensated_order_holds_nothing_in_whatever_order_its_news_arrive() {
         let verdicts = deliver_all(&world, &deliveries).await;
         assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
         // A compensation that came first leaves a tombstone: nothing was held, so nothing is told.
-        let (expected, told): (_, &[&str]) =
-            if kinds[0] == "order.created" { ((Status::Released, 2), &["stock.reserved", "stock.released"]) } else { ((Status::Released, 1), &[]) };
+        let (expected, told): (_, &[&str]) = if kinds[0] == "order.created" {
+            ((Status::Released, 2), &["stock.reserved", "stock.released"])
+        } else {
+            ((Status::Released, 1), &[])
+        };
         assert_eq!(status(&world, order).await, Some(expected));
         assert_eq!(world.told(order).await, told);
         assert_eq!(counts(&*world.store, "A").await, (1000, 0, 0, 1000));
@@ -99,7 +102,11 @@ async fn a_rejected_order_says_so_once_and_its_compensation_gives_nothing_back()
     let world = stocked().await;
     let order = new_order();
     let too_much = [("A", 2), ("S", 1001)];
-    let verdicts = deliver_all(&world, &[created(order, &too_much), created(order, &too_much), compensated(order), compensated(order)]).await;
+    let verdicts = deliver_all(
+        &world,
+        &[created(order, &too_much), created(order, &too_much), compensated(order), compensated(order)],
+    )
+    .await;
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
     assert_eq!(status(&world, order).await, Some((Status::Rejected, 1)));
     assert_eq!(world.told(order).await, ["stock.rejected"]);
@@ -122,11 +129,25 @@ async fn a_completion_waits_for_an_order_that_is_still_on_its_way() {
 async fn what_must_not_happen_is_parked_for_a_person_and_changes_nothing() {
     let world = stocked().await;
     let (paid, ended, other) = (new_order(), new_order(), new_order());
-    deliver_all(&world, &[created(paid, &BASKET), completed(paid, &BASKET), created(ended, &BASKET), compensated(ended), created(other, &BASKET)]).await;
+    deliver_all(
+        &world,
+        &[
+            created(paid, &BASKET),
+            completed(paid, &BASKET),
+            created(ended, &BASKET),
+            compensated(ended),
+            created(other, &BASKET),
+        ],
+    )
+    .await;
     let before = (counts(&*world.store, "A").await, counts(&*world.store, "S").await);
     for event in [compensated(paid), completed(ended, &BASKET), completed(other, &[("A", 1)])] {
         let verdict = world.deliver(&event).await;
-        assert!(matches!(&verdict, Verdict::Park(reason) if reason.starts_with("state-conflict")), "{} {verdict:?}", event.kind());
+        assert!(
+            matches!(&verdict, Verdict::Park(reason) if reason.starts_with("state-conflict")),
+            "{} {verdict:?}",
+            event.kind()
+        );
     }
     assert_eq!((counts(&*world.store, "A").await, counts(&*world.store, "S").await), before);
     world.audit().await;
@@ -148,10 +169,12 @@ async fn a_shipment_points_to_the_completed_order_that_caused_it() {
     let order = new_order();
     let paid = completed(order, &BASKET);
     deliver_all(&world, &[created(order, &BASKET), paid.clone()]).await;
-    let cause: uuid::Uuid = sqlx::query_scalar("SELECT i.message_id FROM shipments s JOIN inbox i USING (consumer, message_id) WHERE s.order_id = $1")
-        .bind(order.uuid())
-        .fetch_one(&world.database.owner)
-        .await
-        .unwrap();
+    let cause: uuid::Uuid = sqlx::query_scalar(
+        "SELECT i.message_id FROM shipments s JOIN inbox i USING (consumer, message_id) WHERE s.order_id = $1",
+    )
+    .bind(order.uuid())
+    .fetch_one(&world.database.owner)
+    .await
+    .unwrap();
     assert_eq!(cause, super::world::delivery(&paid).envelope.id.uuid());
 }

@@ -92,7 +92,11 @@ async fn a_sku_keeps_its_kind_and_a_refused_receipt_counts_nothing(store: Arc<dy
     let outcome = receive(&*store, "r2", &[("A", Counted, 5), ("B", Serialised, 5)]).await;
     assert!(matches!(outcome, Err(StoreError::KindDiffers(at)) if at == sku("B")));
     assert_eq!(counts(&*store, "A").await, (3, 0, 0, 3));
-    assert_eq!(receive(&*store, "r2", &[("A", Counted, 5)]).await.unwrap(), Committed::Applied, "the reference is still free");
+    assert_eq!(
+        receive(&*store, "r2", &[("A", Counted, 5)]).await.unwrap(),
+        Committed::Applied,
+        "the reference is still free"
+    );
 }
 
 async fn a_row_cannot_grow_without_limit(store: Arc<dyn StockStore>) {
@@ -144,7 +148,8 @@ async fn a_decision_about_an_older_state_is_overtaken(store: Arc<dyn StockStore>
     assert!(matches!(again, Err(StoreError::Overtaken)), "{again:?}");
     let seen = store.reservation(order).await.unwrap();
     let giving_back = release(seen.clone(), order, NOW).unwrap();
-    let selling = finalise(seen, &lines(&[("A", 2)]), &Dispatch { kinds: &[], fulfilment_centre: "rdc-a" }, NOW).unwrap();
+    let selling =
+        finalise(seen, &lines(&[("A", 2)]), &Dispatch { kinds: &[], fulfilment_centre: "rdc-a" }, NOW).unwrap();
     assert_eq!(store.commit(cause(), &giving_back).await.unwrap(), Committed::Applied);
     let late = store.commit(cause(), &selling).await;
     assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
@@ -172,7 +177,10 @@ async fn what_is_sold_is_gone_for_good(store: Arc<dyn StockStore>) {
     let dispatch = Dispatch { kinds: &[SupplyKind::Serialised], fulfilment_centre: "rdc-a" };
     let selling = finalise(store.reservation(order).await.unwrap(), &lines(&[("A", 2)]), &dispatch, NOW).unwrap();
     assert_eq!(store.commit(cause(), &selling).await.unwrap(), Committed::Applied);
-    assert_eq!((status(&*store, order).await, counts(&*store, "A").await), (Some((Status::Finalised, 2)), (3, 0, 2, 5)));
+    assert_eq!(
+        (status(&*store, order).await, counts(&*store, "A").await),
+        (Some((Status::Finalised, 2)), (3, 0, 2, 5))
+    );
 }
 
 async fn what_is_not_counted_never_runs_out(store: Arc<dyn StockStore>) {

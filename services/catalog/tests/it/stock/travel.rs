@@ -28,7 +28,8 @@ async fn an_order_comes_in_from_the_broker_and_its_stock_is_told_back() {
     let kafka = topics(&all).await;
     let shutdown = CancellationToken::new();
     let database = world.database.database.clone();
-    let consumer = Consumer::new(CONSUMER, &events::TOPICS, database.clone(), &kafka, Arc::clone(&world.saga) as _).unwrap();
+    let consumer =
+        Consumer::new(CONSUMER, &events::TOPICS, database.clone(), &kafka, Arc::clone(&world.saga) as _).unwrap();
     let relay = Relay::new(database, &kafka).unwrap();
     let consuming = tokio::spawn(consumer.run(shutdown.clone()));
     let relaying = tokio::spawn(relay.run(shutdown.clone()));
@@ -46,25 +47,37 @@ async fn an_order_comes_in_from_the_broker_and_its_stock_is_told_back() {
 
     until("both orders to end", PATIENCE, async || {
         let status = |found: Option<catalog::domain::reservation::Reservation>| found.map(|found| found.status);
-        let seen = (status(world.store.reservation(paid).await.unwrap()), status(world.store.reservation(too_much).await.unwrap()));
+        let seen = (
+            status(world.store.reservation(paid).await.unwrap()),
+            status(world.store.reservation(too_much).await.unwrap()),
+        );
         if seen == (Some(Status::Finalised), Some(Status::Rejected)) { Ok(()) } else { Err(seen) }
     })
     .await;
-    until("the outbox to be empty", PATIENCE, async || match world.count("SELECT count(*) FROM outbox WHERE published_at IS NULL").await {
-        0 => Ok(()),
-        left => Err(left),
+    until("the outbox to be empty", PATIENCE, async || {
+        match world.count("SELECT count(*) FROM outbox WHERE published_at IS NULL").await {
+            0 => Ok(()),
+            left => Err(left),
+        }
     })
     .await;
     shutdown.cancel();
     consuming.await.unwrap().unwrap();
     relaying.await.unwrap().unwrap();
 
-    for (topic, order, version) in
-        [(&STOCK_RESERVED, paid, "1"), (&STOCK_FINALISED, paid, "2"), (&SHIPMENT_CREATED, paid, "2"), (&STOCK_REJECTED, too_much, "1")]
-    {
+    for (topic, order, version) in [
+        (&STOCK_RESERVED, paid, "1"),
+        (&STOCK_FINALISED, paid, "2"),
+        (&SHIPMENT_CREATED, paid, "2"),
+        (&STOCK_REJECTED, too_much, "1"),
+    ] {
         let told: Vec<Seen> = read_all(&kafka, topic).await;
         assert_eq!(told.len(), 1, "{topic}: {told:?}");
-        assert_eq!((told[0].key.clone(), told[0].header(headers::VERSION)), (order.to_string(), Some(version)), "{topic}");
+        assert_eq!(
+            (told[0].key.clone(), told[0].header(headers::VERSION)),
+            (order.to_string(), Some(version)),
+            "{topic}"
+        );
         assert!(Event::decode(topic, &told[0].payload).is_ok(), "{topic}");
     }
     assert_eq!(counts(&*world.store, "A").await, (3, 0, 2, 5));

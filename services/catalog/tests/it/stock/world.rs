@@ -107,15 +107,21 @@ pub fn sku(text: &str) -> Sku {
 }
 
 pub fn lines(list: &[(&str, u32)]) -> Lines {
-    Lines::new(list.iter().map(|(text, quantity)| Line { sku: sku(text), quantity: *quantity }).collect()).expect("valid lines")
+    Lines::new(list.iter().map(|(text, quantity)| Line { sku: sku(text), quantity: *quantity }).collect())
+        .expect("valid lines")
 }
 
 pub fn receipt(reference: &str, list: &[(&str, SupplyKind, u32)]) -> Receipt {
-    let lines = list.iter().map(|(text, kind, quantity)| ReceiptLine { sku: sku(text), kind: *kind, quantity: *quantity });
+    let lines =
+        list.iter().map(|(text, kind, quantity)| ReceiptLine { sku: sku(text), kind: *kind, quantity: *quantity });
     Receipt::new(ReceiptReference::parse(reference).expect("a reference"), lines.collect()).expect("a valid receipt")
 }
 
-pub async fn receive(store: &dyn StockStore, reference: &str, list: &[(&str, SupplyKind, u32)]) -> Result<Committed, StoreError> {
+pub async fn receive(
+    store: &dyn StockStore,
+    reference: &str,
+    list: &[(&str, SupplyKind, u32)],
+) -> Result<Committed, StoreError> {
     store.receive(&receipt(reference, list), DateTime::UNIX_EPOCH).await
 }
 
@@ -140,7 +146,11 @@ pub fn created(order: OrderId, list: &[(&str, u32)]) -> Event {
 }
 
 pub fn completed(order: OrderId, list: &[(&str, u32)]) -> Event {
-    Event::from(order::v1::OrderCompleted { order_id: order.to_string(), lines: wire_lines(list), ..Default::default() })
+    Event::from(order::v1::OrderCompleted {
+        order_id: order.to_string(),
+        lines: wire_lines(list),
+        ..Default::default()
+    })
 }
 
 pub fn compensated(order: OrderId) -> Event {
