@@ -82,8 +82,8 @@ struct Events {
     database: Database,
     prefix: String,
     handler: Arc<dyn Handler>,
-    /// Keys with parked messages, as far as this process knows; the table decides.
-    parked_keys: Mutex<HashSet<Vec<u8>>>,
+    /// Topics and keys with parked messages, as far as this process knows; the table decides.
+    parked: Mutex<HashSet<parking::Queue>>,
 }
 
 impl Consumer {
@@ -99,8 +99,7 @@ impl Consumer {
         let consumer: StreamConsumer = kafka.consumer(group).create()?;
         let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, database.region())).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let events =
-            Events { group, database, prefix: kafka.topic_prefix.clone(), handler, parked_keys: Mutex::default() };
+        let events = Events { group, database, prefix: kafka.topic_prefix.clone(), handler, parked: Mutex::default() };
         Ok(Self { consumer, events })
     }
 
@@ -109,7 +108,7 @@ impl Consumer {
     /// # Errors
     /// Only a crash point ends it early.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), crash::Crashed> {
-        self.events.load_parked_keys(&shutdown).await;
+        self.events.load_parked(&shutdown).await;
         partitions::run(self.consumer, Arc::new(self.events), shutdown).await
     }
 }
@@ -160,11 +159,12 @@ impl Events {
     }
 
     async fn attempt(&self, record: &Record) -> Result<Verdict, sqlx::Error> {
-        if self.knows_parked(&record.key) {
-            if parking::has_waiting(&self.database, self.group, &record.key).await? {
+        let queue = (record.topic.clone(), record.key.to_vec());
+        if self.parked().contains(&queue) {
+            if parking::has_waiting(&self.database, self.group, &queue).await? {
                 return Ok(Verdict::Park("behind an earlier parked message of its key".to_owned()));
             }
-            self.forget_parked(&record.key);
+            self.parked().remove(&queue);
         }
         let delivery = match decode(record, &self.prefix, &self.database) {
             Ok(delivery) => delivery,
@@ -189,7 +189,7 @@ impl Events {
             Ok(()) => {
                 tracing::error!(group = self.group, topic = %record.topic, partition = record.partition, offset = record.offset, reason, "message parked");
                 metrics::CONSUMED.with_label_values(&[self.group, "parked"]).inc();
-                self.parked_keys().insert(record.key.to_vec());
+                self.parked().insert((record.topic.clone(), record.key.to_vec()));
                 true
             }
             Err(error) => {
@@ -199,11 +199,11 @@ impl Events {
         }
     }
 
-    async fn load_parked_keys(&self, shutdown: &CancellationToken) {
+    async fn load_parked(&self, shutdown: &CancellationToken) {
         loop {
-            match parking::waiting_keys(&self.database, self.group).await {
-                Ok(keys) => {
-                    self.parked_keys().extend(keys);
+            match parking::waiting_queues(&self.database, self.group).await {
+                Ok(queues) => {
+                    self.parked().extend(queues);
                     return;
                 }
                 Err(error) => tracing::warn!(error = %error, "parked messages could not be read"),
@@ -215,16 +215,8 @@ impl Events {
         }
     }
 
-    fn parked_keys(&self) -> std::sync::MutexGuard<'_, HashSet<Vec<u8>>> {
-        self.parked_keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn knows_parked(&self, key: &[u8]) -> bool {
-        self.parked_keys().contains(key)
-    }
-
-    fn forget_parked(&self, key: &[u8]) {
-        self.parked_keys().remove(key);
+    fn parked(&self) -> std::sync::MutexGuard<'_, HashSet<parking::Queue>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

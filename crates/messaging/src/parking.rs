@@ -1,5 +1,5 @@
-//! Messages that could not be applied wait in a table with their reason, and the later messages of their key behind them.
-//! Redrive hands them to the handler again, in order, one key at a time.
+//! Messages that could not be applied wait in a table with their reason, and the later messages of their topic and key
+//! behind them. Redrive hands them to the handler again, in that order.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::consumer::{Handler, Verdict, decode};
 use crate::database::Database;
 use crate::kafka::Record;
 
-/// Keys one redrive looks at: a person started it and waits.
-const REDRIVE_KEYS: i64 = 10_000;
+/// Queues looked at in one pass: bounds its memory.
+const REDRIVE_QUEUES: i64 = 10_000;
 
 /// What a redrive did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,24 +45,32 @@ pub(crate) async fn park(database: &Database, group: &str, record: &Record, reas
     .map(drop)
 }
 
-pub(crate) async fn has_waiting(database: &Database, group: &str, key: &[u8]) -> Result<bool, sqlx::Error> {
+/// The messages of one key on one topic: they keep their order. Between topics there is none to keep, and waiting for
+/// another topic's message could mean waiting for one that waits for us.
+pub(crate) type Queue = (String, Vec<u8>);
+
+pub(crate) async fn has_waiting(database: &Database, group: &str, (topic, key): &Queue) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM parked_messages WHERE consumer = $1 AND key = $2 AND redriven_at IS NULL)",
+        "SELECT EXISTS (SELECT FROM parked_messages WHERE consumer = $1 AND topic = $2 AND key = $3 AND redriven_at IS NULL)",
     )
     .bind(group)
+    .bind(topic)
     .bind(key)
     .fetch_one(database.pool())
     .await
 }
 
-pub(crate) async fn waiting_keys(database: &Database, group: &str) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar("SELECT DISTINCT key FROM parked_messages WHERE consumer = $1 AND redriven_at IS NULL")
+pub(crate) async fn waiting_queues(database: &Database, group: &str) -> Result<Vec<Queue>, sqlx::Error> {
+    sqlx::query_as("SELECT topic, key FROM parked_messages WHERE consumer = $1 AND redriven_at IS NULL GROUP BY topic, key ORDER BY min(parked_id) LIMIT $2")
         .bind(group)
+        .bind(REDRIVE_QUEUES)
         .fetch_all(database.pool())
         .await
 }
 
-/// Hands every parked message of `group` to `handler` again. A key stops at its first message that still cannot be applied.
+/// Hands every parked message of `group` to `handler` again, oldest queue first. A queue stops at its first message that
+/// still cannot be applied; what was applied may have been what another queue waited for, so the queues are gone through
+/// again for as long as that helps.
 ///
 /// # Errors
 /// What the database said; messages applied until then are marked.
@@ -73,17 +81,30 @@ pub async fn redrive(
     handler: Arc<dyn Handler>,
 ) -> Result<Redriven, sqlx::Error> {
     let mut outcome = Redriven::default();
-    let keys: Vec<Vec<u8>> = waiting_keys(database, group)
-        .await?
-        .into_iter()
-        .take(usize::try_from(REDRIVE_KEYS).unwrap_or(usize::MAX))
-        .collect();
-    for key in keys {
+    loop {
+        let pass = redrive_once(database, group, topic_prefix, &handler).await?;
+        outcome = Redriven { applied: outcome.applied + pass.applied, waiting: pass.waiting };
+        // Ends: each further pass has applied at least one of finitely many messages.
+        if pass.applied == 0 || pass.waiting == 0 {
+            return Ok(outcome);
+        }
+    }
+}
+
+async fn redrive_once(
+    database: &Database,
+    group: &str,
+    topic_prefix: &str,
+    handler: &Arc<dyn Handler>,
+) -> Result<Redriven, sqlx::Error> {
+    let mut outcome = Redriven::default();
+    for (topic, key) in waiting_queues(database, group).await? {
         let rows = sqlx::query(
             "SELECT parked_id, topic, partition, \"offset\", payload, headers FROM parked_messages
-             WHERE consumer = $1 AND key = $2 AND redriven_at IS NULL ORDER BY parked_id",
+             WHERE consumer = $1 AND topic = $2 AND key = $3 AND redriven_at IS NULL ORDER BY parked_id",
         )
         .bind(group)
+        .bind(&topic)
         .bind(&key)
         .fetch_all(database.pool())
         .await?;

@@ -10,7 +10,6 @@ use chassis::{Process, http};
 use contracts::Topic;
 use contracts::topics::TOPICS;
 use messaging::{Database, Epoch, Firehose, Relay, schema};
-use tokio::runtime::Handle;
 
 use crate::MIGRATOR;
 use crate::config::Config;
@@ -21,7 +20,8 @@ use crate::outbound::keycloak::Keycloak;
 use crate::outbound::limits::LocalLimits;
 use crate::outbound::postgres::PostgresPeople;
 use crate::outbound::redis::RedisSessions;
-use crate::outbound::tokens::IssuedTokens;
+use crate::outbound::tokens::{NoTokens, VerifiedTokens};
+use crate::usecases::ports::Tokens;
 use crate::usecases::{App, Pseudonyms};
 
 /// Role that reads and writes rows; rights are granted to it.
@@ -31,7 +31,7 @@ const APP_ROLE: &str = "user_profile_app";
 ///
 /// # Errors
 /// A setting that cannot be used.
-pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<App> {
+fn app(config: &Config, process: &Process, database: &Database, tokens: Arc<dyn Tokens>) -> anyhow::Result<App> {
     let sessions = Arc::new(RedisSessions::connect(&config.redis)?);
     let people = Arc::new(PostgresPeople::new(database.clone()));
     watch(process, database, &people, &sessions);
@@ -39,7 +39,7 @@ pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::R
         region: process.site().region,
         people,
         identities: Arc::new(Keycloak::new(&config.keycloak, process.clock())?),
-        tokens: Arc::new(IssuedTokens { issuer: config.auth.issuer.clone() }),
+        tokens,
         sessions,
         clicks: Arc::new(KafkaClicks::new(Firehose::new(&config.kafka, process.site().region)?)),
         limits: Arc::new(LocalLimits::new(&config.limits)),
@@ -80,9 +80,9 @@ pub fn database(config: &Config, process: &Process) -> anyhow::Result<Database> 
 pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAddr> {
     let database = database(&config, process)?;
     schema::verify(&database, &MIGRATOR).await?;
-    let app = app(&config, process, &database)?;
     let look_up = SessionLookUp::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, look_up)?;
+    let app = app(&config, process, &database, Arc::new(VerifiedTokens::new(authenticator.clone())))?;
     let api = Api::new(app, answers(&config), &process.site().public_url);
     http::serve(process, &config.http, router(api), Some(authenticator)).await
 }
@@ -99,7 +99,7 @@ pub fn answers(config: &Config) -> SignUpAnswers {
 pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     let database = database(&config, process)?;
     schema::verify(&database, &MIGRATOR).await?;
-    let app = app(&config, process, &database)?;
+    let app = app(&config, process, &database, Arc::new(NoTokens))?;
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("outbox-relay", relay.run(process.shutdown()));
     let pause = Duration::from_millis(config.sign_up.reconcile_every_ms);
@@ -114,17 +114,7 @@ pub async fn migrate(config: Config, process: &Process) -> anyhow::Result<()> {
     let site = process.site();
     let owner_url =
         config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
-    // This role does nothing else meanwhile, so it may hold its thread: the migrator's future cannot be shown to be `Send`.
-    tokio::task::block_in_place(|| {
-        Handle::current().block_on(messaging::migrate(
-            &owner_url,
-            APP_ROLE,
-            site.region,
-            site.epoch,
-            &site.name,
-            &MIGRATOR,
-        ))
-    })?;
+    messaging::migrate(&owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await?;
     let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == crate::NAME).collect();
     messaging::create_topics(&config.kafka, site.region, &written).await
 }

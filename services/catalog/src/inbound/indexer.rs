@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::Region;
+use chrono::DateTime;
+use common::{Money, Region, Sku};
+use contracts::catalog::v1::{self, ProductChanged};
 use contracts::{Envelope, Event, topics};
 use messaging::{BatchHandler, Record};
 
-use crate::domain::product::Revision;
+use crate::domain::price::PriceList;
+use crate::domain::product::{Attribute, CategoryPath, Product, Revision, State, Text};
 use crate::metrics::{INDEX_LAG, INDEXED};
-use crate::outbound::feed;
 use crate::usecases::App;
 use crate::usecases::index_products::index_products;
 
@@ -61,16 +63,63 @@ fn read(record: &Record, region: Region) -> Result<Revision, String> {
     if change.sku.as_bytes() != &record.key[..] || change.revision != envelope.version {
         return Err("its key or version contradicts its content".to_owned());
     }
-    feed::revision(change).map_err(|error| error.to_string())
+    revision(change).map_err(|error| error.to_string())
+}
+
+/// An event that is no revision; the text names the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a product change has an impossible {0}")]
+pub struct ImpossibleChange(pub &'static str);
+
+/// The revision of an event. Options do not travel; whoever needs them asks the store.
+///
+/// # Errors
+/// [`ImpossibleChange`] for what no writer of ours can have written.
+pub fn revision(event: ProductChanged) -> Result<Revision, ImpossibleChange> {
+    let sku = Sku::parse(&event.sku).map_err(|_| ImpossibleChange("sku"))?;
+    if event.revision < 1 {
+        return Err(ImpossibleChange("revision"));
+    }
+    let changed_at = DateTime::from_timestamp_millis(event.changed_at_ms).ok_or(ImpossibleChange("time"))?;
+    let number = event.revision;
+    let state = if event.deleted { State::Deleted(sku) } else { State::Live(product(sku, event)?) };
+    Ok(Revision { number, state, changed_at, traceparent: None })
+}
+
+fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange> {
+    let prices: Result<Vec<Money>, _> = event.prices.into_iter().map(Money::try_from).collect();
+    let prices = prices.ok().and_then(|prices| PriceList::new(prices).ok());
+    Ok(Product {
+        sku,
+        family: event.family.parse().map_err(|_| ImpossibleChange("family"))?,
+        category: CategoryPath::parse(&event.category).map_err(|_| ImpossibleChange("category"))?,
+        brand: event.brand,
+        texts: event
+            .texts
+            .into_iter()
+            .map(|v1::LocalisedText { language, name, description }| Text { language, name, description })
+            .collect(),
+        prices: prices.ok_or(ImpossibleChange("price"))?,
+        attributes: event
+            .attributes
+            .into_iter()
+            .map(|v1::Attribute { key, value, unit }| Attribute {
+                key,
+                value,
+                unit: Some(unit).filter(|unit| !unit.is_empty()),
+            })
+            .collect(),
+        options: Vec::new(),
+        images: event.images,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
-    use common::{MessageId, Sku};
+    use chrono::Utc;
+    use common::MessageId;
 
     use super::*;
-    use crate::domain::product::State;
 
     fn record(region: Region, version: i64) -> (Record, Revision) {
         let revision = Revision {
@@ -86,7 +135,14 @@ mod tests {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let payload = Event::from(feed::changed(&revision)).encode().into();
+        let payload = Event::from(ProductChanged {
+            sku: "A-1".to_owned(),
+            revision: 3,
+            deleted: true,
+            ..ProductChanged::default()
+        })
+        .encode()
+        .into();
         (Record { topic: "t".to_owned(), partition: 0, offset: 0, key: "A-1".into(), payload, headers }, revision)
     }
 

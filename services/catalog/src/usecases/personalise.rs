@@ -2,14 +2,14 @@
 //! the id it was given; a person who did not consent is nobody here, whatever a profile may hold.
 
 use common::{UserId, VisitorId};
-use uuid::Uuid;
+use contracts::interest::Subject;
 
 use super::App;
 use crate::domain::ranking::Interests;
 
 /// The one who asks, as far as ranking is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shopper(Option<Uuid>);
+pub struct Shopper(Option<Subject>);
 
 impl Shopper {
     pub const NOBODY: Self = Self(None);
@@ -18,9 +18,9 @@ impl Shopper {
     /// counts without one; its profile exists only when its clicks came with consent.
     pub fn of(person: Option<(UserId, Consent)>, visitor: Option<VisitorId>) -> Self {
         match person {
-            Some((user, Consent::Given)) => Self(Some(user.uuid())),
+            Some((user, Consent::Given)) => Self(Some(Subject::Person(user))),
             Some((_, Consent::Withheld)) => Self::NOBODY,
-            None => Self(visitor.map(VisitorId::uuid)),
+            None => Self(visitor.map(Subject::Visitor)),
         }
     }
 
@@ -44,6 +44,8 @@ pub async fn interests_of(app: &App, shopper: Shopper) -> Option<Interests> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -51,8 +53,8 @@ mod tests {
         let (user, visitor) = (UserId::from_uuid(Uuid::from_u128(1)), VisitorId::from_uuid(Uuid::from_u128(2)));
         let table = [
             (None, None, Shopper::NOBODY),
-            (None, Some(visitor), Shopper(Some(visitor.uuid()))),
-            (Some((user, Consent::Given)), Some(visitor), Shopper(Some(user.uuid()))),
+            (None, Some(visitor), Shopper(Some(Subject::Visitor(visitor)))),
+            (Some((user, Consent::Given)), Some(visitor), Shopper(Some(Subject::Person(user)))),
             (Some((user, Consent::Withheld)), Some(visitor), Shopper::NOBODY),
         ];
         for (person, visitor, expected) in table {

@@ -57,7 +57,7 @@ async fn a_visitor_id_finds_the_visitors_own_profile() {
     let shop = support::memory();
     shop.learn(&products()).await;
     let visitor = common::ids::random();
-    let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", visitor);
+    let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", common::VisitorId::from_uuid(visitor));
     let who = personalization::domain::Pseudonym::parse(&who).expect("a pseudonym");
     shop.click(vec![report(&who, 1, &[(View, "D1")])]).await;
     shop.refresh().await;

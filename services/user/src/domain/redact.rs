@@ -18,8 +18,7 @@ pub fn contains_card_number(text: &str) -> bool {
     let characters: Vec<char> = text.chars().collect();
     let mut at = 0;
     while let Some(run) = next_run(&characters, at) {
-        // A card number may stand inside a longer run, next to other digits.
-        if (13..=19).any(|length| run.digits.windows(length).any(passes_check_digit)) {
+        if run.has_card_number() {
             return true;
         }
         at = run.end;
@@ -65,18 +64,40 @@ struct Run {
     /// One past the last digit.
     end: usize,
     digits: Vec<u32>,
+    /// Where in `digits` a group begins, that is, what stands after a separator.
+    groups: Vec<usize>,
     begins_like_a_phone: bool,
+}
+
+impl Run {
+    /// Whether whole groups next to each other make a card number: its parts stand together, and an expiry date may follow.
+    fn has_card_number(&self) -> bool {
+        let ends = || self.groups.iter().copied().skip(1).chain([self.digits.len()]);
+        self.groups.iter().any(|start| {
+            let candidates =
+                ends().filter(|end| end.checked_sub(*start).is_some_and(|length| (13..=19).contains(&length)));
+            candidates.map(|end| &self.digits[*start..end]).any(passes_check_digit)
+        })
+    }
 }
 
 /// The next run of digits at or after `from`; up to two separators between digits do not end it.
 fn next_run(characters: &[char], from: usize) -> Option<Run> {
     let first = (from..characters.len()).find(|at| digit(characters[*at]).is_some())?;
     let plus = first > from && matches!(characters[first - 1], '+' | '＋');
-    let mut run =
-        Run { start: if plus { first - 1 } else { first }, end: first, digits: Vec::new(), begins_like_a_phone: plus };
+    let mut run = Run {
+        start: if plus { first - 1 } else { first },
+        end: first,
+        digits: Vec::new(),
+        groups: vec![0],
+        begins_like_a_phone: plus,
+    };
     let mut separators = 0;
     for (at, character) in characters.iter().enumerate().skip(first) {
         if let Some(value) = digit(*character) {
+            if separators > 0 {
+                run.groups.push(run.digits.len());
+            }
             run.digits.push(value);
             run.end = at + 1;
             separators = 0;
@@ -156,7 +177,8 @@ mod tests {
             "my card: 5500-0000-0000-0004!",
             "3782 822463 10005",
             "x4111.1111.1111.1111x",
-            "004111111111111111",
+            "4111 1111 1111 1111 12/27",
+            "no. 7 4111111111111111",
         ] {
             assert!(contains_card_number(text), "{text:?}");
         }

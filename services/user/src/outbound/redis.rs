@@ -46,7 +46,7 @@ impl RedisSessions {
     /// # Errors
     /// What Redis said, or that it said nothing.
     pub async fn ping(&self) -> Result<(), Down> {
-        self.run::<String>(redis::pipe().cmd("PING")).await.map(drop)
+        self.run::<(String,)>(redis::pipe().cmd("PING")).await.map(drop)
     }
 
     /// All commands here may be repeated without harm, so the guard may try again.

@@ -61,10 +61,10 @@ impl Pseudonyms {
     }
 
     pub fn of_user(&self, user: UserId) -> String {
-        contracts::interest::pseudonym(&self.0, user.uuid())
+        contracts::interest::pseudonym(&self.0, user)
     }
 
     pub fn of_visitor(&self, visitor: VisitorId) -> String {
-        contracts::interest::pseudonym(&self.0, visitor.uuid())
+        contracts::interest::pseudonym(&self.0, visitor)
     }
 }

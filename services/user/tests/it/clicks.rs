@@ -41,7 +41,7 @@ async fn good_clicks_are_kept_under_a_pseudonym_and_bad_ones_refused_by_place() 
         [(1, "unknown-field"), (2, "invalid-field")]
     );
     let [batch] = world.clicks.batches().try_into().expect("one record per request");
-    assert_eq!(batch.pseudonym, pseudonym(PSEUDONYM_KEY, uuid::Uuid::from_u128(7)));
+    assert_eq!(batch.pseudonym, pseudonym(PSEUDONYM_KEY, common::UserId::from_uuid(uuid::Uuid::from_u128(7))));
     assert_eq!(batch.received_at, world.now());
     assert_eq!(batch.clicks.iter().map(|click| click.event_id.as_str()).collect::<Vec<_>>(), ["e1", "e3"]);
 }

@@ -239,7 +239,7 @@ async fn a_wrong_change_of_oneself_is_a_problem_and_changes_nothing() {
         (r#"{"created_at":"2020-01-01T00:00:00Z"}"#, one, (422, "unknown-field", "/created_at")),
         (r#"{"loyalty_points":1000000}"#, one, (422, "unknown-field", "/loyalty_points")),
         (r#"{"first_name":"a","first_name":"b"}"#, one, (400, "malformed-request", "-")),
-        (r#"[]"#, one, (422, "invalid-field", "-")),
+        (r#""x""#, one, (422, "invalid-field", "-")),
     ];
     for (body, if_match, (status, code, pointer)) in cases {
         let found = refused(&router, patch(body, if_match)).await;

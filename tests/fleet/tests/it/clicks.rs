@@ -72,11 +72,23 @@ async fn recommendations_follow_the_clicks() {
 }
 
 #[tokio::test]
-async fn a_browser_that_says_do_not_track_is_not_tracked() {
-    let visitor = ids::random();
-    let body = json!({ "visitor_id": visitor, "events": [{ "event_id": ids::random(), "type": "view", "sku": "X-1", "at": now() }] });
-    let answer = send(HTTP.post(url("/v1/events")).header("DNT", "1").json(&body)).await.expect(202);
-    assert_eq!(answer.body["accepted"], 0, "{:#}", answer.body);
+async fn a_browser_that_says_do_not_track_is_answered_alike_and_forgotten() {
+    let sku = get("/v1/products?limit=1").await.expect(200).body["items"][0]["sku"].clone();
+    let (silent, open) = (ids::random(), ids::random());
+    let click = |visitor| json!({ "visitor_id": visitor, "events": [{ "event_id": ids::random(), "type": "view", "sku": sku, "at": now() }] });
+    let report = async |visitor, signal| {
+        send(HTTP.post(url("/v1/events")).header("DNT", signal).json(&click(visitor))).await.expect(202)
+    };
+    assert_eq!(report(silent, "1").await.body, report(open, "0").await.body);
+    let profile =
+        async |visitor| get(&format!("/v1/recommendations?kind=for_you&visitor_id={visitor}")).await.expect(200);
+    // Both clicks went the same way; once the later one has arrived, the earlier one would have, too.
+    until("the profile of the browser that did not object", Duration::from_secs(30), async || {
+        let answer = profile(open).await.body;
+        if answer["profile_age_ms"].is_number() { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert!(profile(silent).await.body["profile_age_ms"].is_null());
 }
 
 fn now() -> String {

@@ -1,16 +1,13 @@
-//! Product changes as events, and back. The full state of a revision travels, so that a reader needs no other event to
+//! Product changes as events. The full state of a revision travels, so that a reader needs no other event to
 //! understand it; its number is the version, so that a reader can tell old from new.
 
 use async_trait::async_trait;
 use chassis::problem::chain;
-use chrono::DateTime;
-use common::{Money, Sku};
 use contracts::catalog::v1::{self, ProductChanged};
 use messaging::{Outgoing, Publisher};
 use tracing::Instrument as _;
 
-use crate::domain::price::PriceList;
-use crate::domain::product::{Attribute, CategoryPath, Product, Revision, State, Text};
+use crate::domain::product::{Attribute, Revision, Text};
 use crate::usecases::ports::products::{FeedDown, ProductFeed};
 
 /// Causes that a round of publishing is linked to; more make a trace unreadable.
@@ -70,52 +67,4 @@ pub fn changed(revision: &Revision) -> ProductChanged {
         images: product.images.clone(),
         ..empty
     }
-}
-
-/// An event that is no revision; the text names the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a product change has an impossible {0}")]
-pub struct ImpossibleChange(pub &'static str);
-
-/// The revision of an event. Options do not travel; whoever needs them asks the store.
-///
-/// # Errors
-/// [`ImpossibleChange`] for what no writer of ours can have written.
-pub fn revision(event: ProductChanged) -> Result<Revision, ImpossibleChange> {
-    let sku = Sku::parse(&event.sku).map_err(|_| ImpossibleChange("sku"))?;
-    if event.revision < 1 {
-        return Err(ImpossibleChange("revision"));
-    }
-    let changed_at = DateTime::from_timestamp_millis(event.changed_at_ms).ok_or(ImpossibleChange("time"))?;
-    let number = event.revision;
-    let state = if event.deleted { State::Deleted(sku) } else { State::Live(product(sku, event)?) };
-    Ok(Revision { number, state, changed_at, traceparent: None })
-}
-
-fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange> {
-    let prices: Result<Vec<Money>, _> = event.prices.into_iter().map(Money::try_from).collect();
-    let prices = prices.ok().and_then(|prices| PriceList::new(prices).ok());
-    Ok(Product {
-        sku,
-        family: event.family.parse().map_err(|_| ImpossibleChange("family"))?,
-        category: CategoryPath::parse(&event.category).map_err(|_| ImpossibleChange("category"))?,
-        brand: event.brand,
-        texts: event
-            .texts
-            .into_iter()
-            .map(|v1::LocalisedText { language, name, description }| Text { language, name, description })
-            .collect(),
-        prices: prices.ok_or(ImpossibleChange("price"))?,
-        attributes: event
-            .attributes
-            .into_iter()
-            .map(|v1::Attribute { key, value, unit }| Attribute {
-                key,
-                value,
-                unit: Some(unit).filter(|unit| !unit.is_empty()),
-            })
-            .collect(),
-        options: Vec::new(),
-        images: event.images,
-    })
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::resilience::{CallError, Guard, GuardSettings};
-use contracts::interest;
+use contracts::interest::{self, Subject};
 use contracts::personalization::v1::{InterestProfile, Rating};
 use redis::AsyncCommands as _;
 use redis::aio::ConnectionManager;
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::domain::ranking::Interests;
 use crate::metrics::INTEREST_READS;
@@ -47,7 +46,7 @@ impl RedisRatings {
 #[async_trait]
 impl Ratings for RedisRatings {
     #[tracing::instrument(name = "interest.read", skip_all, fields(otel.kind = "client", db.system.name = "redis", interest.outcome = tracing::field::Empty))]
-    async fn interests(&self, subject: Uuid) -> Option<Interests> {
+    async fn interests(&self, subject: Subject) -> Option<Interests> {
         let key = interest::profile_key(&interest::pseudonym(&self.pseudonym_key, subject));
         let read = self.guard.call(|| async { self.redis.clone().get::<_, Option<Vec<u8>>>(&key).await }).await;
         let (outcome, interests) = match read {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, Sku};
+use contracts::interest::Subject;
 use futures::stream::BoxStream;
-use uuid::Uuid;
 
 use crate::domain::cursor::CursorSeal;
 use crate::domain::product::{CategoryPath, Product, Revision};
@@ -217,5 +217,5 @@ pub trait ProductCache: Send + Sync {
 #[async_trait]
 pub trait Ratings: Send + Sync {
     /// The interests of a person or browser, within a few milliseconds or not at all.
-    async fn interests(&self, subject: Uuid) -> Option<Interests>;
+    async fn interests(&self, subject: Subject) -> Option<Interests>;
 }

@@ -11,12 +11,11 @@ use contracts::interest;
 use contracts::personalization::v1::{InterestProfile, Rating};
 use redis::AsyncCommands as _;
 use testkit::servers;
-use uuid::Uuid;
 
 use super::world::{PSEUDONYM_KEY, Shop, caller, redis_at};
 
 /// Writes a profile as personalization does.
-async fn likes(subject: Uuid, category: &str, weight: f32) {
+async fn likes(subject: impl Into<interest::Subject>, category: &str, weight: f32) {
     let profile = InterestProfile {
         categories: vec![Rating { key: category.to_owned(), weight }],
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
@@ -51,7 +50,7 @@ async fn a_few_clicks_change_the_list_for_that_person_only() {
     let person = UserId::from_uuid(ids::random());
     let (someone, other) = (caller(person, &[]), caller(UserId::from_uuid(ids::random()), &[]));
     assert_eq!(shop.get_as(&someone, "/v1/products").await.skus(&shop), PLAIN);
-    likes(person.uuid(), "fashion", 3.0).await;
+    likes(person, "fashion", 3.0).await;
     let personal = shop.get_as(&someone, "/v1/products").await;
     assert_eq!(personal.skus(&shop), ["Z1", "Z2", "A1", "A2", "A3", "A4"]);
     assert_eq!(personal.header("cache-control"), "private, no-store");
@@ -67,10 +66,10 @@ async fn leafing_through_a_personal_list_shows_everything_once_even_when_the_int
     let shop = shop().await;
     let person = UserId::from_uuid(ids::random());
     let someone = caller(person, &[]);
-    likes(person.uuid(), "fashion", 3.0).await;
+    likes(person, "fashion", 3.0).await;
     let first = shop.get_as(&someone, "/v1/products?limit=2").await;
     assert_eq!(first.skus(&shop), ["Z1", "A1"]);
-    likes(person.uuid(), "audio", 9.0).await;
+    likes(person, "audio", 9.0).await;
     let mut seen = first.skus(&shop);
     let mut next = first.body["page"]["next_cursor"].as_str().map(str::to_owned);
     while let Some(cursor) = next {
@@ -88,7 +87,7 @@ async fn a_search_is_woven_and_says_why() {
     let shop = shop().await;
     let person = UserId::from_uuid(ids::random());
     let someone = caller(person, &[]);
-    likes(person.uuid(), "fashion/coats", 5.0).await;
+    likes(person, "fashion/coats", 5.0).await;
     let answer = shop.get_as(&someone, "/v1/search?explain=true&limit=3").await;
     assert_eq!(answer.skus(&shop), ["Z1", "Z2", "A1"]);
     assert_eq!(answer.header("cache-control"), "private, no-store");
@@ -107,8 +106,8 @@ async fn a_search_is_woven_and_says_why() {
 async fn a_browser_has_interests_too_and_a_person_without_consent_has_none() {
     let shop = shop().await;
     let (visitor, person) = (ids::random(), UserId::from_uuid(ids::random()));
-    likes(visitor, "fashion", 3.0).await;
-    likes(person.uuid(), "fashion", 3.0).await;
+    likes(common::VisitorId::from_uuid(visitor), "fashion", 3.0).await;
+    likes(person, "fashion", 3.0).await;
     let answer = shop.get(&format!("/v1/products?visitor_id={visitor}")).await;
     assert_eq!((answer.skus(&shop)[0].as_str(), answer.header("cache-control")), ("Z1", "private, no-store"));
     let mut silent = caller(person, &[]);
@@ -125,7 +124,7 @@ async fn without_redis_the_order_is_plain_and_not_late() {
     let patience = Duration::from_millis(5);
     let ratings = RedisRatings::new(redis.clone(), PSEUDONYM_KEY, patience);
     let begun = Instant::now();
-    assert_eq!(ratings.interests(ids::random()).await, None);
+    assert_eq!(ratings.interests(UserId::from_uuid(ids::random()).into()).await, None);
     // The patience, and what a busy machine needs to notice that it is over.
     assert!(begun.elapsed() < patience + Duration::from_millis(50), "{:?}", begun.elapsed());
     let shop = Shop::with(redis, Arc::new(ratings)).await;
@@ -143,7 +142,7 @@ async fn without_redis_the_order_is_plain_and_not_late() {
 
 #[tokio::test]
 async fn bytes_that_are_no_profile_are_no_interest() {
-    let subject = ids::random();
+    let subject = interest::Subject::from(UserId::from_uuid(ids::random()));
     let key = interest::profile_key(&interest::pseudonym(PSEUDONYM_KEY, subject));
     let mut redis = redis_at(&servers().redis_url);
     redis.set_ex::<_, _, ()>(&key, "\u{1}nonsense", 60).await.unwrap();

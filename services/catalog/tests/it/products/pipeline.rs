@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::inbound::indexer::Indexer;
+use catalog::inbound::indexer::{self, Indexer};
 use catalog::inbound::relay;
 use catalog::outbound::feed::{self, KafkaFeed};
 use catalog::usecases::ports::products::{FeedDown, ProductFeed, ProductStore as _};
@@ -107,8 +107,8 @@ async fn what_the_broker_did_not_take_is_told_again() {
 fn a_revision_survives_the_feed() {
     let draft = super::world::draft("A-1");
     for revision in [live(draft, 7), gone("A-1", 8)] {
-        assert_eq!(feed::revision(feed::changed(&revision)), Ok(revision));
+        assert_eq!(indexer::revision(feed::changed(&revision)), Ok(revision));
     }
     let impossible = contracts::catalog::v1::ProductChanged { sku: "../".to_owned(), ..feed::changed(&gone("A-1", 8)) };
-    assert!(feed::revision(impossible).is_err());
+    assert!(indexer::revision(impossible).is_err());
 }

@@ -7,6 +7,7 @@ use axum::{Json, Router};
 use chassis::Problem;
 use chassis::extract::{Caller, MaybeCaller, Query};
 use common::{ErrorKind, Sku, VisitorId};
+use contracts::interest::Subject;
 use http::header;
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,8 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         Ok(Err(_)) | Err(_) => (None, true),
     };
     let subject = match (&caller, visitor) {
-        (Some(caller), _) => Some(caller.user_id.uuid()).filter(|_| caller.personalisation_consent),
-        (None, visitor) => visitor.filter(|_| !stranger).map(VisitorId::uuid),
+        (Some(caller), _) => Some(Subject::Person(caller.user_id)).filter(|_| caller.personalisation_consent),
+        (None, visitor) => visitor.filter(|_| !stranger).map(Subject::Visitor),
     };
     let pseudonym = subject.and_then(|subject| {
         let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);

@@ -5,12 +5,13 @@
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::post;
 use chassis::Problem;
 use chassis::extract::{ClientAddress, Json, MaybeCaller, Query, parse_json};
+use chassis::http::body_limit;
 use chassis::problem::codes;
 use common::{ErrorKind, FieldProblem, VisitorId};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -27,7 +28,7 @@ use crate::usecases::{ClickReport, Reporter, Signals, report_clicks};
 const LARGEST_BODY: usize = 256 * 1024;
 
 pub(super) fn router() -> Router<Api> {
-    Router::new().route("/v1/events", post(report)).layer(DefaultBodyLimit::max(LARGEST_BODY))
+    body_limit(Router::new().route("/v1/events", post(report)), LARGEST_BODY)
 }
 
 #[derive(Deserialize)]
@@ -172,6 +173,10 @@ fn of_lines(body: &[u8]) -> Told {
 }
 
 fn event(value: Value) -> Result<ClickForm, &'static str> {
+    if !value.is_object() {
+        // An array would be taken for the fields in their order.
+        return Err(INVALID_FIELD);
+    }
     let event: Event = serde_json::from_value(value).map_err(|error| match error.to_string() {
         text if text.starts_with("unknown field") => codes::UNKNOWN_FIELD,
         _ => INVALID_FIELD,
@@ -239,11 +244,11 @@ mod tests {
     #[test]
     fn a_bad_event_is_refused_alone() {
         let body = format!(
-            r#"[{VIEW},{{"event_id":"e","type":"view","user_id":"u"}},{{"event_id":7,"type":"view"}},"x",null,{{}}]"#
+            r#"[{VIEW},{{"event_id":"e","type":"view","user_id":"u"}},{{"event_id":7,"type":"view"}},"x",null,{{}},["e","view"]]"#
         );
         let codes: Vec<_> = told(Shape::Json, &body).1.into_iter().map(|event| event.err()).collect();
         let invalid = Some("invalid-field");
-        assert_eq!(codes, [None, Some("unknown-field"), invalid, invalid, invalid, invalid]);
+        assert_eq!(codes, [None, Some("unknown-field"), invalid, invalid, invalid, invalid, invalid]);
         assert_eq!(told(Shape::Lines, &format!("{VIEW}\n{{broken\n")).1[1], Err("malformed-request"));
     }
 

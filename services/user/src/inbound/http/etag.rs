@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn only_our_own_tags_name_a_version() {
         assert_eq!(expected_of(&[]), None);
-        assert_eq!(expected_of(&[&"\"7\""]), Some(7));
+        assert_eq!(expected_of(&["\"7\""]), Some(7));
         assert_eq!(of(7), "\"7\"");
         for other in ["7", "W/\"7\"", "*", "\"x\"", "\"\"", "\"7\", \"8\"", "\"99999999999999999999\""] {
             assert_eq!(expected_of(&[other]), Some(NO_VERSION), "{other}");

@@ -137,7 +137,7 @@ impl People for MemoryPeople {
         let old = |intent: &Intent| intent.ending.is_some_and(|(_, at)| at < closed_before);
         let gone: Vec<_> =
             state.intents.iter().filter(|(_, intent)| old(intent)).map(|(id, _)| *id).take(limit as usize).collect();
-        gone.iter().for_each(|id| drop(state.intents.remove(id)));
+        state.intents.retain(|id, _| !gone.contains(id));
         Ok(gone.len() as u64)
     }
 
