@@ -10,7 +10,7 @@ use crate::api::Api;
 
 /// The staff member that the realm of the local stack comes with.
 pub const STAFF_EMAIL: &str = "staff@shopsphere.example";
-pub const STAFF_PASSWORD: &str = "staff-demo-password";
+pub const STAFF_PASSWORD: &str = "ShopSphere-staff-1";
 
 /// One local region.
 pub struct Stack {
