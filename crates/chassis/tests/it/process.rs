@@ -23,27 +23,33 @@ fn echo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Exit code, standard output and standard error of a process that ends by itself, within ten seconds.
 fn outcome(mut command: Command) -> (Option<i32>, String, String) {
-    let output = command.output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    let mut process = Running { child: command.spawn().unwrap(), lines: None };
+    let code = process.exit_code();
+    let (mut out, mut error) = (String::new(), String::new());
+    process.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    process.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    (code, out, error)
 }
 
 /// A started process; killed if the test fails.
 struct Running {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// Standard output, when it is read line by line.
+    lines: Option<std::io::Lines<BufReader<std::process::ChildStdout>>>,
 }
 
 impl Running {
     fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { child, lines: Some(lines) }
     }
 
     /// Reads log lines until one has this message; each line must be JSON.
     fn until(&mut self, message: &str) -> Value {
-        for line in self.lines.by_ref() {
+        for line in self.lines.as_mut().unwrap() {
             let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if line["message"] == message {
                 return line;
