@@ -76,7 +76,10 @@ impl Config {
             return Err(ConfigError::invalid(key, "must be at least 1"));
         }
         if self.reconcile.window_s <= self.reconcile.grace_s {
-            return Err(ConfigError::invalid("reconcile.window_s", "is not longer than reconcile.grace_s: nothing would be compared"));
+            return Err(ConfigError::invalid(
+                "reconcile.window_s",
+                "is not longer than reconcile.grace_s: nothing would be compared",
+            ));
         }
         if self.gateway.api_key.is_empty() {
             return Err(ConfigError::invalid("gateway.api_key", "is empty: no payment could be made"));

@@ -7,35 +7,60 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 use crate::usecases::ports::Backlog;
 
 static TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter("shopsphere_saga_transitions_total", "steps of orders from one status to the next", &["from", "to", "reason"])
+    chassis::metrics::counter(
+        "shopsphere_saga_transitions_total",
+        "steps of orders from one status to the next",
+        &["from", "to", "reason"],
+    )
 });
 
-static ATTEMPTS: LazyLock<IntCounterVec> =
-    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_attempts_total", "payment attempts by outcome", &["outcome"]));
+static ATTEMPTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_payment_attempts_total", "payment attempts by outcome", &["outcome"])
+});
 
 static GATEWAY_CALLS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter("shopsphere_gateway_calls_total", "calls to the payment gateway by meaning of the answer", &["operation", "answer"])
+    chassis::metrics::counter(
+        "shopsphere_gateway_calls_total",
+        "calls to the payment gateway by meaning of the answer",
+        &["operation", "answer"],
+    )
 });
 
-static REPLAYS: LazyLock<IntCounterVec> =
-    LazyLock::new(|| chassis::metrics::counter("shopsphere_idempotency_replays_total", "requests answered from a stored answer", &["route"]));
+static REPLAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_idempotency_replays_total",
+        "requests answered from a stored answer",
+        &["route"],
+    )
+});
 
-static WEBHOOKS: LazyLock<IntCounterVec> =
-    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"]));
+static WEBHOOKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"])
+});
 
-static ALARMS: LazyLock<IntCounterVec> =
-    LazyLock::new(|| chassis::metrics::counter("shopsphere_payment_alarms_total", "payment incidents that need a person", &["kind"]));
+static ALARMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_payment_alarms_total", "payment incidents that need a person", &["kind"])
+});
 
 static RECONCILED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "when the gateway's books were last compared with ours (Unix seconds)";
     chassis::metrics::gauge("shopsphere_payment_reconciled_timestamp_seconds", help, &["gateway"])
 });
 
-static OPEN: LazyLock<IntGaugeVec> =
-    LazyLock::new(|| chassis::metrics::gauge("shopsphere_saga_open", "orders, attempts, findings and webhooks that are open", &["what", "state"]));
+static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_saga_open",
+        "orders, attempts, findings and webhooks that are open",
+        &["what", "state"],
+    )
+});
 
 static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    chassis::metrics::gauge("shopsphere_saga_oldest_seconds", "age of the oldest open order, attempt and finding", &["what", "state"])
+    chassis::metrics::gauge(
+        "shopsphere_saga_oldest_seconds",
+        "age of the oldest open order, attempt and finding",
+        &["what", "state"],
+    )
 });
 
 /// An order moved. `from` is `None` when it was placed.

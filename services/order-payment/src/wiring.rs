@@ -34,7 +34,12 @@ const APP_ROLE: &str = "order_payment_app";
 /// A setting that cannot be used.
 pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<Arc<App>> {
     let region = process.site().region;
-    let gateway = PaymentIntents::new(&config.gateway.base_url, config.gateway.api_key.clone(), region, database.epoch().clone())?;
+    let gateway = PaymentIntents::new(
+        &config.gateway.base_url,
+        config.gateway.api_key.clone(),
+        region,
+        database.epoch().clone(),
+    )?;
     Ok(Arc::new(App {
         region,
         clock: process.clock(),
@@ -93,7 +98,10 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
 
 pub fn webhook_settings(config: &Config) -> WebhookSettings {
     let secrets = [&config.gateway.webhook_secret, &config.gateway.previous_webhook_secret];
-    WebhookSettings { name: config.gateway.name.clone(), secrets: secrets.into_iter().filter(|secret| !secret.is_empty()).cloned().collect() }
+    WebhookSettings {
+        name: config.gateway.name.clone(),
+        secrets: secrets.into_iter().filter(|secret| !secret.is_empty()).cloned().collect(),
+    }
 }
 
 /// # Errors
@@ -105,7 +113,8 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     let app = app(&config, process, &database)?;
     let relay = Relay::new(database.clone(), &config.kafka)?;
     process.spawn("outbox-relay", relay.run(process.shutdown()));
-    let consumer = Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?;
+    let consumer =
+        Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?;
     process.spawn("events", consumer.run(process.shutdown()));
     process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
@@ -119,7 +128,8 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
 /// What the database or the broker said.
 pub async fn migrate(config: Config, process: &Process) -> anyhow::Result<()> {
     let site = process.site();
-    let owner_url = config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
+    let owner_url =
+        config.database.owner_url.filter(|url| !url.is_empty()).context("database.owner_url is needed to migrate")?;
     messaging::migrate(&owner_url, APP_ROLE, site.region, site.epoch, &site.name, &MIGRATOR).await?;
     let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == NAME).collect();
     messaging::create_topics(&config.kafka, site.region, &written).await

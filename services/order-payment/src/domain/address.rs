@@ -39,7 +39,11 @@ impl ShippingAddress {
             })
             .collect();
         if !region.countries().contains(&self.country.as_str()) {
-            problems.push(FieldProblem::new("/shipping_address/country", "invalid-field", "not a country this region ships to"));
+            problems.push(FieldProblem::new(
+                "/shipping_address/country",
+                "invalid-field",
+                "not a country this region ships to",
+            ));
         }
         problems
     }

@@ -158,7 +158,8 @@ fn card_data_in(raw: &RawOrder) -> Option<String> {
         return Some("/payment/token".to_owned());
     }
     let suspicious = |line: &RawLine| {
-        looks_like_card_data(&line.sku) || line.options.iter().any(|(key, value)| looks_like_card_data(key) || looks_like_card_data(value))
+        looks_like_card_data(&line.sku)
+            || line.options.iter().any(|(key, value)| looks_like_card_data(key) || looks_like_card_data(value))
     };
     raw.lines.iter().position(suspicious).map(|index| format!("/lines/{index}"))
 }
@@ -170,12 +171,18 @@ fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine
         let full = lines.len() == MOST_LINES;
         match lines.iter_mut().find(|known| known.sku == line.sku) {
             Some(known) if known.options != line.options => {
-                problems.push(invalid(&format!("/lines/{index}/options"), "one product can be ordered with one choice of options at a time"));
+                problems.push(invalid(
+                    &format!("/lines/{index}/options"),
+                    "one product can be ordered with one choice of options at a time",
+                ));
             }
             Some(known) => {
                 known.quantity = known.quantity.saturating_add(line.quantity);
                 if known.quantity > MOST_UNITS {
-                    problems.push(invalid(&format!("/lines/{index}/quantity"), &format!("at most {MOST_UNITS} units of one product")));
+                    problems.push(invalid(
+                        &format!("/lines/{index}/quantity"),
+                        &format!("at most {MOST_UNITS} units of one product"),
+                    ));
                 }
             }
             None if full => {
@@ -193,17 +200,23 @@ fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine
 
 fn checked(line: RawLine, index: usize, problems: &mut Vec<FieldProblem>) -> Option<BasketLine> {
     let known = problems.len();
-    let sku = Sku::parse(&line.sku).map_err(|error| problems.push(invalid(&format!("/lines/{index}/sku"), &error.to_string())));
+    let sku = Sku::parse(&line.sku)
+        .map_err(|error| problems.push(invalid(&format!("/lines/{index}/sku"), &error.to_string())));
     if !(1..=MOST_UNITS).contains(&line.quantity) {
         problems.push(invalid(&format!("/lines/{index}/quantity"), &format!("must be between 1 and {MOST_UNITS}")));
     }
     let mut options = line.options;
     options.sort();
     let key_fits = |key: &str| {
-        (1..=32).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        (1..=32).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    if options.len() > MOST_OPTIONS || options.iter().any(|(key, value)| !key_fits(key) || unfit(value, LONGEST_OPTION).is_some()) {
-        let rule = format!("at most {MOST_OPTIONS} options; keys of lower-case letters, digits, underscores; values up to {LONGEST_OPTION} characters");
+    if options.len() > MOST_OPTIONS
+        || options.iter().any(|(key, value)| !key_fits(key) || unfit(value, LONGEST_OPTION).is_some())
+    {
+        let rule = format!(
+            "at most {MOST_OPTIONS} options; keys of lower-case letters, digits, underscores; values up to {LONGEST_OPTION} characters"
+        );
         problems.push(invalid(&format!("/lines/{index}/options"), &rule));
     }
     match sku {
@@ -212,9 +225,14 @@ fn checked(line: RawLine, index: usize, problems: &mut Vec<FieldProblem>) -> Opt
     }
 }
 
-fn expected_total((amount, currency): &(String, String), region: Region, problems: &mut Vec<FieldProblem>) -> Option<Money> {
+fn expected_total(
+    (amount, currency): &(String, String),
+    region: Region,
+    problems: &mut Vec<FieldProblem>,
+) -> Option<Money> {
     if currency != region.currency().code() {
-        problems.push(invalid("/expected_total/currency", &format!("prices of this region are in {}", region.currency())));
+        problems
+            .push(invalid("/expected_total/currency", &format!("prices of this region are in {}", region.currency())));
         return None;
     }
     match Money::parse(amount, region.currency()) {
@@ -287,14 +305,35 @@ pub mod tests {
             (RawOrder { lines: Vec::new(), ..a_raw_order() }, vec!["/lines"]),
             (RawOrder { lines: many(50), ..a_raw_order() }, vec![]),
             (RawOrder { lines: many(1000), ..a_raw_order() }, vec!["/lines"]),
-            (RawOrder { lines: vec![line("A", 0), line("$where", 100)], ..a_raw_order() }, vec!["/lines/0/quantity", "/lines/1/sku", "/lines/1/quantity"]),
+            (
+                RawOrder { lines: vec![line("A", 0), line("$where", 100)], ..a_raw_order() },
+                vec!["/lines/0/quantity", "/lines/1/sku", "/lines/1/quantity"],
+            ),
             (RawOrder { lines: vec![line("A", 60), line("A", 60)], ..a_raw_order() }, vec!["/lines/1/quantity"]),
-            (RawOrder { method: "cash".to_owned(), token: Private::new("card".to_owned()), ..a_raw_order() }, vec!["/payment/method", "/payment/token"]),
-            (RawOrder { expected_total: ("49.90".to_owned(), "USD".to_owned()), ..a_raw_order() }, vec!["/expected_total/currency"]),
-            (RawOrder { expected_total: ("-1".to_owned(), "EUR".to_owned()), ..a_raw_order() }, vec!["/expected_total/amount"]),
-            (RawOrder { expected_total: ("1e3".to_owned(), "EUR".to_owned()), ..a_raw_order() }, vec!["/expected_total/amount"]),
-            (RawOrder { token: Private::new("4242424242424242".to_owned()), ..a_raw_order() }, vec!["card /payment/token"]),
-            (RawOrder { token: Private::new("tok_4242424242424242".to_owned()), ..a_raw_order() }, vec!["card /payment/token"]),
+            (
+                RawOrder { method: "cash".to_owned(), token: Private::new("card".to_owned()), ..a_raw_order() },
+                vec!["/payment/method", "/payment/token"],
+            ),
+            (
+                RawOrder { expected_total: ("49.90".to_owned(), "USD".to_owned()), ..a_raw_order() },
+                vec!["/expected_total/currency"],
+            ),
+            (
+                RawOrder { expected_total: ("-1".to_owned(), "EUR".to_owned()), ..a_raw_order() },
+                vec!["/expected_total/amount"],
+            ),
+            (
+                RawOrder { expected_total: ("1e3".to_owned(), "EUR".to_owned()), ..a_raw_order() },
+                vec!["/expected_total/amount"],
+            ),
+            (
+                RawOrder { token: Private::new("4242424242424242".to_owned()), ..a_raw_order() },
+                vec!["card /payment/token"],
+            ),
+            (
+                RawOrder { token: Private::new("tok_4242424242424242".to_owned()), ..a_raw_order() },
+                vec!["card /payment/token"],
+            ),
         ];
         for (raw, expected) in table {
             assert_eq!(pointers(raw.clone()), expected, "{raw:?}");
@@ -307,15 +346,27 @@ pub mod tests {
         let first = of(RawOrder { lines: vec![line("A", 2), line("B", 1)], ..a_raw_order() });
         let same = [
             RawOrder { lines: vec![line("B", 1), line("A", 1), line("A", 1)], ..a_raw_order() },
-            RawOrder { lines: vec![line("A", 2), line("B", 1)], expected_total: ("49.9".to_owned(), "EUR".to_owned()), ..a_raw_order() },
+            RawOrder {
+                lines: vec![line("A", 2), line("B", 1)],
+                expected_total: ("49.9".to_owned(), "EUR".to_owned()),
+                ..a_raw_order()
+            },
         ];
         for raw in same {
             assert_eq!(of(raw), first);
         }
         let other = [
             RawOrder { lines: vec![line("A", 1), line("B", 2)], ..a_raw_order() },
-            RawOrder { lines: vec![line("A", 2), line("B", 1)], token: Private::new("tok_visa".to_owned()), ..a_raw_order() },
-            RawOrder { lines: vec![line("A", 2), line("B", 1)], expected_total: ("49.91".to_owned(), "EUR".to_owned()), ..a_raw_order() },
+            RawOrder {
+                lines: vec![line("A", 2), line("B", 1)],
+                token: Private::new("tok_visa".to_owned()),
+                ..a_raw_order()
+            },
+            RawOrder {
+                lines: vec![line("A", 2), line("B", 1)],
+                expected_total: ("49.91".to_owned(), "EUR".to_owned()),
+                ..a_raw_order()
+            },
         ];
         for raw in other {
             assert_ne!(of(raw), first);

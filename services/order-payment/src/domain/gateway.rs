@@ -87,7 +87,9 @@ pub struct Intent {
 pub enum Answer {
     Intent(Intent),
     /// The refund exists.
-    Refunded { amount_minor: i64 },
+    Refunded {
+        amount_minor: i64,
+    },
     /// The bank said no; the intent stays open until it is cancelled.
     Declined(Option<Intent>),
     /// The token means nothing to this gateway: no intent was made.

@@ -199,7 +199,13 @@ impl Order {
         self.advance(Compensated, Some(reason), OrderEvent::Compensated { reason }, now)
     }
 
-    fn advance(mut self, to: OrderStatus, reason: Option<Reason>, event: OrderEvent, now: DateTime<Utc>) -> Result<OrderStep, WrongState> {
+    fn advance(
+        mut self,
+        to: OrderStatus,
+        reason: Option<Reason>,
+        event: OrderEvent,
+        now: DateTime<Utc>,
+    ) -> Result<OrderStep, WrongState> {
         let from = self.status;
         if !from.may_become(to) {
             return Err(WrongState { from, to });

@@ -164,7 +164,16 @@ impl Attempt {
     /// Gives the whole of a captured charge back.
     pub fn refund_of(charge: &Self, now: DateTime<Utc>) -> Self {
         let (token, intent) = (charge.token.clone(), charge.intent.clone());
-        Self::prepared(AttemptKind::Refund, charge.order, charge.number + 1, charge.amount, token, intent, charge.traceparent.clone(), now)
+        Self::prepared(
+            AttemptKind::Refund,
+            charge.order,
+            charge.number + 1,
+            charge.amount,
+            token,
+            intent,
+            charge.traceparent.clone(),
+            now,
+        )
     }
 
     #[allow(clippy::too_many_arguments)] // private; each field is named where it is set

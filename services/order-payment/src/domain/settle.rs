@@ -131,7 +131,9 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
     }
     match answer {
         Answer::Intent(intent) => seen(attempt, intent, now),
-        Answer::Refunded { amount_minor } if amount_minor == attempt.amount.minor() => Lesson::Settled(Outcome::Captured),
+        Answer::Refunded { amount_minor } if amount_minor == attempt.amount.minor() => {
+            Lesson::Settled(Outcome::Captured)
+        }
         Answer::Refunded { .. } => alarm(attempt, now, "the refund has another amount"),
         Answer::Declined(Some(intent)) => seen(attempt, Intent { declined: true, ..intent }, now),
         Answer::Declined(None) => {
@@ -178,7 +180,9 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
 pub fn learn_from_look(attempt: &mut Attempt, look: Look, answer: Answer, now: DateTime<Utc>) -> Lesson {
     match (look, answer) {
         (_, Answer::Intent(intent)) => seen(attempt, intent, now),
-        (Look::Refund, Answer::Refunded { amount_minor }) if amount_minor == attempt.amount.minor() => Lesson::Settled(Outcome::Captured),
+        (Look::Refund, Answer::Refunded { amount_minor }) if amount_minor == attempt.amount.minor() => {
+            Lesson::Settled(Outcome::Captured)
+        }
         // A create moves no money and a refund is unique by its key: sending the same key again is safe.
         (Look::Reference | Look::Refund, Answer::NotFound) => {
             attempt.in_doubt = false;

@@ -85,10 +85,19 @@ fn giving_up_cancels_and_waits_for_the_gateways_word() {
     for state in [Sent, Authorised, Unknown] {
         let attempt = Attempt { giving_up: Some(Reason::Expired), ..in_state(state) };
         assert_eq!(next(&attempt, None), Step::Ask(Look::Intent));
-        for status in [IntentStatus::RequiresConfirmation, IntentStatus::Declined, IntentStatus::RequiresCapture, IntentStatus::RequiresAction] {
+        for status in [
+            IntentStatus::RequiresConfirmation,
+            IntentStatus::Declined,
+            IntentStatus::RequiresCapture,
+            IntentStatus::RequiresAction,
+        ] {
             assert_eq!(next(&attempt, Some(&intent(status))), Step::Send(Call::Cancel));
         }
-        assert_eq!(next(&attempt, Some(&intent(IntentStatus::Succeeded))), Step::Settle(Outcome::Captured), "the capture won");
+        assert_eq!(
+            next(&attempt, Some(&intent(IntentStatus::Succeeded))),
+            Step::Settle(Outcome::Captured),
+            "the capture won"
+        );
         assert_eq!(next(&attempt, Some(&intent(IntentStatus::Processing))), Step::Wait);
     }
     let never_sent = Attempt { giving_up: Some(Reason::Expired), ..an_attempt() };
@@ -97,9 +106,16 @@ fn giving_up_cancels_and_waits_for_the_gateways_word() {
 
 #[test]
 fn a_lost_answer_makes_an_attempt_unknown_and_never_declined() {
-    for (state, call) in [(AttemptState::Sent, Call::Confirm), (AttemptState::Authorised, Call::Capture), (AttemptState::Authorised, Call::Cancel)] {
+    for (state, call) in [
+        (AttemptState::Sent, Call::Confirm),
+        (AttemptState::Authorised, Call::Capture),
+        (AttemptState::Authorised, Call::Cancel),
+    ] {
         let mut attempt = in_state(state);
-        assert_eq!(learn(&mut attempt, call, Answer::Unknown("timeout".to_owned()), DateTime::UNIX_EPOCH), Lesson::Later);
+        assert_eq!(
+            learn(&mut attempt, call, Answer::Unknown("timeout".to_owned()), DateTime::UNIX_EPOCH),
+            Lesson::Later
+        );
         assert_eq!((attempt.state, attempt.giving_up), (AttemptState::Unknown, None));
         assert!(attempt.due_at > DateTime::UNIX_EPOCH);
     }
@@ -140,7 +156,8 @@ fn a_refund_in_doubt_is_looked_for_before_it_is_sent_again() {
     assert_eq!(next(&refund, None), Step::Send(Call::Refund));
     learn(&mut refund, Call::Refund, Answer::Unknown("reset".to_owned()), DateTime::UNIX_EPOCH);
     assert_eq!((refund.state, next(&refund, None)), (AttemptState::Unknown, Step::Ask(Look::Refund)));
-    let lesson = learn_from_look(&mut refund, Look::Refund, Answer::Refunded { amount_minor: 4990 }, DateTime::UNIX_EPOCH);
+    let lesson =
+        learn_from_look(&mut refund, Look::Refund, Answer::Refunded { amount_minor: 4990 }, DateTime::UNIX_EPOCH);
     assert_eq!(lesson, Lesson::Settled(Outcome::Captured));
     learn_from_look(&mut refund, Look::Refund, Answer::NotFound, DateTime::UNIX_EPOCH);
     assert_eq!(next(&refund, None), Step::Send(Call::Refund));
@@ -167,12 +184,17 @@ impl Miniature {
                 self.status = Some(IntentStatus::Declined);
                 return Answer::Declined(Some(intent(IntentStatus::Declined)));
             }
-            (Call::Confirm, Some(IntentStatus::RequiresConfirmation)) => self.status = Some(IntentStatus::RequiresCapture),
+            (Call::Confirm, Some(IntentStatus::RequiresConfirmation)) => {
+                self.status = Some(IntentStatus::RequiresCapture)
+            }
             (Call::Capture, Some(IntentStatus::RequiresCapture)) => {
                 self.status = Some(IntentStatus::Succeeded);
                 self.captures += 1;
             }
-            (Call::Cancel, Some(IntentStatus::RequiresConfirmation | IntentStatus::Declined | IntentStatus::RequiresCapture)) => {
+            (
+                Call::Cancel,
+                Some(IntentStatus::RequiresConfirmation | IntentStatus::Declined | IntentStatus::RequiresCapture),
+            ) => {
                 self.status = Some(IntentStatus::Canceled);
                 self.cancels += 1;
             }

@@ -17,7 +17,8 @@ use crate::usecases::register_user::register_user;
 use crate::usecases::{App, CONSUMER, Failure};
 
 /// What this service listens to.
-pub const TOPICS: [&Topic; 4] = [&topics::USER_REGISTERED, &topics::STOCK_RESERVED, &topics::STOCK_REJECTED, &topics::SHIPMENT_CREATED];
+pub const TOPICS: [&Topic; 4] =
+    [&topics::USER_REGISTERED, &topics::STOCK_RESERVED, &topics::STOCK_REJECTED, &topics::SHIPMENT_CREATED];
 
 pub struct Events(pub Arc<App>);
 
@@ -27,10 +28,12 @@ impl Handler for Events {
         let app = &self.0;
         let cause = Cause::Message { consumer: CONSUMER, id: delivery.envelope.id };
         match &delivery.event {
-            Event::UserRegistered(event) => match (event.user_id.parse::<UserId>(), event.residency_region.parse::<Region>()) {
-                (Ok(user), Ok(region)) => verdict(register_user(app, cause, user, region).await),
-                _ => malformed(),
-            },
+            Event::UserRegistered(event) => {
+                match (event.user_id.parse::<UserId>(), event.residency_region.parse::<Region>()) {
+                    (Ok(user), Ok(region)) => verdict(register_user(app, cause, user, region).await),
+                    _ => malformed(),
+                }
+            }
             Event::StockReserved(event) => match event.order_id.parse::<OrderId>() {
                 Ok(order) => verdict(begin_payment(app, cause, order).await),
                 Err(_) => malformed(),
@@ -43,7 +46,8 @@ impl Handler for Events {
                 let created_at = DateTime::from_timestamp_millis(event.created_at_ms);
                 match (event.order_id.parse(), event.shipment_id.parse(), created_at) {
                     (Ok(order), Ok(id), Some(created_at)) => {
-                        let shipment = Shipment { order, id, fulfilment_centre: event.fulfilment_centre.clone(), created_at };
+                        let shipment =
+                            Shipment { order, id, fulfilment_centre: event.fulfilment_centre.clone(), created_at };
                         verdict(record_shipment(app, cause, shipment).await)
                     }
                     _ => malformed(),

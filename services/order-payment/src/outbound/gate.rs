@@ -39,7 +39,8 @@ impl StandbyGate {
 
     async fn wait(&self) -> Result<(), GateClosed> {
         let closed = |error: sqlx::Error| GateClosed(error.to_string());
-        let position: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&self.pool).await.map_err(closed)?;
+        let position: String =
+            sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&self.pool).await.map_err(closed)?;
         loop {
             let flushed: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND flush_lsn >= $2::text::pg_lsn)",

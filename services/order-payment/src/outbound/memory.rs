@@ -13,8 +13,13 @@ use uuid::Uuid;
 use crate::domain::{Attempt, AttemptKind, AttemptState, Order, OrderEvent, OrderStatus, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd};
+use crate::usecases::ports::{
+    Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
+};
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
+
+/// A webhook, what came of it, and when to look at it again.
+pub type KeptWebhook = (Webhook, Option<WebhookEnd>, DateTime<Utc>);
 
 type RequestScope = (Uuid, &'static str, &'static str, String);
 
@@ -28,7 +33,7 @@ pub struct Books {
     pub events: Vec<(OrderId, i64, OrderEvent)>,
     pub people: HashSet<UserId>,
     pub findings: BTreeMap<(FindingKind, String), (Finding, bool)>,
-    pub webhooks: BTreeMap<(String, String), (Webhook, Option<WebhookEnd>, DateTime<Utc>)>,
+    pub webhooks: BTreeMap<(String, String), KeptWebhook>,
     pub shipments: HashMap<OrderId, Shipment>,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
@@ -81,7 +86,8 @@ impl Books {
                 (Some(from), Some(known)) if known.status == from && known.version + 1 == order.version => {}
                 (Some(_), _) => return Err(lost()),
             }
-            let change = StatusChange { version: order.version, status: order.status, reason: order.reason, at: step.at };
+            let change =
+                StatusChange { version: order.version, status: order.status, reason: order.reason, at: step.at };
             self.history.entry(order.id).or_default().push(change);
             self.events.push((order.id, order.version, step.event));
             self.orders.insert(order.id, order);
@@ -113,12 +119,18 @@ impl Books {
 
     fn has_open(&self, new: &Attempt) -> bool {
         self.attempts.values().any(|known| {
-            known.order == new.order && known.kind == new.kind && !matches!(known.state, AttemptState::Declined | AttemptState::Voided)
+            known.order == new.order
+                && known.kind == new.kind
+                && !matches!(known.state, AttemptState::Declined | AttemptState::Voided)
         })
     }
 
     fn charge(&self, found: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
-        self.attempts.values().filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt)).max_by_key(|attempt| attempt.number).cloned()
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt))
+            .max_by_key(|attempt| attempt.number)
+            .cloned()
     }
 }
 
@@ -158,7 +170,9 @@ impl Store for MemoryStore {
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
         let books = self.books();
-        let given_up = |order: &Order| books.attempts.values().any(|attempt| attempt.order == order.id && attempt.giving_up.is_some());
+        let given_up = |order: &Order| {
+            books.attempts.values().any(|attempt| attempt.order == order.id && attempt.giving_up.is_some())
+        };
         let mut overdue: Vec<_> = books
             .orders
             .values()
@@ -170,10 +184,17 @@ impl Store for MemoryStore {
         Ok(overdue)
     }
 
-    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError> {
+    async fn claim_due(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, CommitError> {
         let mut books = self.books();
         let free = |attempt: &Attempt| {
-            !attempt.state.is_settled() && attempt.due_at <= now && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
+            !attempt.state.is_settled()
+                && attempt.due_at <= now
+                && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
         };
         let mut due: Vec<_> = books.attempts.values_mut().filter(|attempt| free(attempt)).collect();
         due.sort_by_key(|attempt| attempt.due_at);
@@ -185,7 +206,9 @@ impl Store for MemoryStore {
     }
 
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        for attempt in self.books().attempts.values_mut().filter(|attempt| attempt.order == order && !attempt.state.is_settled()) {
+        for attempt in
+            self.books().attempts.values_mut().filter(|attempt| attempt.order == order && !attempt.state.is_settled())
+        {
             attempt.due_at = attempt.due_at.min(now);
         }
         Ok(())
@@ -201,8 +224,12 @@ impl Store for MemoryStore {
             }
             Some(true) => Ok(Kept::Again),
             Some(false) => {
-                let finding =
-                    Finding { kind: FindingKind::WebhookClash, reference: hook.event_id.clone(), order: hook.order, detail: String::new() };
+                let finding = Finding {
+                    kind: FindingKind::WebhookClash,
+                    reference: hook.event_id.clone(),
+                    order: hook.order,
+                    detail: String::new(),
+                };
                 books.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
                 Ok(Kept::Clash)
             }
@@ -216,7 +243,8 @@ impl Store for MemoryStore {
     }
 
     async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, _now: DateTime<Utc>) -> Result<(), CommitError> {
-        if let Some((kept, known_end, due_at)) = self.books().webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
+        if let Some((kept, known_end, due_at)) =
+            self.books().webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
             && known_end.is_none()
         {
             kept.tries += 1;
@@ -232,12 +260,21 @@ impl Store for MemoryStore {
         Ok(self.books().charge(|attempt| attempt.intent.as_deref() == Some(intent)))
     }
 
-    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError> {
+    async fn charges_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, StoreError> {
         let books = self.books();
         let mut charges: Vec<_> = books
             .attempts
             .values()
-            .filter(|attempt| attempt.kind == AttemptKind::Charge && attempt.intent.is_some() && (from..=to).contains(&attempt.created_at))
+            .filter(|attempt| {
+                attempt.kind == AttemptKind::Charge
+                    && attempt.intent.is_some()
+                    && (from..=to).contains(&attempt.created_at)
+            })
             .cloned()
             .collect();
         charges.sort_by_key(|attempt| (attempt.created_at, attempt.id));
@@ -279,7 +316,12 @@ impl Store for MemoryStore {
         for status in [OrderStatus::Created, OrderStatus::PaymentPending] {
             let count = books.orders.values().filter(|order| order.status == status).count();
             if count > 0 {
-                open.push(OpenCount { what: "order", state: status.code().to_owned(), count: i64::try_from(count).unwrap_or(i64::MAX), oldest_s: 0 });
+                open.push(OpenCount {
+                    what: "order",
+                    state: status.code().to_owned(),
+                    count: i64::try_from(count).unwrap_or(i64::MAX),
+                    oldest_s: 0,
+                });
             }
         }
         Ok(Backlog { open })
@@ -291,7 +333,8 @@ impl Views for MemoryStore {
     async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
         let books = self.books();
         let Some(order) = books.orders.get(&id).filter(|order| order.user == owner) else { return Ok(None) };
-        let charges = books.attempts.values().filter(|attempt| attempt.order == id && attempt.kind == AttemptKind::Charge);
+        let charges =
+            books.attempts.values().filter(|attempt| attempt.order == id && attempt.kind == AttemptKind::Charge);
         Ok(Some(OrderView {
             id,
             status: order.status,
@@ -312,7 +355,9 @@ impl Views for MemoryStore {
             .orders
             .values()
             .filter(|order| order.user == owner)
-            .filter(|order| before.is_none_or(|position| (order.created_at, order.id) < (position.created_at, position.id)))
+            .filter(|order| {
+                before.is_none_or(|position| (order.created_at, order.id) < (position.created_at, position.id))
+            })
             .collect();
         mine.sort_by_key(|order| std::cmp::Reverse((order.created_at, order.id)));
         let more = mine.len() > usize::from(limit);
@@ -328,7 +373,12 @@ impl Views for MemoryStore {
         Ok(Page { items, next })
     }
 
-    async fn changes_after(&self, owner: UserId, id: OrderId, version: i64) -> Result<Option<Vec<StatusChange>>, StoreError> {
+    async fn changes_after(
+        &self,
+        owner: UserId,
+        id: OrderId,
+        version: i64,
+    ) -> Result<Option<Vec<StatusChange>>, StoreError> {
         let books = self.books();
         if books.orders.get(&id).is_none_or(|order| order.user != owner) {
             return Ok(None);

@@ -25,7 +25,8 @@ impl CatalogPrices {
     /// # Errors
     /// A malformed address. Nothing is connected yet.
     pub fn new(url: &str) -> anyhow::Result<Self> {
-        let client = PriceServiceClient::new(chassis::grpc::channel(url)?).max_decoding_message_size(chassis::grpc::MAX_MESSAGE);
+        let client =
+            PriceServiceClient::new(chassis::grpc::channel(url)?).max_decoding_message_size(chassis::grpc::MAX_MESSAGE);
         let guard = Guard::new("catalog-prices", GuardSettings { deadline: DEADLINE, ..GuardSettings::default() });
         Ok(Self { client, guard })
     }

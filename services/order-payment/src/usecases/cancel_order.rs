@@ -73,10 +73,12 @@ async fn try_cancel(
             }
             Ok(done)
         }
-        OrderStatus::PaymentPending => match ask_to_give_up(app, Cause::Request(request), id, Reason::Cancelled, Some(answer)).await? {
-            true => Ok(done),
-            false => Err(Failure::StateConflict("the payment is being taken")),
-        },
+        OrderStatus::PaymentPending => {
+            match ask_to_give_up(app, Cause::Request(request), id, Reason::Cancelled, Some(answer)).await? {
+                true => Ok(done),
+                false => Err(Failure::StateConflict("the payment is being taken")),
+            }
+        }
         OrderStatus::Completed | OrderStatus::Compensated => Err(Failure::StateConflict("the order has ended")),
     }
 }

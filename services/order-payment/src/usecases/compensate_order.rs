@@ -21,7 +21,9 @@ pub async fn stock_was_rejected(app: &App, cause: Cause, id: OrderId) -> Result<
         let order = app.store.order(id).await?.ok_or_else(|| Failure::UnknownOrder(id.to_string()))?;
         let outcome = match order.status {
             OrderStatus::Created => compensate(app, cause.clone(), order, Reason::OutOfStock).await,
-            OrderStatus::Compensated => app.store.commit(cause.clone(), Change::default()).await.map(drop).map_err(Failure::from),
+            OrderStatus::Compensated => {
+                app.store.commit(cause.clone(), Change::default()).await.map(drop).map_err(Failure::from)
+            }
             OrderStatus::PaymentPending | OrderStatus::Completed => {
                 return Err(Failure::broken(format!("stock of order {id} was rejected after it was reserved")));
             }
@@ -46,7 +48,9 @@ pub async fn sweep_deadlines(app: &App) -> Result<usize, Failure> {
         let id = order.id;
         let outcome = match order.status {
             OrderStatus::Created => compensate(app, Cause::Duty("expire-order"), order, Reason::Expired).await,
-            OrderStatus::PaymentPending => ask_to_give_up(app, Cause::Duty("expire-payment"), id, Reason::Expired, None).await.map(drop),
+            OrderStatus::PaymentPending => {
+                ask_to_give_up(app, Cause::Duty("expire-payment"), id, Reason::Expired, None).await.map(drop)
+            }
             OrderStatus::Completed | OrderStatus::Compensated => Ok(()),
         };
         match outcome {
@@ -76,7 +80,11 @@ pub(super) async fn ask_to_give_up(
     reason: Reason,
     answer: Option<messaging::StoredAnswer>,
 ) -> Result<bool, Failure> {
-    let attempt = app.store.charge_of(id).await?.ok_or_else(|| Failure::broken(format!("order {id} is being paid without an attempt")))?;
+    let attempt = app
+        .store
+        .charge_of(id)
+        .await?
+        .ok_or_else(|| Failure::broken(format!("order {id} is being paid without an attempt")))?;
     // A shopper's second thought does not stop a capture; a deadline does, if the gateway agrees.
     if attempt.state.is_settled() || (attempt.capture_requested && reason == Reason::Cancelled) {
         return Ok(false);

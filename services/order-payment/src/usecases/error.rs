@@ -165,8 +165,12 @@ impl Explain for Failure {
     fn fields(&self) -> Vec<FieldProblem> {
         match self {
             Self::Fields(fields) | Self::OutOfStock(fields) => fields.clone(),
-            Self::CardData { pointer } => vec![FieldProblem::new(pointer, "card-data-refused", "looks like a card number")],
-            Self::PriceChanged(_) => vec![FieldProblem::new("/expected_total", "price-changed", "not the total any more")],
+            Self::CardData { pointer } => {
+                vec![FieldProblem::new(pointer, "card-data-refused", "looks like a card number")]
+            }
+            Self::PriceChanged(_) => {
+                vec![FieldProblem::new("/expected_total", "price-changed", "not the total any more")]
+            }
             _ => Vec::new(),
         }
     }

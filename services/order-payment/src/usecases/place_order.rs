@@ -68,8 +68,16 @@ async fn place(
         return Err(Failure::PriceChanged(total));
     }
     let fingerprint = request.fingerprint;
-    let placing =
-        Placing { id, user: shopper.user, region: app.region, command, lines, total, fingerprint, deadline: app.rules.stock_deadline };
+    let placing = Placing {
+        id,
+        user: shopper.user,
+        region: app.region,
+        command,
+        lines,
+        total,
+        fingerprint,
+        deadline: app.rules.stock_deadline,
+    };
     let step = Order::place(placing, app.clock.now());
     let answer = render(&step.order);
     let change = Change {

@@ -30,7 +30,12 @@ pub trait Store: Send + Sync {
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError>;
 
     /// Takes up to `limit` attempts that are due and nobody has, for this worker alone until `until`.
-    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError>;
+    async fn claim_due(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, CommitError>;
 
     /// Makes an open attempt due now; a settled one stays as it is.
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError>;
@@ -45,7 +50,12 @@ pub trait Store: Send + Sync {
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
 
     /// Charges made between two instants that reached the gateway, oldest first, after `after` in that order.
-    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError>;
+    async fn charges_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, StoreError>;
 
     /// Takes note of one difference.
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
@@ -68,7 +78,12 @@ pub trait Views: Send + Sync {
     async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError>;
 
     /// Status changes after `version`, oldest first; `None` for an order that is absent or another's.
-    async fn changes_after(&self, owner: UserId, id: OrderId, version: i64) -> Result<Option<Vec<StatusChange>>, StoreError>;
+    async fn changes_after(
+        &self,
+        owner: UserId,
+        id: OrderId,
+        version: i64,
+    ) -> Result<Option<Vec<StatusChange>>, StoreError>;
 }
 
 /// The catalog's prices.
@@ -165,8 +180,13 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 5] =
-        [Self::ChargeWithoutOrder, Self::OrderWithoutCharge, Self::AmountDiffers, Self::StateDiffers, Self::WebhookClash];
+    pub const ALL: [Self; 5] = [
+        Self::ChargeWithoutOrder,
+        Self::OrderWithoutCharge,
+        Self::AmountDiffers,
+        Self::StateDiffers,
+        Self::WebhookClash,
+    ];
 
     pub fn code(self) -> &'static str {
         match self {

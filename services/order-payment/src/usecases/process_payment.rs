@@ -163,10 +163,12 @@ async fn settle_attempt(app: &App, version: i64, mut attempt: Attempt, outcome: 
 /// attempt that is part of the same commit.
 pub(super) async fn captured(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
     let now = app.clock.now();
-    let order = app.store.order(attempt.order).await?.ok_or_else(|| Failure::UnknownOrder(attempt.order.to_string()))?;
+    let order =
+        app.store.order(attempt.order).await?.ok_or_else(|| Failure::UnknownOrder(attempt.order.to_string()))?;
     attempt.state = AttemptState::Captured;
     let id = order.id;
-    let mut change = Change { ledger: vec![Transaction::capture(id, attempt.id, attempt.amount, now)], ..Change::default() };
+    let mut change =
+        Change { ledger: vec![Transaction::capture(id, attempt.id, attempt.amount, now)], ..Change::default() };
     let late = match order.status {
         OrderStatus::PaymentPending => {
             change.order = Some(order.complete(now)?);
@@ -197,14 +199,16 @@ pub(super) async fn captured(app: &App, version: i64, mut attempt: Attempt) -> R
 
 async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
     let now = app.clock.now();
-    let order = app.store.order(attempt.order).await?.ok_or_else(|| Failure::UnknownOrder(attempt.order.to_string()))?;
+    let order =
+        app.store.order(attempt.order).await?.ok_or_else(|| Failure::UnknownOrder(attempt.order.to_string()))?;
     let (state, reason) = attempt.ending();
     attempt.state = state;
     attempt.giving_up = Some(reason);
     let (id, from) = (order.id, order.status);
     let step = if from.is_final() { None } else { Some(order.compensate(reason, now)?) };
     let compensates = step.is_some();
-    commit(app, Change { order: step, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() }).await?;
+    commit(app, Change { order: step, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() })
+        .await?;
     metrics::attempt(&state.code().to_ascii_lowercase());
     if compensates {
         told(app, id, from, reason);
@@ -214,7 +218,8 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
 
 async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
     attempt.state = AttemptState::Captured;
-    let (id, ledger) = (attempt.order, vec![Transaction::refund(attempt.order, attempt.id, attempt.amount, app.clock.now())]);
+    let (id, ledger) =
+        (attempt.order, vec![Transaction::refund(attempt.order, attempt.id, attempt.amount, app.clock.now())]);
     commit(app, Change { ledger, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() }).await?;
     metrics::attempt("refunded");
     tracing::info!(order.id = %id, "payment refunded");

@@ -29,7 +29,10 @@ pub async fn receive_webhook(app: &App, hook: Webhook, region: Option<&str>) -> 
         Kept::Again => {}
         Kept::Clash => {
             metrics::alarm("webhook");
-            tracing::error!(event.id = hook.event_id, "a webhook came twice with different contents; the second was dropped");
+            tracing::error!(
+                event.id = hook.event_id,
+                "a webhook came twice with different contents; the second was dropped"
+            );
         }
     }
     metrics::webhook(match kept {

@@ -35,7 +35,12 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
     let charges = all_charges(app, from, now).await?;
     let findings = compare(intents, &charges, from, settled_before);
     for finding in &findings {
-        tracing::error!(kind = finding.kind.code(), reference = finding.reference, detail = finding.detail, "the gateway's books and ours differ");
+        tracing::error!(
+            kind = finding.kind.code(),
+            reference = finding.reference,
+            detail = finding.detail,
+            "the gateway's books and ours differ"
+        );
     }
     send_back(app, &findings, &charges).await?;
     app.store.note_findings(&findings, now).await?;
@@ -51,7 +56,10 @@ async fn all_charges(app: &App, from: DateTime<Utc>, to: DateTime<Utc>) -> Resul
         let full = page.len() == usize::from(PAGE);
         let last = page.last().map(|attempt| attempt.created_at);
         // Pages overlap in the last instant; known ones are dropped.
-        let fresh: Vec<_> = page.into_iter().filter(|attempt| !charges.iter().rev().take(usize::from(PAGE)).any(|known| known.id == attempt.id)).collect();
+        let fresh: Vec<_> = page
+            .into_iter()
+            .filter(|attempt| !charges.iter().rev().take(usize::from(PAGE)).any(|known| known.id == attempt.id))
+            .collect();
         let stuck = fresh.is_empty();
         charges.extend(fresh);
         match last {
@@ -63,20 +71,35 @@ async fn all_charges(app: &App, from: DateTime<Utc>, to: DateTime<Utc>) -> Resul
 }
 
 /// Both directions. Pure, so that a table test can show each kind of difference.
-fn compare(intents: Vec<Intent>, charges: &[Attempt], from: DateTime<Utc>, settled_before: DateTime<Utc>) -> Vec<Finding> {
-    let ours: BTreeMap<&str, &Attempt> = charges.iter().filter_map(|attempt| Some((attempt.intent.as_deref()?, attempt))).collect();
+fn compare(
+    intents: Vec<Intent>,
+    charges: &[Attempt],
+    from: DateTime<Utc>,
+    settled_before: DateTime<Utc>,
+) -> Vec<Finding> {
+    let ours: BTreeMap<&str, &Attempt> =
+        charges.iter().filter_map(|attempt| Some((attempt.intent.as_deref()?, attempt))).collect();
     let theirs: BTreeMap<String, Intent> = intents.into_iter().map(|intent| (intent.id.clone(), intent)).collect();
     let mut findings = Vec::new();
     for intent in theirs.values().filter(|intent| intent.status == IntentStatus::Succeeded) {
         let made_at = DateTime::from_timestamp(intent.created_unix, 0).unwrap_or(settled_before);
         let order = intent.order.as_deref().and_then(|order| order.parse().ok());
-        let mut add = |kind, detail: String| findings.push(Finding { kind, reference: intent.id.clone(), order, detail });
+        let mut add =
+            |kind, detail: String| findings.push(Finding { kind, reference: intent.id.clone(), order, detail });
         match ours.get(intent.id.as_str()) {
             // Near the edge of the window our row may be older than it; those were compared before.
-            None if made_at >= from && made_at < settled_before => add(FindingKind::ChargeWithoutOrder, "charged without an attempt of ours".to_owned()),
+            None if made_at >= from && made_at < settled_before => {
+                add(FindingKind::ChargeWithoutOrder, "charged without an attempt of ours".to_owned())
+            }
             None => {}
-            Some(attempt) if attempt.amount.minor() != intent.amount_minor || attempt.amount.currency().code() != intent.currency => {
-                add(FindingKind::AmountDiffers, format!("{} {} there, {} here", intent.amount_minor, intent.currency, attempt.amount));
+            Some(attempt)
+                if attempt.amount.minor() != intent.amount_minor
+                    || attempt.amount.currency().code() != intent.currency =>
+            {
+                add(
+                    FindingKind::AmountDiffers,
+                    format!("{} {} there, {} here", intent.amount_minor, intent.currency, attempt.amount),
+                );
             }
             Some(attempt) if attempt.state != AttemptState::Captured && made_at < settled_before => {
                 add(FindingKind::StateDiffers, format!("charged there, {} here", attempt.state));
@@ -84,12 +107,23 @@ fn compare(intents: Vec<Intent>, charges: &[Attempt], from: DateTime<Utc>, settl
             Some(_) => {}
         }
     }
-    for attempt in charges.iter().filter(|attempt| attempt.state == AttemptState::Captured && attempt.created_at < settled_before) {
-        let charged = attempt.intent.as_ref().and_then(|id| theirs.get(id)).is_some_and(|intent| intent.status == IntentStatus::Succeeded);
+    for attempt in
+        charges.iter().filter(|attempt| attempt.state == AttemptState::Captured && attempt.created_at < settled_before)
+    {
+        let charged = attempt
+            .intent
+            .as_ref()
+            .and_then(|id| theirs.get(id))
+            .is_some_and(|intent| intent.status == IntentStatus::Succeeded);
         if !charged {
             let reference = attempt.intent.clone().unwrap_or_else(|| attempt.id.to_string());
             let detail = "captured here, not charged there".to_owned();
-            findings.push(Finding { kind: FindingKind::OrderWithoutCharge, reference, order: Some(attempt.order), detail });
+            findings.push(Finding {
+                kind: FindingKind::OrderWithoutCharge,
+                reference,
+                order: Some(attempt.order),
+                detail,
+            });
         }
     }
     findings
@@ -98,7 +132,9 @@ fn compare(intents: Vec<Intent>, charges: &[Attempt], from: DateTime<Utc>, settl
 /// Money taken for an order that is given up goes back now; open attempts are looked at by the payment worker.
 async fn send_back(app: &App, findings: &[Finding], charges: &[Attempt]) -> Result<(), Failure> {
     for finding in findings.iter().filter(|finding| finding.kind == FindingKind::StateDiffers) {
-        let Some(attempt) = charges.iter().find(|attempt| attempt.intent.as_ref() == Some(&finding.reference)) else { continue };
+        let Some(attempt) = charges.iter().find(|attempt| attempt.intent.as_ref() == Some(&finding.reference)) else {
+            continue;
+        };
         if attempt.state.is_settled() {
             look_for_late_success(app, attempt.clone()).await?;
         } else {
@@ -168,8 +204,16 @@ mod tests {
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Unknown)], vec![FindingKind::StateDiffers]),
             (vec![], vec![charge(1, AttemptState::Captured)], vec![FindingKind::OrderWithoutCharge]),
             (vec![intent(1, Canceled)], vec![charge(1, AttemptState::Captured)], vec![FindingKind::OrderWithoutCharge]),
-            (vec![Intent { amount_minor: 1, ..intent(1, Succeeded) }], vec![charge(1, AttemptState::Captured)], vec![FindingKind::AmountDiffers]),
-            (vec![Intent { currency: "USD".to_owned(), ..intent(1, Succeeded) }], vec![charge(1, AttemptState::Captured)], vec![FindingKind::AmountDiffers]),
+            (
+                vec![Intent { amount_minor: 1, ..intent(1, Succeeded) }],
+                vec![charge(1, AttemptState::Captured)],
+                vec![FindingKind::AmountDiffers],
+            ),
+            (
+                vec![Intent { currency: "USD".to_owned(), ..intent(1, Succeeded) }],
+                vec![charge(1, AttemptState::Captured)],
+                vec![FindingKind::AmountDiffers],
+            ),
         ];
         for (intents, charges, expected) in table {
             assert_eq!(kinds(intents.clone(), &charges), expected, "{intents:?}");

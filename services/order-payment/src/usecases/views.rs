@@ -70,7 +70,12 @@ pub async fn order(app: &App, shopper: Shopper, id: OrderId) -> Result<OrderView
 ///
 /// # Errors
 /// [`Failure`] when they cannot be read.
-pub async fn orders(app: &App, shopper: Shopper, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, Failure> {
+pub async fn orders(
+    app: &App,
+    shopper: Shopper,
+    before: Option<Position>,
+    limit: u16,
+) -> Result<Page<OrderCard>, Failure> {
     if !(1..=MOST_ITEMS).contains(&limit) {
         return Err(Failure::CursorInvalid);
     }
@@ -81,7 +86,12 @@ pub async fn orders(app: &App, shopper: Shopper, before: Option<Position>, limit
 ///
 /// # Errors
 /// [`Failure::NotFound`] for an order that is absent or another's.
-pub async fn changes_after(app: &App, shopper: Shopper, id: OrderId, version: i64) -> Result<Vec<StatusChange>, Failure> {
+pub async fn changes_after(
+    app: &App,
+    shopper: Shopper,
+    id: OrderId,
+    version: i64,
+) -> Result<Vec<StatusChange>, Failure> {
     app.views.changes_after(owner(app, shopper)?, id, version).await?.ok_or(Failure::NotFound)
 }
 

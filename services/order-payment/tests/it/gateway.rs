@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::config::Secret;
 use common::{OrderId, Private, SystemClock};
 use messaging::Epoch;
+use order_payment::MIGRATOR;
 use order_payment::domain::basket::RawOrder;
 use order_payment::domain::{AttemptState, OrderStatus, Reason};
 use order_payment::inbound::http::{Api, WebhookSettings, router};
@@ -18,7 +19,6 @@ use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::place_order::place_order;
 use order_payment::usecases::reconcile::reconcile;
 use order_payment::usecases::{App, Rules, Signals};
-use order_payment::MIGRATOR;
 use payment_simulator::{EntryKind, Running, Settings, Timings};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,14 @@ impl Shop {
         })
         .await
         .unwrap();
-        let gateway = PaymentIntents::with_timeout(&simulator.base_url, Secret::new("sk_test_local"), REGION, Epoch::new(1), CALL_TIMEOUT).unwrap();
+        let gateway = PaymentIntents::with_timeout(
+            &simulator.base_url,
+            Secret::new("sk_test_local"),
+            REGION,
+            Epoch::new(1),
+            CALL_TIMEOUT,
+        )
+        .unwrap();
         let prices = Arc::new(FixedPrices::default());
         let app = Arc::new(App {
             region: REGION,
@@ -101,7 +108,8 @@ impl Shop {
     async fn end_of(&self, id: OrderId, what: &str) -> OrderStatus {
         testkit::wait::until(what, Duration::from_secs(60), async || {
             let order = self.app.store.order(id).await.unwrap().unwrap();
-            order.status.is_final().then_some(order.status)
+            let attempt = self.app.store.charge_of(id).await.unwrap();
+            if order.status.is_final() { Ok(order.status) } else { Err((order.status, attempt)) }
         })
         .await
     }
@@ -120,7 +128,8 @@ impl Shop {
     /// What the gateway's own books say it took for an order, and how often.
     async fn taken(&self, id: OrderId) -> (i64, usize) {
         let books = self.simulator.books().await.unwrap();
-        let mine: Vec<_> = books.iter().filter(|entry| entry.reference.as_deref() == Some(id.to_string().as_str())).collect();
+        let mine: Vec<_> =
+            books.iter().filter(|entry| entry.reference.as_deref() == Some(id.to_string().as_str())).collect();
         let sum = mine.iter().map(|entry| match entry.kind {
             EntryKind::Capture => entry.amount,
             EntryKind::Refund => -entry.amount,
@@ -189,8 +198,11 @@ async fn every_magic_card_and_amount_ends_right_and_the_books_agree() {
     assert_eq!(summary.charged_twice.len(), 0);
     testkit::wait::until("all webhooks to be taken", Duration::from_secs(20), async || {
         let waiting = shop.simulator.webhooks_waiting().await.unwrap();
-        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM webhooks WHERE processed_at IS NULL").fetch_one(&shop.database.owner).await.unwrap();
-        (waiting == 0 && open == 0).then_some(())
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM webhooks WHERE processed_at IS NULL")
+            .fetch_one(&shop.database.owner)
+            .await
+            .unwrap();
+        if waiting == 0 && open == 0 { Ok(()) } else { Err((waiting, open)) }
     })
     .await;
     shop.close().await;
@@ -201,7 +213,9 @@ async fn a_gateway_that_is_away_delays_a_payment_and_never_declines_it() {
     let shop = Shop::open().await;
     let id = shop.order("tok_ok", 4990).await;
     shop.end_of(id, "the order to end").await;
-    let gone = PaymentIntents::with_timeout("http://127.0.0.1:9", Secret::new("x"), REGION, Epoch::new(1), CALL_TIMEOUT).unwrap();
+    let gone =
+        PaymentIntents::with_timeout("http://127.0.0.1:9", Secret::new("x"), REGION, Epoch::new(1), CALL_TIMEOUT)
+            .unwrap();
     let attempt = shop.app.store.charge_of(id).await.unwrap().unwrap();
     use order_payment::domain::{Answer, Call, Look};
     use order_payment::usecases::ports::Gateway as _;

@@ -30,7 +30,8 @@ pub const SECRET: &str = "whsec_test";
 
 /// The routes with everything around them. Who calls is said by a header here; the door itself is tested in chassis.
 pub fn routes(world: &World) -> Router {
-    let gateway = WebhookSettings { name: "simulator".to_owned(), secrets: vec![Secret::new(SECRET), Secret::new("whsec_old")] };
+    let gateway =
+        WebhookSettings { name: "simulator".to_owned(), secrets: vec![Secret::new(SECRET), Secret::new("whsec_old")] };
     let api = Api::new(Arc::clone(&world.app), gateway, 2, CancellationToken::new());
     let settings = chassis::config::load::<Settings>("[http]\n", None, &[]).unwrap().config;
     let known = router(api).layer(middleware::from_fn(introduce));
@@ -38,7 +39,9 @@ pub fn routes(world: &World) -> Router {
 }
 
 async fn introduce(mut request: Request, next: Next) -> Response {
-    if let Some(user) = request.headers().get("test-user").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()) {
+    if let Some(user) =
+        request.headers().get("test-user").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+    {
         request.extensions_mut().insert(Caller {
             user_id: user,
             session_id: SessionId::parse("s1").unwrap(),
@@ -58,7 +61,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.bytes)))
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.bytes)))
     }
 
     fn code(&self) -> String {
@@ -82,7 +86,10 @@ fn get(path: &str, user: UserId) -> http::request::Builder {
 }
 
 fn post(path: &str, user: UserId, key: &str) -> http::request::Builder {
-    http::Request::post(path).header("test-user", user.to_string()).header("content-type", "application/json").header("idempotency-key", key)
+    http::Request::post(path)
+        .header("test-user", user.to_string())
+        .header("content-type", "application/json")
+        .header("idempotency-key", key)
 }
 
 fn an_order() -> Value {
@@ -142,7 +149,18 @@ async fn bad_orders_get_their_problem_and_leave_nothing() {
     let many: Vec<_> = (0..1000).map(|index| json!({"sku": format!("S{index}"), "quantity": 1})).collect();
     let mut table: Vec<(String, u16, &str)> = Vec::new();
     // OR1: quantities that are none.
-    for quantity in [json!(0), json!(-1), json!(1.5), json!("1"), json!(2_147_483_648_u64), json!(9_223_372_036_854_775_808_u64), json!(1e9), json!(null), json!([1]), json!(100)] {
+    for quantity in [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("1"),
+        json!(2_147_483_648_u64),
+        json!(9_223_372_036_854_775_808_u64),
+        json!(1e9),
+        json!(null),
+        json!([1]),
+        json!(100),
+    ] {
         table.push((with("/lines/0/quantity", quantity), 422, "invalid-field"));
     }
     table.push((with("/lines/0", json!({"sku": "LAMP-1"})), 422, "invalid-field"));
@@ -157,14 +175,22 @@ async fn bad_orders_get_their_problem_and_leave_nothing() {
     table.push((with("/lines", json!([])), 422, "invalid-field"));
     table.push((with("/lines/0/sku", json!("OF-ANOTHER-REGION")), 422, "invalid-field"));
     table.push((with("/lines/0/sku", json!("../../etc")), 422, "invalid-field"));
-    table.push((with("/lines", json!([{"sku": "COAT-1", "quantity": 4}])).replace("49.90", "516.00"), 409, "out-of-stock"));
+    table.push((
+        with("/lines", json!([{"sku": "COAT-1", "quantity": 4}])).replace("49.90", "516.00"),
+        409,
+        "out-of-stock",
+    ));
     // OR15, GW11, OR18.
     table.push((with("/shipping_address/country", json!("US")), 422, "invalid-field"));
     table.push((with("/shipping_address/line1", json!("4242 4242 4242 4242")), 422, "card-data-refused"));
     table.push((with("/payment/token", json!("4242424242424242")), 422, "card-data-refused"));
     table.push((with("/payment/token", json!("x")), 422, "invalid-field"));
     table.push((with("/payment/method", json!("cash")), 422, "invalid-field"));
-    table.push((with("/lines/0/sku", json!("DEAR")).replace("\"quantity\":1", "\"quantity\":99"), 422, "limit-exceeded"));
+    table.push((
+        with("/lines/0/sku", json!("DEAR")).replace("\"quantity\":1", "\"quantity\":99"),
+        422,
+        "limit-exceeded",
+    ));
     table.push((with("/expected_total/currency", json!("USD")), 422, "invalid-field"));
     table.push((with("/expected_total/amount", json!(49.9)), 422, "invalid-field"));
     table.push((with("/expected_total/amount", json!("NaN")), 422, "invalid-field"));
@@ -197,11 +223,16 @@ async fn keys_callers_and_media_types_are_checked_before_anything_happens() {
         let answer = ask(&routes, post("/v1/orders", someone(), key), an_order().to_string()).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "idempotency-key-invalid"), "{key}");
     }
-    let missing = http::Request::post("/v1/orders").header("test-user", someone().to_string()).header("content-type", "application/json");
+    let missing = http::Request::post("/v1/orders")
+        .header("test-user", someone().to_string())
+        .header("content-type", "application/json");
     assert_eq!(ask(&routes, missing, an_order().to_string()).await.code(), "idempotency-key-missing");
     let twice = post("/v1/orders", someone(), &a_key()).header("idempotency-key", a_key());
     assert_eq!(ask(&routes, twice, an_order().to_string()).await.code(), "idempotency-key-invalid");
-    let xml = http::Request::post("/v1/orders").header("test-user", someone().to_string()).header("content-type", "application/xml").header("idempotency-key", a_key());
+    let xml = http::Request::post("/v1/orders")
+        .header("test-user", someone().to_string())
+        .header("content-type", "application/xml")
+        .header("idempotency-key", a_key());
     assert_eq!(ask(&routes, xml, "<order/>").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let put = http::Request::put("/v1/orders").header("test-user", someone().to_string());
     assert_eq!(ask(&routes, put, "").await.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -216,8 +247,18 @@ async fn nobody_sees_anothers_order_or_a_misspelt_one() {
     let placed = ask(&routes, post("/v1/orders", me, &a_key()), an_order().to_string()).await.json();
     let id = placed["order_id"].as_str().unwrap().to_owned();
     // OR17 (a).
-    let spellings = [id.to_uppercase(), format!("%7B{id}%7D"), id.replace('-', ""), "1".to_owned(), "%00".to_owned(), "..%2f".to_owned()];
-    let mut answers = vec![ask(&routes, get(&format!("/v1/orders/{id}"), other), "").await, ask(&routes, get(&format!("/v1/orders/{}", ids::random()), me), "").await];
+    let spellings = [
+        id.to_uppercase(),
+        format!("%7B{id}%7D"),
+        id.replace('-', ""),
+        "1".to_owned(),
+        "%00".to_owned(),
+        "..%2f".to_owned(),
+    ];
+    let mut answers = vec![
+        ask(&routes, get(&format!("/v1/orders/{id}"), other), "").await,
+        ask(&routes, get(&format!("/v1/orders/{}", ids::random()), me), "").await,
+    ];
     for spelling in spellings {
         answers.push(ask(&routes, get(&format!("/v1/orders/{spelling}"), me), "").await);
     }

@@ -22,7 +22,9 @@ fn request(id: impl std::fmt::Display, user: impl std::fmt::Display, last: Optio
 async fn whole(body: Body) -> String {
     let mut text = String::new();
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = tokio::time::timeout(Duration::from_secs(10), chunks.next()).await.expect("the stream goes on or ends") {
+    while let Some(chunk) =
+        tokio::time::timeout(Duration::from_secs(10), chunks.next()).await.expect("the stream goes on or ends")
+    {
         text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
     }
     text

@@ -10,5 +10,6 @@ mod reconcile;
 mod refunds;
 mod schema;
 mod store_suite;
+mod traces;
 mod webhooks;
 mod world;

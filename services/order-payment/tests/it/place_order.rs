@@ -53,12 +53,17 @@ async fn fifty_twins_at_once_are_one_order() {
     for twin in twins {
         match twin {
             Ok(placed) => bodies.push(placed.answer.body),
-            Err(failure) => assert!(matches!(failure.code(), "request-in-progress" | "overloaded" | "dependency-down"), "{failure}"),
+            Err(failure) => {
+                assert!(matches!(failure.code(), "request-in-progress" | "overloaded" | "dependency-down"), "{failure}")
+            }
         }
     }
     assert!(!bodies.is_empty() && bodies.iter().all(|body| *body == bodies[0]));
     let database = world.database.as_ref().unwrap();
-    assert_eq!((database.count("orders").await, database.count("outbox").await, database.count("requests").await), (1, 1, 1));
+    assert_eq!(
+        (database.count("orders").await, database.count("outbox").await, database.count("requests").await),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -81,13 +86,33 @@ async fn a_key_whose_row_is_gone_still_meets_its_order() {
 async fn what_cannot_be_ordered_leaves_nothing_behind() {
     let world = World::in_memory();
     let table: Vec<(RawOrder, &str, &str)> = vec![
-        (RawOrder { lines: vec![line("UNKNOWN", 1), line("LAMP-1", 1)], ..an_order() }, "invalid-field", "/lines/0/sku"),
+        (
+            RawOrder { lines: vec![line("UNKNOWN", 1), line("LAMP-1", 1)], ..an_order() },
+            "invalid-field",
+            "/lines/0/sku",
+        ),
         (RawOrder { lines: vec![line("LAMP-1", 2)], ..an_order() }, "price-changed", "/expected_total"),
-        (RawOrder { expected_total: ("49.89".to_owned(), "EUR".to_owned()), ..an_order() }, "price-changed", "/expected_total"),
-        (RawOrder { lines: vec![line("COAT-1", 4)], expected_total: ("516.00".to_owned(), "EUR".to_owned()), ..an_order() }, "out-of-stock", "/lines/0/quantity"),
+        (
+            RawOrder { expected_total: ("49.89".to_owned(), "EUR".to_owned()), ..an_order() },
+            "price-changed",
+            "/expected_total",
+        ),
+        (
+            RawOrder {
+                lines: vec![line("COAT-1", 4)],
+                expected_total: ("516.00".to_owned(), "EUR".to_owned()),
+                ..an_order()
+            },
+            "out-of-stock",
+            "/lines/0/quantity",
+        ),
         (RawOrder { lines: vec![line("YACHT", 99)], ..an_order() }, "limit-exceeded", ""),
         (RawOrder { lines: vec![], ..an_order() }, "invalid-field", "/lines"),
-        (RawOrder { token: Private::new("4242 4242 4242 4242".to_owned()), ..an_order() }, "card-data-refused", "/payment/token"),
+        (
+            RawOrder { token: Private::new("4242 4242 4242 4242".to_owned()), ..an_order() },
+            "card-data-refused",
+            "/payment/token",
+        ),
     ];
     world.prices.set("YACHT", 99_999_999, 1000);
     for (raw, code, pointer) in table {
@@ -107,10 +132,17 @@ async fn what_cannot_be_ordered_leaves_nothing_behind() {
 #[tokio::test]
 async fn one_product_in_two_lines_is_merged_and_priced_once() {
     let world = World::in_memory();
-    let raw = RawOrder { lines: vec![line("LAMP-1", 1), line("COAT-1", 1), line("LAMP-1", 1)], expected_total: ("228.80".to_owned(), "EUR".to_owned()), ..an_order() };
+    let raw = RawOrder {
+        lines: vec![line("LAMP-1", 1), line("COAT-1", 1), line("LAMP-1", 1)],
+        expected_total: ("228.80".to_owned(), "EUR".to_owned()),
+        ..an_order()
+    };
     let placed = world.place(shopper(), &a_key(), raw).await.unwrap();
     let order = world.order(placed.order).await;
-    assert_eq!(order.lines.iter().map(|line| (line.sku.as_str(), line.quantity)).collect::<Vec<_>>(), [("LAMP-1", 2), ("COAT-1", 1)]);
+    assert_eq!(
+        order.lines.iter().map(|line| (line.sku.as_str(), line.quantity)).collect::<Vec<_>>(),
+        [("LAMP-1", 2), ("COAT-1", 1)]
+    );
     assert_eq!((order.status, order.version, order.total.minor()), (OrderStatus::Created, 1, 22_880));
     assert_eq!(world.books().events, [(order.id, 1, OrderEvent::Created)]);
 }

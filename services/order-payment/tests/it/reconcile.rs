@@ -24,8 +24,11 @@ async fn a_charge_nobody_ordered_is_found_and_a_charge_that_vanished_too() {
     let (vanished, kept) = (world.an_order_to_pay().await, world.an_order_to_pay().await);
     world.pay().await;
     let attempt = world.charge(kept).await;
-    world.gateway.intents.lock().unwrap().remove(&world.charge(vanished).await.intent.unwrap());
-    let Answer::Intent(mut orphan) = world.gateway.look(order_payment::domain::Look::Intent, &attempt).await else { panic!("no intent") };
+    let vanished = world.charge(vanished).await.intent.unwrap();
+    world.gateway.intents.lock().unwrap().remove(&vanished);
+    let Answer::Intent(mut orphan) = world.gateway.look(order_payment::domain::Look::Intent, &attempt).await else {
+        panic!("no intent")
+    };
     orphan.id = "pi_orphan".to_owned();
     orphan.status = IntentStatus::Succeeded;
     world.gateway.intents.lock().unwrap().insert(orphan.id.clone(), orphan);
@@ -39,7 +42,10 @@ async fn a_charge_nobody_ordered_is_found_and_a_charge_that_vanished_too() {
     reconcile(&world.app).await.unwrap();
     assert_eq!(open(&world).await, 1, "what is no longer found is resolved");
     let backlog = world.app.store.backlog().await.unwrap();
-    assert!(backlog.open.iter().any(|row| row.what == "finding" && row.state == "ORDER_WITHOUT_CHARGE" && row.count == 1), "{backlog:?}");
+    assert!(
+        backlog.open.iter().any(|row| row.what == "finding" && row.state == "ORDER_WITHOUT_CHARGE" && row.count == 1),
+        "{backlog:?}"
+    );
 }
 
 async fn open(world: &World) -> i64 {

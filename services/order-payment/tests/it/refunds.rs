@@ -16,7 +16,10 @@ async fn betrayed(world: &World) -> common::OrderId {
     world.clock.advance(Duration::minutes(16));
     sweep_deadlines(&world.app).await.unwrap();
     world.pay().await;
-    assert_eq!((world.status(id).await, world.charge(id).await.state), (OrderStatus::Compensated, AttemptState::Voided));
+    assert_eq!(
+        (world.status(id).await, world.charge(id).await.state),
+        (OrderStatus::Compensated, AttemptState::Voided)
+    );
     assert_eq!(world.gateway.calls.lock().unwrap().last(), Some(&Call::Cancel));
     world.gateway.force(id, IntentStatus::Succeeded);
     id
@@ -30,7 +33,10 @@ async fn a_charge_after_an_accepted_cancel_is_found_recorded_and_sent_back() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((world.charge(id).await.state, world.ledger(id).await), (AttemptState::Captured, 4990));
         world.pay().await;
-        assert_eq!((world.ledger(id).await, world.gateway.net(id), world.status(id).await), (0, 0, OrderStatus::Compensated));
+        assert_eq!(
+            (world.ledger(id).await, world.gateway.net(id), world.status(id).await),
+            (0, 0, OrderStatus::Compensated)
+        );
         assert!(reconcile(&world.app).await.unwrap().is_empty());
     }
 }

@@ -19,7 +19,8 @@ async fn refused_by(pool: &PgPool, statement: &str) -> String {
 #[tokio::test]
 async fn the_tables_have_the_columns_of_the_specification() {
     let world = World::in_postgres().await;
-    let columns: Vec<(String, String, String, Option<i32>, Option<i32>)> = sqlx::query_as(
+    type Column = (String, String, String, Option<i32>, Option<i32>);
+    let columns: Vec<Column> = sqlx::query_as(
         "SELECT column_name::text, udt_name::text, is_nullable::text, numeric_precision::int, numeric_scale::int FROM information_schema.columns
          WHERE table_name = 'orders' AND column_name IN ('order_id', 'user_id', 'status', 'total_amount', 'shipping_address') ORDER BY column_name",
     )
@@ -33,12 +34,18 @@ async fn the_tables_have_the_columns_of_the_specification() {
         ("total_amount", "numeric", Some(10), Some(2)),
         ("user_id", "uuid", None, None),
     ];
-    let found: Vec<_> = columns.iter().map(|(name, kind, nullable, precision, scale)| {
-        assert_eq!(nullable, "NO", "{name}");
-        (name.as_str(), kind.as_str(), *precision, *scale)
-    }).collect();
+    let found: Vec<_> = columns
+        .iter()
+        .map(|(name, kind, nullable, precision, scale)| {
+            assert_eq!(nullable, "NO", "{name}");
+            (name.as_str(), kind.as_str(), *precision, *scale)
+        })
+        .collect();
     assert_eq!(found, expected);
-    let labels: Vec<String> = sqlx::query_scalar("SELECT unnest(enum_range(NULL::order_status))::text").fetch_all(&world.database.as_ref().unwrap().owner).await.unwrap();
+    let labels: Vec<String> = sqlx::query_scalar("SELECT unnest(enum_range(NULL::order_status))::text")
+        .fetch_all(&world.database.as_ref().unwrap().owner)
+        .await
+        .unwrap();
     assert_eq!(labels, OrderStatus::ALL.map(OrderStatus::code));
 }
 
@@ -48,15 +55,25 @@ async fn code_and_database_know_the_same_transitions() {
     let pool = &world.database.as_ref().unwrap().owner;
     for from in OrderStatus::ALL {
         for to in OrderStatus::ALL {
-            let legal: bool = sqlx::query_scalar("SELECT order_may_become($1::text::order_status, $2::text::order_status)")
-                .bind(from.code()).bind(to.code()).fetch_one(pool).await.unwrap();
+            let legal: bool =
+                sqlx::query_scalar("SELECT order_may_become($1::text::order_status, $2::text::order_status)")
+                    .bind(from.code())
+                    .bind(to.code())
+                    .fetch_one(pool)
+                    .await
+                    .unwrap();
             assert_eq!(legal, order::TRANSITIONS.contains(&(from, to)), "{from} → {to}");
         }
     }
     for from in payment::AttemptState::ALL {
         for to in payment::AttemptState::ALL {
-            let legal: bool = sqlx::query_scalar("SELECT attempt_may_become($1::text::attempt_state, $2::text::attempt_state)")
-                .bind(from.code()).bind(to.code()).fetch_one(pool).await.unwrap();
+            let legal: bool =
+                sqlx::query_scalar("SELECT attempt_may_become($1::text::attempt_state, $2::text::attempt_state)")
+                    .bind(from.code())
+                    .bind(to.code())
+                    .fetch_one(pool)
+                    .await
+                    .unwrap();
             assert_eq!(legal, payment::TRANSITIONS.contains(&(from, to)), "{from} → {to}");
         }
     }
@@ -72,12 +89,22 @@ async fn each_broken_relation_is_refused_by_name() {
                  SELECT gen_random_uuid(), user_id, residency_region, 'CREATED', total_amount, currency, total_minor, shipping_address, payment_token, fingerprint, 1, now(), now() FROM orders";
     let table = [
         // A user has many orders: an order has a user.
-        (order.replace(" user_id, residency_region, 'CREATED'", &format!(" '{nobody}', residency_region, 'CREATED'")), "orders_user_is_known"),
+        (
+            order
+                .replace(" user_id, residency_region, 'CREATED'", &format!(" '{nobody}', residency_region, 'CREATED'")),
+            "orders_user_is_known",
+        ),
         (order.replace("residency_region, 'CREATED'", "'us', 'CREATED'"), "orders_stays_home"),
         (order.replace("'CREATED', total_amount", "'CREATED', total_amount + 1"), "orders_total_agrees"),
-        (order.replace("'CREATED', total_amount, currency", "'CREATED', total_amount, 'XXX'"), "orders_currency_is_known"),
+        (
+            order.replace("'CREATED', total_amount, currency", "'CREATED', total_amount, 'XXX'"),
+            "orders_currency_is_known",
+        ),
         (order.replace("'CREATED', total_amount", "'COMPLETED', total_amount"), "orders_begin_created"),
-        (order.replace("payment_token, fingerprint, 1", "'4242424242424242', fingerprint, 1"), "orders_token_is_no_card"),
+        (
+            order.replace("payment_token, fingerprint, 1", "'4242424242424242', fingerprint, 1"),
+            "orders_token_is_no_card",
+        ),
         // An order without lines that add up.
         (order.to_owned(), "orders_lines_add_up"),
         // Orders and products are many-to-many, each pair once.
@@ -86,16 +113,34 @@ async fn each_broken_relation_is_refused_by_name() {
         (format!("INSERT INTO order_lines VALUES ('{id}', 1, 'B', 'A', 0, 1)"), "order_lines_quantity_is_sane"),
         (format!("INSERT INTO order_lines VALUES ('{id}', 1, '../B', 'A', 1, 1)"), "order_lines_sku_has_its_shape"),
         // History and payments belong to an order.
-        (format!("INSERT INTO order_history VALUES ('{nobody}', 1, 'CREATED', NULL, now())"), "order_history_of_an_order"),
-        (format!("INSERT INTO ledger_transactions VALUES ('{nobody}', '{id}', 'CAPTURE', 'EUR', now())"), "ledger_transactions_of_an_attempt"),
-        (format!("INSERT INTO order_shipments VALUES ('{id}', gen_random_uuid(), 'x', now())"), "order_shipments_are_paid"),
+        (
+            format!("INSERT INTO order_history VALUES ('{nobody}', 1, 'CREATED', NULL, now())"),
+            "order_history_of_an_order",
+        ),
+        (
+            format!("INSERT INTO ledger_transactions VALUES ('{nobody}', '{id}', 'CAPTURE', 'EUR', now())"),
+            "ledger_transactions_of_an_attempt",
+        ),
+        (
+            format!("INSERT INTO order_shipments VALUES ('{id}', gen_random_uuid(), 'x', now())"),
+            "order_shipments_are_paid",
+        ),
         (format!("UPDATE order_history SET at = now() WHERE order_id = '{id}'"), "order_history_append_only"),
         (format!("DELETE FROM order_lines WHERE order_id = '{id}'"), "order_lines_append_only"),
         (format!("UPDATE orders SET total_amount = 1, total_minor = 100 WHERE order_id = '{id}'"), "orders_are_frozen"),
         (format!("UPDATE orders SET status = 'COMPLETED', version = 2 WHERE order_id = '{id}'"), "orders_transition"),
-        (format!("UPDATE orders SET status = 'PAYMENT_PENDING', version = 3 WHERE order_id = '{id}'"), "orders_version_grows"),
-        (format!("UPDATE orders SET status = 'PAYMENT_PENDING', version = 2 WHERE order_id = '{id}'"), "orders_have_history"),
-        (format!("UPDATE orders SET status = 'COMPENSATED', version = 2 WHERE order_id = '{id}'"), "orders_reason_explains_compensation"),
+        (
+            format!("UPDATE orders SET status = 'PAYMENT_PENDING', version = 3 WHERE order_id = '{id}'"),
+            "orders_version_grows",
+        ),
+        (
+            format!("UPDATE orders SET status = 'PAYMENT_PENDING', version = 2 WHERE order_id = '{id}'"),
+            "orders_have_history",
+        ),
+        (
+            format!("UPDATE orders SET status = 'COMPENSATED', version = 2 WHERE order_id = '{id}'"),
+            "orders_reason_explains_compensation",
+        ),
     ];
     for (statement, constraint) in table {
         assert_eq!(refused_by(pool, &statement).await, constraint, "{statement}");
@@ -114,7 +159,10 @@ async fn an_order_has_at_most_one_living_payment_of_at_most_its_total() {
     assert_eq!(refused_by(pool, &another("total_minor", "CHARGE")).await, "payment_attempts_one_charge");
     assert_eq!(refused_by(pool, &another("total_minor + 1", "REFUND")).await, "payment_attempts_amount_fits");
     let change = |set: &str| format!("UPDATE payment_attempts SET {set} WHERE order_id = '{id}'");
-    assert_eq!(refused_by(pool, &change("state = 'CAPTURED', intent_id = 'pi_1'")).await, "payment_attempts_transition");
+    assert_eq!(
+        refused_by(pool, &change("state = 'CAPTURED', intent_id = 'pi_1'")).await,
+        "payment_attempts_transition"
+    );
     assert_eq!(refused_by(pool, &change("state = 'SENT'")).await, "payment_attempts_intent_is_known");
     assert_eq!(refused_by(pool, &change("amount_minor = 1")).await, "payment_attempts_are_frozen");
 }
@@ -126,18 +174,32 @@ async fn books_that_do_not_balance_are_refused_and_kept_books_never_change() {
     // Only one of the two is carried to its end.
     let other = world.charge(open).await;
     let database = world.database.as_ref().unwrap();
-    sqlx::query("UPDATE payment_attempts SET due_at = 'infinity' WHERE order_id = $1").bind(open.uuid()).execute(&database.owner).await.unwrap();
+    sqlx::query("UPDATE payment_attempts SET due_at = 'infinity' WHERE order_id = $1")
+        .bind(open.uuid())
+        .execute(&database.owner)
+        .await
+        .unwrap();
     world.pay().await;
     assert_eq!(world.ledger(paid).await, 4990);
     let write = |entries: &str| {
-        format!("BEGIN; INSERT INTO ledger_transactions VALUES ('{0}', '{open}', 'CAPTURE', 'EUR', now());
-                 INSERT INTO ledger_entries VALUES {entries}; COMMIT", other.id).replace("ID", &other.id.to_string())
+        format!(
+            "BEGIN; INSERT INTO ledger_transactions VALUES ('{0}', '{open}', 'CAPTURE', 'EUR', now());
+                 INSERT INTO ledger_entries VALUES {entries}; COMMIT",
+            other.id
+        )
+        .replace("ID", &other.id.to_string())
     };
     let table = [
         (write("('ID', 1, 'gateway_receivable', 4990, 'EUR'), ('ID', 2, 'sales', -4989, 'EUR')"), "ledger_balances"),
         (write("('ID', 1, 'gateway_receivable', 4990, 'EUR')"), "ledger_balances"),
-        (write("('ID', 1, 'gateway_receivable', 4990, 'USD'), ('ID', 2, 'sales', -4990, 'USD')"), "ledger_entries_of_a_transaction"),
-        (write("('ID', 1, 'gateway_receivable', 0, 'EUR'), ('ID', 2, 'sales', 0, 'EUR')"), "ledger_entries_move_something"),
+        (
+            write("('ID', 1, 'gateway_receivable', 4990, 'USD'), ('ID', 2, 'sales', -4990, 'USD')"),
+            "ledger_entries_of_a_transaction",
+        ),
+        (
+            write("('ID', 1, 'gateway_receivable', 0, 'EUR'), ('ID', 2, 'sales', 0, 'EUR')"),
+            "ledger_entries_move_something",
+        ),
         (write("('ID', 1, 'gateway_receivable', -1, 'EUR'), ('ID', 2, 'sales', 1, 'EUR')"), "ledger_refunds_fit"),
         ("UPDATE ledger_entries SET amount_minor = amount_minor * 2".to_owned(), "ledger_entries_append_only"),
         ("DELETE FROM ledger_entries".to_owned(), "ledger_entries_append_only"),
@@ -149,8 +211,10 @@ async fn books_that_do_not_balance_are_refused_and_kept_books_never_change() {
         sqlx::raw_sql("ROLLBACK").execute(&database.owner).await.ok();
     }
     // A completed order is a paid one.
-    let complete = format!("BEGIN; UPDATE orders SET status = 'COMPLETED', version = 3 WHERE order_id = '{open}';
-                            INSERT INTO order_history VALUES ('{open}', 3, 'COMPLETED', NULL, now()); COMMIT");
+    let complete = format!(
+        "BEGIN; UPDATE orders SET status = 'COMPLETED', version = 3 WHERE order_id = '{open}';
+                            INSERT INTO order_history VALUES ('{open}', 3, 'COMPLETED', NULL, now()); COMMIT"
+    );
     assert_eq!(refused_by(&database.owner, &complete).await, "orders_completed_are_paid");
 }
 

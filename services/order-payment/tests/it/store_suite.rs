@@ -23,7 +23,10 @@ async fn an_order_is_read_back_as_it_was_written() {
     for world in worlds().await {
         let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
         let order = world.order(id).await;
-        assert_eq!((order.status, order.version, order.total.minor(), order.lines.len()), (OrderStatus::Created, 1, 4990, 1));
+        assert_eq!(
+            (order.status, order.version, order.total.minor(), order.lines.len()),
+            (OrderStatus::Created, 1, 4990, 1)
+        );
         assert_eq!(order.address.open().city, "Frankfurt");
         assert_eq!(order.token.open().as_str(), "tok_ok");
         assert!(world.app.store.order(ids::random().into()).await.unwrap().is_none());
@@ -38,7 +41,10 @@ async fn of_two_changes_of_one_version_one_wins() {
         let now = world.app.clock.now();
         let begin = one.begin_payment(1, Duration::minutes(1), now).unwrap();
         let end = other.compensate(Reason::Expired, now).unwrap();
-        assert!(matches!(commit(&world, Change { order: Some(begin), ..Change::default() }).await, Ok(Committed::Applied)));
+        assert!(matches!(
+            commit(&world, Change { order: Some(begin), ..Change::default() }).await,
+            Ok(Committed::Applied)
+        ));
         assert!(is_lost(commit(&world, Change { order: Some(end), ..Change::default() }).await));
         assert_eq!(world.status(id).await, OrderStatus::PaymentPending);
     }
@@ -50,8 +56,15 @@ async fn a_lost_change_leaves_nothing_of_itself() {
         let order = world.an_order_to_pay().await;
         let attempt = world.charge(order).await;
         let now = world.app.clock.now();
-        let stale = AttemptStep::after(attempt.version + 7, Attempt { state: AttemptState::Sent, intent: Some("pi_x".to_owned()), ..attempt.clone() });
-        let change = Change { attempts: vec![stale], ledger: vec![Transaction::capture(order, attempt.id, attempt.amount, now)], ..Change::default() };
+        let stale = AttemptStep::after(
+            attempt.version + 7,
+            Attempt { state: AttemptState::Sent, intent: Some("pi_x".to_owned()), ..attempt.clone() },
+        );
+        let change = Change {
+            attempts: vec![stale],
+            ledger: vec![Transaction::capture(order, attempt.id, attempt.amount, now)],
+            ..Change::default()
+        };
         assert!(is_lost(commit(&world, change).await));
         assert_eq!(world.ledger(order).await, 0);
         assert_eq!(world.charge(order).await, attempt);
@@ -76,7 +89,9 @@ async fn an_order_has_one_payment() {
         let order = world.an_order_to_pay().await;
         let first = world.charge(order).await;
         let second = Attempt { id: common::AttemptId::derive(order, 2), number: 2, version: 1, ..first };
-        assert!(is_lost(commit(&world, Change { attempts: vec![AttemptStep::new(second)], ..Change::default() }).await));
+        assert!(is_lost(
+            commit(&world, Change { attempts: vec![AttemptStep::new(second)], ..Change::default() }).await
+        ));
     }
 }
 
@@ -146,7 +161,10 @@ async fn the_view_tells_the_whole_story() {
         order_payment::usecases::begin_payment::begin_payment(&world.app, world.message(), id).await.unwrap();
         world.pay().await;
         let view = order(&world.app, me, id).await.unwrap();
-        assert_eq!((view.status, view.payment, view.attempts), (OrderStatus::Completed, Some(AttemptState::Captured), 1));
+        assert_eq!(
+            (view.status, view.payment, view.attempts),
+            (OrderStatus::Completed, Some(AttemptState::Captured), 1)
+        );
         let told: Vec<_> = view.history.iter().map(|change| (change.version, change.status)).collect();
         assert_eq!(told, [(1, OrderStatus::Created), (2, OrderStatus::PaymentPending), (3, OrderStatus::Completed)]);
         let later = changes_after(&world.app, me, id, 1).await.unwrap();

@@ -31,7 +31,9 @@ async fn send(world: &World, routes: &Router, body: &[u8]) -> Answer {
 }
 
 async fn send_signed(routes: &Router, body: &[u8], signature: &str) -> Answer {
-    let request = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json").header("stripe-signature", signature);
+    let request = http::Request::post("/v1/payments/webhooks/simulator")
+        .header("content-type", "application/json")
+        .header("stripe-signature", signature);
     ask(routes, request, body.to_vec()).await
 }
 
@@ -77,16 +79,24 @@ async fn what_is_not_signed_by_the_gateway_is_refused_and_not_kept() {
     for (signature, status) in table {
         assert_eq!(send_signed(&routes, body.as_bytes(), &signature).await.status.as_u16(), status, "{signature}");
     }
-    for altered in [body.replace("4990", "4991"), format!("{body}\n"), format!("\u{feff}{body}"), body.replace(':', ": ")] {
+    for altered in
+        [body.replace("4990", "4991"), format!("{body}\n"), format!("\u{feff}{body}"), body.replace(':', ": ")]
+    {
         assert_eq!(send_signed(&routes, altered.as_bytes(), &genuine).await.status.as_u16(), 401, "{altered}");
     }
     let unsigned = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json");
     assert_eq!(ask(&routes, unsigned, body.clone()).await.status.as_u16(), 401);
-    let elsewhere = http::Request::post("/v1/payments/webhooks/another").header("content-type", "application/json").header("stripe-signature", &genuine);
+    let elsewhere = http::Request::post("/v1/payments/webhooks/another")
+        .header("content-type", "application/json")
+        .header("stripe-signature", &genuine);
     assert_eq!(ask(&routes, elsewhere, body.clone()).await.status.as_u16(), 404);
-    let xml = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/xml").header("stripe-signature", &genuine);
+    let xml = http::Request::post("/v1/payments/webhooks/simulator")
+        .header("content-type", "application/xml")
+        .header("stripe-signature", &genuine);
     assert_eq!(ask(&routes, xml, body.clone()).await.status.as_u16(), 415);
-    let huge = http::Request::post("/v1/payments/webhooks/simulator").header("content-type", "application/json").header("stripe-signature", &genuine);
+    let huge = http::Request::post("/v1/payments/webhooks/simulator")
+        .header("content-type", "application/json")
+        .header("stripe-signature", &genuine);
     assert_eq!(ask(&routes, huge, vec![b' '; 5 * 1024 * 1024]).await.status.as_u16(), 413);
     assert!(world.books().webhooks.is_empty());
     let rotated = payment_simulator::sign("whsec_old", now, body.as_bytes());
@@ -168,7 +178,12 @@ async fn an_event_that_comes_before_its_order_waits_for_it() {
 async fn an_event_that_never_finds_its_order_is_given_up_after_three_days() {
     let world = World::in_memory();
     let routes = routes(&world);
-    send(&world, &routes, event("evt_1", "payment_intent.succeeded", common::ids::random().into(), 4990).to_string().as_bytes()).await;
+    send(
+        &world,
+        &routes,
+        event("evt_1", "payment_intent.succeeded", common::ids::random().into(), 4990).to_string().as_bytes(),
+    )
+    .await;
     process_webhooks(&world.app).await.unwrap();
     world.clock.advance(chrono::Duration::days(4));
     process_webhooks(&world.app).await.unwrap();
@@ -177,7 +192,12 @@ async fn an_event_that_never_finds_its_order_is_given_up_after_three_days() {
 
 #[tokio::test]
 async fn any_order_of_events_ends_in_the_same_state() {
-    let kinds = ["payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled"];
+    let kinds = [
+        "payment_intent.amount_capturable_updated",
+        "payment_intent.succeeded",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+    ];
     for sequence in permutations(&kinds) {
         let world = World::in_memory();
         let routes = routes(&world);
@@ -190,7 +210,11 @@ async fn any_order_of_events_ends_in_the_same_state() {
             process_payments(&world.app).await.unwrap();
         }
         world.pay().await;
-        assert_eq!((world.status(id).await, world.ledger(id).await, world.gateway.net(id)), (OrderStatus::Completed, 4990, 4990), "{sequence:?}");
+        assert_eq!(
+            (world.status(id).await, world.ledger(id).await, world.gateway.net(id)),
+            (OrderStatus::Completed, 4990, 4990),
+            "{sequence:?}"
+        );
     }
 }
 

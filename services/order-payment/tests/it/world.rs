@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
 use common::{Clock, ManualClock, MessageId, Money, OrderId, Private, Region, Sku, SystemClock, UserId, ids};
-use messaging::{Cause, Committed, StoredAnswer};
+use messaging::{Cause, StoredAnswer};
+use order_payment::MIGRATOR;
 use order_payment::domain::basket::{RawLine, RawOrder};
-use order_payment::domain::{Answer, Attempt, BasketLine, Call, Intent, IntentStatus, Look, Order, OrderStatus, ShippingAddress};
+use order_payment::domain::{
+    Answer, Attempt, BasketLine, Call, Intent, IntentStatus, Look, Order, OrderStatus, ShippingAddress,
+};
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::outbound::postgres::{PostgresStore, PostgresViews};
@@ -19,7 +22,6 @@ use order_payment::usecases::place_order::{Placed, place_order};
 use order_payment::usecases::ports::{Gateway, Prices, Quote, Quoted, Store, Views};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, CONSUMER, Failure, Rules, Shopper, Signals};
-use order_payment::MIGRATOR;
 use testkit::TestDatabase;
 
 pub const REGION: Region = Region::Eu;
@@ -121,7 +123,10 @@ impl MiniGateway {
             }
             (Call::Confirm, IntentStatus::RequiresConfirmation) => intent.status = IntentStatus::RequiresCapture,
             (Call::Capture, IntentStatus::RequiresCapture) => intent.status = IntentStatus::Succeeded,
-            (Call::Cancel, IntentStatus::RequiresConfirmation | IntentStatus::Declined | IntentStatus::RequiresCapture) => {
+            (
+                Call::Cancel,
+                IntentStatus::RequiresConfirmation | IntentStatus::Declined | IntentStatus::RequiresCapture,
+            ) => {
                 intent.status = IntentStatus::Canceled;
             }
             (Call::Refund, IntentStatus::Succeeded) => {
@@ -158,12 +163,21 @@ impl Gateway for MiniGateway {
                 Some(amount_minor) => Answer::Refunded { amount_minor: *amount_minor },
                 None => Answer::NotFound,
             },
-            Look::Intent | Look::Reference => self.intents.lock().unwrap().get(&id).map_or(Answer::NotFound, |intent| Answer::Intent(intent.clone())),
+            Look::Intent | Look::Reference => {
+                self.intents.lock().unwrap().get(&id).map_or(Answer::NotFound, |intent| Answer::Intent(intent.clone()))
+            }
         }
     }
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
-        Ok(self.intents.lock().unwrap().values().filter(|intent| (from..=to).contains(&intent.created_unix)).cloned().collect())
+        Ok(self
+            .intents
+            .lock()
+            .unwrap()
+            .values()
+            .filter(|intent| (from..=to).contains(&intent.created_unix))
+            .cloned()
+            .collect())
     }
 }
 
@@ -196,7 +210,12 @@ impl World {
         Self::new(store, views, None, Some(database))
     }
 
-    fn new(store: Arc<dyn Store>, views: Arc<dyn Views>, memory: Option<Arc<MemoryStore>>, database: Option<TestDatabase>) -> Self {
+    fn new(
+        store: Arc<dyn Store>,
+        views: Arc<dyn Views>,
+        memory: Option<Arc<MemoryStore>>,
+        database: Option<TestDatabase>,
+    ) -> Self {
         let (prices, gateway) = (Arc::new(FixedPrices::default()), Arc::new(MiniGateway::default()));
         prices.set("LAMP-1", 4990, 10);
         prices.set("COAT-1", 12_900, 3);
@@ -247,11 +266,13 @@ impl World {
         self.app.store.charge_of(order).await.expect("the books can be read").expect("the attempt exists")
     }
 
-    /// Goes on with payments until nothing is due, however long that takes on this world's clock.
+    /// Goes on with payments until nothing is due. Each round is later than the longest pause and the end of any lease.
     pub async fn pay(&self) {
         for _ in 0..30 {
             self.clock.advance(Duration::minutes(6));
-            let _ = process_payments(&self.app).await;
+            if matches!(process_payments(&self.app).await, Ok(0)) {
+                break;
+            }
         }
     }
 
@@ -269,8 +290,15 @@ impl World {
             return sum;
         }
         let books = self.books();
-        let entries = books.ledger.iter().filter(|transaction| transaction.order == order).flat_map(|transaction| transaction.entries);
-        entries.filter(|entry| entry.account == order_payment::domain::Account::GatewayReceivable).map(|entry| entry.amount_minor).sum()
+        let entries = books
+            .ledger
+            .iter()
+            .filter(|transaction| transaction.order == order)
+            .flat_map(|transaction| transaction.entries);
+        entries
+            .filter(|entry| entry.account == order_payment::domain::Account::GatewayReceivable)
+            .map(|entry| entry.amount_minor)
+            .sum()
     }
 }
 
@@ -280,7 +308,10 @@ pub async fn worlds() -> Vec<World> {
 }
 
 pub fn answer(order: &Order) -> StoredAnswer {
-    StoredAnswer { status: 201, body: format!("{{\"order_id\":\"{}\",\"total\":\"{}\"}}", order.id, order.total).into_bytes() }
+    StoredAnswer {
+        status: 201,
+        body: format!("{{\"order_id\":\"{}\",\"total\":\"{}\"}}", order.id, order.total).into_bytes(),
+    }
 }
 
 pub fn shopper() -> Shopper {
@@ -310,10 +341,9 @@ pub fn an_order() -> RawOrder {
 }
 
 pub fn line(sku: &str, quantity: u32) -> RawLine {
-    RawLine { sku: Sku::parse(sku).map_or_else(|_| sku.to_owned(), |sku| sku.to_string()), quantity, options: Vec::new() }
-}
-
-/// The name of what a commit came to, for assertions.
-pub fn applied(committed: Committed) -> bool {
-    committed == Committed::Applied
+    RawLine {
+        sku: Sku::parse(sku).map_or_else(|_| sku.to_owned(), |sku| sku.to_string()),
+        quantity,
+        options: Vec::new(),
+    }
 }

@@ -58,7 +58,11 @@ struct MoneyBody {
 impl From<OrderBody> for RawOrder {
     fn from(body: OrderBody) -> Self {
         let OrderBody { lines, shipping_address: address, payment, expected_total } = body;
-        let line = |line: LineBody| RawLine { sku: line.sku, quantity: line.quantity, options: line.options.into_iter().collect() };
+        let line = |line: LineBody| RawLine {
+            sku: line.sku,
+            quantity: line.quantity,
+            options: line.options.into_iter().collect(),
+        };
         let AddressBody { name, line1, line2, city, postal_code, country } = address;
         Self {
             lines: lines.into_iter().map(line).collect(),

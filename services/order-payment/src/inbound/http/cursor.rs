@@ -40,7 +40,8 @@ pub fn decode(owner: UserId, text: &str) -> Option<Position> {
 }
 
 fn check(owner: UserId, place: &[u8]) -> [u8; CHECK] {
-    let digest = Sha256::new().chain_update(b"orders").chain_update(owner.uuid().as_bytes()).chain_update(place).finalize();
+    let digest =
+        Sha256::new().chain_update(b"orders").chain_update(owner.uuid().as_bytes()).chain_update(place).finalize();
     let mut check = [0; CHECK];
     check.copy_from_slice(&digest[..CHECK]);
     check
@@ -53,7 +54,10 @@ mod tests {
     #[test]
     fn a_cursor_is_good_for_its_owner_and_only_unaltered() {
         let (owner, other) = (UserId::from_uuid(Uuid::from_u128(1)), UserId::from_uuid(Uuid::from_u128(2)));
-        let position = Position { created_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(), id: Uuid::from_u128(9).into() };
+        let position = Position {
+            created_at: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
+            id: Uuid::from_u128(9).into(),
+        };
         let cursor = encode(owner, position);
         assert_eq!(decode(owner, &cursor), Some(position));
         assert_eq!(decode(other, &cursor), None);

@@ -24,8 +24,15 @@ pub fn router() -> Router<Api> {
         .route("/v1/orders/{id}/cancel", post(cancel))
 }
 
-async fn place(State(api): State<Api>, caller: Caller, key: IdempotencyKey, Json(body): Json<OrderBody>) -> Result<Response, Problem> {
-    let placed = place_order::place_order(api.app(), shopper(&caller), &key.0, body.into(), bodies::placed).await.map_err(problem)?;
+async fn place(
+    State(api): State<Api>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Json(body): Json<OrderBody>,
+) -> Result<Response, Problem> {
+    let placed = place_order::place_order(api.app(), shopper(&caller), &key.0, body.into(), bodies::placed)
+        .await
+        .map_err(problem)?;
     let mut response = stored(placed.answer, placed.replayed);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/orders/{}", placed.order)) {
         response.headers_mut().insert(LOCATION, location);
@@ -33,10 +40,16 @@ async fn place(State(api): State<Api>, caller: Caller, key: IdempotencyKey, Json
     Ok(response)
 }
 
-async fn cancel(State(api): State<Api>, caller: Caller, key: IdempotencyKey, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let order = order_id(&id)?;
-    let cancelled =
-        cancel_order::cancel_order(api.app(), shopper(&caller), &key.0, order, bodies::cancel_requested).await.map_err(problem)?;
+    let cancelled = cancel_order::cancel_order(api.app(), shopper(&caller), &key.0, order, bodies::cancel_requested)
+        .await
+        .map_err(problem)?;
     Ok(stored(cancelled.answer, cancelled.replayed))
 }
 
@@ -58,7 +71,9 @@ const USUAL_ITEMS: u16 = 20;
 async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> Result<Response, Problem> {
     let limit = match query.limit.as_deref() {
         None => USUAL_ITEMS,
-        Some(text) => text.parse().ok().filter(|limit| (1..=MOST_ITEMS).contains(limit)).ok_or(Failure::CursorInvalid)?,
+        Some(text) => {
+            text.parse().ok().filter(|limit| (1..=MOST_ITEMS).contains(limit)).ok_or(Failure::CursorInvalid)?
+        }
     };
     let before = match query.cursor.as_deref() {
         None => None,

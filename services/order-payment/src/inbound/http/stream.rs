@@ -32,14 +32,32 @@ pub fn router() -> Router<Api> {
     Router::new().route("/v1/orders/{id}/events", get(events))
 }
 
-async fn events(State(api): State<Api>, caller: Caller, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn events(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let id = order_id(&id)?;
     let permit = api.0.streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded())?;
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     let shopper = shopper(&caller);
     let first = changes_after(api.app(), shopper, id, last).await.map_err(problem)?;
     let shutdown = api.0.shutdown.clone();
-    let state = Live { api, shopper, id, version: last, waiting: first.into(), ended: false, until: Instant::now() + LONGEST, _permit: permit };
+    let state = Live {
+        api,
+        shopper,
+        id,
+        version: last,
+        waiting: first.into(),
+        ended: false,
+        until: Instant::now() + LONGEST,
+        _permit: permit,
+    };
     // An order that had ended before `Last-Event-ID` has nothing more to tell: the stream ends at once.
     let state = Live { ended: state.has_ended().await, ..state };
     Ok((private(), chassis::http::sse(shutdown, stream(state))).into_response())

@@ -81,7 +81,11 @@ async fn receive(
     let body = body.map_err(unread)?;
     is_json(&headers)?;
     let now = api.app().clock.now();
-    let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).ok_or(SignatureError::Invalid).map_err(refused)?;
+    let header = headers
+        .get("stripe-signature")
+        .and_then(|value| value.to_str().ok())
+        .ok_or(SignatureError::Invalid)
+        .map_err(refused)?;
     verify(header, &body, &api.0.gateway.secrets, now.timestamp()).map_err(refused)?;
     let event: WireEvent = parse_json(&body)?;
     if event.id.is_empty() || event.id.len() > LONGEST_ID || event.id.chars().any(char::is_control) {
@@ -117,7 +121,11 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     if text.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
         Ok(())
     } else {
-        Err(Problem::new(ErrorKind::UnsupportedMedia, "unsupported-media-type", "content-type must be application/json"))
+        Err(Problem::new(
+            ErrorKind::UnsupportedMedia,
+            "unsupported-media-type",
+            "content-type must be application/json",
+        ))
     }
 }
 

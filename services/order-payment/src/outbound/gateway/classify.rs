@@ -101,7 +101,9 @@ fn refused(call: Call, status: u16, error: WireError) -> Answer {
         (409 | 424, _) => Answer::InProgress,
         (400 | 404, _) if call == Call::Create && about_the_card => Answer::TokenRefused,
         (404, _) => Answer::NotFound,
-        (400, _) if matches!(code, "payment_intent_unexpected_state" | "charge_already_refunded" | "amount_too_large") => {
+        (400, _)
+            if matches!(code, "payment_intent_unexpected_state" | "charge_already_refunded" | "amount_too_large") =>
+        {
             Answer::StateRefused(intent)
         }
         _ => Answer::Misconfigured(format!("status {status}, type {}, code {code}", error.kind)),
@@ -122,7 +124,9 @@ pub fn search(status: u16, body: &[u8], number: u32) -> Result<Answer, Answer> {
     let found: WireList<WireIntent> = serde_json::from_slice(body).map_err(unreadable)?;
     let mine = |intent: &WireIntent| intent.metadata.attempt.as_deref() == Some(number.to_string().as_str());
     match found.data.into_iter().find(mine) {
-        Some(intent) => Ok(convert(intent).map_or_else(|| Answer::Unknown("an unknown status".to_owned()), Answer::Intent)),
+        Some(intent) => {
+            Ok(convert(intent).map_or_else(|| Answer::Unknown("an unknown status".to_owned()), Answer::Intent))
+        }
         None if found.has_more => Err(Answer::Unknown("more intents of one order than one answer holds".to_owned())),
         None => Ok(Answer::NotFound),
     }
@@ -169,7 +173,8 @@ fn faultless(answer: Answer) -> Result<Answer, Answer> {
 
 fn shown(body: &[u8]) -> Answer {
     match serde_json::from_slice::<WireIntent>(body) {
-        Ok(intent) => convert(intent).map_or_else(|| Answer::Unknown("not an intent in a known status".to_owned()), Answer::Intent),
+        Ok(intent) => convert(intent)
+            .map_or_else(|| Answer::Unknown("not an intent in a known status".to_owned()), Answer::Intent),
         Err(error) => unreadable(error),
     }
 }

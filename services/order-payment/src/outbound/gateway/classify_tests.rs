@@ -38,7 +38,9 @@ fn an_intent_is_read_by_its_status_and_its_error() {
 
 #[test]
 fn only_a_clear_word_is_a_decline() {
-    let error = |kind: &str, code: &str, param: Option<&str>| json!({"error": {"type": kind, "code": code, "param": param}}).to_string();
+    let error = |kind: &str, code: &str, param: Option<&str>| {
+        json!({"error": {"type": kind, "code": code, "param": param}}).to_string()
+    };
     let table = [
         (Call::Confirm, 402, error("card_error", "card_declined", None), "declined"),
         (Call::Create, 404, error("invalid_request_error", "resource_missing", Some("payment_method")), "token_refused"),
@@ -74,8 +76,13 @@ fn only_a_clear_word_is_a_decline() {
 #[test]
 fn a_decline_brings_the_intent_along() {
     let body = json!({"error": {"type": "card_error", "payment_intent": intent_json("requires_payment_method", json!({"code": "x"}))}}).to_string();
-    let Answer::Declined(Some(intent)) = change(Call::Confirm, 402, None, body.as_bytes()) else { panic!("no decline") };
-    assert_eq!((intent.status, intent.order.as_deref(), intent.currency.as_str()), (IntentStatus::Declined, Some("o-1"), "EUR"));
+    let Answer::Declined(Some(intent)) = change(Call::Confirm, 402, None, body.as_bytes()) else {
+        panic!("no decline")
+    };
+    assert_eq!(
+        (intent.status, intent.order.as_deref(), intent.currency.as_str()),
+        (IntentStatus::Declined, Some("o-1"), "EUR")
+    );
 }
 
 #[test]
@@ -90,7 +97,9 @@ fn a_search_finds_the_attempt_it_is_asked_for() {
 
 #[test]
 fn a_wish_to_wait_is_seconds_or_nothing() {
-    for (text, expected) in [("3600", Some(3600)), (" 7 ", Some(7)), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("soon", None)] {
+    for (text, expected) in
+        [("3600", Some(3600)), (" 7 ", Some(7)), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("soon", None)]
+    {
         assert_eq!(retry_after(text), expected.map(Duration::from_secs), "{text}");
     }
 }

@@ -97,8 +97,18 @@ impl PaymentIntents {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub fn with_timeout(base_url: &str, api_key: Secret, region: Region, epoch: Epoch, timeout: Duration) -> anyhow::Result<Self> {
-        let settings = HttpClientSettings { connect_timeout: timeout.min(Duration::from_secs(2)), total_timeout: timeout, idle_connections: 8 };
+    pub fn with_timeout(
+        base_url: &str,
+        api_key: Secret,
+        region: Region,
+        epoch: Epoch,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
+        let settings = HttpClientSettings {
+            connect_timeout: timeout.min(Duration::from_secs(2)),
+            total_timeout: timeout,
+            idle_connections: 8,
+        };
         let http = http_client::new(settings)?;
         let base_url = base_url.trim_end_matches('/').to_owned();
         Ok(Self { http, base_url, api_key, region, epoch, guards: Guards::new(timeout) })
@@ -120,7 +130,11 @@ impl PaymentIntents {
         self.http.get(format!("{}{path}", self.base_url)).bearer_auth(self.api_key.open()).query(query)
     }
 
-    async fn ask<T>(&self, request: RequestBuilder, read: impl Fn(u16, &[u8]) -> Result<T, Answer>) -> Result<T, Answer> {
+    async fn ask<T>(
+        &self,
+        request: RequestBuilder,
+        read: impl Fn(u16, &[u8]) -> Result<T, Answer>,
+    ) -> Result<T, Answer> {
         let outcome = self
             .guards
             .look
@@ -166,9 +180,16 @@ impl Gateway for PaymentIntents {
         let intent = attempt.intent.clone().unwrap_or_default();
         let answer = async {
             match look {
-                Look::Intent => self.ask(self.question(&format!("/v1/payment_intents/{}", wire::segment(&intent)), &[]), classify::intent).await,
+                Look::Intent => {
+                    self.ask(
+                        self.question(&format!("/v1/payment_intents/{}", wire::segment(&intent)), &[]),
+                        classify::intent,
+                    )
+                    .await
+                }
                 Look::Reference => {
-                    let query = [("query", format!("metadata['order_id']:'{}'", attempt.order)), ("limit", "100".to_owned())];
+                    let query =
+                        [("query", format!("metadata['order_id']:'{}'", attempt.order)), ("limit", "100".to_owned())];
                     let read = |status, body: &[u8]| classify::search(status, body, attempt.number);
                     self.ask(self.question("/v1/payment_intents/search", &query), read).await
                 }
@@ -190,9 +211,13 @@ impl Gateway for PaymentIntents {
         let mut intents: Vec<Intent> = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let mut query = vec![("created[gte]", from.to_string()), ("created[lte]", to.to_string()), ("limit", "100".to_owned())];
+            let mut query =
+                vec![("created[gte]", from.to_string()), ("created[lte]", to.to_string()), ("limit", "100".to_owned())];
             query.extend(after.take().map(|id| ("starting_after", id)));
-            let page = self.ask(self.question("/v1/payment_intents", &query), classify::page).await.map_err(|answer| format!("{answer:?}"))?;
+            let page = self
+                .ask(self.question("/v1/payment_intents", &query), classify::page)
+                .await
+                .map_err(|answer| format!("{answer:?}"))?;
             after = page.last_id.filter(|_| page.has_more);
             intents.extend(page.intents);
             if after.is_none() {
@@ -212,8 +237,10 @@ fn try_clone(request: &RequestBuilder) -> Result<RequestBuilder, Answer> {
 async fn exchange(request: RequestBuilder) -> Result<(u16, Option<Duration>, bytes::Bytes), Answer> {
     let response = http_client::traced(request).send().await.map_err(|error| unsent_or_unknown(&error))?;
     let status = response.status().as_u16();
-    let retry_after = response.headers().get(http::header::RETRY_AFTER).and_then(|value| classify::retry_after(value.to_str().ok()?));
-    let body = http_client::bounded(response, LARGEST_ANSWER).await.map_err(|error| Answer::Unknown(error.to_string()))?;
+    let retry_after =
+        response.headers().get(http::header::RETRY_AFTER).and_then(|value| classify::retry_after(value.to_str().ok()?));
+    let body =
+        http_client::bounded(response, LARGEST_ANSWER).await.map_err(|error| Answer::Unknown(error.to_string()))?;
     Ok((status, retry_after, body))
 }
 

@@ -61,7 +61,12 @@ pub async fn charge_of_intent(pool: &PgPool, intent: &str) -> Result<Option<Atte
 }
 
 /// Charges that have reached the gateway, by the time they were made.
-pub async fn charges_between(pool: &PgPool, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError> {
+pub async fn charges_between(
+    pool: &PgPool,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    limit: u16,
+) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, state::text, amount_minor, currency, payment_token, intent_id,
                 capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
@@ -90,7 +95,12 @@ pub async fn any_due(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, sqlx::Er
 }
 
 /// Takes what is due and nobody has. Two workers never wait for each other.
-pub async fn claim(tx: &mut PgConnection, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, WriteError<Conflict>> {
+pub async fn claim(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: u16,
+) -> Result<Vec<Attempt>, WriteError<Conflict>> {
     let rows: Vec<Row> = sqlx::query_as(
         "UPDATE payment_attempts SET leased_until = $2
          WHERE attempt_id IN (
@@ -106,7 +116,9 @@ pub async fn claim(tx: &mut PgConnection, now: DateTime<Utc>, until: DateTime<Ut
     .bind(i64::from(limit))
     .fetch_all(tx)
     .await?;
-    rows.into_iter().map(|row| convert(row).map_err(|error| WriteError::Database(sqlx::Error::Decode(Box::new(error))))).collect()
+    rows.into_iter()
+        .map(|row| convert(row).map_err(|error| WriteError::Database(sqlx::Error::Decode(Box::new(error)))))
+        .collect()
 }
 
 /// Makes the open attempts of an order due. Their version stays: a hint is no change of state.
@@ -183,7 +195,11 @@ async fn update(tx: &mut PgConnection, version: i64, attempt: &Attempt) -> Writt
 }
 
 fn convert(row: Row) -> Result<Attempt, StoreError> {
-    let broken = |column: &'static str| StoreError::Inconsistent { table: "payment_attempts", column, row: row.attempt_id.to_string() };
+    let broken = |column: &'static str| StoreError::Inconsistent {
+        table: "payment_attempts",
+        column,
+        row: row.attempt_id.to_string(),
+    };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
     Ok(Attempt {
         id: row.attempt_id.into(),

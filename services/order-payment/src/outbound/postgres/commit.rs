@@ -77,7 +77,13 @@ async fn lines(tx: &mut PgConnection, step: &OrderStep) -> Written {
         columns.2.push(line.name.as_str());
         columns.3.push(i32::try_from(line.quantity).unwrap_or(i32::MAX));
         columns.4.push(line.unit_price.minor());
-        columns.5.push(line.options.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<serde_json::Map<_, _>>().into());
+        columns.5.push(
+            line.options
+                .iter()
+                .map(|(key, value)| (key.clone(), json!(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        );
     }
     let options: Vec<serde_json::Value> = columns.5;
     sqlx::query(

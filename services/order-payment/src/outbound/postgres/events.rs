@@ -27,7 +27,9 @@ fn outgoing(step: &OrderStep) -> Outgoing {
             };
             Outgoing::new(created, order.version)
         }
-        OrderEvent::PaymentPending { attempt } => Outgoing::new(v1::OrderPaymentPending { order_id, attempt }, order.version),
+        OrderEvent::PaymentPending { attempt } => {
+            Outgoing::new(v1::OrderPaymentPending { order_id, attempt }, order.version)
+        }
         OrderEvent::Completed => {
             let completed = v1::OrderCompleted {
                 order_id,

@@ -82,7 +82,12 @@ impl Store for PostgresStore {
         Ok(overdue)
     }
 
-    async fn claim_due(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, CommitError> {
+    async fn claim_due(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, CommitError> {
         // Asking first keeps an idle worker from writing four times a second.
         if !attempts::any_due(self.database.pool(), now).await.map_err(messaging::CommitError::Unavailable)? {
             return Ok(Vec::new());
@@ -137,7 +142,12 @@ impl Store for PostgresStore {
         attempts::charge_of_intent(self.database.pool(), intent).await
     }
 
-    async fn charges_between(&self, from: DateTime<Utc>, to: DateTime<Utc>, limit: u16) -> Result<Vec<Attempt>, StoreError> {
+    async fn charges_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Attempt>, StoreError> {
         attempts::charges_between(self.database.pool(), from, to, limit).await
     }
 
@@ -196,7 +206,8 @@ impl<T: Default> Shared<T> {
 
 /// A read that failed: did the database not answer, or did it not like the question?
 fn unread(error: sqlx::Error) -> StoreError {
-    let class = error.as_database_error().and_then(|error| error.code()).map(|code| code.chars().take(2).collect::<String>());
+    let class =
+        error.as_database_error().and_then(|error| error.code()).map(|code| code.chars().take(2).collect::<String>());
     match class.as_deref() {
         // 08 connection, 53 resources, 57 operator intervention
         None | Some("08" | "53" | "57") => StoreError::Unavailable(Box::new(error)),

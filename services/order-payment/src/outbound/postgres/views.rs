@@ -107,7 +107,12 @@ impl Views for PostgresViews {
         Ok(Page { items, next })
     }
 
-    async fn changes_after(&self, owner: UserId, id: OrderId, version: i64) -> Result<Option<Vec<StatusChange>>, StoreError> {
+    async fn changes_after(
+        &self,
+        owner: UserId,
+        id: OrderId,
+        version: i64,
+    ) -> Result<Option<Vec<StatusChange>>, StoreError> {
         let found: Option<(Json<Vec<HistoryRow>>,)> = sqlx::query_as(
             "SELECT coalesce((SELECT jsonb_agg(jsonb_build_object('version', history.version, 'status', history.status,
                                                                   'reason', history.reason, 'at', history.at) ORDER BY history.version)
@@ -148,7 +153,8 @@ fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
 }
 
 fn card(row: CardRow) -> Result<OrderCard, StoreError> {
-    let broken = |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: row.order_id.to_string() };
+    let broken =
+        |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: row.order_id.to_string() };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
     Ok(OrderCard {
         id: row.order_id.into(),
@@ -160,7 +166,11 @@ fn card(row: CardRow) -> Result<OrderCard, StoreError> {
 }
 
 fn change(id: OrderId, row: HistoryRow) -> Result<StatusChange, StoreError> {
-    let broken = |column: &'static str| StoreError::Inconsistent { table: "order_history", column, row: format!("{id}/{}", row.version) };
+    let broken = |column: &'static str| StoreError::Inconsistent {
+        table: "order_history",
+        column,
+        row: format!("{id}/{}", row.version),
+    };
     Ok(StatusChange {
         version: row.version,
         status: row.status.parse().map_err(|_| broken("status"))?,

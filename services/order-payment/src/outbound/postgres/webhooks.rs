@@ -10,7 +10,11 @@ use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 
 /// Inserts the webhook unless its event id is known; the same id with other bytes is noted as a difference.
-pub async fn keep(tx: &mut PgConnection, hook: &Webhook, region: Region) -> Result<Kept, messaging::WriteError<Conflict>> {
+pub async fn keep(
+    tx: &mut PgConnection,
+    hook: &Webhook,
+    region: Region,
+) -> Result<Kept, messaging::WriteError<Conflict>> {
     let inserted = sqlx::query(
         "INSERT INTO webhooks (gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at, due_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT DO NOTHING",
