@@ -3,7 +3,8 @@
 //! Decided here: what is repeated (no answer, 429, 502 to 504, 503, 500, and 409 while the first try is still under way) and for
 //! how long. A repeated order is harmless because its key is the same; everything else we send is harmless by itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -25,8 +26,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 pub struct Api {
     http: reqwest::Client,
     base: String,
-    /// Tries beyond the first.
-    pub repeated: AtomicU64,
+    /// Tries beyond the first, by what went wrong before.
+    repeated: Mutex<BTreeMap<String, u64>>,
 }
 
 /// What is asked.
@@ -75,7 +76,7 @@ impl Api {
     /// The client cannot be made.
     pub fn new(base: String) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).no_proxy().build()?;
-        Ok(Self { http, base, repeated: AtomicU64::new(0) })
+        Ok(Self { http, base, repeated: Mutex::default() })
     }
 
     /// Asks until there is an answer that asking again would not change, at most [`PATIENCE`].
@@ -94,19 +95,30 @@ impl Api {
         let until = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let (last, wanted) = match self.try_once(call).await {
+            let (reason, last, wanted) = match self.try_once(call).await {
                 Ok((reply, _)) if !worth_repeating(&reply) => return Ok(reply),
-                Ok((reply, wanted)) => (format!("{} {}", reply.status.as_u16(), reply.code()), wanted),
-                Err(error) => (format!("{error:#}"), None),
+                Ok((reply, wanted)) => {
+                    let reason = format!("{} {}", reply.status.as_u16(), reply.code());
+                    (reason.clone(), reason, wanted)
+                }
+                Err(error) => ("no answer".to_owned(), format!("{error:#}"), None),
             };
             let pausing = wanted.unwrap_or(pause).min(LAST_PAUSE);
             if Instant::now() + pausing >= until {
                 bail!("{} {} was not answered in {} s; last: {last}", call.method, call.path, patience.as_secs());
             }
-            self.repeated.fetch_add(1, Ordering::Relaxed);
+            *self.repeated.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
             tokio::time::sleep(pausing).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
+    }
+
+    /// How many requests were repeated and why, for people: `12: 9 x 503 overloaded, 3 x no answer`.
+    pub fn repeats(&self) -> String {
+        let repeated = self.repeated.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons: Vec<String> = repeated.iter().map(|(reason, count)| format!("{count} x {reason}")).collect();
+        let total: u64 = repeated.values().sum();
+        if reasons.is_empty() { "none".to_owned() } else { format!("{total}: {}", reasons.join(", ")) }
     }
 
     /// One try without repetition, for what may be lost.

@@ -97,11 +97,7 @@ pub async fn run(stack: &Stack, options: &RunOptions) -> anyhow::Result<bool> {
     findings.print();
     tell_stock(before, after);
     tell_times(databases.durations_ms(&outcome.accepted).await?, started.elapsed());
-    println!(
-        "requests   {} repeated, {} answered from an earlier try",
-        stack.api.repeated.load(Ordering::Relaxed),
-        outcome.replayed
-    );
+    println!("repeated   {}; {} orders answered from an earlier try", stack.api.repeats(), outcome.replayed);
     let region = databases.settled(stack, None).await?;
     let difference: i64 = region.money.values().map(|sums| sums.difference()).max().unwrap_or(0);
     println!(
