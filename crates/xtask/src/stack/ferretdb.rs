@@ -20,7 +20,12 @@ pub fn spec(stack: &Stack, program: &Path) -> Result<Spec> {
     let port = stack.ports.of(Port::Ferretdb);
     let args = [
         "--handler=postgresql".to_owned(),
-        format!("--postgresql-url={}", stack.ports.postgres_url("ferretdb", "ferretdb_owner")),
+        // FerretDB prepares its statements. PostgreSQL would keep the plan it made while a table was small, a walk through all
+        // of it, and never look at the indexes that the catalog adds.
+        format!(
+            "--postgresql-url={}?plan_cache_mode=force_custom_plan",
+            stack.ports.postgres_url("ferretdb", "ferretdb_owner")
+        ),
         format!("--listen-addr=127.0.0.1:{port}"),
         "--debug-addr=-".to_owned(),
         "--telemetry=disable".to_owned(),

@@ -196,11 +196,14 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
                 text("admin_client_secret", keycloak::ADMIN_CLIENT_SECRET),
             ],
         ),
-        ("mongo", vec![text("url", &format!("mongodb://{}/?directConnection=true", ports.address(Port::Ferretdb)))]),
         (
-            "elasticsearch",
-            vec![text("url", &ports.url(Port::Elasticsearch)), text("index_prefix", &format!("products-{region}"))],
+            "mongo",
+            vec![
+                text("url", &format!("mongodb://{}/?directConnection=true", ports.address(Port::Ferretdb))),
+                text("ferretdb_postgres_url", &ports.postgres_url("ferretdb", "ferretdb_owner")),
+            ],
         ),
+        ("elasticsearch", vec![text("url", &ports.url(Port::Elasticsearch))]),
         ("personalization", vec![text("grpc_url", &ports.url(Port::PersonalizationGrpc))]),
         ("catalog", vec![text("grpc_url", &ports.url(Port::CatalogGrpc))]),
         (
