@@ -2,9 +2,10 @@
 
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::reservation::{LEGAL_STEPS, Status};
+use catalog::usecases::ports::stock::StoreError;
 use sqlx::PgPool;
 
-use super::world::{World, completed, created, new_order, receive};
+use super::world::{World, completed, counts, created, new_order, receive};
 
 /// Name of the violated constraint, or the SQLSTATE where there is none.
 async fn refused(pool: &PgPool, sql: &'static str) -> String {
@@ -53,6 +54,17 @@ async fn a_stock_row_keeps_its_equation_and_its_signs() {
     ] {
         assert_eq!(refused(owner, sql).await, constraint, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_count_more_says_so_and_counts_nothing() {
+    let world = sold_one().await;
+    let full = "UPDATE stock SET available = 999999999999 - sold, received = 999999999999 WHERE sku = 'A'";
+    sqlx::query(full).execute(&world.database.owner).await.unwrap();
+    let outcome =
+        receive(&*world.store, "r2", &[("A", SupplyKind::Counted, 2), ("S", SupplyKind::Serialised, 2)]).await;
+    assert!(matches!(outcome, Err(StoreError::Full)), "{outcome:?}");
+    assert_eq!(counts(&*world.store, "S").await, (4, 0, 1, 5));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ for_both_stores! {
     a_receipt_counts_once_whatever_the_order_of_its_lines
     a_reference_with_other_lines_is_refused
     a_sku_keeps_its_kind_and_a_refused_receipt_counts_nothing
-    a_row_cannot_grow_without_limit
+    large_receipts_are_counted_exactly
     an_order_holds_all_lines_or_none
     the_first_short_line_in_sku_order_is_named
     a_message_has_its_effect_once
@@ -99,9 +99,7 @@ async fn a_sku_keeps_its_kind_and_a_refused_receipt_counts_nothing(store: Arc<dy
     );
 }
 
-async fn a_row_cannot_grow_without_limit(store: Arc<dyn StockStore>) {
-    // What is made to order counts as received when it is held, a million at a time; receipts bring ten million at most.
-    // The limit itself is tried on a row that is raised by hand in `refusals`; here only that large steps stay exact.
+async fn large_receipts_are_counted_exactly(store: Arc<dyn StockStore>) {
     receive(&*store, "r1", &[("A", SupplyKind::Counted, 10_000_000)]).await.unwrap();
     receive(&*store, "r2", &[("A", SupplyKind::Counted, 10_000_000)]).await.unwrap();
     assert_eq!(counts(&*store, "A").await, (20_000_000, 0, 0, 20_000_000));
