@@ -30,8 +30,10 @@ use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 
 pub use schema::migrate;
 
-/// Longest a page or a quote waits for one product.
+/// Longest a page waits for one product.
 const READ_DEADLINE: Duration = Duration::from_millis(800);
+/// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`.
+const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest a batch of writes, or the reading of one, takes.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
@@ -45,6 +47,7 @@ const DUPLICATE_KEY: i32 = 11000;
 pub struct MongoProducts {
     revisions: Collection<RevisionDocument>,
     reads: Guard,
+    many_reads: Guard,
     batches: Guard,
 }
 
@@ -58,6 +61,10 @@ impl MongoProducts {
         Ok(Self {
             revisions: client.database(database).collection(schema::COLLECTION),
             reads: Guard::new("mongo", GuardSettings { deadline: READ_DEADLINE, ..GuardSettings::default() }),
+            many_reads: Guard::new(
+                "mongo-many",
+                GuardSettings { deadline: MANY_READS_DEADLINE, ..GuardSettings::default() },
+            ),
             batches: Guard::new(
                 "mongo-batch",
                 GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
@@ -72,9 +79,8 @@ impl MongoProducts {
         ping.map(|_| ()).map_err(|error| StoreDown(chain(&error)))
     }
 
-    async fn newest_document(&self, sku: &Sku) -> Result<Option<RevisionDocument>, CallError<Error>> {
-        let find = || async { self.revisions.find_one(doc! {"sku": sku.as_str()}).sort(doc! {"revision": -1}).await };
-        self.reads.call(find).await
+    async fn find_newest(&self, sku: &Sku) -> Result<Option<RevisionDocument>, Error> {
+        self.revisions.find_one(doc! {"sku": sku.as_str()}).sort(doc! {"revision": -1}).await
     }
 }
 
@@ -108,14 +114,19 @@ fn is_strong_enough(options: &ClientOptions) -> bool {
 #[async_trait]
 impl ProductStore for MongoProducts {
     async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown> {
-        self.newest_document(sku).await.map_err(down)?.map(revision).transpose()
+        self.reads.call(|| self.find_newest(sku)).await.map_err(down)?.map(revision).transpose()
     }
 
+    /// One guarded call for all of them. A guard around each would starve itself: on probation it lets one call through
+    /// and refuses its neighbours, whose failure would take the probe away before it has an outcome.
     async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
-        let distinct: HashSet<Sku> = skus.iter().cloned().collect();
-        let ask = |sku: Sku| async move { self.newest(&sku).await };
-        let answers = stream::iter(distinct).map(ask).buffer_unordered(AT_ONCE);
-        answers.try_filter_map(|revision| std::future::ready(Ok(revision))).try_collect().await
+        let distinct: Vec<Sku> = skus.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
+        let find_all = || {
+            let finds = distinct.clone().into_iter().map(|sku| async move { self.find_newest(&sku).await });
+            stream::iter(finds).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>()
+        };
+        let documents = self.many_reads.call(find_all).await.map_err(down)?;
+        documents.into_iter().flatten().map(revision).collect()
     }
 
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
@@ -192,7 +203,7 @@ mod tests {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{weak}");
             assert!(MongoProducts::connect(&url, "catalog").await.is_err(), "{weak}");
         }
-        for strong in ["", "w=majority", "journal=true", "readConcernLevel=majority"] {
+        for strong in ["appName=x", "w=majority", "journal=true", "readConcernLevel=majority"] {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{strong}");
             assert!(MongoProducts::connect(&url, "catalog").await.is_ok(), "{strong}");
         }
