@@ -52,7 +52,9 @@ pub struct Rules {
     pub stock_deadline: Duration,
     /// How long the payment may take from then on.
     pub payment_deadline: Duration,
-    /// How long one worker has an attempt to itself; longer than the gateway's time-out with a few quick calls around it.
+    /// How long one worker has an attempt to itself: longer than the gateway's time-out of 10 s with quick calls around it,
+    /// and the longest that an order waits after its worker died or could not commit. Two workers on one attempt are
+    /// harmless (same keys, one winner per version), so it need not cover the slowest payment.
     pub payment_lease: Duration,
     /// How far back the gateway's list is compared with ours.
     pub reconcile_window: Duration,
@@ -65,7 +67,7 @@ impl Default for Rules {
         Self {
             stock_deadline: Duration::minutes(15),
             payment_deadline: Duration::minutes(15),
-            payment_lease: Duration::seconds(60),
+            payment_lease: Duration::seconds(20),
             reconcile_window: Duration::hours(48),
             reconcile_grace: Duration::minutes(2),
         }
