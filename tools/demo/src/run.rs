@@ -169,12 +169,12 @@ async fn shoppers(stack: &Stack, run: &str) -> anyhow::Result<Vec<Shopper>> {
         .collect();
     let (api, region) = (&stack.api, stack.region.code());
     let languages = stack.region.languages();
-    let joining = shoppers.iter().enumerate().map(|(number, shopper)| async move {
-        shopper.sign_up(api, region, languages[number % languages.len()]).await?;
-        shopper.token(api).await
-    });
-    let joined: Vec<anyhow::Result<String>> = futures::stream::iter(joining).buffer_unordered(SIGN_UPS).collect().await;
-    joined.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let joining = shoppers
+        .iter()
+        .enumerate()
+        .map(|(number, shopper)| shopper.join(api, region, languages[number % languages.len()]));
+    let joined: Vec<anyhow::Result<()>> = futures::stream::iter(joining).buffer_unordered(SIGN_UPS).collect().await;
+    joined.into_iter().collect::<anyhow::Result<()>>()?;
     println!("people     {SHOPPERS} signed up and logged in ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(shoppers)
 }

@@ -13,6 +13,10 @@ use crate::api::{Api, Call, Reply};
 /// Tokens live 300 s; a new one is fetched well before.
 const TOKEN_AGE: Duration = Duration::from_secs(200);
 
+/// How long a new account may take until its owner is let in, and the pause between two tries.
+const JOINING: Duration = Duration::from_secs(90);
+const JOIN_PAUSE: Duration = Duration::from_secs(2);
+
 /// Logins again after a 401 in one call: a session that was lost is found again with the second try, or never.
 const MAX_LOGINS: usize = 3;
 
@@ -43,6 +47,25 @@ impl Shopper {
         let status = reply.status;
         reply.success("sign-up")?;
         Ok(status == StatusCode::CREATED)
+    }
+
+    /// Signs up and logs in. A sign-up whose first try was cut off is finished by the shop in its own time; until then the login
+    /// is refused, so both are tried again for a while.
+    ///
+    /// # Errors
+    /// Still not let in after [`JOINING`].
+    pub async fn join(&self, api: &Api, region: &str, language: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + JOINING;
+        loop {
+            self.sign_up(api, region, language).await?;
+            match self.token(api).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= until => {
+                    return Err(error.context(format!("{} cannot join", self.email)));
+                }
+                Err(_) => tokio::time::sleep(JOIN_PAUSE).await,
+            }
+        }
     }
 
     /// A token that is good for a while.

@@ -201,7 +201,9 @@ async fn together(
     if items.len() >= limit {
         return Ok(answer(items, TOGETHER));
     }
-    similar(app, command, sku, TOGETHER, items).await
+    // Nothing was seen together with it yet: then the whole list is of the other kind and says so.
+    let model = if items.is_empty() { ALIKE } else { TOGETHER };
+    similar(app, command, sku, model, items).await
 }
 
 /// Products of the same shelf after `items`.
