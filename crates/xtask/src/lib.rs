@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod layout;
 pub mod net;
 pub mod os;
+pub mod planted;
 pub mod ports;
 pub mod progress;
 pub mod provision;

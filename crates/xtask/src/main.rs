@@ -12,7 +12,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{doctor, os, provision, test_run, tidy};
+use xtask::{doctor, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -93,6 +93,11 @@ enum Task {
     },
     /// Check the rules of the architecture
     Tidy,
+    /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
+    Planted {
+        /// Only bugs whose name begins like this
+        name: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -145,6 +150,7 @@ fn run(task: Task) -> Result<ExitCode> {
             up(&which.open(false)?, &Progress::new(), Wanted { build: false, services: false })?;
         }
         Task::Servers { action: Servers::Down(which) } => end(&which.open(false)?, false)?,
+        Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::Tidy => {
             let violations = tidy::check(&layout::checkout())?;
             violations.iter().for_each(|violation| println!("{violation}"));

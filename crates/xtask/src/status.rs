@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::os;
 use crate::ports::Port;
-use crate::stack::{SERVERS, Stack, services};
+use crate::stack::{SERVERS, Stack, keycloak, services};
 
 /// What the last complete start took; printed by `status`, asserted nowhere.
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,8 +142,9 @@ pub fn welcome(stack: &Stack) {
     println!(
         "\n  people                     demo-01@shopsphere.example … demo-20@shopsphere.example, password ShopSphere-demo-1"
     );
-    println!("                             staff@shopsphere.example, password ShopSphere-staff-1");
-    println!("                             support@shopsphere.example, password ShopSphere-support-1");
+    for (email, password) in [keycloak::STAFF, keycloak::SUPPORT] {
+        println!("                             {email}, password {password}");
+    }
     println!("\n  try it                     curl -s '{edge}/v1/products?limit=3' -H 'Accept-Language: de'");
     println!("  then                       ./dev demo · ./dev status · ./dev logs order-payment · ./dev down");
     println!("  state and logs             {}", stack.layout.state.display());

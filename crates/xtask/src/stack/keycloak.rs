@@ -18,6 +18,9 @@ const REALM_TEMPLATE: &str = include_str!("../../../../deploy/keycloak/realm.tem
 /// Secrets of the realm's confidential clients, known to the local services.
 pub const LOGIN_CLIENT_SECRET: &str = "shopsphere-api-login-local";
 pub const ADMIN_CLIENT_SECRET: &str = "user-service-local";
+/// People that every local realm has besides those who sign up: e-mail and password. Tests and the demo log in with them.
+pub const STAFF: (&str, &str) = ("staff@shopsphere.example", "ShopSphere-staff-1");
+pub const SUPPORT: (&str, &str) = ("support@shopsphere.example", "ShopSphere-support-1");
 /// The administrator of the master realm, for people who want to look.
 pub const ADMIN: &str = "admin";
 
@@ -130,5 +133,9 @@ pub fn render_realm(region: &str, storefront: &str) -> String {
         .replace("@REGION@", region)
         .replace("@LOGIN_SECRET@", LOGIN_CLIENT_SECRET)
         .replace("@ADMIN_SECRET@", ADMIN_CLIENT_SECRET)
+        .replace("@STAFF_EMAIL@", STAFF.0)
+        .replace("@STAFF_PASSWORD@", STAFF.1)
+        .replace("@SUPPORT_EMAIL@", SUPPORT.0)
+        .replace("@SUPPORT_PASSWORD@", SUPPORT.1)
         .replace("@STOREFRONT@", storefront)
 }

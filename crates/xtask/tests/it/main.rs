@@ -3,6 +3,7 @@
 mod docs;
 mod edge;
 mod process;
+mod realm;
 mod repository;
 mod test_run;
 mod tidy;
