@@ -2,6 +2,7 @@
 
 mod docs;
 mod edge;
+mod planted;
 mod process;
 mod realm;
 mod repository;

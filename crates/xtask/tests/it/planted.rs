@@ -1,0 +1,96 @@
+//! The planted bugs are what they say: each header is whole, each patch still applies, each named test exists. Cheap, because
+//! nothing is built; that the tests catch them is shown by `cargo xtask planted`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use xtask::layout::checkout;
+use xtask::planted::{Bug, bugs, judge};
+
+/// Fewer would leave one of the parts that must never be silent without a bug.
+const FEWEST: usize = 8;
+
+fn all() -> Vec<Bug> {
+    bugs(&checkout()).expect("the planted bugs can be read")
+}
+
+#[test]
+fn every_planted_bug_names_a_test_that_exists() {
+    let bugs = all();
+    assert!(bugs.len() >= FEWEST, "only {} planted bugs", bugs.len());
+    for bug in &bugs {
+        let name = bug.caught_by.rsplit("::").next().unwrap_or_default();
+        let file = file_of(bug).unwrap_or_else(|| panic!("{}: there is no module of {}", bug.name, bug.caught_by));
+        let text = fs::read_to_string(&file).expect("the test's file");
+        assert!(text.contains(&format!("fn {name}(")), "{}: {} has no {name}", bug.name, file.display());
+    }
+}
+
+/// The file of the innermost module that is one; modules within a file belong to it.
+fn file_of(bug: &Bug) -> Option<PathBuf> {
+    let folder = ["crates", "services", "tools"]
+        .iter()
+        .map(|top| checkout().join(top).join(&bug.package))
+        .find(|path| path.is_dir())?;
+    let modules: Vec<&str> = bug.caught_by.split("::").collect();
+    (1..modules.len()).rev().find_map(|depth| {
+        let path = folder.join("tests/it").join(modules[..depth].join("/")).with_extension("rs");
+        path.is_file().then_some(path)
+    })
+}
+
+#[test]
+fn every_planted_bug_still_applies() {
+    for bug in all() {
+        let checked = Command::new("git").args(["apply", "--check"]).arg(&bug.file).current_dir(checkout()).output();
+        let checked = checked.expect("git runs");
+        assert!(checked.status.success(), "{}: {}", bug.name, String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+#[test]
+fn the_parts_whose_faults_are_silent_have_bugs_of_their_own() {
+    let changed: BTreeSet<String> = all().iter().flat_map(changed_files).collect();
+    for part in [
+        "crates/messaging/src/commit.rs",
+        "crates/messaging/src/relay.rs",
+        "crates/messaging/src/partitions.rs",
+        "crates/messaging/src/consumer.rs",
+        "services/catalog/src/domain/reservation.rs",
+        "services/catalog/src/outbound/postgres/commit.rs",
+        "services/order-payment/src/domain/settle.rs",
+        "services/order-payment/src/usecases/process_payment.rs",
+    ] {
+        assert!(changed.contains(part), "no planted bug in {part}");
+    }
+}
+
+fn changed_files(bug: &Bug) -> Vec<String> {
+    let text = fs::read_to_string(&bug.file).expect("the patch");
+    text.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(str::to_owned).collect()
+}
+
+#[test]
+fn only_the_named_test_with_the_expected_complaint_is_a_catch() {
+    let bug = Bug {
+        name: "x".to_owned(),
+        file: Path::new("x.patch").to_owned(),
+        package: "messaging".to_owned(),
+        caught_by: "commit::whole".to_owned(),
+        promise: "N14".to_owned(),
+        complaint: "left: 2".to_owned(),
+        story: "a bug".to_owned(),
+    };
+    assert_eq!(judge("test commit::whole ... FAILED\n  left: 2\n", &bug), None);
+    for (output, why) in [
+        ("test commit::whole ... ok\n", "passed"),
+        ("test commit::whole ... FAILED\n  could not connect\n", "without saying"),
+        ("test commit::whole_other ... FAILED\n  left: 2\n", "no end"),
+        ("error[E0308]: mismatched types\n", "no end"),
+    ] {
+        let found = judge(output, &bug);
+        assert!(found.as_ref().is_some_and(|text| text.contains(why)), "{output:?}: {found:?}");
+    }
+}
