@@ -10,7 +10,12 @@ use testkit::servers;
 pub static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     // An error means that another test of this process has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client can be made")
+    // Each story has a runtime of its own; a connection kept for the next one would die with it.
+    reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(20))
+        .build()
+        .expect("a client can be made")
 });
 
 /// An answer, read whole.
