@@ -34,6 +34,8 @@ pub use schema::migrate;
 const READ_DEADLINE: Duration = Duration::from_millis(800);
 /// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`.
 const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
+/// More products than a basket holds.
+const MANY: usize = 100;
 /// Longest a batch of writes, or the reading of one, takes.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
@@ -125,7 +127,9 @@ impl ProductStore for MongoProducts {
             let finds = distinct.clone().into_iter().map(|sku| async move { self.find_newest(&sku).await });
             stream::iter(finds).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>()
         };
-        let documents = self.many_reads.call(find_all).await.map_err(down)?;
+        // An import asks for five times what a basket may hold; nobody is looking at a page meanwhile.
+        let guard = if distinct.len() > MANY { &self.batches } else { &self.many_reads };
+        let documents = guard.call(find_all).await.map_err(down)?;
         documents.into_iter().flatten().map(revision).collect()
     }
 
