@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -135,7 +135,7 @@ impl Run<'_> {
         if built && servers {
             self.tests("tests", &["test", "--workspace", "--exclude", "fleet", "--no-fail-fast"]);
             if self.services() {
-                self.tests("stories", &["test", "--package", "fleet", "--no-fail-fast", "--", "--test-threads=1"]);
+                self.stories();
             }
         }
         self.compose();
@@ -155,16 +155,40 @@ impl Run<'_> {
     fn cargo(&mut self, name: &str, arguments: &[&str]) -> bool {
         println!("\n== {name}: cargo {}", arguments.join(" "));
         let began = Instant::now();
-        let result = self.run_cargo(arguments, |_| {});
+        let mut cargo = Command::new("cargo");
+        cargo.args(arguments);
+        let result = self.run(cargo, |_| {});
         self.record(name, began.elapsed(), result)
     }
 
     /// A cargo command whose tests are counted. One that fails without a failed test (it did not compile, it was killed) counts as one.
     fn tests(&mut self, name: &str, arguments: &[&str]) {
         println!("\n== {name}: cargo {}", arguments.join(" "));
+        let mut cargo = Command::new("cargo");
+        cargo.args(arguments);
+        self.count(name, cargo);
+    }
+
+    /// The stories of the fleet, one at a time. Their program is the one that was built with everything else: asking cargo
+    /// for this package alone would mean other features of shared dependencies, and building those again.
+    fn stories(&mut self) {
+        println!("\n== stories: the fleet's test program");
+        let folder = self.stack.layout.checkout.join("tests/fleet");
+        match built_test(&self.stack.layout.checkout, "fleet") {
+            Ok(program) => {
+                let mut stories = Command::new(program);
+                stories.arg("--test-threads=1").current_dir(&folder).env("CARGO_MANIFEST_DIR", &folder);
+                self.count("stories", stories);
+            }
+            Err(error) => _ = self.record("stories", Duration::ZERO, Err(error)),
+        }
+    }
+
+    /// Runs a command whose output counts tests.
+    fn count(&mut self, name: &str, command: Command) {
         let began = Instant::now();
         let mut tally = Tally::default();
-        let result = self.run_cargo(arguments, |line| tally.read(line));
+        let result = self.run(command, |line| tally.read(line));
         if let Err(error) = &result {
             println!("{name} failed: {error:#}");
             tally.failed = tally.failed.max(1);
@@ -196,22 +220,21 @@ impl Run<'_> {
         }
     }
 
-    /// Runs cargo with the environment of the test stack, shows its output and hands each line of it on.
-    fn run_cargo(&self, arguments: &[&str], mut see: impl FnMut(&str)) -> Result<()> {
+    /// Runs a command with the environment of the test stack (in the checkout unless it says otherwise), shows its output and
+    /// hands each line of it on.
+    fn run(&self, mut command: Command, mut see: impl FnMut(&str)) -> Result<()> {
         os::check_interrupted()?;
-        let mut cargo = Command::new("cargo");
-        cargo
-            .args(arguments)
-            .current_dir(&self.stack.layout.checkout)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        cargo
+        let name = command.get_program().to_string_lossy().into_owned();
+        if command.get_current_dir().is_none() {
+            command.current_dir(&self.stack.layout.checkout);
+        }
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
             .env("SHOPSPHERE_PORT_OFFSET", self.stack.ports.offset().to_string())
             .env("SHOPSPHERE_STATE_DIR", &self.stack.layout.state);
-        let mut child = cargo.spawn().context("run cargo")?;
+        let mut child = command.spawn().with_context(|| format!("run {name}"))?;
         let group = -i32::try_from(child.id())?;
-        let output = child.stdout.take().context("the output of cargo")?;
+        let output = child.stdout.take().context("the output of the command")?;
         let (send, lines) = std::sync::mpsc::channel();
         // Ends with the output; a test's grandchild that keeps the pipe open must not keep us.
         std::thread::spawn(move || {
@@ -234,7 +257,7 @@ impl Run<'_> {
                     see(&line);
                 }
                 if !status.success() {
-                    bail!("cargo {} ended with {status}", arguments.first().unwrap_or(&""));
+                    bail!("{name} ended with {status}");
                 }
                 return Ok(());
             }
@@ -253,4 +276,24 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The integration test program of a package as the build of the whole workspace made it.
+fn built_test(checkout: &Path, package: &str) -> Result<PathBuf> {
+    let listing = Command::new("cargo")
+        .args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json"])
+        .current_dir(checkout)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("ask cargo for the test programs")?;
+    String::from_utf8_lossy(&listing.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["kind"][0] == "test" && message["target"]["name"] == "it")
+        .filter(|message| {
+            message["manifest_path"].as_str().is_some_and(|path| path.ends_with(&format!("{package}/Cargo.toml")))
+        })
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo built no integration test of {package}"))
 }
