@@ -56,7 +56,8 @@ fn a_tool_that_could_not_be_filled_is_not_there_and_is_tried_again() {
     });
     assert!(failed.is_err_and(|error| error.to_string().contains("network")));
     assert!(!place.layout.cache.join("tool-1").exists());
-    let home = cached(&place.layout, "tool", "1", 1, |work, _| Ok(fs::write(work.join("whole"), "x")?)).expect("the tool");
+    let home =
+        cached(&place.layout, "tool", "1", 1, |work, _| Ok(fs::write(work.join("whole"), "x")?)).expect("the tool");
     assert!(home.join("whole").is_file() && !home.join("half").exists());
 }
 
@@ -66,7 +67,8 @@ fn what_a_killed_run_left_half_filled_is_not_used() {
     let partial = place.layout.cache.join(".tool-1.partial");
     fs::create_dir_all(&partial).expect("a folder");
     fs::write(partial.join("half"), "x").expect("half a tool");
-    let home = cached(&place.layout, "tool", "1", 1, |work, _| Ok(fs::write(work.join("whole"), "x")?)).expect("the tool");
+    let home =
+        cached(&place.layout, "tool", "1", 1, |work, _| Ok(fs::write(work.join("whole"), "x")?)).expect("the tool");
     assert!(home.join("whole").is_file() && !home.join("half").exists());
 }
 
