@@ -1,6 +1,6 @@
 //! Every step of the saga may stop anywhere: it is stopped at each of its crash points, then done again, twice.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
 use common::{AttemptId, MessageId, OrderId, Region, UserId, ids};
@@ -10,9 +10,10 @@ use messaging::{Delivery, Handler, Verdict};
 use order_payment::domain::{AttemptState, OrderStatus, Reason};
 use order_payment::inbound::events::Events;
 use order_payment::usecases::compensate_order::sweep_deadlines;
+use testkit::TestDatabase;
 use testkit::crash::{permutations, survives_every_crash};
 
-use crate::world::{REGION, Weather, World, a_key, an_order, shopper};
+use crate::world::{REGION, Weather, World, a_database, a_key, an_order, shopper};
 
 /// An event as the consumer hands it over; the same arguments give the same message.
 pub fn delivery(event: impl Into<Event>, version: i64) -> Delivery {
@@ -43,19 +44,29 @@ pub async fn deliver(world: &World, delivery: &Delivery) -> Verdict {
 
 #[tokio::test]
 async fn placing_an_order_survives_every_crash() {
-    for postgres in [false, true] {
-        let me = shopper();
-        let key = a_key();
+    for place in Place::both().await {
+        let who = Mutex::new((shopper(), a_key()));
+        let asked = || who.lock().unwrap().clone();
         let survived = survives_every_crash(
-            async || world(postgres).await,
-            async |world: &World| drop(world.place(me, &key, an_order()).await),
+            async || {
+                *who.lock().unwrap() = (shopper(), a_key());
+                place.world()
+            },
+            async |world: &World| {
+                let (me, key) = asked();
+                drop(world.place(me, &key, an_order()).await);
+            },
             async |world: &World, when: &str| {
+                let (me, key) = asked();
                 let id = OrderId::derive(REGION, me.user, &key);
                 assert_eq!(world.status(id).await, OrderStatus::Created, "{when}");
-                if let Some(database) = &world.database {
-                    for table in ["orders", "order_lines", "order_history", "outbox", "requests", "order_users"] {
-                        assert_eq!(database.count(table).await, 1, "{table} {when}");
+                if world.database.is_some() {
+                    for table in ["orders", "order_lines", "order_history"] {
+                        assert_eq!(world.rows_of(table, "order_id", id).await, 1, "{table} {when}");
                     }
+                    assert_eq!(world.rows_of("outbox", "key", id).await, 1, "{when}");
+                    assert_eq!(world.rows_of("requests", "subject", me.user).await, 1, "{when}");
+                    assert_eq!(world.rows_of("order_users", "user_id", me.user).await, 1, "{when}");
                 }
             },
         )
@@ -66,31 +77,38 @@ async fn placing_an_order_survives_every_crash() {
 
 #[tokio::test]
 async fn each_event_survives_every_crash() {
-    for postgres in [false, true] {
+    for place in Place::both().await {
         for (event, expected) in [("reserved", OrderStatus::PaymentPending), ("rejected", OrderStatus::Compensated)] {
-            let (me, key) = (shopper(), a_key());
-            let id = OrderId::derive(REGION, me.user, &key);
+            let order = Mutex::new(None);
+            let placed = || order.lock().unwrap().unwrap();
             survives_every_crash(
                 async || {
-                    let world = world(postgres).await;
-                    world.place(me, &key, an_order()).await.unwrap();
+                    let world = place.world();
+                    let id = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
+                    *order.lock().unwrap() = Some(id);
                     world
                 },
                 async |world: &World| {
-                    let delivery = if event == "reserved" { reserved(id) } else { rejected(id) };
+                    let delivery = if event == "reserved" { reserved(placed()) } else { rejected(placed()) };
                     deliver(world, &delivery).await;
                 },
                 async |world: &World, when: &str| {
-                    let order = world.order(id).await;
+                    let order = world.order(placed()).await;
                     assert_eq!((order.status, order.version), (expected, 2), "{event} {when}");
-                    if let Some(database) = &world.database {
-                        let attempts = i64::from(event == "reserved");
+                    if world.database.is_some() {
+                        let message = if event == "reserved" { reserved(order.id) } else { rejected(order.id) };
+                        assert_eq!(world.rows_of("outbox", "key", order.id).await, 2, "{event} {when}");
                         assert_eq!(
-                            (database.count("outbox").await, database.count("inbox").await),
-                            (2, 1),
+                            world.rows_of("inbox", "message_id", message.envelope.id).await,
+                            1,
                             "{event} {when}"
                         );
-                        assert_eq!(database.count("payment_attempts").await, attempts, "{event} {when}");
+                        let attempts = i64::from(event == "reserved");
+                        assert_eq!(
+                            world.rows_of("payment_attempts", "order_id", order.id).await,
+                            attempts,
+                            "{event} {when}"
+                        );
                     }
                 },
             )
@@ -101,21 +119,26 @@ async fn each_event_survives_every_crash() {
 
 #[tokio::test]
 async fn a_person_is_known_once_whatever_stops() {
-    for postgres in [false, true] {
-        let id = UserId::from_uuid(ids::random());
+    for place in Place::both().await {
+        let person = Mutex::new(UserId::from_uuid(ids::random()));
         survives_every_crash(
-            async || world(postgres).await,
+            async || {
+                *person.lock().unwrap() = UserId::from_uuid(ids::random());
+                place.world()
+            },
             async |world: &World| {
+                let user_id = person.lock().unwrap().to_string();
                 let event = user::v1::UserRegistered {
-                    user_id: id.to_string(),
+                    user_id,
                     residency_region: REGION.code().to_owned(),
                     ..Default::default()
                 };
                 deliver(world, &delivery(event, 1)).await;
             },
             async |world: &World, when: &str| {
-                if let Some(database) = &world.database {
-                    assert_eq!(database.count("order_users").await, 1, "{when}");
+                let id = *person.lock().unwrap();
+                if world.database.is_some() {
+                    assert_eq!(world.rows_of("order_users", "user_id", id).await, 1, "{when}");
                 }
             },
         )
@@ -125,7 +148,7 @@ async fn a_person_is_known_once_whatever_stops() {
 
 #[tokio::test]
 async fn a_payment_survives_every_crash_in_any_weather() {
-    for postgres in [false, true] {
+    for place in Place::both().await {
         let skies: [&[Weather]; 4] = [
             &[],
             &[Weather::LostAfter],
@@ -133,13 +156,13 @@ async fn a_payment_survives_every_crash_in_any_weather() {
             &[Weather::Refused, Weather::Fine, Weather::Fine, Weather::LostAfter],
         ];
         // PostgreSQL sees the two skies with the most steps; the suite of stores holds both kinds of books alike.
-        let skies = if postgres { &skies[2..] } else { &skies[..] };
+        let skies = if place.0.is_some() { &skies[2..] } else { &skies[..] };
         for sky in skies {
             for declines in [false, true] {
-                let order = std::sync::Mutex::new(None);
+                let order = Mutex::new(None);
                 survives_every_crash(
                     async || {
-                        let world = world(postgres).await;
+                        let world = place.world();
                         world.gateway.forecast(sky);
                         *world.gateway.declines.lock().unwrap() = declines;
                         let id = world.an_order_to_pay().await;
@@ -153,8 +176,8 @@ async fn a_payment_survives_every_crash_in_any_weather() {
                             if declines { (OrderStatus::Compensated, 0) } else { (OrderStatus::Completed, 4990) };
                         assert_eq!(world.status(id).await, status, "{sky:?} {when}");
                         assert_eq!((world.ledger(id).await, world.gateway.net(id)), (money, money), "{sky:?} {when}");
-                        if let Some(database) = &world.database {
-                            assert_eq!(database.count("outbox").await, 3, "{when}");
+                        if world.database.is_some() {
+                            assert_eq!(world.rows_of("outbox", "key", id).await, 3, "{when}");
                         }
                     },
                 )
@@ -166,12 +189,12 @@ async fn a_payment_survives_every_crash_in_any_weather() {
 
 #[tokio::test]
 async fn the_deadline_sweep_survives_every_crash() {
-    for postgres in [false, true] {
+    for place in Place::both().await {
         for paying in [false, true] {
-            let order = std::sync::Mutex::new(None);
+            let order = Mutex::new(None);
             survives_every_crash(
                 async || {
-                    let world = world(postgres).await;
+                    let world = place.world();
                     let id = if paying {
                         // The gateway cannot be reached at all.
                         world.gateway.forecast(&[Weather::Refused; 200]);
@@ -269,6 +292,15 @@ async fn an_event_of_another_region_or_order_is_parked() {
     assert!(matches!(deliver(&world, &rejected(paying)).await, Verdict::Park(_)), "rejected after it was reserved");
 }
 
-async fn world(postgres: bool) -> World {
-    if postgres { World::in_postgres().await } else { World::in_memory() }
+/// The books of one test: in memory, new for each world, or in one database that all its worlds share.
+struct Place(Option<Arc<TestDatabase>>);
+
+impl Place {
+    async fn both() -> [Self; 2] {
+        [Self(None), Self(Some(a_database().await))]
+    }
+
+    fn world(&self) -> World {
+        self.0.as_ref().map_or_else(World::in_memory, World::on)
+    }
 }

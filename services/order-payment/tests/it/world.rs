@@ -188,7 +188,7 @@ pub struct World {
     pub gateway: Arc<MiniGateway>,
     pub clock: Arc<ManualClock>,
     pub memory: Option<Arc<MemoryStore>>,
-    pub database: Option<TestDatabase>,
+    pub database: Option<Arc<TestDatabase>>,
 }
 
 /// Whole microseconds, as PostgreSQL keeps them.
@@ -204,17 +204,21 @@ impl World {
     }
 
     pub async fn in_postgres() -> Self {
-        let database = TestDatabase::create("order_payment", &MIGRATOR).await;
+        Self::on(&a_database().await)
+    }
+
+    /// Another world on the same database: a new process with a new gateway. Cheap, so a harness can make hundreds.
+    pub fn on(database: &Arc<TestDatabase>) -> Self {
         let store = Arc::new(PostgresStore::new(database.database.clone()));
         let views = Arc::new(PostgresViews::new(database.database.pool().clone()));
-        Self::new(store, views, None, Some(database))
+        Self::new(store, views, None, Some(Arc::clone(database)))
     }
 
     fn new(
         store: Arc<dyn Store>,
         views: Arc<dyn Views>,
         memory: Option<Arc<MemoryStore>>,
-        database: Option<TestDatabase>,
+        database: Option<Arc<TestDatabase>>,
     ) -> Self {
         let (prices, gateway) = (Arc::new(FixedPrices::default()), Arc::new(MiniGateway::default()));
         prices.set("LAMP-1", 4990, 10);
@@ -276,6 +280,13 @@ impl World {
         }
     }
 
+    /// How many rows of a table belong to an order. `column` is where the table names it.
+    pub async fn rows_of(&self, table: &str, column: &str, value: impl ToString) -> i64 {
+        let query = format!("SELECT count(*) FROM {table} WHERE {column}::text = $1");
+        let owner = &self.database.as_ref().expect("a world in PostgreSQL").owner;
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query)).bind(value.to_string()).fetch_one(owner).await.unwrap()
+    }
+
     /// What the ledger says we have of an order, in minor units.
     pub async fn ledger(&self, order: OrderId) -> i64 {
         if let Some(database) = &self.database {
@@ -300,6 +311,10 @@ impl World {
             .map(|entry| entry.amount_minor)
             .sum()
     }
+}
+
+pub async fn a_database() -> Arc<TestDatabase> {
+    Arc::new(TestDatabase::create("order_payment", &MIGRATOR).await)
 }
 
 /// Both kinds of books, one after the other: one suite holds them to the same behaviour.
