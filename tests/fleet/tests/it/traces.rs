@@ -59,7 +59,10 @@ fn below(spans: &[SpanSeen], child: (&str, &str), ancestor: (&str, &str)) -> boo
     })
 }
 
-async fn edges_appear(trace: &str, edges: &[((&str, &str), (&str, &str))]) {
+/// Service and part of the name of a span.
+type Span<'a> = (&'a str, &'a str);
+
+async fn edges_appear(trace: &str, edges: &[(Span<'_>, Span<'_>)]) {
     let store = spans().await;
     until("the edges of the trace", Duration::from_secs(60), async || {
         let seen = store.trace(trace);
