@@ -152,6 +152,14 @@ pub fn udp_bound(port: u16) -> bool {
     })
 }
 
+/// A command that leaves the processors to others when they need them: compilers run beside servers that are starting and have a
+/// limit for it.
+pub fn patient(program: &str) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10", program]);
+    command
+}
+
 /// Runs a helper command to its end, output into `log`. It gets a process group of its own, so that an interrupt ends it and all
 /// it started.
 ///

@@ -62,7 +62,7 @@ pub fn spec(stack: &Stack, home: &Path) -> Result<Spec> {
         health: Health::Http(vec![(port, "/_cluster/health?wait_for_status=yellow&timeout=1s".to_owned())]),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(20),
-        ready_within: Duration::from_secs(180),
+        ready_within: Duration::from_secs(420),
         ours: false,
         depends_on: settings,
     })

@@ -44,7 +44,7 @@ pub fn spec(stack: &Stack, program: &Path) -> Result<Spec> {
         health: Health::Mongo(port),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(8),
-        ready_within: Duration::from_secs(60),
+        ready_within: Duration::from_secs(120),
         ours: false,
         depends_on: String::new(),
     })

@@ -49,7 +49,7 @@ pub fn spec(stack: &Stack, jars: &Path) -> Result<Spec> {
         health: Health::Kafka(port),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(20),
-        ready_within: Duration::from_secs(120),
+        ready_within: Duration::from_secs(300),
         ours: false,
         depends_on: properties,
     })

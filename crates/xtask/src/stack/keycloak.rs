@@ -76,7 +76,7 @@ pub fn spec(stack: &Stack, home: &Path) -> Result<Spec> {
         ]),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(15),
-        ready_within: Duration::from_secs(240),
+        ready_within: Duration::from_secs(420),
         ours: false,
         depends_on: String::new(),
     })

@@ -67,7 +67,7 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
         // "fast": roll back what runs and write a checkpoint, instead of waiting for clients to leave
         stop: libc::SIGINT,
         stop_within: Duration::from_secs(20),
-        ready_within: Duration::from_secs(60),
+        ready_within: Duration::from_secs(180),
         ours: false,
         depends_on: String::new(),
     })

@@ -137,7 +137,7 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
         health: Health::Http(vec![(stack.ports.of(admin), "/readyz".to_owned())]),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(15),
-        ready_within: Duration::from_secs(60),
+        ready_within: Duration::from_secs(120),
         ours: true,
         depends_on: text,
     })

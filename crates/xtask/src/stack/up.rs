@@ -1,7 +1,6 @@
 //! `./dev up`: servers and the build of our programs side by side, each step as soon as what it needs is there. Decided here: the
 //! order, and that an interrupted start leaves nothing of its own running.
 
-use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -118,7 +117,7 @@ fn prepare(stack: &Stack) -> Result<()> {
 /// # Errors
 /// When cargo fails, with the end of its output.
 pub fn build(stack: &Stack) -> Result<()> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = os::patient("cargo");
     cargo.arg("build").current_dir(&stack.layout.checkout);
     if stack.release {
         cargo.arg("--release");
