@@ -88,8 +88,8 @@ async fn a_relay_may_stop_at_any_point_and_nothing_is_lost_or_out_of_order() {
         drain(&db, &kafka).await;
     }
     let seen = first_seen(&kafka).await;
-    for n in 0..points.len() {
-        assert_eq!(seen.get(&format!("stopped{n}")), Some(&(1..=8).collect()), "stopped at {}", points[n]);
+    for (n, point) in points.iter().enumerate() {
+        assert_eq!(seen.get(&format!("stopped{n}")), Some(&(1..=8).collect()), "stopped at {point}");
     }
 }
 

@@ -237,3 +237,23 @@ fn ports_are_distinct_and_move_together() {
     assert_eq!(here.of(Port::Edge), 8080);
     assert!(Ports::at(60_000).is_err());
 }
+
+#[test]
+fn a_checkout_that_others_may_not_enter_keeps_its_state_where_they_may() {
+    use std::os::unix::fs::PermissionsExt;
+    let private = std::env::temp_dir().join(format!("shopsphere-private-{}", std::process::id()));
+    let checkout = private.join("checkout");
+    fs::create_dir_all(&checkout).expect("a checkout");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("a private folder, as a home of root is");
+    let layout = Layout::open(&checkout, Path::new(".dev/offset-7")).expect("a layout");
+    if os::is_root() {
+        assert!(xtask::layout::reachable(&layout.state), "{}", layout.state.display());
+        let again = Layout::open(&checkout, Path::new(".dev/offset-7")).expect("the same layout");
+        assert_eq!(again.state, layout.state);
+        assert!(checkout.join(".dev/offset-7/run").is_dir(), ".dev leads there");
+        fs::remove_dir_all(fs::read_link(checkout.join(".dev")).expect(".dev is a link")).expect("removed");
+    } else {
+        assert_eq!(layout.state, checkout.join(".dev/offset-7"), "our own servers run as ourselves");
+    }
+    fs::remove_dir_all(&private).expect("removed");
+}
