@@ -7,15 +7,16 @@ mod json;
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{FilterFn, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Metadata;
+use tracing_subscriber::filter::{DynFilterFn, dynamic_filter_fn};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -110,13 +111,37 @@ fn provider(service: &'static str, role: Role, common: &Common) -> anyhow::Resul
 }
 
 /// Spans of the HTTP and gRPC libraries would describe our own export and fill the traces.
-fn not_our_plumbing() -> FilterFn<fn(&tracing::Metadata<'_>) -> bool> {
+///
+/// Asked anew for each span, although the answer never changes: with a cached answer the subscriber does not reset what an
+/// earlier look (`tracing::enabled!`, which database drivers use) left on this thread, and the span would have no trace.
+fn not_our_plumbing<S>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
     const PLUMBING: [&str; 8] = ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "opentelemetry", "rustls"];
-    fn ours(metadata: &tracing::Metadata<'_>) -> bool {
+    fn ours<S>(metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         let root = metadata.target().split("::").next().unwrap_or_default();
         metadata.is_span()
             && *metadata.level() <= tracing::Level::INFO
             && !PLUMBING.iter().any(|library| root.starts_with(library))
     }
-    filter_fn(ours as fn(&tracing::Metadata<'_>) -> bool)
+    dynamic_filter_fn(ours::<S> as fn(&Metadata<'_>, &Context<'_, S>) -> bool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_trace_after_a_look_that_led_to_nothing() {
+        let provider = SdkTracerProvider::builder().build();
+        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(not_our_plumbing());
+        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::sink).with_filter(EnvFilter::new("info"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(spans).with(logs), || {
+            for _ in 0..3 {
+                let span = tracing::info_span!("request");
+                assert!(contracts::trace::traceparent_of(&span).is_some());
+                // What a database driver does before it logs a statement.
+                let _ = tracing::enabled!(target: "driver", tracing::Level::INFO);
+                let _ = tracing::enabled!(target: "driver", tracing::Level::DEBUG);
+            }
+        });
+    }
 }

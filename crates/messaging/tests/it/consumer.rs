@@ -210,6 +210,34 @@ async fn what_no_handler_may_see_is_parked_and_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_record_still_being_retried_at_a_stop_is_handled_after_it() {
+    let stage = Stage::set().await;
+    stage.publish("flaky", 1..=1).await;
+    // Stopped between two tries: a regular stop commits the offsets that were stored.
+    stage
+        .consume_until("a first try", async || {
+            if stage.handler.flaky.load(Ordering::Relaxed) > 0 { Ok(()) } else { Err("no try yet".to_owned()) }
+        })
+        .await;
+    assert!(stage.marks().await.is_empty(), "the stop came too late to show anything");
+    stage.consume_until("the mark of the retried record", async || exactly(stage.marks().await.len(), 1)).await;
+}
+
+#[tokio::test]
+async fn a_message_behind_one_parked_by_the_same_process_waits() {
+    let stage = Stage::set().await;
+    stage.publish("bad", 1..=1).await;
+    stage
+        .consume_until("the first parked, the second behind it", async || {
+            if stage.parked().await.len() == 1 && stage.handler.refusing.swap(false, Ordering::Relaxed) {
+                stage.publish("bad", 2..=2).await;
+            }
+            exactly((stage.parked().await.len(), stage.marks().await.len()), (2, 0))
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_consumer_may_stop_at_any_point() {
     for (n, point) in
         ["consumer.before_handle", "consumer.after_handle", "consumer.after_offset"].into_iter().enumerate()
