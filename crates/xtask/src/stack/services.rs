@@ -203,7 +203,14 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
                 text("ferretdb_postgres_url", &ports.postgres_url("ferretdb", "ferretdb_owner")),
             ],
         ),
-        ("elasticsearch", vec![text("url", &ports.url(Port::Elasticsearch))]),
+        (
+            "elasticsearch",
+            vec![
+                text("url", &ports.url(Port::Elasticsearch)),
+                // The first searches after a start wait for a cold JVM on shared cores; a newcomer should see an answer.
+                number("search_deadline_ms", 3_000),
+            ],
+        ),
         ("personalization", vec![text("grpc_url", &ports.url(Port::PersonalizationGrpc))]),
         ("catalog", vec![text("grpc_url", &ports.url(Port::CatalogGrpc))]),
         (
