@@ -14,9 +14,8 @@ use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
-use tracing::Metadata;
-use tracing_subscriber::filter::{DynFilterFn, dynamic_filter_fn};
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -114,15 +113,14 @@ fn provider(service: &'static str, role: Role, common: &Common) -> anyhow::Resul
 ///
 /// Asked anew for each span, although the answer never changes: with a cached answer the subscriber does not reset what an
 /// earlier look (`tracing::enabled!`, which database drivers use) left on this thread, and the span would have no trace.
-fn not_our_plumbing<S>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+fn not_our_plumbing<S>() -> impl Filter<S> {
     const PLUMBING: [&str; 8] = ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "opentelemetry", "rustls"];
-    fn ours<S>(metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+    dynamic_filter_fn(|metadata, _| {
         let root = metadata.target().split("::").next().unwrap_or_default();
         metadata.is_span()
             && *metadata.level() <= tracing::Level::INFO
             && !PLUMBING.iter().any(|library| root.starts_with(library))
-    }
-    dynamic_filter_fn(ours::<S> as fn(&Metadata<'_>, &Context<'_, S>) -> bool)
+    })
 }
 
 #[cfg(test)]
