@@ -103,10 +103,15 @@ impl Layout {
     }
 }
 
-/// The repository this crate was compiled in, or the current folder when that is gone.
+/// The repository we were called in: the nearest folder upwards that holds this crate. Elsewhere, the one it was compiled in; that
+/// alone would be wrong for two checkouts that share a target folder, because they share this program too.
 pub fn checkout() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    if let Some(found) = here.ancestors().find(|folder| folder.join("crates/xtask/Cargo.toml").is_file()) {
+        return found.to_owned();
+    }
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    compiled.canonicalize().unwrap_or_else(|_| PathBuf::from("."))
+    compiled.canonicalize().unwrap_or(here)
 }
 
 /// Sets mode and, when we are root, the owner of a path.
