@@ -12,7 +12,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{doctor, os, planted, provision, test_run, tidy};
+use xtask::{campaign, doctor, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -93,6 +93,26 @@ enum Task {
     },
     /// Check the rules of the architecture
     Tidy,
+    /// Very many orders on a region of its own while processes die; writes docs/campaigns
+    Campaign {
+        #[arg(long, default_value_t = 2_000)]
+        orders: usize,
+        /// Same seed, same orders and same order of kills
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Orders under way at once
+        #[arg(long, default_value_t = 64)]
+        concurrency: usize,
+        /// Seconds between two kills of a process of ours (0: none)
+        #[arg(long, default_value_t = 20)]
+        kill_every: u64,
+        /// Seconds between two restarts of the broker (0: none)
+        #[arg(long, default_value_t = 120)]
+        broker_every: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+    },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
         /// Only bugs whose name begins like this
@@ -150,6 +170,10 @@ fn run(task: Task) -> Result<ExitCode> {
             up(&which.open(false)?, &Progress::new(), Wanted { build: false, services: false })?;
         }
         Task::Servers { action: Servers::Down(which) } => end(&which.open(false)?, false)?,
+        Task::Campaign { orders, seed, concurrency, kill_every, broker_every, release } => {
+            let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release };
+            return campaign::run(&options).map(code);
+        }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::Tidy => {
             let violations = tidy::check(&layout::checkout())?;

@@ -159,7 +159,20 @@ impl Databases {
     /// # Errors
     /// A database or the gateway does not answer.
     pub async fn settled(&self, stack: &Stack, orders: Option<&[Uuid]>) -> anyhow::Result<Findings> {
-        let until = Instant::now() + PATIENCE;
+        self.settled_within(stack, orders, PATIENCE).await
+    }
+
+    /// As [`Databases::settled`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Databases::settled`].
+    pub async fn settled_within(
+        &self,
+        stack: &Stack,
+        orders: Option<&[Uuid]>,
+        patience: Duration,
+    ) -> anyhow::Result<Findings> {
+        let until = Instant::now() + patience;
         loop {
             let findings = self.look(stack, orders).await;
             let late = Instant::now() >= until;
@@ -311,6 +324,27 @@ impl Databases {
         rows.into_iter()
             .map(|row| Ok((row.try_get("sku")?, (row.try_get("kind")?, row.try_get("available")?))))
             .collect()
+    }
+
+    /// How many of these orders are not in the books at all.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn missing(&self, orders: &[Uuid]) -> anyhow::Result<i64> {
+        let missing = "SELECT count(*) FROM unnest($1::uuid[]) AS told (order_id)
+                       WHERE NOT EXISTS (SELECT FROM orders WHERE orders.order_id = told.order_id)";
+        Ok(sqlx::query_scalar(missing).bind(orders).fetch_one(&self.orders).await?)
+    }
+
+    /// How each of these orders stands: its status, and the reason where there is one.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ends(&self, orders: &[Uuid]) -> anyhow::Result<BTreeMap<Uuid, String>> {
+        let ends =
+            "SELECT order_id, concat_ws(' ', status::text, reason) AS stands FROM orders WHERE order_id = ANY($1)";
+        let rows = sqlx::query(ends).bind(orders).fetch_all(&self.orders).await?;
+        rows.into_iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("stands")?))).collect()
     }
 
     /// Milliseconds from acceptance to the end of each order that has ended.

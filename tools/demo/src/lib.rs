@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod baskets;
+pub mod campaign;
 pub mod catalog_data;
 pub mod closing_check;
 pub mod follow;

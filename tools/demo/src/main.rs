@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::Region;
+use demo::campaign::CampaignOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{closing_check, import, run, seed};
+use demo::{campaign, closing_check, import, run, seed};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -37,6 +38,8 @@ enum Command {
     },
     /// Replays real baskets as orders and checks the books afterwards.
     Run(RunArguments),
+    /// Very many small orders with every fault of the gateway; `cargo xtask campaign` kills processes meanwhile.
+    Campaign(CampaignArguments),
     /// Only the closing check, over everything the region has done so far.
     Check,
 }
@@ -62,6 +65,21 @@ struct RunArguments {
     /// Folder with online_retail/dev.csv.gz; without it ../shared/datasets when that is there.
     #[arg(long)]
     datasets: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CampaignArguments {
+    #[arg(long, default_value_t = 2_000)]
+    orders: usize,
+    /// Same seed, same orders, cards and twists.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Orders under way at once.
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// People who order.
+    #[arg(long, default_value_t = 40)]
+    buyers: usize,
 }
 
 fn main() -> ExitCode {
@@ -95,6 +113,9 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
         Command::Run(arguments) => {
             let RunArguments { orders, declined_percent, seed, concurrency, datasets } = arguments;
             run::run(&stack, &RunOptions { orders, declined_percent, seed, concurrency, datasets }).await
+        }
+        Command::Campaign(CampaignArguments { orders, seed, concurrency, buyers }) => {
+            campaign::campaign(&stack, &CampaignOptions { orders, seed, concurrency, buyers }).await
         }
         Command::Check => closing_check::check_region(&stack).await,
     }

@@ -68,6 +68,16 @@ pub enum Placed {
     Refused(String),
 }
 
+impl Placed {
+    /// The order, when there is one.
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Accepted { order, .. } => Some(*order),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 /// Everything that placing an order needs.
 pub struct Counter<'a> {
     pub api: &'a Api,
@@ -94,6 +104,19 @@ impl Counter<'_> {
     pub async fn place(&self, order: &PlannedOrder) -> anyhow::Result<Placed> {
         let shopper = &self.shoppers[order.shopper];
         self.click(shopper, order, "view").await;
+        let placed = self.order(order).await?;
+        if matches!(placed, Placed::Accepted { .. }) {
+            self.click(shopper, order, "buy").await;
+        }
+        Ok(placed)
+    }
+
+    /// Only the order itself, without a look at the products.
+    ///
+    /// # Errors
+    /// No answer within the patience of the client.
+    pub async fn order(&self, order: &PlannedOrder) -> anyhow::Result<Placed> {
+        let shopper = &self.shoppers[order.shopper];
         let Some(body) = self.body(shopper, order) else { return Ok(Placed::Refused("nothing-to-order".to_owned())) };
         let key = format!("demo-{}-{}", self.run, order.number);
         let reply = shopper.call(self.api, Method::POST, "/v1/orders", Some(&key), Some(&body)).await?;
@@ -105,7 +128,6 @@ impl Counter<'_> {
             .as_str()
             .and_then(|text| text.parse().ok())
             .context("an accepted order has no id")?;
-        self.click(shopper, order, "buy").await;
         Ok(Placed::Accepted { order: id, replayed })
     }
 

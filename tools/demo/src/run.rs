@@ -66,7 +66,7 @@ pub async fn run(stack: &Stack, options: &RunOptions) -> anyhow::Result<bool> {
         planned.iter().filter(|order| order.card.contains("declined") || order.card.contains("insufficient")).count();
     println!("cards      {declined} refused; {} each of {}", trouble_each(planned.len()), TROUBLE.join(", "));
 
-    let shoppers = shoppers(stack, &run).await?;
+    let shoppers = sign_up(stack, &run, SHOPPERS).await?;
     let touched = touched(&planned);
     let pages = pages(&stack.api, &touched).await?;
     if pages.is_empty() && !planned.is_empty() {
@@ -156,9 +156,13 @@ fn touched(planned: &[PlannedOrder]) -> Vec<String> {
     skus
 }
 
-async fn shoppers(stack: &Stack, run: &str) -> anyhow::Result<Vec<Shopper>> {
+/// Signs up `count` new people and logs them in.
+///
+/// # Errors
+/// The shop does not let them in.
+pub async fn sign_up(stack: &Stack, run: &str, count: usize) -> anyhow::Result<Vec<Shopper>> {
     let started = Instant::now();
-    let shoppers: Vec<Shopper> = (0..SHOPPERS)
+    let shoppers: Vec<Shopper> = (0..count)
         .map(|number| {
             Shopper::new(
                 format!("run-{run}-{:02}@shopsphere.example", number + 1),
@@ -175,7 +179,7 @@ async fn shoppers(stack: &Stack, run: &str) -> anyhow::Result<Vec<Shopper>> {
         .map(|(number, shopper)| shopper.join(api, region, languages[number % languages.len()]));
     let joined: Vec<anyhow::Result<()>> = futures::stream::iter(joining).buffer_unordered(SIGN_UPS).collect().await;
     joined.into_iter().collect::<anyhow::Result<()>>()?;
-    println!("people     {SHOPPERS} signed up and logged in ({:.1} s)", started.elapsed().as_secs_f64());
+    println!("people     {count} signed up and logged in ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(shoppers)
 }
 
