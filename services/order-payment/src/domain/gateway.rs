@@ -1,7 +1,10 @@
 //! The words we share with a payment gateway: what can be asked, and what an answer can mean. How they look on the wire is
 //! the adapter's business; what follows from them is decided in `settle`.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use super::order::UnknownName;
 
 /// What the gateway can be asked to do. Each is safe to repeat with the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +19,55 @@ pub enum Call {
     Cancel,
     /// Give money back.
     Refund,
+}
+
+/// Which gateway carries an attempt. Chosen once, with the attempt, and never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Via {
+    /// The gateway's name in the configuration and in its webhook URL.
+    pub name: String,
+    pub flow: Flow,
+}
+
+impl Default for Via {
+    /// The first gateway this shop ever had.
+    fn default() -> Self {
+        Self { name: "simulator".to_owned(), flow: Flow::MakeThenConfirm }
+    }
+}
+
+/// How a gateway comes to an authorisation. Stored with the attempt, so that what follows from it is decided without asking
+/// any configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flow {
+    /// The first call makes an intent and moves no money; a call of its own authorises it.
+    MakeThenConfirm,
+    /// The first call authorises at once: it is sent from `SENT` and behind the gate, and its id is known only afterwards.
+    MadeAuthorised,
+}
+
+impl Flow {
+    pub const ALL: [Self; 2] = [Self::MakeThenConfirm, Self::MadeAuthorised];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::MakeThenConfirm => "MAKE_THEN_CONFIRM",
+            Self::MadeAuthorised => "MADE_AUTHORISED",
+        }
+    }
+
+    /// Must what was committed for `call` be safe at the standby site before it is sent?
+    pub fn gates(self, call: Call) -> bool {
+        call.moves_money() || (self == Self::MadeAuthorised && call == Call::Create)
+    }
+}
+
+impl FromStr for Flow {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|flow| flow.code() == text).ok_or(UnknownName)
+    }
 }
 
 /// What the gateway can be asked about. Changes nothing.
@@ -63,6 +115,8 @@ pub enum IntentStatus {
     RequiresAction,
     Succeeded,
     Canceled,
+    /// Refused for good: nothing stands and nothing is left to cancel.
+    Failed,
 }
 
 /// An intent as the gateway shows it.
@@ -92,6 +146,8 @@ pub enum Answer {
     },
     /// The bank said no; the intent stays open until it is cancelled.
     Declined(Option<Intent>),
+    /// Whatever a call with the attempt's first key may have made is cancelled; there is no object to show.
+    Gone,
     /// The token means nothing to this gateway: no intent was made.
     TokenRefused,
     /// The step does not fit the state the intent is in.
@@ -116,7 +172,7 @@ impl Answer {
     /// For metrics: few values.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Intent(_) | Self::Refunded { .. } => "ok",
+            Self::Intent(_) | Self::Refunded { .. } | Self::Gone => "ok",
             Self::Declined(_) => "declined",
             Self::TokenRefused => "token_refused",
             Self::StateRefused(_) => "state_refused",

@@ -15,7 +15,7 @@ pub mod settle;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};
-pub use gateway::{Answer, Call, Intent, IntentStatus, Look};
+pub use gateway::{Answer, Call, Flow, Intent, IntentStatus, Look, Via};
 pub use ledger::{Account, Entry, LedgerKind, Transaction};
 pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
 pub use payment::{Attempt, AttemptKind, AttemptState};

@@ -6,7 +6,7 @@
 //!     │        │   UNKNOWN ◄╯          │ (and to every end)
 //!     └────────┴────┴────┴─► DECLINED, VOIDED ─ ─ late success
 //! ```
-//! `PREPARED` has sent nothing that could move money: a confirmation is sent from `SENT` only, which is committed first.
+//! `PREPARED` has sent nothing that could move money: what authorises is sent from `SENT` only, which is committed first.
 //! `CAPTURED` never changes. `DECLINED` and `VOIDED` change only when the gateway took money in spite of an accepted
 //! cancel; that money is then in the books and goes back to the shopper. Not decided here: what to do next (`settle`).
 
@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use common::{AttemptId, Money, OrderId, Private};
 
 use super::order::UnknownName;
-use super::{Order, PaymentToken, Reason};
+use super::{Order, PaymentToken, Reason, Via};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptState {
@@ -131,6 +131,8 @@ pub struct Attempt {
     /// From 1; part of the gateway's keys.
     pub number: u32,
     pub kind: AttemptKind,
+    /// Where it was begun, and where it ends.
+    pub via: Via,
     pub amount: Money,
     pub token: Private<PaymentToken>,
     pub state: AttemptState,
@@ -164,7 +166,7 @@ impl Attempt {
     /// Gives the whole of a captured charge back.
     pub fn refund_of(charge: &Self, now: DateTime<Utc>) -> Self {
         let (token, intent) = (charge.token.clone(), charge.intent.clone());
-        Self::prepared(
+        let refund = Self::prepared(
             AttemptKind::Refund,
             charge.order,
             charge.number + 1,
@@ -173,7 +175,8 @@ impl Attempt {
             intent,
             charge.traceparent.clone(),
             now,
-        )
+        );
+        Self { via: charge.via.clone(), ..refund }
     }
 
     #[allow(clippy::too_many_arguments)] // private; each field is named where it is set
@@ -192,6 +195,7 @@ impl Attempt {
             order,
             number,
             kind,
+            via: Via::default(),
             amount,
             token,
             state: Prepared,

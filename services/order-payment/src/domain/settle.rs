@@ -3,14 +3,17 @@
 //!
 //! The rules behind the two tables:
 //! - What could move money is sent only from a committed state: the confirmation from `SENT`, the capture after
-//!   `capture_requested`. Between that commit and the call stands the gate to the standby site.
+//!   `capture_requested`. Between that commit and the call stands the gate to the standby site. Where the first call already
+//!   authorises, it is that call which waits for `SENT` and the gate.
+//! - Such a call without an answer is sent again with the same key, which makes one payment and shows it; giving up cancels by
+//!   that key.
 //! - After a restart (nothing seen yet) a sent attempt is looked at before anything is sent again.
 //! - A time-out is never a decline. Giving up succeeds only when the gateway accepts a cancel.
 //! - Only the gateway's own word settles an attempt; the first definitive one wins.
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::{Answer, Attempt, AttemptKind, AttemptState, Call, Intent, IntentStatus, Look, Reason, backoff};
+use super::{Answer, Attempt, AttemptKind, AttemptState, Call, Flow, Intent, IntentStatus, Look, Reason, backoff};
 
 /// What to do next with an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +76,15 @@ pub fn next(attempt: &Attempt, seen: Option<&Intent>) -> Step {
 
 fn next_of_charge(attempt: &Attempt, seen: Option<&Intent>) -> Step {
     let giving_up = attempt.giving_up.is_some();
+    let authorises_at_once = attempt.via.flow == Flow::MadeAuthorised;
     let Some(seen) = seen else {
         return match (attempt.state, &attempt.intent) {
             // Nothing that moves money was ever sent, and nobody will send it after this commit.
             (AttemptState::Prepared, None) if giving_up => Step::Settle(Outcome::GivenUp),
+            (AttemptState::Prepared, None) if authorises_at_once => Step::Record(Mark::Sent),
+            (_, None) if authorises_at_once && giving_up => Step::Send(Call::Cancel),
+            // One key makes one payment: sending it again is also how we ask for it.
+            (_, None) if authorises_at_once => Step::Send(Call::Create),
             (AttemptState::Prepared, None) if attempt.in_doubt => Step::Ask(Look::Reference),
             (AttemptState::Prepared, None) => Step::Send(Call::Create),
             (AttemptState::Prepared, Some(_)) if giving_up => Step::Send(Call::Cancel),
@@ -89,6 +97,8 @@ fn next_of_charge(attempt: &Attempt, seen: Option<&Intent>) -> Step {
     match seen.status {
         IntentStatus::Succeeded => Step::Settle(Outcome::Captured),
         IntentStatus::Canceled => Step::Settle(Outcome::GivenUp),
+        IntentStatus::Failed if giving_up => Step::Settle(Outcome::GivenUp),
+        IntentStatus::Failed => Step::Record(Mark::Declined),
         IntentStatus::Processing => Step::Wait,
         _ if giving_up => Step::Send(Call::Cancel),
         IntentStatus::RequiresAction => Step::Wait,
@@ -136,6 +146,8 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
         }
         Answer::Refunded { .. } => alarm(attempt, now, "the refund has another amount"),
         Answer::Declined(Some(intent)) => seen(attempt, Intent { declined: true, ..intent }, now),
+        Answer::Gone if call == Call::Cancel => Lesson::Settled(Outcome::GivenUp),
+        Answer::Gone => alarm(attempt, now, "the gateway says that something is gone that nobody cancelled"),
         Answer::Declined(None) => {
             attempt.give_up(Reason::PaymentDeclined, now);
             Lesson::GoOn(None)
@@ -216,7 +228,7 @@ fn seen(attempt: &mut Attempt, intent: Intent, now: DateTime<Utc>) -> Lesson {
 /// A step may have happened: what was sent and could move money is unknown from here on.
 fn doubt(attempt: &mut Attempt, call: Call) {
     attempt.in_doubt = true;
-    let moves_money = matches!(call, Call::Confirm | Call::Capture | Call::Cancel | Call::Refund);
+    let moves_money = call == Call::Cancel || attempt.via.flow.gates(call);
     if moves_money && attempt.state.may_become(AttemptState::Unknown) {
         attempt.state = AttemptState::Unknown;
     }

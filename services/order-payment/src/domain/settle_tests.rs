@@ -13,6 +13,7 @@ fn an_attempt() -> Attempt {
         order,
         number: 1,
         kind: AttemptKind::Charge,
+        via: crate::domain::Via::default(),
         amount: Money::from_minor(4990, Currency::Eur).unwrap(),
         token: Private::new(a_command().token.open().clone()),
         state: AttemptState::Prepared,
@@ -299,4 +300,45 @@ proptest! {
             prop_assert!(gateway.status != Some(IntentStatus::RequiresCapture), "given up with money still held");
         }
     }
+}
+
+/// An attempt at a gateway whose first call authorises.
+fn at_once(state: AttemptState) -> Attempt {
+    let via = crate::domain::Via { name: "second".to_owned(), flow: Flow::MadeAuthorised };
+    Attempt { via, state, ..an_attempt() }
+}
+
+#[test]
+fn a_call_that_authorises_at_once_waits_for_sent_and_the_gate() {
+    assert_eq!(next(&at_once(AttemptState::Prepared), None), Step::Record(Mark::Sent));
+    for state in [AttemptState::Sent, AttemptState::Unknown] {
+        assert_eq!(next(&at_once(state), None), Step::Send(Call::Create));
+    }
+    let gated = Call::ALL.map(|call| (Flow::MakeThenConfirm.gates(call), Flow::MadeAuthorised.gates(call)));
+    assert_eq!(gated, [(false, true), (true, true), (true, true), (false, false), (true, true)]);
+}
+
+#[test]
+fn giving_up_without_an_id_ends_only_when_the_gateway_cancelled_by_key() {
+    let now = DateTime::UNIX_EPOCH;
+    let mut attempt = at_once(AttemptState::Sent);
+    let lost = Answer::Unknown("lost".to_owned());
+    assert_eq!(learn(&mut attempt, Call::Create, lost.clone(), now), Lesson::Later);
+    assert_eq!((attempt.state, attempt.in_doubt), (AttemptState::Unknown, true));
+    attempt.give_up(Reason::Expired, now);
+    assert_eq!(next(&attempt, None), Step::Send(Call::Cancel));
+    assert_eq!(learn(&mut attempt, Call::Cancel, lost, now), Lesson::Later);
+    assert_eq!(next(&attempt, None), Step::Send(Call::Cancel));
+    assert_eq!(learn(&mut attempt, Call::Cancel, Answer::Gone, now), Lesson::Settled(Outcome::GivenUp));
+    assert_eq!(attempt.ending(), (AttemptState::Voided, Reason::Expired));
+}
+
+#[test]
+fn what_was_refused_for_good_ends_without_a_cancel() {
+    let mut attempt = Attempt { intent: Some("pi_1".to_owned()), ..at_once(AttemptState::Sent) };
+    let failed = intent(IntentStatus::Failed);
+    assert_eq!(next(&attempt, Some(&failed)), Step::Record(Mark::Declined));
+    record(&mut attempt, Mark::Declined, DateTime::UNIX_EPOCH);
+    assert_eq!(next(&attempt, Some(&failed)), Step::Settle(Outcome::GivenUp));
+    assert_eq!(attempt.ending(), (AttemptState::Declined, Reason::PaymentDeclined));
 }

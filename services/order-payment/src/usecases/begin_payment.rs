@@ -30,7 +30,8 @@ async fn try_begin(app: &App, cause: Cause, id: OrderId) -> Result<(), Failure> 
     let change = match order.status {
         OrderStatus::Created => {
             let now = app.clock.now();
-            let attempt = Attempt::charge(&order, contracts::trace::current_traceparent(), now);
+            let charge = Attempt::charge(&order, contracts::trace::current_traceparent(), now);
+            let attempt = Attempt { via: app.gateway.choice(), ..charge };
             let step = order.begin_payment(FIRST_ATTEMPT, app.rules.payment_deadline, now)?;
             Change { order: Some(step), attempts: vec![AttemptStep::new(attempt)], ..Change::default() }
         }

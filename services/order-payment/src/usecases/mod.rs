@@ -56,6 +56,8 @@ pub struct Rules {
     /// and the longest that an order waits after its worker died or could not commit. Two workers on one attempt are
     /// harmless (same keys, one winner per version), so it need not cover the slowest payment.
     pub payment_lease: Duration,
+    /// The longest call to a gateway. A call is begun only when the lease lasts longer.
+    pub gateway_timeout: Duration,
     /// How far back the gateway's list is compared with ours.
     pub reconcile_window: Duration,
     /// Differences younger than this are work in progress.
@@ -68,6 +70,7 @@ impl Default for Rules {
             stock_deadline: Duration::minutes(15),
             payment_deadline: Duration::minutes(15),
             payment_lease: Duration::seconds(20),
+            gateway_timeout: Duration::seconds(10),
             reconcile_window: Duration::hours(48),
             reconcile_grace: Duration::minutes(2),
         }

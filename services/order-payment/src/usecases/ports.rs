@@ -10,7 +10,7 @@ use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -105,9 +105,14 @@ pub struct Quoted {
     pub available: u32,
 }
 
-/// The payment gateway. Never fails: not knowing is an answer too.
+/// The payment gateways, each attempt with the one it was begun with. Never fails: not knowing is an answer too.
 #[async_trait]
 pub trait Gateway: Send + Sync {
+    /// Where a new attempt begins.
+    fn choice(&self) -> Via {
+        Via::default()
+    }
+
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 

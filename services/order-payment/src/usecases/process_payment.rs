@@ -83,7 +83,11 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
                 Lesson::GoOn(seen.take())
             }
             Step::Settle(outcome) => Lesson::Settled(outcome),
-            Step::Send(call) if call.moves_money() && !gate_is_open(app).await => {
+            Step::Send(_) | Step::Ask(_) if !lease_covers_a_call(app, &held) => {
+                attempt.due_at = app.clock.now();
+                Lesson::Later
+            }
+            Step::Send(call) if attempt.via.flow.gates(call) && !gate_is_open(app).await => {
                 settle::gate_closed(&mut attempt, app.clock.now());
                 Lesson::Later
             }
@@ -115,6 +119,11 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
     let mut attempt = held.clone();
     settle::later(&mut attempt, app.clock.now());
     put_off(app, &held, attempt).await
+}
+
+/// No call is begun that could outlive our time with the attempt: whoever claims it next has it to itself for the whole call.
+fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
+    held.leased_until.is_none_or(|until| app.clock.now() + app.rules.gateway_timeout < until)
 }
 
 async fn gate_is_open(app: &App) -> bool {

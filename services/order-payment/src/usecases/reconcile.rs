@@ -158,6 +158,7 @@ mod tests {
             order,
             number: 1,
             kind: AttemptKind::Charge,
+            via: crate::domain::Via::default(),
             amount: Money::from_minor(4990, Region::Eu.currency()).unwrap(),
             token: Private::new(PaymentToken::parse("tok_ok").unwrap()),
             state,

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Written, named, unread};
-use crate::domain::{Attempt, PaymentToken};
+use crate::domain::{Attempt, PaymentToken, Via};
 use crate::usecases::AttemptStep;
 use crate::usecases::error::{Conflict, StoreError};
 
@@ -17,6 +17,8 @@ struct Row {
     order_id: Uuid,
     number: i32,
     kind: String,
+    gateway: String,
+    gateway_flow: String,
     state: String,
     amount_minor: i64,
     currency: String,
@@ -36,7 +38,7 @@ struct Row {
 /// The newest charge of an order.
 pub async fn charge_of_order(pool: &PgPool, order: OrderId) -> Result<Option<Attempt>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT attempt_id, order_id, number, kind::text, state::text, amount_minor, currency, payment_token, intent_id,
+        "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                 capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts WHERE order_id = $1 AND kind = 'CHARGE' ORDER BY number DESC LIMIT 1",
     )
@@ -49,7 +51,7 @@ pub async fn charge_of_order(pool: &PgPool, order: OrderId) -> Result<Option<Att
 
 pub async fn charge_of_intent(pool: &PgPool, intent: &str) -> Result<Option<Attempt>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT attempt_id, order_id, number, kind::text, state::text, amount_minor, currency, payment_token, intent_id,
+        "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                 capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts WHERE intent_id = $1 AND kind = 'CHARGE'",
     )
@@ -68,7 +70,7 @@ pub async fn charges_between(
     limit: u16,
 ) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT attempt_id, order_id, number, kind::text, state::text, amount_minor, currency, payment_token, intent_id,
+        "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                 capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts
          WHERE created_at BETWEEN $1 AND $2 AND kind = 'CHARGE' AND intent_id IS NOT NULL
@@ -108,7 +110,7 @@ pub async fn claim(
              WHERE state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND due_at <= $1
                AND (leased_until IS NULL OR leased_until <= $1)
              ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING attempt_id, order_id, number, kind::text, state::text, amount_minor, currency, payment_token, intent_id,
+         RETURNING attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                    capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at",
     )
     .bind(now)
@@ -145,8 +147,9 @@ pub async fn write(tx: &mut PgConnection, step: &AttemptStep) -> Written {
 async fn insert(tx: &mut PgConnection, attempt: &Attempt) -> Written {
     sqlx::query(
         "INSERT INTO payment_attempts (attempt_id, order_id, residency_region, number, kind, state, amount_minor, currency,
-                                       payment_token, intent_id, due_at, version, traceparent, created_at)
-         SELECT $1, order_id, residency_region, $3, $4::text::attempt_kind, $5::text::attempt_state, $6, $7, $8, $9, $10, $11, $12, $13
+                                       payment_token, intent_id, due_at, version, traceparent, created_at, gateway, gateway_flow)
+         SELECT $1, order_id, residency_region, $3, $4::text::attempt_kind, $5::text::attempt_state, $6, $7, $8, $9, $10, $11, $12, $13,
+                $14, $15
          FROM orders WHERE order_id = $2",
     )
     .bind(attempt.id.uuid())
@@ -162,6 +165,8 @@ async fn insert(tx: &mut PgConnection, attempt: &Attempt) -> Written {
     .bind(attempt.version)
     .bind(&attempt.traceparent)
     .bind(attempt.created_at)
+    .bind(&attempt.via.name)
+    .bind(attempt.via.flow.code())
     .execute(tx)
     .await
     .map_err(|error| {
@@ -206,6 +211,7 @@ fn convert(row: Row) -> Result<Attempt, StoreError> {
         order: row.order_id.into(),
         number: u32::try_from(row.number).map_err(|_| broken("number"))?,
         kind: row.kind.parse().map_err(|_| broken("kind"))?,
+        via: Via { flow: row.gateway_flow.parse().map_err(|_| broken("gateway_flow"))?, name: row.gateway.clone() },
         amount: Money::from_minor(row.amount_minor, currency).map_err(|_| broken("amount_minor"))?,
         token: Private::new(PaymentToken::parse(&row.payment_token).ok_or_else(|| broken("payment_token"))?),
         state: row.state.parse().map_err(|_| broken("state"))?,
