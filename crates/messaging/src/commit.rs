@@ -1,9 +1,11 @@
-//! One change, one commit: the fence, the cause, the state, the outbox, in one transaction. There is no second way to write.
+//! One change, one commit: the fence, the cause, the state, the outbox, in one transaction. There is no second way to write
+//! (`commit_many` is this one for many changes).
 //!
 //! Decided here: that a cause has its effect once (a request key or message id is a row of the same transaction), that a
 //! process of an old reign cannot write, that serialisation failures run the whole change again, and what a caller may
 //! conclude when the outcome is not known. Not decided here: the state itself, which the caller's closure writes.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +14,15 @@ use common::{ErrorKind, Explain, MessageId};
 use contracts::Event;
 use futures::future::BoxFuture;
 use sqlx::postgres::PgConnection;
-use sqlx::{Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::crash::{self, Crashed};
 use crate::database::Database;
 use crate::metrics;
+use crate::transaction::{Held, Twins, Uncommitted};
 
 /// Tries of one change when the database asks to run it again (40001, 40P01): more would hold a request beyond its deadline.
-const MAX_TRIES: u32 = 3;
+pub(crate) const MAX_TRIES: u32 = 3;
 
 /// Why a change is made. It has its effect once.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ pub enum Cause {
     Message { consumer: &'static str, id: MessageId },
     /// A duty of the service itself, such as a reconciler's step. Its name is for logs; the state's version makes it safe.
     Duty(&'static str),
+}
+
+impl Cause {
+    pub(crate) fn twins(&self) -> Twins {
+        if matches!(self, Self::Request(_)) { Twins::Impatient } else { Twins::Patient }
+    }
 }
 
 /// A request key within its scope: the same text of another person, method or route is another key.
@@ -49,6 +57,12 @@ pub struct RequestKey {
 pub struct StoredAnswer {
     pub status: u16,
     pub body: Vec<u8>,
+}
+
+impl StoredAnswer {
+    pub(crate) fn status_column(&self) -> i16 {
+        i16::try_from(self.status).unwrap_or(200)
+    }
 }
 
 /// An event to publish, and the version of its aggregate that it brought about (from 1).
@@ -167,7 +181,7 @@ pub type WriteState<E> =
 impl Database {
     /// Commits `change` with the state that `write` writes: all of it or nothing.
     ///
-    /// Round trips: begin with the fence's lock, fence and cause, the state's own, outbox (if there are events), commit.
+    /// Round trips: begin with the fence, cause (none for a duty), the state's own, outbox (if there are events), commit.
     /// The work runs on a task of its own, so a caller that goes away leaves no open transaction behind.
     ///
     /// # Errors
@@ -236,15 +250,7 @@ impl Database {
         E: std::error::Error + Send + Sync + 'static,
     {
         crash::point("commit.before")?;
-        let mut held = Held::acquire(self).await?;
-        // The advisory lock is the fence's (see guard_region_fence): a change of reign waits for us, and we for it, and the
-        // next statement's snapshot is taken after the lock is held. Twins of a request wait for each other at most 200 ms.
-        let begin = match change.cause {
-            Cause::Request(_) => "BEGIN; SET LOCAL lock_timeout = '200ms'; SELECT pg_advisory_xact_lock_shared(7305)",
-            _ => "BEGIN; SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock_shared(7305)",
-        };
-        sqlx::raw_sql(begin).execute(held.connection()).await.map_err(classify)?;
-
+        let mut held = Held::begin(self, change.cause.twins()).await?;
         if !self.admit(held.connection(), change).await? {
             let repeated = match &change.cause {
                 Cause::Request(request) => stored_answer(held.connection(), self.region.code(), request).await?,
@@ -268,168 +274,142 @@ impl Database {
         }
         crash::point("commit.after_state")?;
 
-        if !change.events.is_empty() {
-            self.write_outbox(held.connection(), &change.events, traceparent).await.map_err(classify)?;
-        }
+        let events: Vec<_> = change.events.iter().map(|event| (event, traceparent)).collect();
+        self.write_outbox(held.connection(), &events).await.map_err(classify)?;
         crash::point("commit.after_outbox")?;
 
-        if let Err(error) = sqlx::raw_sql("COMMIT").execute(held.connection()).await {
-            drop(held);
-            return self.find_out(change, error).await;
+        match held.commit().await {
+            Ok(()) => {}
+            Err(Uncommitted::Undone(error)) => return Err(classify(error)),
+            Err(Uncommitted::Unknown(why)) => return self.find_out(change, &why).await,
         }
-        held.finish();
         self.committed.notify_one();
         crash::point("commit.after_commit")?;
         Ok(Committed::Applied)
     }
 
-    /// Checks the fence and records the cause, in one statement. `false`: the cause had its effect before.
+    /// Records the cause. `false`: it had its effect before.
     async fn admit<E>(&self, connection: &mut PgConnection, change: &Change) -> Result<bool, CommitError<E>> {
-        let region = self.region.code();
-        let epoch = self.epoch.get();
-        let (fence, fresh): (bool, bool) = match &change.cause {
+        let recorded = match &change.cause {
             Cause::Request(request) => {
                 let answer = change.answer.as_ref();
-                sqlx::query_as(
-                    "WITH fence AS (SELECT 1 FROM region_fence WHERE region = $1 AND epoch = $2),
-                          cause AS (
-                              INSERT INTO requests (residency_region, subject, method, route, key, fingerprint, status, body)
-                              SELECT $1, $3, $4, $5, $6, $7, $8, $9 FROM fence
-                              ON CONFLICT DO NOTHING RETURNING 1)
-                     SELECT EXISTS (SELECT FROM fence), EXISTS (SELECT FROM cause)",
+                sqlx::query(
+                    "INSERT INTO requests (residency_region, subject, method, route, key, fingerprint, status, body)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                 )
-                .bind(region)
-                .bind(epoch)
+                .bind(self.region.code())
                 .bind(request.subject)
                 .bind(request.method)
                 .bind(request.route)
                 .bind(&request.key)
                 .bind(request.fingerprint.as_slice())
-                .bind(answer.map_or(200, |answer| i16::try_from(answer.status).unwrap_or(200)))
+                .bind(answer.map_or(200, StoredAnswer::status_column))
                 .bind(answer.map_or(&[][..], |answer| &answer.body))
-                .fetch_one(connection)
+                .execute(connection)
                 .await
             }
             Cause::Message { consumer, id } => {
-                sqlx::query_as(
-                    "WITH fence AS (SELECT 1 FROM region_fence WHERE region = $1 AND epoch = $2),
-                          cause AS (
-                              INSERT INTO inbox (consumer, message_id) SELECT $3, $4 FROM fence
-                              ON CONFLICT DO NOTHING RETURNING 1)
-                     SELECT EXISTS (SELECT FROM fence), EXISTS (SELECT FROM cause)",
-                )
-                .bind(region)
-                .bind(epoch)
-                .bind(consumer)
-                .bind(id.uuid())
-                .fetch_one(connection)
-                .await
-            }
-            Cause::Duty(_) => {
-                sqlx::query_as("SELECT EXISTS (SELECT FROM region_fence WHERE region = $1 AND epoch = $2), TRUE")
-                    .bind(region)
-                    .bind(epoch)
-                    .fetch_one(connection)
+                sqlx::query("INSERT INTO inbox (consumer, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                    .bind(consumer)
+                    .bind(id.uuid())
+                    .execute(connection)
                     .await
             }
-        }
-        .map_err(classify)?;
-        if !fence {
-            return Err(CommitError::NotWritable);
-        }
-        Ok(fresh)
+            Cause::Duty(_) => return Ok(true),
+        };
+        Ok(recorded.map_err(classify)?.rows_affected() == 1)
     }
 
-    async fn write_outbox(
+    /// Events with the trace each belongs to, in this order.
+    pub(crate) async fn write_outbox(
         &self,
         connection: &mut PgConnection,
-        events: &[Outgoing],
-        traceparent: Option<&str>,
+        events: &[(&Outgoing, Option<&str>)],
     ) -> Result<(), sqlx::Error> {
-        let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for outgoing in events {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (outgoing, traceparent) in events {
             columns.0.push(outgoing.message_id().uuid());
             columns.1.push(outgoing.event.kind());
-            columns.2.push(outgoing.event.key().to_owned());
+            columns.2.push(outgoing.event.key());
             columns.3.push(outgoing.version);
             columns.4.push(outgoing.event.encode());
+            columns.5.push(*traceparent);
         }
         sqlx::query(
             "INSERT INTO outbox (message_id, topic, key, version, payload, epoch, traceparent)
-             SELECT message_id, topic, key, version, payload, $6, $7
-             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) AS event (message_id, topic, key, version, payload)",
+             SELECT message_id, topic, key, version, payload, $7, traceparent
+             FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[])
+                  AS event (message_id, topic, key, version, payload, traceparent)",
         )
         .bind(columns.0)
         .bind(columns.1)
         .bind(columns.2)
         .bind(columns.3)
         .bind(columns.4)
+        .bind(columns.5)
         .bind(self.epoch.get())
-        .bind(traceparent)
         .execute(connection)
         .await
         .map(drop)
     }
 
-    /// The commit was sent and its answer did not come. The cause's row tells, on a new connection; where it does not,
-    /// the caller learns that nobody knows.
-    async fn find_out<E>(&self, change: &Change, error: sqlx::Error) -> Result<Committed, CommitError<E>> {
-        tracing::warn!(error = %error, "the answer to a commit was lost");
-        let Ok(mut connection) = self.pool.acquire().await else { return Err(CommitError::OutcomeUnknown) };
-        let found = match &change.cause {
-            Cause::Request(request) => {
-                stored_answer::<E>(&mut connection, self.region.code(), request).await?.is_some()
-            }
-            Cause::Message { consumer, id } => {
-                sqlx::query("SELECT 1 FROM inbox WHERE consumer = $1 AND message_id = $2")
-                    .bind(consumer)
-                    .bind(id.uuid())
-                    .fetch_optional(&mut *connection)
-                    .await
-                    .map_err(|_| CommitError::OutcomeUnknown)?
-                    .is_some()
-            }
-            Cause::Duty(_) => false,
-        };
-        // "Not found" may mean "not yet": the old backend can still be committing.
+    async fn find_out<E>(&self, change: &Change, why: &str) -> Result<Committed, CommitError<E>> {
+        tracing::warn!(error = why, "the outcome of a commit is not known");
+        let found = self.happened(&[change]).await.first() == Some(&true);
         if found { Ok(Committed::Applied) } else { Err(CommitError::OutcomeUnknown) }
     }
-}
 
-/// A connection inside a transaction. Unless it is told that the transaction ended well, it is closed and not reused.
-struct Held(Option<PoolConnection<Postgres>>);
-
-impl Held {
-    async fn acquire<E>(database: &Database) -> Result<Self, CommitError<E>> {
-        database.pool.acquire().await.map(|connection| Self(Some(connection))).map_err(CommitError::Unavailable)
-    }
-
-    fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().unwrap_or_else(|| unreachable!("the connection is taken only when the transaction ends"))
-    }
-
-    async fn roll_back(mut self) {
-        if let Some(mut connection) = self.0.take()
-            && sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.is_err()
-        {
-            connection.close_on_drop();
+    /// The commit was sent and no plain answer came. The causes' rows tell, on a new connection, once a later write is
+    /// acknowledged: a row may be visible here and not yet be safe. `false` means that nobody knows, because "not found" may
+    /// mean "not yet": the old backend can still be committing.
+    pub(crate) async fn happened(&self, changes: &[&Change]) -> Vec<bool> {
+        match self.find_causes(changes).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(error = %error, "an unknown commit could not be looked up");
+                vec![false; changes.len()]
+            }
         }
     }
 
-    fn finish(mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(connection) = &mut self.0 {
-            connection.close_on_drop();
+    async fn find_causes(&self, changes: &[&Change]) -> Result<Vec<bool>, CommitError<Infallible>> {
+        let mut connection = self.pool.acquire().await.map_err(CommitError::Unavailable)?;
+        let mut found = Vec::with_capacity(changes.len());
+        for change in changes {
+            found.push(match &change.cause {
+                Cause::Request(request) => {
+                    stored_answer::<Infallible>(&mut connection, self.region.code(), request).await?.is_some()
+                }
+                Cause::Message { consumer, id } => {
+                    sqlx::query_scalar("SELECT EXISTS (SELECT FROM inbox WHERE consumer = $1 AND message_id = $2)")
+                        .bind(consumer)
+                        .bind(id.uuid())
+                        .fetch_one(&mut *connection)
+                        .await
+                        .map_err(classify)?
+                }
+                Cause::Duty(_) => false,
+            });
         }
+        drop(connection);
+        if found.contains(&true) {
+            let mut held = Held::begin(self, Twins::Patient).await?;
+            sqlx::query(
+                "INSERT INTO confirmations DEFAULT VALUES ON CONFLICT (only_row) DO UPDATE SET confirmed_at = now()",
+            )
+            .execute(held.connection())
+            .await
+            .map_err(classify)?;
+            held.commit().await.map_err(|_| CommitError::OutcomeUnknown)?;
+        }
+        Ok(found)
     }
 }
 
-async fn stored_answer<E>(
+pub(crate) async fn stored_answer<E>(
     connection: &mut PgConnection,
     region: &str,
     request: &RequestKey,
@@ -453,17 +433,17 @@ async fn stored_answer<E>(
     }
 }
 
-fn sql_state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+pub(crate) fn sql_state(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code)
 }
 
 /// Serialisation failure or deadlock: the database undid the change and asks to run it again.
-fn wants_another_try(error: &sqlx::Error) -> bool {
+pub(crate) fn wants_another_try(error: &sqlx::Error) -> bool {
     matches!(sql_state(error).as_deref(), Some("40001" | "40P01"))
 }
 
 /// Before the commit was sent, a lost connection means that nothing was changed.
-fn classify<E>(error: sqlx::Error) -> CommitError<E> {
+pub(crate) fn classify<E>(error: sqlx::Error) -> CommitError<E> {
     match sql_state(&error).as_deref() {
         Some("55P03") => CommitError::InProgress,
         // read only transaction: this is no longer the primary
@@ -482,7 +462,7 @@ fn classify<E>(error: sqlx::Error) -> CommitError<E> {
     }
 }
 
-fn label<E>(outcome: &Result<Committed, CommitError<E>>) -> &'static str {
+pub(crate) fn label<E>(outcome: &Result<Committed, CommitError<E>>) -> &'static str {
     match outcome {
         Ok(Committed::Applied) => "applied",
         Ok(Committed::Repeated(_)) => "repeated",

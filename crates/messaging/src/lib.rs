@@ -1,6 +1,7 @@
 //! How events travel: committed with the change that caused them, carried to Kafka by a relay, applied once by consumers.
 //!
-//! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction.
+//! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction;
+//! [`Database::commit_many`] is the same for many changes at once.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
 //! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit.
 //!
@@ -8,6 +9,7 @@
 
 pub mod batch;
 pub mod commit;
+pub mod commit_many;
 pub mod consumer;
 pub mod crash;
 pub mod database;
@@ -19,9 +21,11 @@ mod partitions;
 pub mod publisher;
 pub mod relay;
 pub mod schema;
+mod transaction;
 
 pub use batch::{BatchConsumer, BatchHandler};
 pub use commit::{Cause, Change, CommitError, Committed, Outgoing, RequestKey, StoredAnswer, WriteError};
+pub use commit_many::{Member, Written};
 pub use consumer::{Consumer, Delivery, Handler, Verdict};
 pub use database::{Database, DatabaseSettings, Epoch};
 pub use firehose::{Firehose, FirehoseError};

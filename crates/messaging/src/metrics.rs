@@ -17,6 +17,11 @@ macro_rules! metric {
 
 metric!(COMMITS: IntCounterVec = register_int_counter_vec!("shopsphere_commits_total", "changes by outcome", &["outcome"]));
 metric!(COMMIT_RETRIES: IntCounter = register_int_counter!("shopsphere_commit_retries_total", "changes run again because the database asked for it"));
+metric!(COMMIT_BATCH: Histogram = register_histogram!(
+    "shopsphere_commit_batch_changes",
+    "changes that shared one commit",
+    vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 500.0]
+));
 metric!(OUTBOX_PUBLISHED: IntCounter = register_int_counter!("shopsphere_outbox_published_total", "events published from the outbox"));
 metric!(OUTBOX_OLDEST_AGE: Histogram = register_histogram!(
     "shopsphere_outbox_publish_lag_seconds",

@@ -73,6 +73,7 @@ fn grants(app_role: &str) -> anyhow::Result<Vec<String>> {
         "GRANT SELECT ON region_fence, _sqlx_migrations",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, parked_messages",
         "GRANT SELECT, INSERT, DELETE ON inbox, requests",
+        "GRANT SELECT, INSERT, UPDATE ON confirmations",
     ]
     .map(|grant| format!("{grant} TO {app_role}"))
     .to_vec())
