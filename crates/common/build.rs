@@ -1,5 +1,6 @@
 //! Generates the `Region` type from `topology.toml`. Refuses a topology in which a region's sites lie in different
-//! jurisdictions: a standby abroad would take personal data with it.
+//! jurisdictions: a standby abroad would take personal data with it. Refuses one in which a country that is shipped to has no
+//! tax rates, or a postal code two.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,7 +37,7 @@ fn main() {
         }
         writeln!(
             code,
-            "            Region::{} => &Facts {{ code: {:?}, name: {:?}, jurisdiction: {:?}, currency: Currency::{}, languages: &{:?}, base_url: {:?}, countries: &{:?}, sites: &{:?} }},",
+            "            Region::{} => &Facts {{ code: {:?}, name: {:?}, jurisdiction: {:?}, currency: Currency::{}, languages: &{:?}, base_url: {:?}, countries: &{:?}, sites: &{:?}, tax: {} }},",
             variant(region),
             text_of(region, "code"),
             text_of(region, "name"),
@@ -46,6 +47,7 @@ fn main() {
             text_of(region, "base_url"),
             texts(&region["countries"]),
             sites.iter().map(|site| text_of(site, "name")).collect::<Vec<_>>(),
+            tax(region),
         )
         .expect("writing to a string");
     }
@@ -53,6 +55,75 @@ fn main() {
 
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     std::fs::write(Path::new(&out).join("regions.rs"), code).expect("the output directory is writable");
+}
+
+/// The `TaxFacts` of a region.
+fn tax(region: &toml::Value) -> String {
+    let facts = &region["tax"];
+    let places = facts["place"].as_table().expect("region.tax.place is a table");
+    for country in texts(&region["countries"]) {
+        assert!(places.keys().any(|code| country_of(code) == country), "topology.toml: {country} has no tax rates");
+    }
+    let mut known = Vec::new();
+    for (code, place) in places {
+        for (first, last) in postal(place) {
+            let free =
+                known.iter().all(|&(country, from, to)| country != country_of(code) || last < from || to < first);
+            assert!(free, "topology.toml: a postal code of {code} belongs to another place too");
+            known.push((country_of(code), first, last));
+        }
+    }
+    let families = facts["families"].as_table().expect("region.tax.families is a table").iter();
+    let families: Vec<_> = families
+        .map(|(family, class)| format!("({family:?}, TaxClass::{})", capitalised(class.as_str().expect("a tax class"))))
+        .collect();
+    let places: Vec<_> = places.iter().map(|(code, place)| tax_place(code, place)).collect();
+    format!(
+        "TaxFacts {{ prices: Prices::{}, round: RoundTax::{}, ties: Ties::{}, families: &[{}], places: &[{}] }}",
+        capitalised(&text_of(facts, "prices")),
+        capitalised(&text_of(facts, "round")),
+        text_of(facts, "ties").split('-').map(capitalised).collect::<String>(),
+        families.join(", "),
+        places.join(", "),
+    )
+}
+
+fn tax_place(code: &str, place: &toml::Value) -> String {
+    let standard = millionths(&text_of(place, "standard"));
+    let other = |class| place.get(class).and_then(toml::Value::as_str).map_or(standard, millionths);
+    format!(
+        "PlaceFacts {{ code: {code:?}, country: {:?}, postal: &{:?}, standard: {standard}, reduced: {}, digital: {} }}",
+        country_of(code),
+        postal(place),
+        other("reduced"),
+        other("digital"),
+    )
+}
+
+fn country_of(code: &str) -> &str {
+    code.split('-').next().unwrap_or(code)
+}
+
+/// Ranges of the first three digits of postal codes, both ends included.
+fn postal(place: &toml::Value) -> Vec<(u16, u16)> {
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        assert!(
+            first.len() == 3 && last.len() == 3 && first <= last,
+            "topology.toml: {text} is no range of postal codes"
+        );
+        (first.parse().expect("three digits"), last.parse().expect("three digits"))
+    };
+    place.get("postal").map(|list| texts(list).into_iter().map(range).collect()).unwrap_or_default()
+}
+
+/// `8.875` percent is 88750 millionths.
+fn millionths(percent: &str) -> u32 {
+    let (whole, fraction) = percent.split_once('.').unwrap_or((percent, ""));
+    assert!(fraction.len() <= 4, "topology.toml: a rate has at most four digits after the point");
+    let rate: u32 = format!("{whole}{fraction:0<4}").parse().expect("a rate is a number of percent");
+    assert!(rate <= 1_000_000, "topology.toml: a rate is at most 100 percent");
+    rate
 }
 
 fn text_of(table: &toml::Value, key: &str) -> String {

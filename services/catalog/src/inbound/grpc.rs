@@ -63,6 +63,7 @@ fn to_wire(quote: Quote) -> QuoteResponse {
         family: quoted.family.to_owned(),
         unit_price: Some(quoted.unit_price.into()),
         available: quoted.available,
+        revision: quoted.revision,
     });
     QuoteResponse { lines: lines.collect(), unknown_skus: quote.unknown.iter().map(Sku::to_string).collect() }
 }

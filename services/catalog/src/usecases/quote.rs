@@ -9,7 +9,7 @@ use super::App;
 use super::ports::stock::StoreError;
 use crate::domain::inventory::Availability;
 use crate::domain::lines::{InvalidLines, Line, Lines};
-use crate::domain::product::Product;
+use crate::domain::product::{Product, Revision};
 use crate::usecases::ports::products::StoreDown;
 
 /// Lines in the order of the request.
@@ -27,6 +27,8 @@ pub struct QuotedLine {
     pub name: String,
     pub family: &'static str,
     pub unit_price: Money,
+    /// The revision that the price comes from, as on the product's page.
+    pub revision: i64,
     pub available: u32,
 }
 
@@ -46,12 +48,11 @@ pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
     let skus = Lines::new(wanted.clone())?.skus();
     let (revisions, availability) = tokio::join!(app.products.store.newest_many(&skus), app.stock.availability(&skus));
     let (revisions, availability) = (revisions?, availability?);
-    let products: HashMap<&Sku, &Product> =
-        revisions.iter().filter_map(|revision| revision.live()).map(|product| (&product.sku, product)).collect();
+    let products: HashMap<&Sku, (&Product, i64)> = revisions.iter().filter_map(live).collect();
     let mut quote = Quote { lines: Vec::with_capacity(wanted.len()), unknown: Vec::new() };
     for line in wanted {
         let available = availability.get(&line.sku).copied().unwrap_or(Availability::NONE);
-        match products.get(&line.sku).and_then(|product| quoted(app, product, &line, available)) {
+        match products.get(&line.sku).and_then(|product| quoted(app, *product, &line, available)) {
             Some(quoted) => quote.lines.push(quoted),
             None => quote.unknown.push(line.sku),
         }
@@ -59,13 +60,18 @@ pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
     Ok(quote)
 }
 
+fn live(revision: &Revision) -> Option<(&Sku, (&Product, i64))> {
+    revision.live().map(|product| (&product.sku, (product, revision.number)))
+}
+
 /// `None` when the product has no price in this region's currency: it is not sold here.
-fn quoted(app: &App, product: &Product, line: &Line, available: Availability) -> Option<QuotedLine> {
+fn quoted(app: &App, (product, revision): (&Product, i64), line: &Line, available: Availability) -> Option<QuotedLine> {
     Some(QuotedLine {
         line: line.clone(),
         name: product.text(app.region.languages())?.name.clone(),
         family: product.family.code(),
         unit_price: product.prices.in_currency(app.region.currency())?,
+        revision,
         available: available.units(),
     })
 }

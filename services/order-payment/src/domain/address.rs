@@ -1,7 +1,7 @@
 //! Where goods go. Decided here: how long each part may be and which characters it may have; what fits is stored exactly as
 //! it was typed. Which countries a region ships to stands in the topology.
 
-use common::{FieldProblem, Region};
+use common::{FieldProblem, Region, TaxPlace};
 
 /// Personal data; carried as `Private<ShippingAddress>`.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +45,16 @@ impl ShippingAddress {
                 "not a country this region ships to",
             ));
         }
+        if problems.is_empty() && self.tax_place(region).is_none() {
+            let message = "not a postal code of a state this region ships to";
+            problems.push(FieldProblem::new("/shipping_address/postal_code", "invalid-field", message));
+        }
         problems
+    }
+
+    /// Where the tax of a delivery to here is owed.
+    pub fn tax_place(&self, region: Region) -> Option<TaxPlace> {
+        region.tax_place(&self.country, &self.postal_code)
     }
 
     /// Every text in it, with its pointer.
@@ -114,6 +123,14 @@ mod tests {
             let problems = address.problems(Region::Eu);
             assert_eq!(problems.iter().map(|problem| problem.pointer.as_str()).collect::<Vec<_>>(), [pointer]);
         }
+        let american = |postal_code: &str| ShippingAddress {
+            country: "US".to_owned(),
+            postal_code: postal_code.to_owned(),
+            ..address()
+        };
+        assert!(american("20147-0001").problems(Region::Us).is_empty());
+        assert_eq!(american("60313-X").tax_place(Region::Us).map(TaxPlace::code), Some("US-IL"));
+        assert_eq!(american("00000").problems(Region::Us)[0].pointer, "/shipping_address/postal_code");
         assert!(ShippingAddress { name: "名前 😀 \u{202e}".to_owned(), ..address() }.problems(Region::Eu).is_empty());
     }
 

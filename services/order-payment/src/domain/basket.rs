@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use common::{FieldProblem, Money, Private, Region, Sku};
+use common::{FieldProblem, Money, Private, Region, Sku, TaxPlace};
 use sha2::{Digest as _, Sha256};
 
 use super::address::{ShippingAddress, unfit};
@@ -55,6 +55,8 @@ pub struct PlaceOrder {
     /// 1 to [`MOST_LINES`], each SKU once, in the order of first mention.
     pub lines: Vec<BasketLine>,
     pub address: Private<ShippingAddress>,
+    /// Where the tax is owed: told by the address.
+    pub place: TaxPlace,
     pub token: Private<PaymentToken>,
     /// What the shopper saw; never the price.
     pub expected_total: Money,
@@ -101,6 +103,7 @@ impl PlaceOrder {
         let mut problems = Vec::new();
         let lines = merged(raw.lines, &mut problems);
         problems.extend(raw.address.open().problems(region));
+        let place = raw.address.open().tax_place(region);
         if raw.method != "card" {
             problems.push(invalid("/payment/method", "must be card"));
         }
@@ -109,9 +112,9 @@ impl PlaceOrder {
             problems.push(invalid("/payment/token", "not a payment token"));
         }
         let total = expected_total(&raw.expected_total, region, &mut problems);
-        match (token, total) {
-            (Some(token), Some(expected_total)) if problems.is_empty() => {
-                Ok(Self { lines, address: raw.address, token: Private::new(token), expected_total })
+        match (token, total, place) {
+            (Some(token), Some(expected_total), Some(place)) if problems.is_empty() => {
+                Ok(Self { lines, address: raw.address, place, token: Private::new(token), expected_total })
             }
             _ => Err(BasketProblem::Fields(problems)),
         }

@@ -12,6 +12,7 @@ pub mod order;
 pub mod payment;
 pub mod quote;
 pub mod settle;
+pub mod tax;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};
@@ -19,4 +20,5 @@ pub use gateway::{Answer, Call, Flow, Intent, IntentStatus, Look, Via};
 pub use ledger::{Account, Entry, LedgerKind, Transaction};
 pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
 pub use payment::{Attempt, AttemptKind, AttemptState};
-pub use quote::{PricedLine, QuoteProblem};
+pub use quote::{ListedLine, Priced, PricedLine, QuoteProblem};
+pub use tax::{LineTax, OrderTax, Parts};

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Duration, Utc};
 use common::{Money, OrderId, Private, Region, UserId};
 
-use super::{PaymentToken, PlaceOrder, PricedLine, ShippingAddress};
+use super::{OrderTax, PaymentToken, PlaceOrder, Priced, PricedLine, ShippingAddress};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
@@ -110,7 +110,10 @@ pub struct Order {
     pub user: UserId,
     pub region: Region,
     pub lines: Vec<PricedLine>,
+    /// What is charged, tax and all.
     pub total: Money,
+    /// `None` for orders from before tax was reckoned.
+    pub tax: Option<OrderTax>,
     pub address: Private<ShippingAddress>,
     pub token: Private<PaymentToken>,
     /// Of the request that placed it: a key reused after its row is gone still meets its order.
@@ -152,15 +155,16 @@ pub struct WrongState {
 }
 
 impl Order {
-    /// Version 1. `lines` and `total` are the catalog's prices, frozen from here on.
+    /// Version 1. The prices are frozen from here on.
     pub fn place(placed: Placing, now: DateTime<Utc>) -> OrderStep {
-        let Placing { id, user, region, command, lines, total, fingerprint, deadline } = placed;
+        let Placing { id, user, region, command, priced, fingerprint, deadline } = placed;
         let order = Self {
             id,
             user,
             region,
-            lines,
-            total,
+            total: priced.total(),
+            lines: priced.lines,
+            tax: Some(priced.tax),
             address: command.address,
             token: command.token,
             fingerprint,
@@ -224,8 +228,7 @@ pub struct Placing {
     pub user: UserId,
     pub region: Region,
     pub command: PlaceOrder,
-    pub lines: Vec<PricedLine>,
-    pub total: Money,
+    pub priced: Priced,
     pub fingerprint: [u8; 32],
     /// How long the stock may take to be held.
     pub deadline: Duration,
@@ -236,25 +239,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::ListedLine;
     use crate::domain::basket::tests::a_command;
+    use crate::domain::quote::{price, tests::listed};
 
     pub fn an_order() -> Order {
         let region = Region::Eu;
         let command = a_command();
-        let lines = vec![PricedLine {
-            sku: command.lines[0].sku.clone(),
-            name: "A lamp".to_owned(),
-            quantity: 1,
-            unit_price: command.expected_total,
-            options: Vec::new(),
-        }];
+        let line = ListedLine { name: "A lamp".to_owned(), ..listed("LAMP-1", command.expected_total.minor(), 1) };
         let placing = Placing {
             id: OrderId::from_uuid(common::ids::random()),
             user: UserId::from_uuid(common::ids::random()),
             region,
-            total: command.expected_total,
+            priced: price(vec![line], command.place, region).unwrap(),
             command,
-            lines,
             fingerprint: [7; 32],
             deadline: Duration::minutes(15),
         };

@@ -1,7 +1,9 @@
 //! From the catalog's prices to the total of an order. Exact arithmetic in minor units; what does not fit is refused, never
-//! rounded or wrapped.
+//! wrapped. The total is the sum of the lines, always.
 
-use common::{Currency, Money, Sku};
+use common::{Currency, Money, Region, Sku, TaxClass, TaxPlace, TaxRate};
+
+use super::tax::{LineTax, OrderTax, Parts, TaxRules, assess};
 
 /// One line with its price, frozen in the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,37 @@ pub struct PricedLine {
     pub unit_price: Money,
     /// What the shopper chose for a made-to-order product, by key.
     pub options: Vec<(String, String)>,
+    /// The catalog's revision that the price comes from; the product page shows the same number.
+    pub revision: Option<i64>,
+    /// `None` for orders from before tax was reckoned.
+    pub tax: Option<LineTax>,
+}
+
+/// A line at its list price, before tax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedLine {
+    pub sku: Sku,
+    pub name: String,
+    pub quantity: u32,
+    pub unit_price: Money,
+    pub options: Vec<(String, String)>,
+    pub revision: i64,
+    pub class: TaxClass,
+    pub rate: TaxRate,
+}
+
+/// What an order costs, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Priced {
+    pub lines: Vec<PricedLine>,
+    pub tax: OrderTax,
+}
+
+impl Priced {
+    /// What is charged.
+    pub fn total(&self) -> Money {
+        self.tax.parts.gross
+    }
 }
 
 /// The largest charge card gateways take: eight digits of minor units. It lies below what an order can hold.
@@ -25,59 +58,142 @@ pub enum QuoteProblem {
     CrookedPrice(Currency),
 }
 
-/// The sum over all lines.
+/// The lines with their tax at `place`, and the sum over all of them.
 ///
 /// # Errors
 /// [`QuoteProblem`]; a price of another currency or of zero is a fault of the catalog, not of the shopper.
-pub fn total(lines: &[PricedLine], currency: Currency) -> Result<Money, QuoteProblem> {
-    let mut total = Money::zero(currency);
-    for line in lines {
-        if line.unit_price.currency() != currency || line.unit_price.minor() < 1 {
-            return Err(QuoteProblem::CrookedPrice(currency));
-        }
-        let sum = line.unit_price.times(line.quantity).and_then(|price| total.checked_add(price));
-        total = sum.map_err(|_| QuoteProblem::TooMuch)?;
+pub fn price(lines: Vec<ListedLine>, place: TaxPlace, region: Region) -> Result<Priced, QuoteProblem> {
+    let rules = TaxRules::of(region);
+    let mut listed = Vec::with_capacity(lines.len());
+    for line in &lines {
+        listed.push((list_amount(line.unit_price, line.quantity, region.currency())?, line.rate));
     }
-    if total.minor() > LARGEST_CHARGE_MINOR { Err(QuoteProblem::TooMuch) } else { Ok(total) }
+    let assessed = assess(&listed, rules).map_err(|_| QuoteProblem::TooMuch)?;
+    let zero = Money::zero(region.currency());
+    let mut whole = Parts { net: zero, tax: zero, gross: zero };
+    for parts in &assessed {
+        whole = whole.plus(*parts).map_err(|_| QuoteProblem::TooMuch)?;
+    }
+    if whole.gross.minor() > LARGEST_CHARGE_MINOR {
+        return Err(QuoteProblem::TooMuch);
+    }
+    let lines = lines.into_iter().zip(assessed).map(|(line, parts)| taxed(line, parts)).collect();
+    Ok(Priced { lines, tax: OrderTax { place, prices: rules.prices, parts: whole } })
+}
+
+/// The list price of all units of a line.
+///
+/// # Errors
+/// As [`price`].
+pub fn list_amount(unit_price: Money, quantity: u32, currency: Currency) -> Result<Money, QuoteProblem> {
+    if unit_price.currency() != currency || unit_price.minor() < 1 {
+        return Err(QuoteProblem::CrookedPrice(currency));
+    }
+    unit_price.times(quantity).map_err(|_| QuoteProblem::TooMuch)
+}
+
+fn taxed(line: ListedLine, parts: Parts) -> PricedLine {
+    let ListedLine { sku, name, quantity, unit_price, options, revision, class, rate } = line;
+    PricedLine {
+        sku,
+        name,
+        quantity,
+        unit_price,
+        options,
+        revision: Some(revision),
+        tax: Some(LineTax { class, rate, parts }),
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn line(minor: i64, quantity: u32) -> PricedLine {
-        let unit_price = Money::from_minor(minor, Currency::Eur).unwrap();
-        PricedLine { sku: Sku::parse("A-1").unwrap(), name: String::new(), quantity, unit_price, options: Vec::new() }
+    /// A line of a gadget for a German address.
+    pub fn listed(sku: &str, minor: i64, quantity: u32) -> ListedLine {
+        let class = TaxClass::Standard;
+        ListedLine {
+            sku: Sku::parse(sku).unwrap(),
+            name: String::new(),
+            quantity,
+            unit_price: Money::from_minor(minor, Currency::Eur).unwrap(),
+            options: Vec::new(),
+            revision: 1,
+            class,
+            rate: frankfurt().rate(class),
+        }
+    }
+
+    pub fn frankfurt() -> TaxPlace {
+        Region::Eu.tax_place_named("DE").unwrap()
+    }
+
+    fn total(lines: Vec<ListedLine>) -> Result<i64, QuoteProblem> {
+        price(lines, frankfurt(), Region::Eu).map(|priced| priced.total().minor())
     }
 
     #[test]
     fn totals_that_do_not_fit_are_refused() {
         let table = [
-            (vec![line(4990, 2), line(1, 1)], Ok(9981)),
-            (vec![line(99_999_999, 1)], Ok(99_999_999)),
-            (vec![line(99_999_999, 1), line(1, 1)], Err(QuoteProblem::TooMuch)),
-            (vec![line(9_999_999_999, 99)], Err(QuoteProblem::TooMuch)),
-            (vec![line(0, 1)], Err(QuoteProblem::CrookedPrice(Currency::Eur))),
-            (vec![line(-5, 1)], Err(QuoteProblem::CrookedPrice(Currency::Eur))),
+            (vec![listed("A-1", 4990, 2), listed("B-1", 1, 1)], Ok(9981)),
+            (vec![listed("A-1", 99_999_999, 1)], Ok(99_999_999)),
+            (vec![listed("A-1", 99_999_999, 1), listed("B-1", 1, 1)], Err(QuoteProblem::TooMuch)),
+            (vec![listed("A-1", 9_999_999_999, 99)], Err(QuoteProblem::TooMuch)),
+            (vec![listed("A-1", 0, 1)], Err(QuoteProblem::CrookedPrice(Currency::Eur))),
+            (vec![listed("A-1", -5, 1)], Err(QuoteProblem::CrookedPrice(Currency::Eur))),
         ];
         for (lines, expected) in table {
-            assert_eq!(total(&lines, Currency::Eur).map(Money::minor), expected);
+            assert_eq!(total(lines), expected);
         }
-        assert_eq!(total(&[line(5, 1)], Currency::Usd), Err(QuoteProblem::CrookedPrice(Currency::Usd)));
+        let virginia = Region::Us.tax_place_named("US-VA").unwrap();
+        let euro = price(vec![listed("A-1", 5, 1)], virginia, Region::Us);
+        assert_eq!(euro, Err(QuoteProblem::CrookedPrice(Currency::Usd)));
+    }
+
+    #[test]
+    fn tax_is_in_the_price_or_comes_on_top_as_the_region_has_it() {
+        let inclusive = price(vec![listed("A-1", 11_900, 1)], frankfurt(), Region::Eu).unwrap().tax.parts;
+        assert_eq!((inclusive.net.minor(), inclusive.tax.minor(), inclusive.gross.minor()), (10_000, 1_900, 11_900));
+        let virginia = Region::Us.tax_place_named("US-VA").unwrap();
+        let dollars = Money::from_minor(9_999, Currency::Usd).unwrap();
+        let line = ListedLine { unit_price: dollars, rate: virginia.rate(TaxClass::Standard), ..listed("A-1", 1, 1) };
+        let exclusive = price(vec![line], virginia, Region::Us).unwrap().tax.parts;
+        assert_eq!((exclusive.net.minor(), exclusive.tax.minor(), exclusive.gross.minor()), (9_999, 530, 10_529));
     }
 
     proptest! {
         #[test]
-        fn the_sum_of_the_lines_is_the_total_or_a_refusal(lines in prop::collection::vec((1_i64..9_999_999_999, 1_u32..=99), 1..50)) {
-            let exact: i128 = lines.iter().map(|(minor, quantity)| i128::from(*minor) * i128::from(*quantity)).sum();
-            let lines: Vec<_> = lines.into_iter().map(|(minor, quantity)| line(minor, quantity)).collect();
-            match total(&lines, Currency::Eur) {
-                Ok(total) => prop_assert_eq!(i128::from(total.minor()), exact),
+        fn the_sum_of_the_lines_is_the_total_or_a_refusal(
+            lines in prop::collection::vec((1_i64..9_999_999_999, 1_u32..=99, 0_u32..=1_000_000), 1..50),
+            region in prop::sample::select(Region::ALL),
+            small: bool,
+        ) {
+            let place = region.tax_places().next().unwrap();
+            let line = |(minor, quantity, rate): (i64, u32, u32)| ListedLine {
+                // Half of the baskets fit into one payment.
+                unit_price: Money::from_minor(if small { minor % 10_000 + 1 } else { minor }, region.currency()).unwrap(),
+                rate: TaxRate::new(rate).unwrap(),
+                ..listed("A-1", 1, quantity)
+            };
+            let lines: Vec<_> = lines.into_iter().map(line).collect();
+            let exact: i128 = lines.iter().map(|line| i128::from(line.unit_price.minor()) * i128::from(line.quantity)).sum();
+            match price(lines, place, region) {
+                Ok(priced) => {
+                    let parts: Vec<Parts> = priced.lines.iter().map(|line| line.tax.unwrap().parts).collect();
+                    let sum = |part: fn(&Parts) -> Money| parts.iter().map(|parts| i128::from(part(parts).minor())).sum::<i128>();
+                    let whole = priced.tax.parts;
+                    prop_assert_eq!(sum(|parts| parts.net), i128::from(whole.net.minor()));
+                    prop_assert_eq!(sum(|parts| parts.tax), i128::from(whole.tax.minor()));
+                    prop_assert_eq!(sum(|parts| parts.gross), i128::from(priced.total().minor()));
+                    prop_assert_eq!(whole.net.checked_add(whole.tax), Ok(whole.gross));
+                    let shown = if priced.tax.prices == common::Prices::Inclusive { whole.gross } else { whole.net };
+                    prop_assert_eq!(i128::from(shown.minor()), exact);
+                }
                 Err(problem) => {
                     prop_assert_eq!(problem, QuoteProblem::TooMuch);
-                    prop_assert!(exact > i128::from(LARGEST_CHARGE_MINOR));
+                    prop_assert!(exact * 2 > i128::from(LARGEST_CHARGE_MINOR));
                 }
             }
         }

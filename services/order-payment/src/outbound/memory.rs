@@ -339,6 +339,7 @@ impl Views for MemoryStore {
             id,
             status: order.status,
             total: order.total,
+            tax: order.tax,
             lines: order.lines.clone(),
             address: order.address.clone(),
             created_at: order.created_at,

@@ -55,7 +55,14 @@ fn read(answer: QuoteResponse) -> Result<Quote, PricesError> {
         let sku = Sku::parse(&line.sku).map_err(|_| crooked("a SKU"))?;
         let wire = line.unit_price.ok_or_else(|| crooked("a line without a price"))?;
         let unit_price = Money::try_from(wire).map_err(|error| PricesError::Crooked(error.to_string()))?;
-        quote.known.insert(sku, Quoted { name: line.name, unit_price, available: line.available });
+        let quoted = Quoted {
+            name: line.name,
+            family: line.family,
+            unit_price,
+            revision: line.revision,
+            available: line.available,
+        };
+        quote.known.insert(sku, quoted);
     }
     Ok(quote)
 }

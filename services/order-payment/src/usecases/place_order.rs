@@ -9,7 +9,7 @@ use super::ports::Quote;
 use super::{App, Change, Failure, Shopper};
 use crate::domain::basket::RawOrder;
 use crate::domain::order::Placing;
-use crate::domain::{Order, PlaceOrder, PricedLine, QuoteProblem, quote};
+use crate::domain::{ListedLine, Order, PlaceOrder, Priced, QuoteProblem, quote};
 use crate::metrics;
 
 pub const ROUTE: &str = "/v1/orders";
@@ -63,9 +63,9 @@ async fn place(
         return Ok(replayed(id, answer));
     }
     let quote = app.prices.quote(&command.lines).await?;
-    let (lines, total) = priced(&command, &quote, app)?;
-    if total != command.expected_total {
-        return Err(Failure::PriceChanged(total));
+    let priced = priced(&command, &quote, app)?;
+    if priced.total() != command.expected_total {
+        return Err(Failure::PriceChanged(priced.total()));
     }
     let fingerprint = request.fingerprint;
     let placing = Placing {
@@ -73,8 +73,7 @@ async fn place(
         user: shopper.user,
         region: app.region,
         command,
-        lines,
-        total,
+        priced,
         fingerprint,
         deadline: app.rules.stock_deadline,
     };
@@ -120,7 +119,7 @@ async fn older(
 }
 
 /// The lines at the catalog's prices. All lines at fault are named at once.
-fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<(Vec<PricedLine>, common::Money), Failure> {
+fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<Priced, Failure> {
     let (mut lines, mut unknown, mut short) = (Vec::new(), Vec::new(), Vec::new());
     for (index, line) in command.lines.iter().enumerate() {
         let Some(quoted) = quote.known.get(&line.sku) else {
@@ -131,21 +130,25 @@ fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<(Vec<PricedL
             let message = format!("{} available", quoted.available);
             short.push(FieldProblem::new(format!("/lines/{index}/quantity"), "out-of-stock", message));
         }
-        lines.push(PricedLine {
+        let class = app.region.tax_class(&quoted.family);
+        lines.push(ListedLine {
             sku: line.sku.clone(),
             name: quoted.name.clone(),
             quantity: line.quantity,
             unit_price: quoted.unit_price,
             options: line.options.clone(),
+            revision: quoted.revision,
+            class,
+            rate: command.place.rate(class),
         });
     }
     if !unknown.is_empty() {
         return Err(Failure::Fields(unknown));
     }
-    let total = quote::total(&lines, app.region.currency()).map_err(|problem| match problem {
+    let priced = quote::price(lines, command.place, app.region).map_err(|problem| match problem {
         QuoteProblem::TooMuch => Failure::TooMuch,
         QuoteProblem::CrookedPrice(_) => super::error::PricesError::Crooked(problem.to_string()).into(),
     })?;
     // A hint that saves the shopper a wait; the reservation decides.
-    if short.is_empty() { Ok((lines, total)) } else { Err(Failure::OutOfStock(short)) }
+    if short.is_empty() { Ok(priced) } else { Err(Failure::OutOfStock(short)) }
 }

@@ -100,7 +100,11 @@ pub struct Quote {
 #[derive(Clone, Debug)]
 pub struct Quoted {
     pub name: String,
+    /// Decides on the tax.
+    pub family: String,
     pub unit_price: common::Money,
+    /// The product's revision that the price comes from.
+    pub revision: i64,
     /// A hint; the reservation decides.
     pub available: u32,
 }

@@ -6,7 +6,7 @@ use common::{Money, OrderId, Private, UserId};
 
 use super::ports::Shipment;
 use super::{App, Failure, Shopper};
-use crate::domain::{AttemptState, OrderStatus, PricedLine, Reason, ShippingAddress};
+use crate::domain::{AttemptState, OrderStatus, OrderTax, PricedLine, Reason, ShippingAddress};
 
 /// The longest list in one answer.
 pub const MOST_ITEMS: u16 = 100;
@@ -17,6 +17,7 @@ pub struct OrderView {
     pub id: OrderId,
     pub status: OrderStatus,
     pub total: Money,
+    pub tax: Option<OrderTax>,
     pub lines: Vec<PricedLine>,
     pub address: Private<ShippingAddress>,
     pub created_at: DateTime<Utc>,

@@ -148,6 +148,49 @@ async fn each_broken_relation_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn tax_that_does_not_add_up_is_refused_and_an_order_without_any_is_not() {
+    let world = World::in_postgres().await;
+    let placed = world.place(shopper(), &a_key(), an_order()).await.unwrap().order;
+    let pool = &world.database.as_ref().unwrap().owner;
+    // An order of one line, like the one placed: 49.90 of which 7.97 is tax.
+    let order = |tax: &str, line: &str| {
+        let id = uuid::Uuid::from_u128(7);
+        format!(
+            "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, shipping_address, payment_token, fingerprint, version, created_at, deadline_at, tax_place, net_minor, tax_minor)
+             SELECT '{id}', user_id, residency_region, 'CREATED', total_amount, currency, total_minor, shipping_address, payment_token, fingerprint, 1, now(), now(), {tax} FROM orders WHERE order_id = '{placed}';
+             INSERT INTO order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, tax_class, tax_rate, tax_included, net_minor, tax_minor, gross_minor)
+             VALUES ('{id}', 0, 'LAMP-1', 'A', 1, 4990, {line});
+             INSERT INTO order_history VALUES ('{id}', 1, 'CREATED', NULL, now());
+             SET CONSTRAINTS ALL IMMEDIATE;
+             DO $$ BEGIN RAISE EXCEPTION 'accepted'; END $$",
+        )
+    };
+    let (whole, line) = ("'DE', 4193, 797", "'standard', 190000, TRUE, 4193, 797, 4990");
+    let nothing = "NULL, NULL, NULL";
+    let table = [
+        (order(whole, line), "accepted"),
+        // As the version before this one writes it.
+        (order(nothing, &format!("{nothing}, {nothing}")), "accepted"),
+        (order("'DE', 4193, 798", line), "orders_parts_add_up"),
+        (order("'DE', 4992, -2", line), "orders_parts_are_not_negative"),
+        (order("'DE', 4990, NULL", line), "orders_tax_is_whole"),
+        (order("'DE', 4190, 800", line), "orders_tax_adds_up"),
+        (order(whole, &format!("{nothing}, {nothing}")), "orders_tax_adds_up"),
+        (order(nothing, line), "orders_tax_adds_up"),
+        (order(whole, "'standard', 190000, TRUE, 4193, 796, 4990"), "order_lines_parts_add_up"),
+        (order(whole, "'standard', 190000, TRUE, 4193, 798, 4991"), "order_lines_keep_the_listed_price"),
+        (order(whole, "'standard', 190000, FALSE, 4193, 797, 4990"), "order_lines_keep_the_listed_price"),
+        (order(whole, "'luxury', 190000, TRUE, 4193, 797, 4990"), "order_lines_class_is_known"),
+        (order(whole, "'standard', 1000001, TRUE, 4193, 797, 4990"), "order_lines_rate_is_a_share"),
+        (order(whole, "'standard', NULL, TRUE, 4193, 797, 4990"), "order_lines_tax_is_whole"),
+        (format!("UPDATE orders SET tax_minor = tax_minor WHERE order_id = '{placed}'"), "orders_append_only"),
+    ];
+    for (statement, constraint) in table {
+        assert_eq!(refused_by(pool, &statement).await, constraint, "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_has_at_most_one_living_payment_of_at_most_its_total() {
     let world = World::in_postgres().await;
     let id = world.an_order_to_pay().await;

@@ -28,6 +28,10 @@ async fn an_order_is_read_back_as_it_was_written() {
             (OrderStatus::Created, 1, 4990, 1)
         );
         assert_eq!(order.address.open().city, "Frankfurt");
+        let (tax, line) = (order.tax.unwrap(), order.lines[0].tax.unwrap());
+        assert_eq!((tax.place.code(), tax.parts, line.rate.percent().as_str()), ("DE", line.parts, "19"));
+        assert_eq!((tax.parts.net.minor(), tax.parts.tax.minor(), tax.parts.gross), (4193, 797, order.total));
+        assert_eq!(order.lines[0].revision, Some(1));
         assert_eq!(order.token.open().as_str(), "tok_ok");
         assert!(world.app.store.order(ids::random().into()).await.unwrap().is_none());
     }

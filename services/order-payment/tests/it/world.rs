@@ -47,7 +47,13 @@ impl Prices for FixedPrices {
         for line in lines {
             if let Some((minor, available)) = prices.get(line.sku.as_str()) {
                 let unit_price = Money::from_minor(*minor, REGION.currency()).unwrap();
-                let quoted = Quoted { name: format!("Product {}", line.sku), unit_price, available: *available };
+                let quoted = Quoted {
+                    name: format!("Product {}", line.sku),
+                    family: "gadget".to_owned(),
+                    unit_price,
+                    revision: 1,
+                    available: *available,
+                };
                 quote.known.insert(line.sku.clone(), quoted);
             }
         }

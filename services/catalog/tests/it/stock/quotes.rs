@@ -75,10 +75,12 @@ async fn a_quote_names_price_and_stock_in_the_order_of_the_request() {
     let lines: Vec<_> = quote
         .lines
         .iter()
-        .map(|line| (line.line.sku.as_str(), line.line.quantity, line.unit_price.to_string(), line.available))
+        .map(|line| {
+            (line.line.sku.as_str(), line.line.quantity, line.unit_price.to_string(), line.available, line.revision)
+        })
         .collect();
     // Too few are left: the quote says so and does not decide.
-    assert_eq!(lines, [("D", 1, "49.90 EUR".to_owned(), u32::MAX), ("A", 4, "49.90 EUR".to_owned(), 3)]);
+    assert_eq!(lines, [("D", 1, "49.90 EUR".to_owned(), u32::MAX, 1), ("A", 4, "49.90 EUR".to_owned(), 3, 2)]);
     assert_eq!((quote.lines[0].name.as_str(), quote.lines[0].family), ("D de", Family::Gadget.code()));
     assert!(quote.unknown.is_empty());
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use common::{Money, Private};
+use common::Private;
 use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
+use super::money::{LineTaxView, MoneyView, OrderTaxView};
 use crate::domain::basket::{RawLine, RawOrder};
 use crate::domain::{Order, PricedLine, ShippingAddress};
 use crate::usecases::views::{OrderCard, OrderView, StatusChange};
@@ -75,23 +76,13 @@ impl From<OrderBody> for RawOrder {
 }
 
 #[derive(Serialize)]
-struct MoneyView {
-    amount: String,
-    currency: &'static str,
-}
-
-impl From<Money> for MoneyView {
-    fn from(money: Money) -> Self {
-        Self { amount: money.amount_string(), currency: money.currency().code() }
-    }
-}
-
-#[derive(Serialize)]
 struct LineView {
     sku: String,
     name: String,
     quantity: u32,
     unit_price: MoneyView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tax: Option<LineTaxView>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     options: BTreeMap<String, String>,
 }
@@ -103,6 +94,7 @@ impl From<&PricedLine> for LineView {
             name: line.name.clone(),
             quantity: line.quantity,
             unit_price: line.unit_price.into(),
+            tax: line.tax.map(LineTaxView::from),
             options: line.options.iter().cloned().collect(),
         }
     }
@@ -113,6 +105,8 @@ struct PlacedView {
     order_id: String,
     status: &'static str,
     total_amount: MoneyView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tax: Option<OrderTaxView>,
     lines: Vec<LineView>,
     created_at: String,
 }
@@ -123,6 +117,7 @@ pub fn placed(order: &Order) -> StoredAnswer {
         order_id: order.id.to_string(),
         status: crate::domain::OrderStatus::Created.code(),
         total_amount: order.total.into(),
+        tax: order.tax.map(OrderTaxView::from),
         lines: order.lines.iter().map(LineView::from).collect(),
         created_at: instant(order.created_at),
     };
@@ -183,6 +178,8 @@ struct FullView<'a> {
     order_id: String,
     status: &'static str,
     total_amount: MoneyView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tax: Option<OrderTaxView>,
     lines: Vec<LineView>,
     shipping_address: AddressView<'a>,
     payment: PaymentView,
@@ -199,6 +196,7 @@ pub fn full(view: &OrderView) -> impl Serialize {
         order_id: view.id.to_string(),
         status: view.status.code(),
         total_amount: view.total.into(),
+        tax: view.tax.map(OrderTaxView::from),
         lines: view.lines.iter().map(LineView::from).collect(),
         shipping_address: AddressView {
             name: &address.name,

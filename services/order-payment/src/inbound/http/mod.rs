@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cursor;
+mod money;
 mod orders;
 mod signature;
 mod stream;

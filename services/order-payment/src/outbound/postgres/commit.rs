@@ -1,9 +1,11 @@
 //! Writes one change: person, order with lines and history, attempts, ledger. Runs inside the transaction that also holds
 //! the fence, the cause and the outbox.
 
+use common::Prices;
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::tax::LineTaxColumns;
 use super::{Written, attempts, named, orders};
 use crate::domain::{OrderStep, Transaction};
 use crate::usecases::Change;
@@ -44,8 +46,8 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     let address = order.address.open();
     sqlx::query(
         "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, shipping_address,
-                             payment_token, fingerprint, version, created_at, deadline_at)
-         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                             payment_token, fingerprint, version, created_at, deadline_at, tax_place, net_minor, tax_minor)
+         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(order.id.uuid())
     .bind(order.user.uuid())
@@ -63,6 +65,9 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     .bind(order.version)
     .bind(order.created_at)
     .bind(order.deadline_at)
+    .bind(order.tax.map(|tax| tax.place.code()))
+    .bind(order.tax.map(|tax| tax.parts.net.minor()))
+    .bind(order.tax.map(|tax| tax.parts.tax.minor()))
     .execute(&mut *tx)
     .await
     .map_err(|error| named(error, &[("orders_pkey", Conflict::OrderExists)]))?;
@@ -71,7 +76,9 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
 
 async fn lines(tx: &mut PgConnection, step: &OrderStep) -> Written {
     let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut tax = LineTaxColumns::default();
     for (number, line) in step.order.lines.iter().enumerate() {
+        tax.push(line);
         columns.0.push(i16::try_from(number).unwrap_or(i16::MAX));
         columns.1.push(line.sku.as_str());
         columns.2.push(line.name.as_str());
@@ -87,10 +94,13 @@ async fn lines(tx: &mut PgConnection, step: &OrderStep) -> Written {
     }
     let options: Vec<serde_json::Value> = columns.5;
     sqlx::query(
-        "INSERT INTO order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, options)
-         SELECT $1, line_no, sku, name, quantity, price, options
-         FROM UNNEST($2::smallint[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::jsonb[])
-              AS line (line_no, sku, name, quantity, price, options)",
+        "INSERT INTO order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, options, price_revision, tax_class,
+                                  tax_rate, tax_included, net_minor, tax_minor, gross_minor)
+         SELECT $1, line_no, sku, name, quantity, price, options, revision, class, rate,
+                CASE WHEN class IS NOT NULL THEN $8::boolean END, net, tax, gross
+         FROM UNNEST($2::smallint[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::jsonb[], $9::bigint[], $10::text[],
+                     $11::int[], $12::bigint[], $13::bigint[], $14::bigint[])
+              AS line (line_no, sku, name, quantity, price, options, revision, class, rate, net, tax, gross)",
     )
     .bind(step.order.id.uuid())
     .bind(columns.0)
@@ -99,6 +109,13 @@ async fn lines(tx: &mut PgConnection, step: &OrderStep) -> Written {
     .bind(columns.3)
     .bind(columns.4)
     .bind(options)
+    .bind(step.order.region.prices() == Prices::Inclusive)
+    .bind(tax.revisions)
+    .bind(tax.classes)
+    .bind(tax.rates)
+    .bind(tax.net)
+    .bind(tax.tax)
+    .bind(tax.gross)
     .execute(tx)
     .await?;
     Ok(())

@@ -9,6 +9,7 @@ mod events;
 mod findings;
 mod orders;
 mod shipments;
+mod tax;
 mod views;
 mod webhooks;
 

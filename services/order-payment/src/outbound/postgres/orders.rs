@@ -1,13 +1,14 @@
 //! Orders: read whole, moved by one winner.
 
 use chrono::{DateTime, Utc};
-use common::{Currency, Money, OrderId, Private, Sku};
+use common::{Currency, Money, OrderId, Private, Region, Sku};
 use messaging::WriteError;
 use serde::Deserialize;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::tax::{LineTaxRow, OrderTaxRow, line_tax, order_tax};
 use super::{Written, unread};
 use crate::domain::{Order, OrderStatus, PaymentToken, PricedLine, ShippingAddress};
 use crate::usecases::error::{Conflict, StoreError};
@@ -27,6 +28,8 @@ struct Row {
     version: i64,
     created_at: DateTime<Utc>,
     deadline_at: DateTime<Utc>,
+    #[sqlx(flatten)]
+    tax: OrderTaxRow,
     lines: Json<Vec<LineRow>>,
 }
 
@@ -47,15 +50,17 @@ pub struct LineRow {
     quantity: u32,
     unit_price_minor: i64,
     options: std::collections::BTreeMap<String, String>,
+    price_revision: Option<i64>,
+    #[serde(flatten)]
+    tax: LineTaxRow,
 }
 
 /// An order with its lines.
 pub async fn by_id(pool: &PgPool, id: OrderId) -> Result<Option<Order>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, shipping_address, payment_token,
-                fingerprint, reason, version, created_at, deadline_at,
-                (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'name', name, 'quantity', quantity,
-                                                     'unit_price_minor', unit_price_minor, 'options', options) ORDER BY line_no)
+                fingerprint, reason, version, created_at, deadline_at, tax_place, net_minor, tax_minor,
+                (SELECT jsonb_agg(to_jsonb(order_lines) - 'order_id' ORDER BY line_no)
                  FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines
          FROM orders WHERE order_id = $1",
     )
@@ -103,12 +108,15 @@ fn convert(row: Row) -> Result<Order, StoreError> {
     let id = OrderId::from_uuid(row.order_id);
     let broken = |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: id.to_string() };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
+    let region: Region = row.residency_region.parse().map_err(|_| broken("residency_region"))?;
+    let total = Money::from_minor(row.total_minor, currency).map_err(|_| broken("total_minor"))?;
     Ok(Order {
         id,
         user: row.user_id.into(),
-        region: row.residency_region.parse().map_err(|_| broken("residency_region"))?,
+        region,
         lines: lines(row.lines.0, currency).ok_or_else(|| broken("lines"))?,
-        total: Money::from_minor(row.total_minor, currency).map_err(|_| broken("total_minor"))?,
+        total,
+        tax: order_tax(row.tax, region, total).ok_or_else(|| broken("tax_place"))?,
         address: Private::new(address(row.shipping_address.0)),
         token: Private::new(PaymentToken::parse(&row.payment_token).ok_or_else(|| broken("payment_token"))?),
         fingerprint: row.fingerprint.try_into().map_err(|_| broken("fingerprint"))?,
@@ -133,6 +141,8 @@ pub fn lines(rows: Vec<LineRow>, currency: Currency) -> Option<Vec<PricedLine>> 
             quantity: row.quantity,
             unit_price: Money::from_minor(row.unit_price_minor, currency).ok()?,
             options: row.options.into_iter().collect(),
+            revision: row.price_revision,
+            tax: line_tax(row.tax, currency)?,
         })
     };
     rows.into_iter().map(line).collect()

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{Currency, Money, OrderId, Private, UserId};
+use common::{Currency, Money, OrderId, Private, Region, UserId};
 use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::orders::{AddressRow, LineRow, address, lines};
+use super::tax::{OrderTaxRow, order_tax};
 use super::unread;
 use crate::usecases::error::StoreError;
 use crate::usecases::ports::{Shipment, Views};
@@ -32,6 +33,9 @@ struct ViewRow {
     total_minor: i64,
     shipping_address: Json<AddressRow>,
     created_at: DateTime<Utc>,
+    residency_region: String,
+    #[sqlx(flatten)]
+    tax: OrderTaxRow,
     lines: Json<Vec<LineRow>>,
     history: Json<Vec<HistoryRow>>,
     payment_state: Option<String>,
@@ -64,8 +68,8 @@ impl Views for PostgresViews {
     async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
         let row: Option<ViewRow> = sqlx::query_as(
             "SELECT orders.status::text, orders.currency, orders.total_minor, orders.shipping_address, orders.created_at,
-                    (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'name', name, 'quantity', quantity,
-                                                         'unit_price_minor', unit_price_minor, 'options', options) ORDER BY line_no)
+                    orders.residency_region, tax_place, net_minor, tax_minor,
+                    (SELECT jsonb_agg(to_jsonb(order_lines) - 'order_id' ORDER BY line_no)
                      FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines,
                     (SELECT jsonb_agg(jsonb_build_object('version', version, 'status', status, 'reason', reason, 'at', at) ORDER BY version)
                      FROM order_history WHERE order_history.order_id = orders.order_id) AS history,
@@ -132,6 +136,8 @@ impl Views for PostgresViews {
 fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
     let broken = |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: id.to_string() };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
+    let region: Region = row.residency_region.parse().map_err(|_| broken("residency_region"))?;
+    let total = Money::from_minor(row.total_minor, currency).map_err(|_| broken("total_minor"))?;
     let shipment = match (row.shipment_id, row.fulfilment_centre, row.shipped_at) {
         (Some(shipment), Some(fulfilment_centre), Some(created_at)) => {
             Some(Shipment { order: id, id: shipment.into(), fulfilment_centre, created_at })
@@ -141,7 +147,8 @@ fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
     Ok(OrderView {
         id,
         status: row.status.parse().map_err(|_| broken("status"))?,
-        total: Money::from_minor(row.total_minor, currency).map_err(|_| broken("total_minor"))?,
+        total,
+        tax: order_tax(row.tax, region, total).ok_or_else(|| broken("tax_place"))?,
         lines: lines(row.lines.0, currency).ok_or_else(|| broken("lines"))?,
         address: Private::new(address(row.shipping_address.0)),
         created_at: row.created_at,
