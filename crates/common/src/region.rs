@@ -15,6 +15,7 @@ struct Facts {
     languages: &'static [&'static str],
     base_url: &'static str,
     countries: &'static [&'static str],
+    fulfilment_centres: &'static [&'static str],
     sites: &'static [&'static str],
 }
 
@@ -57,6 +58,11 @@ impl Region {
         self.facts().countries
     }
 
+    /// Where goods of this region lie and leave from, in order of preference. Never empty.
+    pub fn fulfilment_centres(self) -> &'static [&'static str] {
+        self.facts().fulfilment_centres
+    }
+
     /// Names of the sites, the primary data centre first.
     pub fn sites(self) -> &'static [&'static str] {
         self.facts().sites
@@ -87,6 +93,7 @@ mod tests {
         for region in Region::ALL {
             assert_eq!(region.code().parse(), Ok(*region));
             assert!(!region.languages().is_empty() && !region.countries().is_empty() && region.sites().len() == 2);
+            assert!(!region.fulfilment_centres().is_empty());
         }
         for text in ["EU", "eu ", "ＥＵ", "xx", ""] {
             assert_eq!(text.parse::<Region>(), Err(UnknownRegion), "{text:?}");

@@ -98,7 +98,7 @@ async fn random_stories_end_alike_in_memory_and_in_postgresql() {
             runtime.block_on(async {
                 wipe(&played).await;
                 let orders: Vec<OrderId> = (0..ORDERS).map(|_| new_order()).collect();
-                let memory = play(Arc::new(MemoryStock::default()), &baskets, &scenes, &orders, "m").await;
+                let memory = play(Arc::new(memory_stock()), &baskets, &scenes, &orders, "m").await;
                 let postgres = play(played.store.clone(), &baskets, &scenes, &orders, "m").await;
                 played.audit().await;
                 prop_assert_eq!(memory, postgres);

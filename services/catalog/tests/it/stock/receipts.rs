@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::world::{app, counts};
+use super::world::{app, counts, memory_stock};
 
 fn caller(role: &str) -> Caller {
     Caller {
@@ -46,7 +46,7 @@ fn receipt(reference: &str, lines: Value) -> String {
 
 #[tokio::test]
 async fn a_receipt_sent_twice_counts_once() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let routes = routes(&store, "staff");
     let body = receipt(
         "seed-1",
@@ -65,7 +65,7 @@ async fn a_receipt_sent_twice_counts_once() {
 
 #[tokio::test]
 async fn what_is_wrong_is_answered_with_its_code_and_counts_nothing() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let routes = routes(&store, "staff");
     let line = |quantity: i64, kind: &str| json!([{"sku": "A", "quantity": quantity, "kind": kind}]);
     post(&routes, &receipt("seed-1", line(5, "counted"))).await;
@@ -91,7 +91,7 @@ async fn what_is_wrong_is_answered_with_its_code_and_counts_nothing() {
 
 #[tokio::test]
 async fn only_staff_may_say_what_came_in() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let body = receipt("seed-1", json!([{"sku": "A", "quantity": 5, "kind": "counted"}]));
     for role in ["shopper", "Staff", "STAFF", "support", ""] {
         let (status, problem) = post(&routes(&store, role), &body).await;
@@ -101,7 +101,7 @@ async fn only_staff_may_say_what_came_in() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_unread() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let (status, problem) = post(&routes(&store, "staff"), &format!("\"{}\"", "x".repeat(200 * 1024))).await;
     assert_eq!((status.as_u16(), problem["code"].as_str()), (413, Some("body-too-large")));
 }
