@@ -52,11 +52,7 @@ pub static ROWS_AUDITED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 /// Counts found not to follow from their movements; each is an incident.
 pub static STOCK_FINDINGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter(
-        "shopsphere_stock_findings_total",
-        "counts found not to follow from their movements",
-        &[],
-    )
+    chassis::metrics::counter("shopsphere_stock_findings_total", "counts found not to follow from their movements", &[])
 });
 
 /// Look-ups of a person's interests by outcome: found, none, late, failed, unreadable.

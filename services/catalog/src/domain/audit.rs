@@ -27,8 +27,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    const COUNTERS: [&str; 8] =
-        ["row", "available", "held", "sold", "returned", "received", "back_ordered", "waiting"];
+    const COUNTERS: [&str; 8] = ["row", "available", "held", "sold", "returned", "received", "back_ordered", "waiting"];
 
     /// The counter of that name.
     pub fn counter_of(name: &str) -> Option<&'static str> {
@@ -86,13 +85,8 @@ mod tests {
     fn each_count_that_does_not_follow_is_named() {
         use MovementKind::{Held, Received, Released, Sold};
         let sums = [(Received, 10), (Held, 6), (Released, 1), (Sold, 2)];
-        let right = StockLevel {
-            available: 5,
-            held: 3,
-            sold: 2,
-            received: 10,
-            ..StockLevel::empty(SupplyKind::Counted)
-        };
+        let right =
+            StockLevel { available: 5, held: 3, sold: 2, received: 10, ..StockLevel::empty(SupplyKind::Counted) };
         assert_eq!(audited(Some(right.clone()), &sums).findings(), []);
         let wrong = |change: fn(&mut StockLevel)| {
             let mut row = right.clone();

@@ -51,14 +51,7 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
-    pub fn granted(
-        user: UserId,
-        order: OrderId,
-        sku: Sku,
-        quantity: u32,
-        term: Term,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub fn granted(user: UserId, order: OrderId, sku: Sku, quantity: u32, term: Term, now: DateTime<Utc>) -> Self {
         Self { user, order, sku, quantity, valid_from: now, valid_until: term.end(now) }
     }
 }

@@ -77,15 +77,8 @@ pub enum MovementKind {
 pub struct UnknownMovement;
 
 impl MovementKind {
-    pub const ALL: [Self; 7] = [
-        Self::Received,
-        Self::BackOrdered,
-        Self::Held,
-        Self::Covered,
-        Self::Released,
-        Self::Sold,
-        Self::Returned,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::BackOrdered, Self::Held, Self::Covered, Self::Released, Self::Sold, Self::Returned];
 
     pub fn code(self) -> &'static str {
         match self {
@@ -177,9 +170,7 @@ impl StockLevel {
             MovementKind::BackOrdered => {
                 Self { available: self.available + units, back_ordered: self.back_ordered + units, ..self }
             }
-            MovementKind::Held if !counted => {
-                Self { held: self.held + units, received: self.received + units, ..self }
-            }
+            MovementKind::Held if !counted => Self { held: self.held + units, received: self.received + units, ..self },
             MovementKind::Held if self.available < units => return Err(LevelError::Short),
             MovementKind::Held => Self { available: self.available - units, held: self.held + units, ..self },
             MovementKind::Covered if self.back_ordered < units || self.available < units => {
@@ -213,12 +204,14 @@ impl StockLevel {
             && (self.kind.is_counted() || self.available == 0)
     }
 
-    /// Of `available` units for sale of a SKU of this kind.
-    pub fn availability(&self) -> Availability {
-        match self.kind {
-            SupplyKind::Counted | SupplyKind::Serialised => {
-                Availability::Counted(u32::try_from(self.available).unwrap_or(u32::MAX))
+    /// What may be said about units of this kind: so many are there, and so many more may be promised.
+    pub fn availability(kind: SupplyKind, available: i64, room: i64) -> Availability {
+        let units = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
+        match kind {
+            SupplyKind::Counted | SupplyKind::Serialised if room > 0 => {
+                Availability::BackOrder { there: units(available), room: units(room) }
             }
+            SupplyKind::Counted | SupplyKind::Serialised => Availability::Counted(units(available)),
             SupplyKind::MadeToOrder => Availability::MadeToOrder,
             SupplyKind::Unlimited => Availability::Digital,
         }
@@ -239,6 +232,11 @@ impl StockLevel {
 pub enum Availability {
     /// Units for sale.
     Counted(u32),
+    /// Units for sale, and how many more may be promised before they come in.
+    BackOrder {
+        there: u32,
+        room: u32,
+    },
     MadeToOrder,
     Digital,
 }
@@ -248,6 +246,8 @@ pub enum Availability {
 pub enum Level {
     InStock,
     Low,
+    /// None are there; they are sent when they come in.
+    BackOrder,
     Out,
     MadeToOrder,
     Digital,
@@ -265,6 +265,8 @@ impl Availability {
             Self::Counted(0) => Level::Out,
             Self::Counted(units) if units <= LOW_STOCK => Level::Low,
             Self::Counted(_) => Level::InStock,
+            Self::BackOrder { there: 0, .. } => Level::BackOrder,
+            Self::BackOrder { there, .. } => Self::Counted(there).level(),
             Self::MadeToOrder => Level::MadeToOrder,
             Self::Digital => Level::Digital,
         }
@@ -274,6 +276,7 @@ impl Availability {
     pub fn units(self) -> u32 {
         match self {
             Self::Counted(units) => units,
+            Self::BackOrder { there, room } => there.saturating_add(room),
             Self::MadeToOrder | Self::Digital => u32::MAX,
         }
     }
@@ -285,6 +288,7 @@ impl Level {
         match self {
             Self::InStock => "in_stock",
             Self::Low => "low",
+            Self::BackOrder => "back_order",
             Self::Out => "out",
             Self::MadeToOrder => "made_to_order",
             Self::Digital => "digital",
@@ -392,6 +396,8 @@ mod tests {
             (Availability::Counted(0), "out", 0),
             (Availability::Counted(5), "low", 5),
             (Availability::Counted(6), "in_stock", 6),
+            (Availability::BackOrder { there: 0, room: 3 }, "back_order", 3),
+            (Availability::BackOrder { there: 2, room: 3 }, "low", 5),
             (Availability::MadeToOrder, "made_to_order", u32::MAX),
             (Availability::Digital, "digital", u32::MAX),
         ];

@@ -116,7 +116,12 @@ impl Receipt {
     /// compared by. The centre `home` is not named: a receipt means the same whether it says so or not.
     pub fn canonical_lines(&self, home: &Centre) -> String {
         let centre = if self.centre == *home { String::new() } else { format!("{}\n", self.centre) };
-        centre + &self.lines.iter().map(|line| format!("{} {} {}\n", line.sku, line.kind.code(), line.quantity)).collect::<String>()
+        centre
+            + &self
+                .lines
+                .iter()
+                .map(|line| format!("{} {} {}\n", line.sku, line.kind.code(), line.quantity))
+                .collect::<String>()
     }
 }
 

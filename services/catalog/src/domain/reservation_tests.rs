@@ -73,10 +73,7 @@ fn finalised(current: Option<Reservation>, kind: SupplyKind) -> Result<Decision,
 
 #[test]
 fn an_order_is_reserved_once_and_never_after_its_tombstone() {
-    assert_eq!(
-        summary(reserving(None, 2)),
-        Some((Status::Held, 1, Some(MovementKind::Held), vec!["reserved"]))
-    );
+    assert_eq!(summary(reserving(None, 2)), Some((Status::Held, 1, Some(MovementKind::Held), vec!["reserved"])));
     for status in Status::ALL {
         assert_eq!(reserving(Some(&reservation(status)), 2), Decision::Nothing, "{status:?}");
     }
@@ -94,10 +91,7 @@ fn a_compensation_gives_back_only_what_is_held() {
         (Some(Status::Held), Ok(Some((Status::Released, 2, Some(MovementKind::Released), vec!["released"])))),
         (Some(Status::Rejected), Ok(None)),
         (Some(Status::Released), Ok(None)),
-        (
-            Some(Status::Finalised),
-            Err(ReservationError::WrongState { from: Status::Finalised, to: Status::Released }),
-        ),
+        (Some(Status::Finalised), Err(ReservationError::WrongState { from: Status::Finalised, to: Status::Released })),
     ];
     for (status, expected) in table {
         assert_eq!(release(status.map(reservation), order(), NOW).map(summary), expected, "{status:?}");
@@ -192,8 +186,7 @@ fn no_more_comes_back_than_was_sold() {
 #[test]
 fn no_decision_takes_a_step_that_is_not_legal() {
     let mut taken = std::collections::HashSet::new();
-    for current in [None, Some(Status::Held), Some(Status::Rejected), Some(Status::Released), Some(Status::Finalised)]
-    {
+    for current in [None, Some(Status::Held), Some(Status::Rejected), Some(Status::Released), Some(Status::Finalised)] {
         let now = current.map(reservation);
         let decisions = [
             Ok(reserving(now.as_ref(), 2)),

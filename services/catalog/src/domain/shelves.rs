@@ -355,7 +355,12 @@ impl Shelves {
         })?;
         match self.moves.last_mut() {
             // Its own promise and those of others are one movement of the same row for the same reason.
-            Some(last) if kind == MovementKind::Covered && last.kind == kind && last.order == cause && last.place == *place => {
+            Some(last)
+                if kind == MovementKind::Covered
+                    && last.kind == kind
+                    && last.order == cause
+                    && last.place == *place =>
+            {
                 last.units += units;
             }
             _ => self.moves.push(Move { order: cause, place: place.clone(), kind, units }),
@@ -405,16 +410,14 @@ impl Piece {
     }
 }
 
-/// What may be said about a SKU with these rows: the sum over the centres that orders are served from.
+/// What may be said about a SKU with these rows: the sum over the centres that orders are served from, and the room of the one
+/// centre that has most, because what is missing of a line is promised by one centre.
 pub fn availability<'a>(rows: impl Iterator<Item = (&'a Centre, &'a StockLevel)>, centres: &Centres) -> Availability {
-    let mut sum: Option<StockLevel> = None;
-    for (_, row) in rows.filter(|(centre, _)| centres.contains(centre)) {
-        match &mut sum {
-            Some(sum) => sum.available += row.available,
-            None => sum = Some(row.clone()),
-        }
-    }
-    sum.map_or(Availability::NONE, |sum| sum.availability())
+    let rows: Vec<&StockLevel> = rows.filter(|(centre, _)| centres.contains(centre)).map(|(_, row)| row).collect();
+    let Some(first) = rows.first() else { return Availability::NONE };
+    let available = rows.iter().map(|row| row.available).sum();
+    let room = rows.iter().map(|row| row.back_order_limit - row.back_ordered).max().unwrap_or(0);
+    StockLevel::availability(first.kind, available, room)
 }
 
 #[cfg(test)]

@@ -63,11 +63,7 @@ fn an_order_is_served_from_one_centre_if_one_has_all_of_it() {
             Ok(&[("A", "near", 5, 0), ("A", "far", 1, 0), ("B", "far", 1, 0)]),
         ),
         // What is missing everywhere is promised where the limit has room, beside what is there.
-        (
-            &[("A", "near", 1, 3), ("A", "far", 2, 0)],
-            &[("A", 6)],
-            Ok(&[("A", "near", 4, 3), ("A", "far", 2, 0)]),
-        ),
+        (&[("A", "near", 1, 3), ("A", "far", 2, 0)], &[("A", 6)], Ok(&[("A", "near", 4, 3), ("A", "far", 2, 0)])),
         (&[("A", "near", 1, 0), ("A", "far", 2, 3)], &[("A", 6)], Ok(&[("A", "near", 1, 0), ("A", "far", 5, 3)])),
         (&[("A", "near", 1, 2), ("A", "far", 2, 0)], &[("A", 6)], Err("A")),
         (&[("A", "near", 9, 0)], &[("A", 1), ("B", 1)], Err("B")),

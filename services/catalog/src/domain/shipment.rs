@@ -136,9 +136,8 @@ mod tests {
         ];
         for (pieces, expected) in table {
             let parcels = parcels(order, &pieces, &kinds, &options, DateTime::UNIX_EPOCH);
-            let skus = |parcel: &Shipment| {
-                parcel.lines.iter().map(|line| line.sku.as_str()).collect::<Vec<_>>().join(" ")
-            };
+            let skus =
+                |parcel: &Shipment| parcel.lines.iter().map(|line| line.sku.as_str()).collect::<Vec<_>>().join(" ");
             let found: Vec<_> =
                 parcels.iter().map(|parcel| (parcel.centre.as_str(), parcel.state.code(), skus(parcel))).collect();
             let found: Vec<_> = found.iter().map(|(at, state, skus)| (*at, *state, skus.as_str())).collect();

@@ -67,7 +67,8 @@ fn read(event: &Event) -> Result<Command, String> {
             options: options(&created.lines)?,
         })),
         Event::OrderPaymentPending(pending) => {
-            let until = Some(pending.deadline_at_ms).filter(|at_ms| *at_ms > 0).and_then(DateTime::from_timestamp_millis);
+            let until =
+                Some(pending.deadline_at_ms).filter(|at_ms| *at_ms > 0).and_then(DateTime::from_timestamp_millis);
             Ok(Command::Extend(order_id(&pending.order_id)?, until))
         }
         Event::OrderCompleted(completed) => Ok(Command::Finalise(FinaliseInventory {
@@ -118,7 +119,11 @@ mod tests {
     fn created(order_id: &str, lines: &[(&str, u32)]) -> Event {
         let lines = lines
             .iter()
-            .map(|(sku, quantity)| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: *quantity, options: Vec::new() })
+            .map(|(sku, quantity)| order::v1::OrderLine {
+                sku: (*sku).to_owned(),
+                quantity: *quantity,
+                options: Vec::new(),
+            })
             .collect();
         Event::from(order::v1::OrderCreated { order_id: order_id.to_owned(), lines, ..Default::default() })
     }

@@ -16,9 +16,7 @@ use crate::domain::receipt::{Receipt, ReceiptReference};
 use crate::domain::reservation::{self, Decision, Fact, Movements, Reservation, Status, Step};
 use crate::domain::shelves::{Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
 use crate::domain::shipment::{Shipment, ShipmentState};
-use crate::usecases::ports::stock::{
-    Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why,
-};
+use crate::usecases::ports::stock::{Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why};
 
 pub struct MemoryStock {
     centres: Centres,
@@ -192,9 +190,10 @@ impl StockStore for MemoryStock {
         let state = self.state();
         let mut sendable: BTreeMap<OrderId, Vec<Centre>> = BTreeMap::new();
         for ((order, centre), shipment) in &state.shipments {
-            let awaited = state.waiting.iter().any(|waiting| {
-                waiting.order == *order && waiting.place.1 == *centre && waiting.units > 0
-            });
+            let awaited = state
+                .waiting
+                .iter()
+                .any(|waiting| waiting.order == *order && waiting.place.1 == *centre && waiting.units > 0);
             if shipment.state == ShipmentState::Waiting && !awaited {
                 sendable.entry(*order).or_default().push(centre.clone());
             }
@@ -212,13 +211,23 @@ impl StockStore for MemoryStock {
             place: place.clone(),
             row: Some(row.clone()),
             sums: sums.get(place).cloned().unwrap_or_default(),
-            waiting: state.waiting.iter().filter(|waiting| waiting.place == *place).map(|waiting| i64::from(waiting.units)).sum(),
+            waiting: state
+                .waiting
+                .iter()
+                .filter(|waiting| waiting.place == *place)
+                .map(|waiting| i64::from(waiting.units))
+                .sum(),
         };
         let rows = state.rows.iter().filter(|(place, _)| after.is_none_or(|after| *place > after));
         Ok(rows.take(limit.into()).map(audited).collect())
     }
 
-    async fn note_findings(&self, audited: &[Place], findings: &[Finding], _now: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn note_findings(
+        &self,
+        audited: &[Place],
+        findings: &[Finding],
+        _now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
         self.change(|state| {
             let same = |one: &Finding, other: &Finding| one.place == other.place && one.counter == other.counter;
             let new = findings.iter().filter(|new| !state.findings.iter().any(|open| same(open, new))).count();

@@ -78,7 +78,9 @@ mod tests {
     fn an_answer_that_is_not_understood_says_nothing() {
         let order = OrderId::from_uuid(common::ids::random());
         let state = |standing: i32| v1::OrderState { order_id: order.to_string(), standing, deadline_at_ms: 7 };
-        assert!(matches!(read(order, &state(OrderStanding::Open as i32)), Ok(OrderState::Open { deadline }) if deadline.timestamp_millis() == 7));
+        assert!(
+            matches!(read(order, &state(OrderStanding::Open as i32)), Ok(OrderState::Open { deadline }) if deadline.timestamp_millis() == 7)
+        );
         assert!(matches!(read(order, &state(OrderStanding::Over as i32)), Ok(OrderState::Over)));
         assert!(matches!(read(order, &state(OrderStanding::Unknown as i32)), Ok(OrderState::Unknown)));
         for standing in [0, 9, -1] {

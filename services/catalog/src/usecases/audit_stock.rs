@@ -34,6 +34,7 @@ pub async fn audit_stock(app: &App, after: Option<&Place>) -> Result<Option<Plac
     }
     metrics::ROWS_AUDITED.with_label_values::<&str>(&[]).inc_by(places.len() as u64);
     let rows = audited.iter().filter(|row| row.row.is_some()).count();
-    let last = if rows < usize::from(MOST_ROWS) { None } else { audited.into_iter().rev().find(|row| row.row.is_some()) };
+    let last =
+        if rows < usize::from(MOST_ROWS) { None } else { audited.into_iter().rev().find(|row| row.row.is_some()) };
     Ok(last.map(|row| row.place))
 }

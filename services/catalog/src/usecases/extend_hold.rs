@@ -12,15 +12,11 @@ use crate::domain::reservation;
 
 /// # Errors
 /// An order that was never heard of, else from the store; nothing was changed.
-pub async fn extend_hold(
-    app: &App,
-    why: Why,
-    order: OrderId,
-    until: DateTime<Utc>,
-) -> Result<Committed, StockError> {
+pub async fn extend_hold(app: &App, why: Why, order: OrderId, until: DateTime<Utc>) -> Result<Committed, StockError> {
     let reason = match why {
         Why::Message(_) => "payment_pending",
         Why::Duty(_) => "order_open",
     };
-    decide_again(app, why, order, ("extend", reason), |current| reservation::extend(current, until, app.clock.now())).await
+    decide_again(app, why, order, ("extend", reason), |current| reservation::extend(current, until, app.clock.now()))
+        .await
 }

@@ -19,11 +19,7 @@ pub struct ReturnInventory {
 /// # Errors
 /// Not sold yet (try again: the completion travels on another topic), more than was sold; else from the store. Nothing was
 /// changed.
-pub async fn return_inventory(
-    app: &App,
-    cause: MessageId,
-    command: ReturnInventory,
-) -> Result<Committed, StockError> {
+pub async fn return_inventory(app: &App, cause: MessageId, command: ReturnInventory) -> Result<Committed, StockError> {
     decide_again(app, Why::Message(cause), command.order, ("return", "order_refunded"), |current| {
         reservation::take_back(current, command.lines.as_ref(), app.clock.now())
     })

@@ -21,9 +21,8 @@ pub async fn send_awaited(app: &App) -> Result<usize, StockError> {
         let Some(reservation) = app.stock.reservation(order).await? else { continue };
         let kinds = kinds(app, &reservation.lines.skus()).await?;
         let committed = decide_again(app, Why::Duty("send_awaited"), order, ("send", "goods_arrived"), |current| {
-            Ok(current.map_or(Decision::Nothing, |current| {
-                reservation::send(current, &centres, &kinds, app.clock.now())
-            }))
+            Ok(current
+                .map_or(Decision::Nothing, |current| reservation::send(current, &centres, &kinds, app.clock.now())))
         })
         .await?;
         sent += usize::from(committed == Committed::Applied);

@@ -278,7 +278,12 @@ mod tests {
 
     fn faults_of(body: ReceiptBody) -> Vec<(String, &'static str)> {
         let centres = Centres::new(Centre::parse("near").unwrap(), []);
-        body.into_receipt(&centres).err().unwrap_or_default().into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+        body.into_receipt(&centres)
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|fault| (fault.pointer, fault.code))
+            .collect()
     }
 
     #[test]

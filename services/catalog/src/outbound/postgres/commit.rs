@@ -132,8 +132,7 @@ async fn insert_serials(tx: &mut PgConnection, step: &Step, serials: &[(Sku, i64
     if serials.is_empty() {
         return Ok(());
     }
-    let (skus, numbers): (Vec<&str>, Vec<i64>) =
-        serials.iter().map(|(sku, number)| (sku.as_str(), *number)).unzip();
+    let (skus, numbers): (Vec<&str>, Vec<i64>) = serials.iter().map(|(sku, number)| (sku.as_str(), *number)).unzip();
     sqlx::query(
         "INSERT INTO serial_numbers (order_id, sku, number) SELECT $1, * FROM UNNEST($2::text[], $3::bigint[])",
     )

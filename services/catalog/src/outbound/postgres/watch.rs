@@ -261,7 +261,8 @@ pub(super) async fn open_findings(pool: &PgPool, limit: u16) -> Result<Vec<Findi
     .map_err(of_read)?;
     let finding = |row: FindingRow| {
         let place = place("stock_findings", &row.sku, &row.fulfilment_centre)?;
-        let counter = Finding::counter_of(&row.counter).ok_or_else(|| inconsistent("stock_findings", "counter", &row.sku))?;
+        let counter =
+            Finding::counter_of(&row.counter).ok_or_else(|| inconsistent("stock_findings", "counter", &row.sku))?;
         Ok(Finding { place, counter, expected: row.expected, found: row.found })
     };
     rows.into_iter().map(finding).collect()

@@ -61,7 +61,12 @@ pub trait StockStore: Send + Sync {
 
     /// Takes up to `limit` holds that are past their time and that nobody asked about since `asked_before`, the oldest first.
     /// Two who take at once take different ones.
-    async fn claim_overdue(&self, now: DateTime<Utc>, asked_before: DateTime<Utc>, limit: u16) -> Result<Vec<OrderId>, StoreError>;
+    async fn claim_overdue(
+        &self,
+        now: DateTime<Utc>,
+        asked_before: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<OrderId>, StoreError>;
 
     /// Paid orders with parcels whose goods are there now, and the centres of these parcels; at most `limit` orders.
     async fn sendable(&self, limit: u16) -> Result<Vec<(OrderId, Vec<Centre>)>, StoreError>;
@@ -70,7 +75,12 @@ pub trait StockStore: Send + Sync {
     async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError>;
 
     /// Opens `findings` that are new and resolves open ones of `audited` rows that were not found again. Says how many are new.
-    async fn note_findings(&self, audited: &[Place], findings: &[Finding], now: DateTime<Utc>) -> Result<u64, StoreError>;
+    async fn note_findings(
+        &self,
+        audited: &[Place],
+        findings: &[Finding],
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError>;
 
     /// Findings that nobody has resolved, the oldest first; at most `limit`.
     async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError>;

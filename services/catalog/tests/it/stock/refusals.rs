@@ -52,7 +52,10 @@ async fn a_stock_row_keeps_its_equation_and_its_signs() {
         ),
         ("INSERT INTO stock (sku, fulfilment_centre, kind) VALUES ('A', 'rdc-a', 'counted')", "stock_pkey"),
         ("INSERT INTO stock (sku, fulfilment_centre, kind) VALUES ('A', 'fc-b', 'unlimited')", "stock_supply_fkey"),
-        ("UPDATE stock SET back_ordered = -1, available = available - 1 WHERE sku = 'A'", "stock_back_ordered_not_negative"),
+        (
+            "UPDATE stock SET back_ordered = -1, available = available - 1 WHERE sku = 'A'",
+            "stock_back_ordered_not_negative",
+        ),
         ("UPDATE stock SET back_ordered = 1, available = available + 1 WHERE sku = 'A'", "stock_promises_within_limit"),
         (
             "UPDATE stock SET back_order_limit = 9, back_ordered = 1, available = available + 1 WHERE sku = 'A'",

@@ -224,12 +224,19 @@ async fn what_is_missing_is_promised_within_the_limit_and_served_in_order(store:
     let kind = SupplyKind::Counted;
     receive(&*store, "r1", &[("A", kind, 1)]).await.unwrap();
     store.limit_back_orders(&sku("A"), 5).await.unwrap();
+    let availability = async || store.availability(&[sku("A")]).await.unwrap()[&sku("A")];
+    assert_eq!(availability().await, Availability::BackOrder { there: 1, room: 5 });
     let (early, late) = (held(&*store, &[("A", 3)]).await, held(&*store, &[("A", 2)]).await);
+    assert_eq!(availability().await, Availability::BackOrder { there: 0, room: 1 });
     assert_eq!(reserve(&*store, &[("A", 2)]).await.1.status, Some(Status::Rejected), "one more than the limit");
     let waiting = async |order| store.reservation(order).await.unwrap().unwrap().pieces[0].waiting;
-    assert_eq!((waiting(early).await, waiting(late).await, row(&*store, "A", CENTRES[0]).await.back_ordered), (2, 2, 4));
+    assert_eq!(
+        (waiting(early).await, waiting(late).await, row(&*store, "A", CENTRES[0]).await.back_ordered),
+        (2, 2, 4)
+    );
     // A lower limit takes nothing back.
     store.limit_back_orders(&sku("A"), 0).await.unwrap();
+    assert_eq!(availability().await, Availability::Counted(0));
     assert_eq!(reserve(&*store, &[("A", 1)]).await.1.status, Some(Status::Rejected));
     receive_at(&*store, "fc-b", "r2", &[("A", kind, 3)]).await;
     assert_eq!((waiting(early).await, waiting(late).await), (0, 1));
@@ -247,7 +254,8 @@ async fn a_limit_is_set_for_what_can_run_out(store: Arc<dyn StockStore>) {
     assert!(matches!(store.limit_back_orders(&sku("D"), 1).await, Err(StoreError::NotCounted(at)) if at == sku("D")));
     receive_at(&*store, "fc-b", "r2", &[("A", SupplyKind::Counted, 1)]).await;
     store.limit_back_orders(&sku("A"), 7).await.unwrap();
-    let limits = (row(&*store, "A", CENTRES[0]).await.back_order_limit, row(&*store, "A", "fc-b").await.back_order_limit);
+    let limits =
+        (row(&*store, "A", CENTRES[0]).await.back_order_limit, row(&*store, "A", "fc-b").await.back_order_limit);
     assert_eq!(limits, (7, 0));
 }
 
@@ -269,7 +277,10 @@ async fn a_parcel_waits_for_its_goods(store: Arc<dyn StockStore>) {
     let sending = send(current, &[centre(CENTRES[0])], &sale(&kinds).kinds, NOW);
     assert_eq!(store.commit(Why::Duty("test"), &sending).await.unwrap(), Committed::Applied);
     assert!(matches!(store.commit(Why::Duty("test"), &sending).await, Err(StoreError::Overtaken)));
-    assert_eq!((store.sendable(10).await.unwrap(), status(&*store, order).await), (vec![], Some((Status::Finalised, 3))));
+    assert_eq!(
+        (store.sendable(10).await.unwrap(), status(&*store, order).await),
+        (vec![], Some((Status::Finalised, 3)))
+    );
 }
 
 async fn a_hold_is_extended_and_asked_about_once_in_a_while(store: Arc<dyn StockStore>) {
@@ -346,8 +357,7 @@ async fn a_decision_about_an_older_state_is_overtaken(store: Arc<dyn StockStore>
     let order = held(&*store, &[("A", 2)]).await;
     let seen = store.reservation(order).await.unwrap();
     let giving_back = release(seen.clone(), order, NOW).unwrap();
-    let selling =
-        finalise(seen, &lines(&[("A", 2)]), &sale(&[("A", SupplyKind::Counted)]), NOW).unwrap();
+    let selling = finalise(seen, &lines(&[("A", 2)]), &sale(&[("A", SupplyKind::Counted)]), NOW).unwrap();
     assert_eq!(commit(&*store, &giving_back).await.unwrap(), Committed::Applied);
     let late = commit(&*store, &selling).await;
     assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
@@ -397,7 +407,10 @@ async fn a_reservation_is_read_back_as_it_was_written(store: Arc<dyn StockStore>
     store.reserve(&[asked], NOW).await.remove(0).unwrap();
     let read = store.reservation(order).await.unwrap().unwrap();
     assert_eq!((read.status, read.version, &read.lines), (Status::Held, 1, &wanted));
-    assert_eq!((read.options, read.created_at, read.held_until), (BTreeMap::from([(sku("A"), chosen)]), NOW, NOW + USUAL_HOLD));
+    assert_eq!(
+        (read.options, read.created_at, read.held_until),
+        (BTreeMap::from([(sku("A"), chosen)]), NOW, NOW + USUAL_HOLD)
+    );
     let pieces: Vec<_> = read.pieces.iter().map(|piece| (piece.sku.as_str(), &piece.centre, piece.quantity)).collect();
     assert_eq!(pieces, [("A", centres().first(), 1), ("B", centres().first(), 2)]);
     let (rejected, reserved) = reserve(&*store, &[("A", 5)]).await;

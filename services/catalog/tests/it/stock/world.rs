@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use catalog::MIGRATOR;
 use async_trait::async_trait;
+use catalog::MIGRATOR;
 use catalog::domain::centre::{Centre, Centres};
 use catalog::domain::inventory::{StockLevel, SupplyKind};
 use catalog::domain::lines::{Line, Lines};
@@ -17,6 +17,7 @@ use catalog::usecases::App;
 use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
 use catalog::usecases::ports::stock::{Committed, StockStore, StoreError};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
+use catalog::usecases::return_inventory::{ReturnInventory, return_inventory};
 use chrono::DateTime;
 use common::{ManualClock, MessageId, OrderId, Region, Sku, ids};
 use contracts::{Envelope, Event, order};
@@ -65,6 +66,12 @@ impl World {
         let app = app(store.clone());
         let saga = Arc::new(SagaEvents::new(app.clone()));
         Self { database, store, app, saga }
+    }
+
+    /// Another process of the same service, over the same database.
+    pub fn beside(&self) -> Beside {
+        let database = self.database.another_process("inventory", 1);
+        Beside(SagaEvents::new(app(Arc::new(PgStock::new(database, centres())))))
     }
 
     pub async fn deliver(&self, event: &Event) -> Verdict {
@@ -155,6 +162,28 @@ impl World {
     }
 }
 
+/// Whoever takes deliveries.
+#[async_trait]
+pub trait Worker: Send + Sync {
+    async fn take(&self, event: &Event) -> Verdict;
+}
+
+#[async_trait]
+impl Worker for World {
+    async fn take(&self, event: &Event) -> Verdict {
+        self.deliver(event).await
+    }
+}
+
+pub struct Beside(SagaEvents);
+
+#[async_trait]
+impl Worker for Beside {
+    async fn take(&self, event: &Event) -> Verdict {
+        self.0.handle(&delivery(event)).await
+    }
+}
+
 /// The use cases over any store.
 pub fn app(stock: Arc<dyn StockStore>) -> Arc<App> {
     app_with(stock, Arc::new(MemoryProducts::default()))
@@ -234,8 +263,7 @@ fn wire_lines(list: &[(&str, u32)]) -> Vec<order::v1::OrderLine> {
 }
 
 pub fn wire_line(text: &str, quantity: u32, options: &[(&str, &str)]) -> order::v1::OrderLine {
-    let choice =
-        |(key, value): &(&str, &str)| order::v1::Choice { key: (*key).to_owned(), value: (*value).to_owned() };
+    let choice = |(key, value): &(&str, &str)| order::v1::Choice { key: (*key).to_owned(), value: (*value).to_owned() };
     order::v1::OrderLine { sku: text.to_owned(), quantity, options: options.iter().map(choice).collect() }
 }
 
@@ -262,6 +290,13 @@ pub fn payment_pending(order: OrderId, deadline_at_ms: i64) -> Event {
 
 pub fn compensated(order: OrderId) -> Event {
     Event::from(order::v1::OrderCompensated { order_id: order.to_string(), ..Default::default() })
+}
+
+/// The money of `list`, or of all of it, came back, told by message number `n`.
+pub async fn returned(world: &World, order: OrderId, n: i64, list: Option<&[(&str, u32)]>) -> Verdict {
+    let cause = MessageId::derive(&order.to_string(), n, "order.refunded");
+    let command = ReturnInventory { order, lines: list.map(lines) };
+    Verdict::of(return_inventory(&world.app, cause, command).await)
 }
 
 /// The same event always travels under the same id.
