@@ -177,6 +177,8 @@ fn no_more_comes_back_than_was_sold() {
     }
     let Decision::Step(step) = back(sold(), Some(&some_of("A", 1))).unwrap() else { panic!("a step") };
     assert_eq!((step.after.version, step.revoked.clone()), (3, vec![(sku("A"), 1)]));
+    let both = back(Some(step.after.clone()), Some(&some_of("A", 2)));
+    assert!(matches!(both, Err(ReservationError::ReturnsTooMuch(_))), "one of the two came back before");
     // The rest comes back once, and then nothing is left.
     let Decision::Step(rest) = back(Some(step.after), None).unwrap() else { panic!("a step") };
     assert_eq!(rest.movements.map(|movements| movements.pieces[0].quantity), Some(1));

@@ -47,7 +47,8 @@ fn an_order_is_served_from_one_centre_if_one_has_all_of_it() {
     let near_and_far = centres(&["near", "far"]);
     type Rows = &'static [(&'static str, &'static str, i64, i64)];
     type Taken = &'static [(&'static str, &'static str, u32, u32)];
-    let table: [(Rows, &[(&str, u32)], Result<Taken, &str>); 8] = [
+    type Case = (Rows, &'static [(&'static str, u32)], Result<Taken, &'static str>);
+    let table: [Case; 8] = [
         // Both have it: the preferred one serves.
         (&[("A", "near", 5, 0), ("A", "far", 9, 0)], &[("A", 5)], Ok(&[("A", "near", 5, 0)])),
         // Only the second has all lines.

@@ -65,7 +65,8 @@ async fn what_an_answer_means(store: Arc<dyn StockStore>) {
     assert_eq!(shop.app.stock.reservation(open).await.unwrap().unwrap().held_until, deadline);
     assert_eq!(
         (shop.status(open).await, shop.status(over).await, shop.status(unknown).await),
-        ((Status::Held, 2), (Status::Held, 1), (Status::Held, 1))
+        ((Status::Held, 2), (Status::Held, 1), (Status::Held, 1)),
+        "no answer gives anything away"
     );
     assert_eq!(counts(&*shop.app.stock, "A").await, (6, 3, 0, 9));
     assert_eq!(ask_about_holds(&shop.app).await.unwrap(), 0, "they were just asked about");

@@ -189,7 +189,8 @@ async fn orders_of_one_batch_are_decided_in_their_order_and_each_for_itself(stor
             applied(None),
             repeated,
             applied(Some(Status::Held)),
-        ]
+        ],
+        "each is decided about what those before it left"
     );
     assert_eq!((counts(&*store, "A").await, counts(&*store, "B").await), ((0, 3, 0, 3), (0, 1, 0, 1)));
 }
@@ -262,10 +263,10 @@ async fn a_limit_is_set_for_what_can_run_out(store: Arc<dyn StockStore>) {
 async fn a_parcel_waits_for_its_goods(store: Arc<dyn StockStore>) {
     let kind = SupplyKind::Counted;
     receive_at(&*store, "fc-b", "r1", &[("A", kind, 1), ("B", kind, 0)]).await;
-    receive(&*store, "r2", &[("B", kind, 0)]).await.unwrap();
+    receive(&*store, "r2", &[("B", kind, 1)]).await.unwrap();
     store.limit_back_orders(&sku("B"), 5).await.unwrap();
     let kinds = [("A", kind), ("B", kind)];
-    let order = sold(&*store, &[("A", 1), ("B", 2)], &kinds).await;
+    let order = sold(&*store, &[("A", 1), ("B", 3)], &kinds).await;
     assert_eq!(store.sendable(10).await.unwrap(), [], "the goods of the second parcel are not there");
     let selling = store.reservation(order).await.unwrap().unwrap();
     assert_eq!((selling.status, selling.version), (Status::Finalised, 2), "one parcel left with the sale");
