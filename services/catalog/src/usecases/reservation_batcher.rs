@@ -3,15 +3,15 @@
 //!
 //! Nobody is told to wait: an idle batcher commits the first order at once and alone. Whoever comes first leads: commits for all
 //! that wait, on its own task, and hands each its outcome. When a leader is dropped on its way the others learn it and try
-//! again, so this needs no task of its own.
+//! again, so this needs no task of its own. It needs no broker either: `PgStock` and a clock are enough to drive it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use common::SharedClock;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::App;
-use super::ports::stock::{Request, Reserved, StoreError};
+use super::ports::stock::{Request, Reserved, StockStore, StoreError};
 use crate::metrics;
 
 /// Orders of one commit. All partitions of a process together rarely have more at hand; beyond it the time that the locks
@@ -42,7 +42,7 @@ impl Default for ReservationBatcher {
 
 impl ReservationBatcher {
     /// Commits `request`, alone or with others. The queue is as long as there are callers, and each waits for its outcome.
-    pub async fn reserve(&self, app: &App, request: Request) -> Outcome {
+    pub async fn reserve(&self, stock: &dyn StockStore, clock: &SharedClock, request: Request) -> Outcome {
         let (sender, mut outcome) = oneshot::channel();
         self.queue().push_back(Waiting { request, outcome: sender });
         loop {
@@ -56,13 +56,13 @@ impl ReservationBatcher {
                     if let Ok(told) = outcome.try_recv() {
                         return Some(told);
                     }
-                    self.commit_next(app).await;
+                    self.commit_next(stock, clock).await;
                 }
             }
         }
     }
 
-    async fn commit_next(&self, app: &App) {
+    async fn commit_next(&self, stock: &dyn StockStore, clock: &SharedClock) {
         let (requests, outcomes): (Vec<Request>, Vec<_>) =
             self.next_batch().into_iter().map(|waiting| (waiting.request, waiting.outcome)).unzip();
         if requests.is_empty() {
@@ -70,7 +70,7 @@ impl ReservationBatcher {
         }
         metrics::RESERVATIONS.with_label_values(&["commits"]).inc();
         metrics::RESERVATIONS.with_label_values(&["orders"]).inc_by(requests.len() as u64);
-        let committed = app.stock.reserve(&requests, app.clock.now()).await;
+        let committed = stock.reserve(&requests, clock.now()).await;
         for (outcome, committed) in outcomes.into_iter().zip(committed) {
             // A caller that went away hears nothing; its message comes again and finds what was committed.
             let _ = outcome.send(committed);

@@ -17,7 +17,7 @@ pub async fn reserve_inventory(app: &App, cause: MessageId, asked: Asked) -> Res
     let order = asked.order;
     let request = Request { cause, asked, traceparent: contracts::trace::current_traceparent() };
     for _ in 0..MAX_DECISIONS {
-        match app.reservations.reserve(app, request.clone()).await {
+        match app.reservations.reserve(&*app.stock, &app.clock, request.clone()).await {
             Some(Err(StoreError::Overtaken)) | None => {
                 metrics::DECISIONS_OVERTAKEN.with_label_values(&["reserve"]).inc();
             }
