@@ -37,7 +37,7 @@ fn main() {
         }
         writeln!(
             code,
-            "            Region::{} => &Facts {{ code: {:?}, name: {:?}, jurisdiction: {:?}, currency: Currency::{}, languages: &{:?}, base_url: {:?}, countries: &{:?}, sites: &{:?}, tax: {} }},",
+            "            Region::{} => &Facts {{ code: {:?}, name: {:?}, jurisdiction: {:?}, currency: Currency::{}, languages: &{:?}, base_url: {:?}, countries: &{:?}, fulfilment_centres: &{:?}, sites: &{:?}, tax: {} }},",
             variant(region),
             text_of(region, "code"),
             text_of(region, "name"),
@@ -46,6 +46,7 @@ fn main() {
             texts(&region["languages"]),
             text_of(region, "base_url"),
             texts(&region["countries"]),
+            fulfilment_centres(region),
             sites.iter().map(|site| text_of(site, "name")).collect::<Vec<_>>(),
             tax(region),
         )
@@ -132,6 +133,18 @@ fn text_of(table: &toml::Value, key: &str) -> String {
 
 fn texts(list: &toml::Value) -> Vec<&str> {
     list.as_array().expect("a list of strings").iter().filter_map(toml::Value::as_str).collect()
+}
+
+/// At least one, each once: the first is where goods go unless somebody says otherwise.
+fn fulfilment_centres(region: &toml::Value) -> Vec<&str> {
+    let centres = texts(&region["fulfilment_centres"]);
+    let repeated = (1..centres.len()).find(|at| centres[..*at].contains(&centres[*at]));
+    assert!(
+        !centres.is_empty() && repeated.is_none(),
+        "topology.toml: region {} needs fulfilment_centres, each named once",
+        text_of(region, "code"),
+    );
+    centres
 }
 
 fn variant(region: &toml::Value) -> String {

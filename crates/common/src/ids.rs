@@ -105,9 +105,9 @@ impl AttemptId {
 }
 
 impl ShipmentId {
-    /// The one shipment of `order`.
-    pub fn derive(order: OrderId) -> Self {
-        Self(derived("shipment", &[&order.to_string()]))
+    /// The one shipment of `order` that leaves from `fulfilment_centre`.
+    pub fn derive(order: OrderId, fulfilment_centre: &str) -> Self {
+        Self(derived("shipment", &[&order.to_string(), fulfilment_centre]))
     }
 }
 

@@ -16,6 +16,7 @@ struct Facts {
     languages: &'static [&'static str],
     base_url: &'static str,
     countries: &'static [&'static str],
+    fulfilment_centres: &'static [&'static str],
     sites: &'static [&'static str],
     tax: TaxFacts,
 }
@@ -57,6 +58,11 @@ impl Region {
     /// Countries (ISO 3166-1 alpha-2) that orders of this region may ship to.
     pub fn countries(self) -> &'static [&'static str] {
         self.facts().countries
+    }
+
+    /// Where goods of this region lie and leave from, in order of preference. Never empty.
+    pub fn fulfilment_centres(self) -> &'static [&'static str] {
+        self.facts().fulfilment_centres
     }
 
     /// Names of the sites, the primary data centre first.
@@ -169,6 +175,7 @@ mod tests {
         for region in Region::ALL {
             assert_eq!(region.code().parse(), Ok(*region));
             assert!(!region.languages().is_empty() && !region.countries().is_empty() && region.sites().len() == 2);
+            assert!(!region.fulfilment_centres().is_empty());
         }
         for text in ["EU", "eu ", "ＥＵ", "xx", ""] {
             assert_eq!(text.parse::<Region>(), Err(UnknownRegion), "{text:?}");

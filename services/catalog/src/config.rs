@@ -21,6 +21,7 @@ pub struct Config {
     pub ratings: Ratings,
     pub cache: Cache,
     pub personalization: Personalization,
+    pub order_payment: OrderPayment,
     pub pseudonym: Pseudonym,
 }
 
@@ -62,6 +63,12 @@ pub struct Cache {
 /// Where recommendations come from.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Personalization {
+    pub grpc_url: String,
+}
+
+/// Who owns the deadlines of orders.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OrderPayment {
     pub grpc_url: String,
 }
 

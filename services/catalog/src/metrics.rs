@@ -27,6 +27,34 @@ pub static DECISIONS_OVERTAKEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+/// Commits that decided about new orders, and the orders in them: together they say how many are folded into one.
+pub static RESERVATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_stock_reservations_total",
+        "commits that decided about new orders, and the orders in them",
+        &["counted"],
+    )
+});
+
+/// Holds past their time that order-payment was asked about, by its answer: open, over, unknown. `unknown` is an incident.
+pub static HOLDS_ASKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_stock_holds_asked_total",
+        "overdue holds by what their owner answered",
+        &["answer"],
+    )
+});
+
+/// Stock rows compared with their movements.
+pub static ROWS_AUDITED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_stock_rows_audited_total", "stock rows compared with their movements", &[])
+});
+
+/// Counts found not to follow from their movements; each is an incident.
+pub static STOCK_FINDINGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_stock_findings_total", "counts found not to follow from their movements", &[])
+});
+
 /// Look-ups of a person's interests by outcome: found, none, late, failed, unreadable.
 pub static INTEREST_READS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_interest_reads_total", "look-ups of interests by outcome", &["outcome"])

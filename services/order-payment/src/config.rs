@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::config::{Auth, Common, ConfigError, Http, Redis, Secret};
+use chassis::config::{Auth, Common, ConfigError, Grpc, Http, Redis, Secret};
 use messaging::{DatabaseSettings, KafkaSettings};
 use serde::Deserialize;
 
@@ -13,6 +13,7 @@ pub struct Config {
     #[serde(flatten)]
     pub common: Common,
     pub http: Http,
+    pub grpc: Grpc,
     pub auth: Auth,
     pub redis: Redis,
     pub database: DatabaseSettings,

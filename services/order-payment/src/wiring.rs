@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
-use chassis::{Process, http};
+use chassis::{Process, grpc, http};
 use common::Sku;
 use contracts::Topic;
 use contracts::topics::TOPICS;
@@ -15,6 +15,7 @@ use messaging::{Consumer, Database, Epoch, Relay, schema};
 use crate::config::Config;
 use crate::domain::BasketLine;
 use crate::inbound::events::{self, Events};
+use crate::inbound::grpc as states;
 use crate::inbound::http::{Api, WebhookSettings, router};
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
@@ -92,6 +93,7 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     let app = app(&config, process, &database)?;
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
+    grpc::serve(process, &config.grpc, states::routes(Arc::clone(&app))).await?;
     let api = Api::new(app, webhook_settings(&config), config.orders.max_streams, process.shutdown());
     http::serve(process, &config.http, router(api), Some(authenticator)).await
 }

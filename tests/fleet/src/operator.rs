@@ -22,7 +22,7 @@ pub struct Shelf {
 }
 
 pub async fn shelf(sku: &str) -> Shelf {
-    sqlx::query_as("SELECT available::bigint, held::bigint, sold::bigint FROM stock WHERE sku = $1")
+    sqlx::query_as("SELECT sum(available)::bigint AS available, sum(held)::bigint AS held, sum(sold)::bigint AS sold FROM stock WHERE sku = $1 GROUP BY sku")
         .bind(sku)
         .fetch_one(&database("inventory"))
         .await

@@ -213,6 +213,7 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
         ),
         ("personalization", vec![text("grpc_url", &ports.url(Port::PersonalizationGrpc))]),
         ("catalog", vec![text("grpc_url", &ports.url(Port::CatalogGrpc))]),
+        ("order_payment", vec![text("grpc_url", &ports.url(Port::OrderPaymentGrpc))]),
         (
             "gateway",
             vec![

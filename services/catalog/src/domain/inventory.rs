@@ -1,9 +1,9 @@
-//! How much of a SKU there is and what may happen to it. Decided here: the arithmetic of a stock row, and that
-//! `available + held + sold - returned = received` holds after each step. Not decided here: whose units are held
-//! (`reservation`), and how two decisions about one row are kept apart (the store).
+//! How much of a SKU there is in one place and what may happen to it. Decided here: the arithmetic of a stock row, and that
+//! `available + held + sold - returned = received + back_ordered` holds after each step. Not decided here: from which place
+//! an order is served and who waits for goods (`shelves`), whose units are held (`reservation`), and how two decisions about
+//! one row are kept apart (the store).
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use common::Sku;
@@ -56,28 +56,53 @@ impl FromStr for SupplyKind {
     }
 }
 
-/// What happens to units of a stock row. Releasing and selling end what holding began.
+/// What happens to units of a stock row. Each is linear: a count of a row is a sum over its movements, which is how the audit
+/// proves the counts. Releasing and selling end what holding began; covering ends what a back-order began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MovementKind {
     Received,
+    /// Promised before they came in; they can be held from here on.
+    BackOrdered,
     Held,
+    /// A promise that is owed no longer: the goods came in, or whoever waited does so no more.
+    Covered,
     Released,
     Sold,
+    /// Back on the shelf after a sale.
+    Returned,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a kind of movement")]
+pub struct UnknownMovement;
+
 impl MovementKind {
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::BackOrdered, Self::Held, Self::Covered, Self::Released, Self::Sold, Self::Returned];
+
     pub fn code(self) -> &'static str {
         match self {
             Self::Received => "received",
+            Self::BackOrdered => "back_ordered",
             Self::Held => "held",
+            Self::Covered => "covered",
             Self::Released => "released",
             Self::Sold => "sold",
+            Self::Returned => "returned",
         }
     }
 }
 
-/// The units of one SKU. What is supplied without counting counts as received in the moment it is held, so that the same
-/// equation holds for every row and `available` of such a row is always 0.
+impl FromStr for MovementKind {
+    type Err = UnknownMovement;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.code() == text).ok_or(UnknownMovement)
+    }
+}
+
+/// The units of one SKU in one fulfilment centre. What is supplied without counting counts as received in the moment it is
+/// held, so that the same equation holds for every row and `available` of such a row is always 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockLevel {
     pub kind: SupplyKind,
@@ -86,6 +111,10 @@ pub struct StockLevel {
     pub sold: i64,
     pub returned: i64,
     pub received: i64,
+    /// Promised beyond what was received.
+    pub back_ordered: i64,
+    /// The most that may be promised beyond it. Lowering it takes back no promise.
+    pub back_order_limit: i64,
     /// Grows by one with each movement, from 0.
     pub version: i64,
 }
@@ -97,6 +126,11 @@ pub enum LevelError {
     /// Somebody ends a hold that is not there. Never happens unless a row was changed by hand.
     #[error("fewer units are held than the movement ends")]
     NotHeld,
+    /// Somebody ends a promise that is not there, or returns what was not sold. As above.
+    #[error("fewer units are owed or sold than the movement ends")]
+    NotOwed,
+    #[error("no more units may be promised before they come in")]
+    BeyondLimit,
     #[error("a stock row counts at most {} units", StockLevel::MAX_UNITS)]
     TooMany,
 }
@@ -106,83 +140,78 @@ impl StockLevel {
     pub const MAX_UNITS: i64 = 1_000_000_000_000;
 
     pub fn empty(kind: SupplyKind) -> Self {
-        Self { kind, available: 0, held: 0, sold: 0, returned: 0, received: 0, version: 0 }
+        Self {
+            kind,
+            available: 0,
+            held: 0,
+            sold: 0,
+            returned: 0,
+            received: 0,
+            back_ordered: 0,
+            back_order_limit: 0,
+            version: 0,
+        }
     }
 
-    /// # Errors
-    /// [`LevelError::TooMany`]
-    pub fn receive(self, units: u32) -> Result<Self, LevelError> {
-        let units = i64::from(units);
-        Self { available: self.available + units, received: self.received + units, ..self }.moved()
-    }
-
-    /// # Errors
-    /// [`LevelError::Short`] when fewer than `units` are available, [`LevelError::TooMany`]
-    pub fn hold(self, units: u32) -> Result<Self, LevelError> {
-        let units = i64::from(units);
-        if !self.kind.is_counted() {
-            return Self { held: self.held + units, received: self.received + units, ..self }.moved();
-        }
-        if self.available < units {
-            return Err(LevelError::Short);
-        }
-        Self { available: self.available - units, held: self.held + units, ..self }.moved()
-    }
-
-    /// # Errors
-    /// [`LevelError::NotHeld`]
-    pub fn release(self, units: u32) -> Result<Self, LevelError> {
-        let units = i64::from(units);
-        if self.held < units {
-            return Err(LevelError::NotHeld);
-        }
-        if !self.kind.is_counted() {
-            return Self { held: self.held - units, received: self.received - units, ..self }.moved();
-        }
-        Self { available: self.available + units, held: self.held - units, ..self }.moved()
-    }
-
-    /// # Errors
-    /// [`LevelError::NotHeld`]
-    pub fn sell(self, units: u32) -> Result<Self, LevelError> {
-        let units = i64::from(units);
-        if self.held < units {
-            return Err(LevelError::NotHeld);
-        }
-        Self { held: self.held - units, sold: self.sold + units, ..self }.moved()
-    }
-
-    /// Applies a movement of `units`.
+    /// Applies a movement of `units`. `Received` and `Returned` leave debts as they are: whoever adds units covers next.
     ///
     /// # Errors
-    /// As the method of that movement.
+    /// [`LevelError`]; the row is as it was.
     pub fn apply(self, kind: MovementKind, units: u32) -> Result<Self, LevelError> {
-        match kind {
-            MovementKind::Received => self.receive(units),
-            MovementKind::Held => self.hold(units),
-            MovementKind::Released => self.release(units),
-            MovementKind::Sold => self.sell(units),
-        }
-    }
-
-    /// Serial numbers of the `units` sold last: they are handed out in the order of sale, so a sale can never run out of them.
-    pub fn serials_of_last(&self, units: u32) -> Option<RangeInclusive<i64>> {
-        (self.kind == SupplyKind::Serialised && units > 0).then(|| self.sold - i64::from(units) + 1..=self.sold)
+        let units = i64::from(units);
+        let counted = self.kind.is_counted();
+        let next = match kind {
+            MovementKind::Received => {
+                Self { available: self.available + units, received: self.received + units, ..self }
+            }
+            MovementKind::BackOrdered if !counted || self.back_ordered + units > self.back_order_limit => {
+                return Err(LevelError::BeyondLimit);
+            }
+            MovementKind::BackOrdered => {
+                Self { available: self.available + units, back_ordered: self.back_ordered + units, ..self }
+            }
+            MovementKind::Held if !counted => Self { held: self.held + units, received: self.received + units, ..self },
+            MovementKind::Held if self.available < units => return Err(LevelError::Short),
+            MovementKind::Held => Self { available: self.available - units, held: self.held + units, ..self },
+            MovementKind::Covered if self.back_ordered < units || self.available < units => {
+                return Err(LevelError::NotOwed);
+            }
+            MovementKind::Covered => {
+                Self { available: self.available - units, back_ordered: self.back_ordered - units, ..self }
+            }
+            MovementKind::Released | MovementKind::Sold if self.held < units => return Err(LevelError::NotHeld),
+            MovementKind::Released if !counted => {
+                Self { held: self.held - units, received: self.received - units, ..self }
+            }
+            MovementKind::Released => Self { available: self.available + units, held: self.held - units, ..self },
+            MovementKind::Sold => Self { held: self.held - units, sold: self.sold + units, ..self },
+            MovementKind::Returned if self.sold - self.returned < units => return Err(LevelError::NotOwed),
+            MovementKind::Returned if !counted => {
+                Self { returned: self.returned + units, received: self.received - units, ..self }
+            }
+            MovementKind::Returned => {
+                Self { available: self.available + units, returned: self.returned + units, ..self }
+            }
+        };
+        next.moved()
     }
 
     /// The equation of a stock row, and that nothing is negative.
     pub fn balances(&self) -> bool {
-        let parts = [self.available, self.held, self.sold, self.returned, self.received];
+        let parts = [self.available, self.held, self.sold, self.returned, self.received, self.back_ordered];
         parts.iter().all(|units| *units >= 0)
-            && self.available + self.held + self.sold - self.returned == self.received
+            && self.available + self.held + self.sold - self.returned == self.received + self.back_ordered
             && (self.kind.is_counted() || self.available == 0)
     }
 
-    pub fn availability(&self) -> Availability {
-        match self.kind {
-            SupplyKind::Counted | SupplyKind::Serialised => {
-                Availability::Counted(u32::try_from(self.available).unwrap_or(u32::MAX))
+    /// What may be said about units of this kind: so many are there, and so many more may be promised.
+    pub fn availability(kind: SupplyKind, available: i64, room: i64) -> Availability {
+        let units = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
+        match kind {
+            SupplyKind::Counted | SupplyKind::Serialised if room > 0 => {
+                Availability::BackOrder { there: units(available), room: units(room) }
             }
+            SupplyKind::Counted | SupplyKind::Serialised => Availability::Counted(units(available)),
             SupplyKind::MadeToOrder => Availability::MadeToOrder,
             SupplyKind::Unlimited => Availability::Digital,
         }
@@ -190,7 +219,7 @@ impl StockLevel {
 
     fn moved(self) -> Result<Self, LevelError> {
         let moved = Self { version: self.version + 1, ..self };
-        if moved.received > Self::MAX_UNITS {
+        if moved.received > Self::MAX_UNITS || moved.back_ordered > Self::MAX_UNITS {
             return Err(LevelError::TooMany);
         }
         debug_assert!(moved.balances(), "{moved:?}");
@@ -203,6 +232,11 @@ impl StockLevel {
 pub enum Availability {
     /// Units for sale.
     Counted(u32),
+    /// Units for sale, and how many more may be promised before they come in.
+    BackOrder {
+        there: u32,
+        room: u32,
+    },
     MadeToOrder,
     Digital,
 }
@@ -212,6 +246,8 @@ pub enum Availability {
 pub enum Level {
     InStock,
     Low,
+    /// None are there; they are sent when they come in.
+    BackOrder,
     Out,
     MadeToOrder,
     Digital,
@@ -229,6 +265,8 @@ impl Availability {
             Self::Counted(0) => Level::Out,
             Self::Counted(units) if units <= LOW_STOCK => Level::Low,
             Self::Counted(_) => Level::InStock,
+            Self::BackOrder { there: 0, .. } => Level::BackOrder,
+            Self::BackOrder { there, .. } => Self::Counted(there).level(),
             Self::MadeToOrder => Level::MadeToOrder,
             Self::Digital => Level::Digital,
         }
@@ -238,6 +276,7 @@ impl Availability {
     pub fn units(self) -> u32 {
         match self {
             Self::Counted(units) => units,
+            Self::BackOrder { there, room } => there.saturating_add(room),
             Self::MadeToOrder | Self::Digital => u32::MAX,
         }
     }
@@ -249,6 +288,7 @@ impl Level {
         match self {
             Self::InStock => "in_stock",
             Self::Low => "low",
+            Self::BackOrder => "back_order",
             Self::Out => "out",
             Self::MadeToOrder => "made_to_order",
             Self::Digital => "digital",
@@ -297,6 +337,10 @@ mod tests {
             (MovementKind::Released, 5, Err(LevelError::NotHeld)),
             (MovementKind::Sold, 4, Ok((10, 0, 6, 16))),
             (MovementKind::Sold, 5, Err(LevelError::NotHeld)),
+            (MovementKind::Returned, 2, Ok((12, 4, 2, 16))),
+            (MovementKind::Returned, 3, Err(LevelError::NotOwed)),
+            (MovementKind::BackOrdered, 1, Err(LevelError::BeyondLimit)),
+            (MovementKind::Covered, 1, Err(LevelError::NotOwed)),
         ];
         for (kind, units, expected) in table {
             let after = start.clone().apply(kind, units);
@@ -311,29 +355,39 @@ mod tests {
     #[test]
     fn what_is_not_counted_never_runs_out() {
         for kind in [SupplyKind::MadeToOrder, SupplyKind::Unlimited] {
-            let level = StockLevel::empty(kind).hold(1_000_000).unwrap();
+            let level = StockLevel::empty(kind).apply(MovementKind::Held, 1_000_000).unwrap();
             assert_eq!((level.available, level.held, level.received), (0, 1_000_000, 1_000_000));
-            assert_eq!(level.clone().release(1_000_000).unwrap().received, 0);
-            assert_eq!(level.sell(1_000_000).unwrap().sold, 1_000_000);
+            assert_eq!(level.clone().apply(MovementKind::Released, 1_000_000).unwrap().received, 0);
+            let sold = level.apply(MovementKind::Sold, 1_000_000).unwrap();
+            assert_eq!(sold.sold, 1_000_000);
+            let back = sold.apply(MovementKind::Returned, 400_000).unwrap();
+            assert_eq!((back.available, back.returned, back.received), (0, 400_000, 600_000));
         }
     }
 
     #[test]
-    fn serial_numbers_follow_each_other_without_gaps() {
-        let level = StockLevel::empty(SupplyKind::Serialised).receive(10).unwrap().hold(5).unwrap();
-        let level = level.sell(2).unwrap();
-        assert_eq!(level.serials_of_last(2), Some(1..=2));
-        let level = level.sell(3).unwrap();
-        assert_eq!(level.serials_of_last(3), Some(3..=5));
-        assert_eq!(counted(1, 1, 1).serials_of_last(1), None);
+    fn serial_numbers_are_printed_with_their_sku() {
         let serial = SerialNumber { sku: Sku::parse("GA-1").unwrap(), number: 42 };
         assert_eq!(serial.to_string(), "GA-1-000042");
     }
 
     #[test]
+    fn no_more_is_promised_beyond_what_came_in_than_the_limit_allows() {
+        let level = StockLevel { back_order_limit: 3, ..counted(0, 0, 0) };
+        let level = level.apply(MovementKind::BackOrdered, 3).unwrap().apply(MovementKind::Held, 3).unwrap();
+        assert_eq!((level.available, level.held, level.received, level.back_ordered), (0, 3, 0, 3));
+        assert_eq!(level.clone().apply(MovementKind::BackOrdered, 1), Err(LevelError::BeyondLimit));
+        // A lower limit takes nothing back.
+        let lowered = StockLevel { back_order_limit: 0, ..level };
+        assert_eq!(lowered.clone().apply(MovementKind::BackOrdered, 1), Err(LevelError::BeyondLimit));
+        let covered = lowered.apply(MovementKind::Received, 5).unwrap().apply(MovementKind::Covered, 3).unwrap();
+        assert_eq!((covered.available, covered.received, covered.back_ordered), (2, 5, 0));
+    }
+
+    #[test]
     fn a_row_cannot_grow_without_limit() {
         let full = counted(StockLevel::MAX_UNITS, 0, 0);
-        assert_eq!(full.receive(1), Err(LevelError::TooMany));
+        assert_eq!(full.apply(MovementKind::Received, 1), Err(LevelError::TooMany));
     }
 
     #[test]
@@ -342,6 +396,8 @@ mod tests {
             (Availability::Counted(0), "out", 0),
             (Availability::Counted(5), "low", 5),
             (Availability::Counted(6), "in_stock", 6),
+            (Availability::BackOrder { there: 0, room: 3 }, "back_order", 3),
+            (Availability::BackOrder { there: 2, room: 3 }, "low", 5),
             (Availability::MadeToOrder, "made_to_order", u32::MAX),
             (Availability::Digital, "digital", u32::MAX),
         ];
@@ -355,36 +411,31 @@ mod tests {
     }
 
     fn movements() -> impl Strategy<Value = Vec<(MovementKind, u32)>> {
-        let kind = prop::sample::select(vec![
-            MovementKind::Received,
-            MovementKind::Held,
-            MovementKind::Released,
-            MovementKind::Sold,
-        ]);
-        prop::collection::vec((kind, 0_u32..20), 0..60)
+        prop::collection::vec((prop::sample::select(MovementKind::ALL.to_vec()), 0_u32..20), 0..60)
     }
 
     proptest! {
         #[test]
-        fn the_equation_holds_after_any_sequence(kind in prop::sample::select(SupplyKind::ALL.to_vec()), steps in movements()) {
-            let mut level = StockLevel::empty(kind);
-            let (mut held, mut released, mut sold) = (0, 0, 0);
+        fn the_equation_holds_after_any_sequence(kind in prop::sample::select(SupplyKind::ALL.to_vec()), limit in 0_i64..30, steps in movements()) {
+            let mut level = StockLevel { back_order_limit: limit, ..StockLevel::empty(kind) };
+            let mut sums = std::collections::HashMap::new();
             for (movement, units) in steps {
                 // Nothing that is not counted is ever received; receipts of such SKUs have no units.
                 let units = if movement == MovementKind::Received && !kind.is_counted() { 0 } else { units };
                 if let Ok(after) = level.clone().apply(movement, units) {
                     prop_assert!(after.balances(), "{:?}", after);
                     prop_assert_eq!(after.version, level.version + 1);
-                    match movement {
-                        MovementKind::Held => held += i64::from(units),
-                        MovementKind::Released => released += i64::from(units),
-                        MovementKind::Sold => sold += i64::from(units),
-                        MovementKind::Received => {}
-                    }
+                    prop_assert!(after.back_ordered <= limit);
+                    *sums.entry(movement).or_insert(0) += i64::from(units);
                     level = after;
                 }
             }
-            prop_assert_eq!((level.held, level.sold), (held - released - sold, sold));
+            let sum = |kind| sums.get(&kind).copied().unwrap_or(0);
+            use MovementKind::{BackOrdered, Covered, Held, Released, Returned, Sold};
+            prop_assert_eq!(
+                (level.held, level.sold, level.returned, level.back_ordered),
+                (sum(Held) - sum(Released) - sum(Sold), sum(Sold), sum(Returned), sum(BackOrdered) - sum(Covered))
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use common::Sku;
 
+use super::centre::Centre;
 use super::inventory::SupplyKind;
 
 /// The sender's name of a receipt: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -55,10 +56,11 @@ pub struct ReceiptLine {
     pub quantity: u32,
 }
 
-/// What came in together; counted whole or not at all.
+/// What came in together, into one centre; counted whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     reference: ReceiptReference,
+    centre: Centre,
     /// In SKU order, like the lines of orders, so that neither waits for the other in a circle.
     lines: Vec<ReceiptLine>,
 }
@@ -70,7 +72,11 @@ impl Receipt {
 
     /// # Errors
     /// [`InvalidReceipt`] names the first line at fault by its index in `lines`.
-    pub fn new(reference: ReceiptReference, mut lines: Vec<ReceiptLine>) -> Result<Self, InvalidReceipt> {
+    pub fn new(
+        reference: ReceiptReference,
+        centre: Centre,
+        mut lines: Vec<ReceiptLine>,
+    ) -> Result<Self, InvalidReceipt> {
         if lines.is_empty() || lines.len() > Self::MAX_LINES {
             return Err(InvalidReceipt::Count);
         }
@@ -87,11 +93,15 @@ impl Receipt {
             }
         }
         lines.sort_by(|a, b| a.sku.cmp(&b.sku));
-        Ok(Self { reference, lines })
+        Ok(Self { reference, centre, lines })
     }
 
     pub fn reference(&self) -> &ReceiptReference {
         &self.reference
+    }
+
+    pub fn centre(&self) -> &Centre {
+        &self.centre
     }
 
     pub fn lines(&self) -> &[ReceiptLine] {
@@ -103,9 +113,15 @@ impl Receipt {
     }
 
     /// The lines as one text, the same for every order in which they may have been sent. What a repeated reference is
-    /// compared by.
-    pub fn canonical_lines(&self) -> String {
-        self.lines.iter().map(|line| format!("{} {} {}\n", line.sku, line.kind.code(), line.quantity)).collect()
+    /// compared by. The centre `home` is not named: a receipt means the same whether it says so or not.
+    pub fn canonical_lines(&self, home: &Centre) -> String {
+        let centre = if self.centre == *home { String::new() } else { format!("{}\n", self.centre) };
+        centre
+            + &self
+                .lines
+                .iter()
+                .map(|line| format!("{} {} {}\n", line.sku, line.kind.code(), line.quantity))
+                .collect::<String>()
     }
 }
 
@@ -118,7 +134,7 @@ mod tests {
     }
 
     fn receipt(lines: Vec<ReceiptLine>) -> Result<Receipt, InvalidReceipt> {
-        Receipt::new(ReceiptReference::parse("r-1").unwrap(), lines)
+        Receipt::new(ReceiptReference::parse("r-1").unwrap(), Centre::parse("near").unwrap(), lines)
     }
 
     #[test]
@@ -146,7 +162,9 @@ mod tests {
         let one = receipt(vec![a.clone(), b.clone()]).unwrap();
         let other = receipt(vec![b, a]).unwrap();
         assert_eq!(one, other);
-        assert_eq!(one.canonical_lines(), "A counted 1\nB serialised 2\n");
+        let (near, far) = (Centre::parse("near").unwrap(), Centre::parse("far").unwrap());
+        assert_eq!(one.canonical_lines(&near), "A counted 1\nB serialised 2\n");
+        assert_eq!(one.canonical_lines(&far), "near\nA counted 1\nB serialised 2\n");
         assert_eq!(one.units(), 3);
     }
 

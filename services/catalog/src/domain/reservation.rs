@@ -5,14 +5,18 @@
 //! A compensation that arrives before its order leaves a reservation that is already RELEASED: a tombstone. The late order
 //! then reserves nothing and nothing is announced, because order-payment has ended that order itself and waits for nobody.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::{OrderId, Sku};
+use common::{OrderId, Sku, UserId};
 
+use super::centre::{Centre, Centres};
+use super::entitlement::{Entitlement, Term};
 use super::inventory::{MovementKind, SupplyKind};
 use super::lines::Lines;
-use super::shipment::Shipment;
+use super::shelves::{Piece, Shelves, Short};
+use super::shipment::{Options, Shipment, ShipmentState, parcels};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -24,12 +28,16 @@ pub enum Status {
 
 /// Every legal step; `None` is an order not heard of yet. The trigger `reservations_legal_step` knows the same list, and a
 /// test compares the two.
-pub const LEGAL_STEPS: [(Option<Status>, Status); 5] = [
+pub const LEGAL_STEPS: [(Option<Status>, Status); 7] = [
     (None, Status::Held),
     (None, Status::Rejected),
     (None, Status::Released),
+    // The hold is extended: nothing moves.
+    (Some(Status::Held), Status::Held),
     (Some(Status::Held), Status::Released),
     (Some(Status::Held), Status::Finalised),
+    // Awaited goods leave, sold ones come back.
+    (Some(Status::Finalised), Status::Finalised),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,11 +72,17 @@ pub const USUAL_HOLD: TimeDelta = TimeDelta::minutes(15);
 pub struct Reservation {
     pub order: OrderId,
     pub status: Status,
-    /// From 1; each step adds one.
+    /// From 1; each step adds one, and one more for each further parcel it tells of: an event has a version of its own.
     pub version: i64,
     /// What was asked for; empty for a tombstone.
     pub lines: Lines,
+    /// What was chosen of made-to-order products; a SKU without choices is absent.
+    pub options: BTreeMap<Sku, Options>,
+    /// Where the lines were taken, in the order of SKU and centre; empty where nothing is held.
+    pub pieces: Vec<Piece>,
     pub created_at: DateTime<Utc>,
+    /// From here on the hold is worth a question to order-payment.
+    pub held_until: DateTime<Utc>,
 }
 
 /// Something other services are told.
@@ -86,7 +100,7 @@ pub enum Fact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Movements {
     pub kind: MovementKind,
-    pub lines: Lines,
+    pub pieces: Vec<Piece>,
 }
 
 /// One step of a reservation: what it was (status and version, for the store to compare), what it becomes, what moves.
@@ -96,7 +110,11 @@ pub struct Step {
     pub after: Reservation,
     pub at: DateTime<Utc>,
     pub movements: Option<Movements>,
-    pub shipment: Option<Shipment>,
+    /// Parcels that this step makes, or lets go.
+    pub shipments: Vec<Shipment>,
+    pub granted: Vec<Entitlement>,
+    /// Of what the order's entitlements allow, this much ends.
+    pub revoked: Vec<(Sku, u32)>,
     pub facts: Vec<Fact>,
 }
 
@@ -107,7 +125,7 @@ pub enum Decision {
     Nothing,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReservationError {
     /// The order itself travels on another topic and is still on its way.
     #[error("reservation not seen yet")]
@@ -116,20 +134,39 @@ pub enum ReservationError {
     WrongState { from: Status, to: Status },
     #[error("the completed order has other lines than its reservation")]
     LinesDiffer,
+    #[error("more of {0} would come back than was sold")]
+    ReturnsTooMuch(Sku),
 }
 
-/// Holds all lines of a new order. The store finds out whether they are there; if not, [`reject`] takes this decision's place.
-pub fn reserve(current: Option<&Reservation>, order: OrderId, lines: Lines, now: DateTime<Utc>) -> Decision {
+/// What a new order asks to be held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub order: OrderId,
+    pub lines: Lines,
+    pub options: BTreeMap<Sku, Options>,
+}
+
+/// Holds all lines of a new order, or rejects it: the shelves are those that nobody else can change until this is written.
+pub fn reserve(
+    current: Option<&Reservation>,
+    asked: Asked,
+    shelves: &mut Shelves,
+    centres: &Centres,
+    now: DateTime<Utc>,
+) -> Decision {
     if current.is_some() {
         return Decision::Nothing;
     }
-    let movements = Movements { kind: MovementKind::Held, lines: lines.clone() };
-    begin(order, Status::Held, lines, now).moving(movements).telling([Fact::Reserved]).decided()
-}
-
-/// Ends a new order whose line `short` could not be held.
-pub fn reject(order: OrderId, lines: Lines, short: Sku, now: DateTime<Utc>) -> Decision {
-    begin(order, Status::Rejected, lines, now).telling([Fact::Rejected(short)]).decided()
+    match shelves.hold(asked.order, &asked.lines, centres) {
+        Ok(pieces) => {
+            let movements = Movements { kind: MovementKind::Held, pieces: pieces.clone() };
+            let mut step = begin(asked, Status::Held, now).moving(movements).telling([Fact::Reserved]);
+            step.after.pieces = pieces;
+            step.after.pieces.sort_by(|a, b| (&a.sku, &a.centre).cmp(&(&b.sku, &b.centre)));
+            step.decided()
+        }
+        Err(Short(sku)) => begin(asked, Status::Rejected, now).telling([Fact::Rejected(sku)]).decided(),
+    }
 }
 
 /// The order is over without a sale: gives back what is held, once.
@@ -138,11 +175,12 @@ pub fn reject(order: OrderId, lines: Lines, short: Sku, now: DateTime<Utc>) -> D
 /// [`ReservationError::WrongState`] when the units were already sold.
 pub fn release(current: Option<Reservation>, order: OrderId, now: DateTime<Utc>) -> Result<Decision, ReservationError> {
     let Some(current) = current else {
-        return Ok(begin(order, Status::Released, Lines::none(), now).decided());
+        let nothing = Asked { order, lines: Lines::none(), options: BTreeMap::new() };
+        return Ok(begin(nothing, Status::Released, now).decided());
     };
     match current.status {
         Status::Held => {
-            let movements = Movements { kind: MovementKind::Released, lines: current.lines.clone() };
+            let movements = Movements { kind: MovementKind::Released, pieces: current.pieces.clone() };
             Ok(next(current, Status::Released, now).moving(movements).telling([Fact::Released]).decided())
         }
         Status::Rejected | Status::Released => Ok(Decision::Nothing),
@@ -150,22 +188,26 @@ pub fn release(current: Option<Reservation>, order: OrderId, now: DateTime<Utc>)
     }
 }
 
-/// How a completed order leaves the house.
-pub struct Dispatch<'a> {
+/// What is to be known about a completed order beside its reservation.
+#[derive(Clone, Debug)]
+pub struct Sale {
+    pub user: UserId,
     /// Kinds of the reserved SKUs; a kind never changes, so they may be read before the commit.
-    pub kinds: &'a [SupplyKind],
-    pub fulfilment_centre: &'a str,
+    pub kinds: BTreeMap<Sku, SupplyKind>,
+    /// How long each subscription on it runs.
+    pub terms: BTreeMap<Sku, Term>,
 }
 
-/// The order is paid: what is held is gone for good, and what has to be sent is on its way. After the money nothing may fail
-/// for a reason of business, so the only errors are a message too early and broken promises.
+/// The order is paid: what is held is gone for good, what has to be sent is on its way or waits for its goods, and what is
+/// used and not sent may be used. After the money nothing may fail for a reason of business, so the only errors are a
+/// message too early and broken promises.
 ///
 /// # Errors
 /// [`ReservationError::NotSeenYet`], [`ReservationError::WrongState`] when nothing is held, [`ReservationError::LinesDiffer`].
 pub fn finalise(
     current: Option<Reservation>,
     paid: &Lines,
-    dispatch: &Dispatch<'_>,
+    sale: &Sale,
     now: DateTime<Utc>,
 ) -> Result<Decision, ReservationError> {
     let current = current.ok_or(ReservationError::NotSeenYet)?;
@@ -179,30 +221,148 @@ pub fn finalise(
     if current.lines != *paid {
         return Err(ReservationError::LinesDiffer);
     }
-    let shipment = Shipment::of(current.order, dispatch.kinds, dispatch.fulfilment_centre, now);
-    let movements = Movements { kind: MovementKind::Sold, lines: current.lines.clone() };
-    let facts = std::iter::once(Fact::Finalised).chain(shipment.clone().map(Fact::Shipped));
-    Ok(Step { shipment, ..next(current, Status::Finalised, now).moving(movements).telling(facts) }.decided())
+    let shipments = parcels(current.order, &current.pieces, &sale.kinds, &current.options, now);
+    let movements = Movements { kind: MovementKind::Sold, pieces: current.pieces.clone() };
+    let granted = current.lines.iter().filter(|line| sale.kinds.get(&line.sku) == Some(&SupplyKind::Unlimited));
+    let granted = granted.map(|line| {
+        let term = sale.terms.get(&line.sku).copied().unwrap_or(Term::Endless);
+        Entitlement::granted(sale.user, current.order, line.sku.clone(), line.quantity, term, now)
+    });
+    let granted = granted.collect();
+    let facts = std::iter::once(Fact::Finalised).chain(leaving(&shipments));
+    let step = next(current, Status::Finalised, now).moving(movements).telling(facts);
+    Ok(Step { shipments, granted, ..step }.decided())
 }
 
-fn begin(order: OrderId, status: Status, lines: Lines, now: DateTime<Utc>) -> Step {
-    let after = Reservation { order, status, version: 1, lines, created_at: now };
-    Step { before: None, after, at: now, movements: None, shipment: None, facts: Vec::new() }
+/// Goods that parcels of a paid order waited for may be there now: what can leave leaves. `waiting` names the centres whose
+/// parcels wait.
+pub fn send(
+    current: Reservation,
+    waiting: &[Centre],
+    kinds: &BTreeMap<Sku, SupplyKind>,
+    now: DateTime<Utc>,
+) -> Decision {
+    if current.status != Status::Finalised {
+        return Decision::Nothing;
+    }
+    let mut shipments = parcels(current.order, &current.pieces, kinds, &current.options, now);
+    shipments.retain(|parcel| waiting.contains(&parcel.centre) && parcel.state != ShipmentState::Waiting);
+    if shipments.is_empty() {
+        return Decision::Nothing;
+    }
+    let step = next(current, Status::Finalised, now).telling(leaving(&shipments));
+    Step { shipments, ..step }.decided()
+}
+
+/// The owner of the deadline says that the order is still open: the hold stays until `until`, and nothing moves.
+///
+/// # Errors
+/// [`ReservationError::NotSeenYet`]
+pub fn extend(
+    current: Option<Reservation>,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Decision, ReservationError> {
+    let current = current.ok_or(ReservationError::NotSeenYet)?;
+    if current.status != Status::Held || current.held_until >= until {
+        return Ok(Decision::Nothing);
+    }
+    let mut step = next(current, Status::Held, now);
+    step.after.held_until = until;
+    Ok(step.decided())
+}
+
+/// Units of a paid order come back, because its money did: `returned`, or all that are left of it.
+///
+/// # Errors
+/// [`ReservationError::NotSeenYet`] before the sale, [`ReservationError::ReturnsTooMuch`].
+pub fn take_back(
+    current: Option<Reservation>,
+    returned: Option<&Lines>,
+    now: DateTime<Utc>,
+) -> Result<Decision, ReservationError> {
+    let mut current = current.ok_or(ReservationError::NotSeenYet)?;
+    match current.status {
+        Status::Held => return Err(ReservationError::NotSeenYet),
+        // The money of an order that never sold anything came back: nothing of it is here.
+        Status::Rejected | Status::Released => return Ok(Decision::Nothing),
+        Status::Finalised => {}
+    }
+    let everything: Vec<(Sku, u32)> = match returned {
+        Some(lines) => lines.iter().map(|line| (line.sku.clone(), line.quantity)).collect(),
+        None => current.lines.iter().map(|line| (line.sku.clone(), kept(&current.pieces, &line.sku))).collect(),
+    };
+    let (mut moved, mut revoked) = (Vec::new(), Vec::new());
+    for (sku, quantity) in everything.into_iter().filter(|(_, quantity)| *quantity > 0) {
+        let mut left = quantity;
+        for piece in current.pieces.iter_mut().filter(|piece| piece.sku == sku) {
+            let units = piece.kept().min(left);
+            if units > 0 {
+                left -= units;
+                piece.returned += units;
+                moved.push(Piece::of(piece.place(), units, 0));
+            }
+        }
+        if left > 0 {
+            return Err(ReservationError::ReturnsTooMuch(sku));
+        }
+        revoked.push((sku, quantity));
+    }
+    if moved.is_empty() {
+        return Ok(Decision::Nothing);
+    }
+    let step = next(current, Status::Finalised, now).moving(Movements { kind: MovementKind::Returned, pieces: moved });
+    Ok(Step { revoked, ..step }.decided())
+}
+
+fn kept(pieces: &[Piece], sku: &Sku) -> u32 {
+    pieces.iter().filter(|piece| piece.sku == *sku).map(Piece::kept).sum()
+}
+
+fn leaving(shipments: &[Shipment]) -> impl Iterator<Item = Fact> {
+    shipments.iter().filter(|parcel| parcel.state == ShipmentState::Ready).cloned().map(Fact::Shipped)
+}
+
+fn begin(asked: Asked, status: Status, now: DateTime<Utc>) -> Step {
+    let Asked { order, lines, options } = asked;
+    let (pieces, held_until) = (Vec::new(), now + USUAL_HOLD);
+    let after = Reservation { order, status, version: 1, lines, options, pieces, created_at: now, held_until };
+    Step::new(None, after, now)
 }
 
 fn next(current: Reservation, status: Status, now: DateTime<Utc>) -> Step {
     let before = Some((current.status, current.version));
     let after = Reservation { status, version: current.version + 1, ..current };
-    Step { before, after, at: now, movements: None, shipment: None, facts: Vec::new() }
+    Step::new(before, after, now)
 }
 
 impl Step {
+    fn new(before: Option<(Status, i64)>, after: Reservation, at: DateTime<Utc>) -> Self {
+        let (shipments, granted, revoked, facts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { before, after, at, movements: None, shipments, granted, revoked, facts }
+    }
+
     fn moving(self, movements: Movements) -> Self {
         Self { movements: Some(movements), ..self }
     }
 
-    fn telling(self, facts: impl IntoIterator<Item = Fact>) -> Self {
-        Self { facts: facts.into_iter().collect(), ..self }
+    fn telling(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+        self.facts = facts.into_iter().collect();
+        self.after.version = self.told().map(|(version, _)| version).max().unwrap_or(self.after.version);
+        self
+    }
+
+    /// Each fact with the version of its event: parcels count on from the first, everything else has the first.
+    pub fn told(&self) -> impl Iterator<Item = (i64, &Fact)> {
+        let first = self.before.map_or(0, |(_, version)| version) + 1;
+        let mut parcels = 0;
+        self.facts.iter().map(move |fact| match fact {
+            Fact::Shipped(_) => {
+                parcels += 1;
+                (first + parcels - 1, fact)
+            }
+            _ => (first, fact),
+        })
     }
 
     fn decided(self) -> Decision {
@@ -216,134 +376,5 @@ impl Step {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::lines::Line;
-    use super::*;
-
-    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
-
-    fn order() -> OrderId {
-        OrderId::from_uuid("6f1c1f0e-6a4b-5d9c-9a53-1d2f6b9a7c10".parse().unwrap())
-    }
-
-    fn lines() -> Lines {
-        Lines::new(vec![Line { sku: Sku::parse("A").unwrap(), quantity: 2 }]).unwrap()
-    }
-
-    fn reservation(status: Status) -> Reservation {
-        let version = if matches!(status, Status::Finalised) { 2 } else { 1 };
-        Reservation { order: order(), status, version, lines: lines(), created_at: NOW }
-    }
-
-    /// What a decision comes down to: new status and version, what moves, what is told.
-    fn summary(decision: Decision) -> Option<(Status, i64, Option<MovementKind>, Vec<&'static str>)> {
-        let Decision::Step(step) = decision else { return None };
-        let told = step.facts.iter().map(|fact| match fact {
-            Fact::Reserved => "reserved",
-            Fact::Rejected(_) => "rejected",
-            Fact::Released => "released",
-            Fact::Finalised => "finalised",
-            Fact::Shipped(_) => "shipped",
-        });
-        Some((step.after.status, step.after.version, step.movements.map(|movements| movements.kind), told.collect()))
-    }
-
-    fn finalised(current: Option<Reservation>, kinds: &[SupplyKind]) -> Result<Decision, ReservationError> {
-        finalise(current, &lines(), &Dispatch { kinds, fulfilment_centre: "rdc-a" }, NOW)
-    }
-
-    #[test]
-    fn an_order_is_reserved_once_and_never_after_its_tombstone() {
-        assert_eq!(
-            summary(reserve(None, order(), lines(), NOW)),
-            Some((Status::Held, 1, Some(MovementKind::Held), vec!["reserved"]))
-        );
-        for status in Status::ALL {
-            assert_eq!(reserve(Some(&reservation(status)), order(), lines(), NOW), Decision::Nothing, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn a_rejection_holds_nothing_and_names_the_short_line() {
-        let decision = reject(order(), lines(), Sku::parse("A").unwrap(), NOW);
-        assert_eq!(summary(decision), Some((Status::Rejected, 1, None, vec!["rejected"])));
-    }
-
-    #[test]
-    fn a_compensation_gives_back_only_what_is_held() {
-        let table = [
-            (None, Ok(Some((Status::Released, 1, None, vec![])))),
-            (Some(Status::Held), Ok(Some((Status::Released, 2, Some(MovementKind::Released), vec!["released"])))),
-            (Some(Status::Rejected), Ok(None)),
-            (Some(Status::Released), Ok(None)),
-            (
-                Some(Status::Finalised),
-                Err(ReservationError::WrongState { from: Status::Finalised, to: Status::Released }),
-            ),
-        ];
-        for (status, expected) in table {
-            assert_eq!(release(status.map(reservation), order(), NOW).map(summary), expected, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn a_completion_takes_what_is_held_and_waits_for_a_late_order() {
-        let sold = (Status::Finalised, 2, Some(MovementKind::Sold), vec!["finalised", "shipped"]);
-        let refused = |from| Err(ReservationError::WrongState { from, to: Status::Finalised });
-        let table = [
-            (None, Err(ReservationError::NotSeenYet)),
-            (Some(Status::Held), Ok(Some(sold))),
-            (Some(Status::Rejected), refused(Status::Rejected)),
-            (Some(Status::Released), refused(Status::Released)),
-            (Some(Status::Finalised), Ok(None)),
-        ];
-        for (status, expected) in table {
-            assert_eq!(finalised(status.map(reservation), &[SupplyKind::Counted]).map(summary), expected, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn downloads_are_finalised_without_a_shipment() {
-        let decision = finalised(Some(reservation(Status::Held)), &[SupplyKind::Unlimited]);
-        assert_eq!(
-            decision.map(summary),
-            Ok(Some((Status::Finalised, 2, Some(MovementKind::Sold), vec!["finalised"])))
-        );
-    }
-
-    #[test]
-    fn a_completion_with_other_lines_is_refused() {
-        let other = Lines::new(vec![Line { sku: Sku::parse("A").unwrap(), quantity: 3 }]).unwrap();
-        let dispatch = Dispatch { kinds: &[SupplyKind::Counted], fulfilment_centre: "rdc-a" };
-        assert_eq!(
-            finalise(Some(reservation(Status::Held)), &other, &dispatch, NOW),
-            Err(ReservationError::LinesDiffer)
-        );
-    }
-
-    #[test]
-    fn no_decision_takes_a_step_that_is_not_legal() {
-        let mut taken = std::collections::HashSet::new();
-        for current in
-            [None, Some(Status::Held), Some(Status::Rejected), Some(Status::Released), Some(Status::Finalised)]
-        {
-            let now = current.map(reservation);
-            let decisions = [
-                Ok(reserve(now.as_ref(), order(), lines(), NOW)),
-                release(now.clone(), order(), NOW),
-                finalised(now, &[SupplyKind::Counted]),
-            ];
-            for decision in decisions.into_iter().flatten() {
-                if let Decision::Step(step) = decision {
-                    assert!(step.is_legal(), "{step:?}");
-                    taken.insert((current, step.after.status));
-                }
-            }
-        }
-        taken.insert((None, Status::Rejected));
-        assert_eq!(taken, LEGAL_STEPS.into_iter().collect(), "every legal step is taken by some decision");
-        for status in Status::ALL {
-            assert_eq!(status.code().parse(), Ok(status));
-        }
-    }
-}
+#[path = "reservation_tests.rs"]
+mod tests;

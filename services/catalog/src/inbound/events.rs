@@ -1,22 +1,28 @@
 //! The order saga's events and the use case each one feeds. A message that cannot be read is parked with its reason; whether
 //! trying again helps is said by the error of the use case.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use common::{OrderId, Sku};
-use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED};
+use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING};
 use contracts::{Event, Topic, order};
 use messaging::{Delivery, Handler, Verdict};
 
 use crate::domain::lines::{Line, Lines};
+use crate::domain::reservation::{Asked, USUAL_HOLD};
+use crate::domain::shipment::Options;
 use crate::usecases::App;
+use crate::usecases::extend_hold::extend_hold;
 use crate::usecases::finalise_inventory::{FinaliseInventory, finalise_inventory};
+use crate::usecases::ports::stock::Why;
 use crate::usecases::release_inventory::release_inventory;
-use crate::usecases::reserve_inventory::{ReserveInventory, reserve_inventory};
+use crate::usecases::reserve_inventory::reserve_inventory;
 
 /// What this consumer listens to.
-pub static TOPICS: [&Topic; 3] = [&ORDER_CREATED, &ORDER_COMPLETED, &ORDER_COMPENSATED];
+pub static TOPICS: [&Topic; 4] = [&ORDER_CREATED, &ORDER_PAYMENT_PENDING, &ORDER_COMPLETED, &ORDER_COMPENSATED];
 
 pub struct SagaEvents {
     app: Arc<App>,
@@ -33,7 +39,11 @@ impl Handler for SagaEvents {
     async fn handle(&self, delivery: &Delivery) -> Verdict {
         let (app, cause) = (&*self.app, delivery.envelope.id);
         match read(&delivery.event) {
-            Ok(Command::Reserve(command)) => Verdict::of(reserve_inventory(app, cause, command).await),
+            Ok(Command::Reserve(asked)) => Verdict::of(reserve_inventory(app, cause, asked).await),
+            Ok(Command::Extend(order, until)) => {
+                let until = until.unwrap_or_else(|| app.clock.now() + USUAL_HOLD);
+                Verdict::of(extend_hold(app, Why::Message(cause), order, until).await)
+            }
             Ok(Command::Finalise(command)) => Verdict::of(finalise_inventory(app, cause, command).await),
             Ok(Command::Release(order)) => Verdict::of(release_inventory(app, cause, order).await),
             Err(reason) => Verdict::Park(reason),
@@ -42,24 +52,51 @@ impl Handler for SagaEvents {
 }
 
 enum Command {
-    Reserve(ReserveInventory),
+    Reserve(Asked),
+    /// A sender that does not know the deadline yet says nothing about it.
+    Extend(OrderId, Option<DateTime<Utc>>),
     Finalise(FinaliseInventory),
     Release(OrderId),
 }
 
 fn read(event: &Event) -> Result<Command, String> {
     match event {
-        Event::OrderCreated(created) => Ok(Command::Reserve(ReserveInventory {
+        Event::OrderCreated(created) => Ok(Command::Reserve(Asked {
             order: order_id(&created.order_id)?,
             lines: lines(&created.lines)?,
+            options: options(&created.lines)?,
         })),
+        Event::OrderPaymentPending(pending) => {
+            let until =
+                Some(pending.deadline_at_ms).filter(|at_ms| *at_ms > 0).and_then(DateTime::from_timestamp_millis);
+            Ok(Command::Extend(order_id(&pending.order_id)?, until))
+        }
         Event::OrderCompleted(completed) => Ok(Command::Finalise(FinaliseInventory {
             order: order_id(&completed.order_id)?,
+            user: completed.user_id.parse().map_err(|error| format!("user_id: {error}"))?,
             lines: lines(&completed.lines)?,
         })),
         Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
         other => Err(format!("nothing here listens to {}", other.kind())),
     }
+}
+
+/// Choices of one line, at most as many as an order may have; they are carried to the parcel and not understood here.
+const MOST_OPTIONS: usize = 10;
+
+fn options(lines: &[order::v1::OrderLine]) -> Result<BTreeMap<Sku, Options>, String> {
+    let mut chosen = BTreeMap::new();
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| !line.options.is_empty()) {
+        if line.options.len() > MOST_OPTIONS {
+            return Err(format!("lines[{index}].options: at most {MOST_OPTIONS}"));
+        }
+        let sku = Sku::parse(&line.sku).map_err(|error| format!("lines[{index}].sku: {error}"))?;
+        let mut options: Options =
+            line.options.iter().map(|choice| (choice.key.clone(), choice.value.clone())).collect();
+        options.sort();
+        chosen.insert(sku, options);
+    }
+    Ok(chosen)
 }
 
 fn order_id(text: &str) -> Result<OrderId, String> {
@@ -82,7 +119,11 @@ mod tests {
     fn created(order_id: &str, lines: &[(&str, u32)]) -> Event {
         let lines = lines
             .iter()
-            .map(|(sku, quantity)| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: *quantity })
+            .map(|(sku, quantity)| order::v1::OrderLine {
+                sku: (*sku).to_owned(),
+                quantity: *quantity,
+                options: Vec::new(),
+            })
             .collect();
         Event::from(order::v1::OrderCreated { order_id: order_id.to_owned(), lines, ..Default::default() })
     }

@@ -4,6 +4,7 @@
 // stock
 pub mod events;
 pub mod grpc;
+pub mod stock_watch;
 
 // products
 pub mod http;

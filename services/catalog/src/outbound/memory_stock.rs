@@ -1,33 +1,50 @@
 //! Stock in memory, for tests of use cases. It passes the same suite as PostgreSQL: what it does not do (the fence, locks,
 //! durability) the suite does not ask.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, MessageId, OrderId, Sku};
 
-use crate::domain::inventory::{LevelError, MovementKind, SerialNumber, StockLevel};
+use crate::domain::audit::{Audited, Finding};
+use crate::domain::centre::{Centre, Centres};
+use crate::domain::entitlement::Entitlement;
+use crate::domain::inventory::{Availability, MovementKind, SerialNumber, StockLevel};
 use crate::domain::receipt::{Receipt, ReceiptReference};
-use crate::domain::reservation::{Decision, Fact, Movements, Reservation, Step};
-use crate::usecases::ports::stock::{Committed, Failure, StockStore, StoreError};
+use crate::domain::reservation::{self, Decision, Fact, Movements, Reservation, Status, Step};
+use crate::domain::shelves::{Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
+use crate::domain::shipment::{Shipment, ShipmentState};
+use crate::usecases::ports::stock::{Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why};
 
-#[derive(Default)]
-pub struct MemoryStock(Mutex<State>);
+pub struct MemoryStock {
+    centres: Centres,
+    state: Mutex<State>,
+}
 
 /// A change works on a copy, which replaces the original when it went through: all or nothing.
 #[derive(Clone, Default)]
 struct State {
-    levels: HashMap<Sku, StockLevel>,
+    rows: BTreeMap<Place, StockLevel>,
+    waiting: Vec<Waiting>,
+    moves: Vec<Move>,
     reservations: HashMap<OrderId, Reservation>,
+    shipments: BTreeMap<(OrderId, Centre), Shipment>,
+    entitlements: HashMap<(OrderId, Sku), (Entitlement, u32)>,
     receipts: HashMap<ReceiptReference, Receipt>,
     serials: Vec<(SerialNumber, OrderId)>,
     applied: HashSet<MessageId>,
+    asked: HashMap<OrderId, DateTime<Utc>>,
+    findings: Vec<Finding>,
     told: Vec<(OrderId, i64, Fact)>,
 }
 
 impl MemoryStock {
+    pub fn new(centres: Centres) -> Self {
+        Self { centres, state: Mutex::default() }
+    }
+
     /// Order, version and fact of everything told so far, in order.
     pub fn told(&self) -> Vec<(OrderId, i64, Fact)> {
         self.state().told.clone()
@@ -38,95 +55,268 @@ impl MemoryStock {
         self.state().serials.clone()
     }
 
+    /// Entitlements of an order and how much of each was revoked.
+    pub fn entitlements(&self, order: OrderId) -> Vec<(Entitlement, u32)> {
+        self.state().entitlements.values().filter(|(granted, _)| granted.order == order).cloned().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut state = self.state();
+        let mut next = state.clone();
+        let outcome = work(&mut next)?;
+        *state = next;
+        Ok(outcome)
     }
 }
 
 #[async_trait]
 impl StockStore for MemoryStock {
     async fn reservation(&self, order: OrderId) -> Result<Option<Reservation>, StoreError> {
-        Ok(self.state().reservations.get(&order).cloned())
+        Ok(self.state().reservation(order))
     }
 
-    async fn levels(&self, skus: &[Sku]) -> Result<HashMap<Sku, StockLevel>, StoreError> {
+    async fn rows(&self, skus: &[Sku]) -> Result<HashMap<Sku, Rows>, StoreError> {
         let state = self.state();
-        Ok(skus.iter().filter_map(|sku| state.levels.get(sku).map(|level| (sku.clone(), level.clone()))).collect())
+        let mut found: HashMap<Sku, Rows> = HashMap::new();
+        for ((sku, centre), row) in state.rows.iter().filter(|((sku, _), _)| skus.contains(sku)) {
+            found.entry(sku.clone()).or_default().insert(centre.clone(), row.clone());
+        }
+        Ok(found)
     }
 
-    async fn commit(&self, cause: MessageId, decision: &Decision) -> Result<Committed, StoreError> {
-        let mut state = self.state();
-        let mut next = state.clone();
-        if !next.applied.insert(cause) {
-            return Ok(Committed::Repeated);
-        }
-        if let Decision::Step(step) = decision {
-            next.take(step)?;
-        }
-        *state = next;
-        Ok(Committed::Applied)
+    async fn reserve(&self, requests: &[Request], now: DateTime<Utc>) -> Vec<Result<Reserved, StoreError>> {
+        let one = |request: &Request| {
+            self.change(|state| {
+                if !state.applied.insert(request.cause) {
+                    return Ok(Reserved { committed: Committed::Repeated, status: None });
+                }
+                let current = state.reservations.get(&request.asked.order).cloned();
+                let mut shelves = state.shelves();
+                let decision =
+                    reservation::reserve(current.as_ref(), request.asked.clone(), &mut shelves, &self.centres, now);
+                let Decision::Step(step) = decision else {
+                    return Ok(Reserved { committed: Committed::Applied, status: None });
+                };
+                state.put_back(shelves);
+                state.tell(&step);
+                Ok(Reserved { committed: Committed::Applied, status: Some(step.after.status) })
+            })
+        };
+        requests.iter().map(one).collect()
+    }
+
+    async fn commit(&self, why: Why, decision: &Decision) -> Result<Committed, StoreError> {
+        self.change(|state| {
+            if let Why::Message(cause) = why
+                && !state.applied.insert(cause)
+            {
+                return Ok(Committed::Repeated);
+            }
+            if let Decision::Step(step) = decision {
+                state.take(step)?;
+            }
+            Ok(Committed::Applied)
+        })
     }
 
     async fn receive(&self, receipt: &Receipt, _now: DateTime<Utc>) -> Result<Committed, StoreError> {
-        let mut state = self.state();
-        match state.receipts.get(receipt.reference()) {
-            Some(counted) if counted == receipt => return Ok(Committed::Repeated),
-            Some(_) => return Err(StoreError::ReferenceReused),
-            None => {}
-        }
-        let mut next = state.clone();
-        next.receipts.insert(receipt.reference().clone(), receipt.clone());
-        for line in receipt.lines() {
-            let level = next.levels.remove(&line.sku).unwrap_or_else(|| StockLevel::empty(line.kind));
-            if level.kind != line.kind {
-                return Err(StoreError::KindDiffers(line.sku.clone()));
+        self.change(|state| {
+            match state.receipts.get(receipt.reference()) {
+                Some(counted) if counted == receipt => return Ok(Committed::Repeated),
+                Some(_) => return Err(StoreError::ReferenceReused),
+                None => {}
             }
-            let level = level.receive(line.quantity).map_err(|_| StoreError::Full)?;
-            next.levels.insert(line.sku.clone(), level);
+            state.receipts.insert(receipt.reference().clone(), receipt.clone());
+            for line in receipt.lines() {
+                if state.rows.iter().any(|((sku, _), row)| *sku == line.sku && row.kind != line.kind) {
+                    return Err(StoreError::KindDiffers(line.sku.clone()));
+                }
+                let place = (line.sku.clone(), receipt.centre().clone());
+                state.rows.entry(place).or_insert_with(|| StockLevel::empty(line.kind));
+            }
+            let mut shelves = state.shelves();
+            for line in receipt.lines() {
+                shelves.receive(&line.sku, receipt.centre(), line.quantity).map_err(of_shelf)?;
+            }
+            state.put_back(shelves);
+            Ok(Committed::Applied)
+        })
+    }
+
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError> {
+        self.change(|state| {
+            let mut shelves = state.shelves();
+            shelves.limit_promises(sku, limit, &self.centres).map_err(|error| match error {
+                NoPromises::Unknown(sku) => StoreError::UnknownSku(sku),
+                NoPromises::NotCounted(sku) => StoreError::NotCounted(sku),
+            })?;
+            state.put_back(shelves);
+            Ok(())
+        })
+    }
+
+    async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError> {
+        let rows = self.rows(skus).await?;
+        Ok(rows.into_iter().map(|(sku, rows)| (sku, availability(rows.iter(), &self.centres))).collect())
+    }
+
+    async fn claim_overdue(
+        &self,
+        now: DateTime<Utc>,
+        asked_before: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<OrderId>, StoreError> {
+        self.change(|state| {
+            let mut overdue: Vec<_> = state
+                .reservations
+                .values()
+                .filter(|held| held.status == Status::Held && held.held_until < now)
+                .filter(|held| state.asked.get(&held.order).is_none_or(|asked| *asked < asked_before))
+                .map(|held| (held.held_until, held.order))
+                .collect();
+            overdue.sort();
+            overdue.truncate(limit.into());
+            let orders: Vec<OrderId> = overdue.into_iter().map(|(_, order)| order).collect();
+            state.asked.extend(orders.iter().map(|order| (*order, now)));
+            Ok(orders)
+        })
+    }
+
+    async fn sendable(&self, limit: u16) -> Result<Vec<(OrderId, Vec<Centre>)>, StoreError> {
+        let state = self.state();
+        let mut sendable: BTreeMap<OrderId, Vec<Centre>> = BTreeMap::new();
+        for ((order, centre), shipment) in &state.shipments {
+            let awaited = state
+                .waiting
+                .iter()
+                .any(|waiting| waiting.order == *order && waiting.place.1 == *centre && waiting.units > 0);
+            if shipment.state == ShipmentState::Waiting && !awaited {
+                sendable.entry(*order).or_default().push(centre.clone());
+            }
         }
-        *state = next;
-        Ok(Committed::Applied)
+        Ok(sendable.into_iter().take(limit.into()).collect())
+    }
+
+    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError> {
+        let state = self.state();
+        let mut sums: HashMap<Place, HashMap<MovementKind, i64>> = HashMap::new();
+        for moved in &state.moves {
+            *sums.entry(moved.place.clone()).or_default().entry(moved.kind).or_default() += i64::from(moved.units);
+        }
+        let audited = |(place, row): (&Place, &StockLevel)| Audited {
+            place: place.clone(),
+            row: Some(row.clone()),
+            sums: sums.get(place).cloned().unwrap_or_default(),
+            waiting: state
+                .waiting
+                .iter()
+                .filter(|waiting| waiting.place == *place)
+                .map(|waiting| i64::from(waiting.units))
+                .sum(),
+        };
+        let rows = state.rows.iter().filter(|(place, _)| after.is_none_or(|after| *place > after));
+        Ok(rows.take(limit.into()).map(audited).collect())
+    }
+
+    async fn note_findings(
+        &self,
+        audited: &[Place],
+        findings: &[Finding],
+        _now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        self.change(|state| {
+            let same = |one: &Finding, other: &Finding| one.place == other.place && one.counter == other.counter;
+            let new = findings.iter().filter(|new| !state.findings.iter().any(|open| same(open, new))).count();
+            state.findings.retain(|open| !audited.contains(&open.place));
+            state.findings.extend(findings.iter().cloned());
+            Ok(new as u64)
+        })
+    }
+
+    async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError> {
+        Ok(self.state().findings.iter().take(limit.into()).cloned().collect())
     }
 }
 
 impl State {
+    /// As it would be read: promises as they stand now.
+    fn reservation(&self, order: OrderId) -> Option<Reservation> {
+        let mut found = self.reservations.get(&order).cloned()?;
+        for piece in &mut found.pieces {
+            let place = piece.place();
+            let own = self.waiting.iter().filter(|waiting| waiting.order == order && waiting.place == place);
+            piece.waiting = own.map(|waiting| waiting.units).sum();
+        }
+        Some(found)
+    }
+
+    fn shelves(&self) -> Shelves {
+        Shelves::new(self.rows.clone(), self.waiting.clone())
+    }
+
+    fn put_back(&mut self, shelves: Shelves) {
+        self.rows = shelves.rows().clone();
+        self.waiting = shelves.waiting().to_vec();
+        self.moves.extend(shelves.moves().iter().cloned());
+    }
+
     fn take(&mut self, step: &Step) -> Result<(), StoreError> {
         let order = step.after.order;
         let current = self.reservations.get(&order).map(|current| (current.status, current.version));
         if current != step.before {
             return Err(StoreError::Overtaken);
         }
-        self.reservations.insert(order, step.after.clone());
         if let Some(movements) = &step.movements {
             self.move_units(order, movements)?;
         }
-        self.told.extend(step.facts.iter().map(|fact| (order, step.after.version, fact.clone())));
+        for shipment in &step.shipments {
+            self.shipments.insert((order, shipment.centre.clone()), shipment.clone());
+        }
+        for granted in &step.granted {
+            self.entitlements.insert((order, granted.sku.clone()), (granted.clone(), 0));
+        }
+        for (sku, units) in &step.revoked {
+            if let Some((_, revoked)) = self.entitlements.get_mut(&(order, sku.clone())) {
+                *revoked += units;
+            }
+        }
+        self.tell(step);
         Ok(())
     }
 
+    fn tell(&mut self, step: &Step) {
+        let order = step.after.order;
+        self.reservations.insert(order, step.after.clone());
+        self.told.extend(step.told().map(|(version, fact)| (order, version, fact.clone())));
+    }
+
     fn move_units(&mut self, order: OrderId, movements: &Movements) -> Result<(), StoreError> {
-        for line in movements.lines.iter() {
-            let level = self.levels.get(&line.sku).cloned().ok_or_else(|| StoreError::OutOfStock(line.sku.clone()))?;
-            let level = level.apply(movements.kind, line.quantity).map_err(|error| match error {
-                LevelError::Short => StoreError::OutOfStock(line.sku.clone()),
-                LevelError::TooMany => StoreError::Full,
-                LevelError::NotHeld => not_held(),
-            })?;
-            if let (MovementKind::Sold, Some(numbers)) = (movements.kind, level.serials_of_last(line.quantity)) {
-                self.serials.extend(numbers.map(|number| (SerialNumber { sku: line.sku.clone(), number }, order)));
-            }
-            self.levels.insert(line.sku.clone(), level);
-        }
+        let mut shelves = self.shelves();
+        let serials = match movements.kind {
+            MovementKind::Sold => shelves.sell(order, &movements.pieces),
+            MovementKind::Returned => shelves.take_back(order, &movements.pieces).map(|()| Vec::new()),
+            _ => shelves.release(order, &movements.pieces).map(|()| Vec::new()),
+        };
+        let numbers = serials.map_err(of_shelf)?.into_iter();
+        self.serials.extend(numbers.map(|(sku, number)| (SerialNumber { sku, number }, order)));
+        self.put_back(shelves);
         Ok(())
     }
 }
 
-fn not_held() -> StoreError {
-    StoreError::Failed(Failure {
-        message: "units are not held",
-        kind: ErrorKind::Internal,
-        code: "internal",
-        retry_after: None,
-        source: None,
-    })
+fn of_shelf(error: ShelfError) -> StoreError {
+    match error {
+        ShelfError::Full(_) => StoreError::Full,
+        ShelfError::Broken { .. } => StoreError::Failed(Failure {
+            message: "units are not held",
+            kind: ErrorKind::Internal,
+            code: "internal",
+            retry_after: None,
+            source: Some(Box::new(error)),
+        }),
+    }
 }

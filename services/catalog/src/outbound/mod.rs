@@ -2,6 +2,7 @@
 
 // stock
 pub mod memory_stock;
+pub mod orders;
 pub mod postgres;
 
 // products

@@ -4,17 +4,27 @@ use std::sync::Arc;
 
 use common::{Region, SharedClock};
 
+use crate::domain::centre::Centres;
+use ports::orders::Orders;
 use ports::products::ProductPorts;
 use ports::stock::StockStore;
+use reservation_batcher::ReservationBatcher;
 
 pub mod ports;
 
 // stock
+pub mod ask_about_holds;
+pub mod audit_stock;
+mod decide_again;
+pub mod extend_hold;
 pub mod finalise_inventory;
 pub mod quote;
 pub mod receive_stock;
 pub mod release_inventory;
+pub mod reservation_batcher;
 pub mod reserve_inventory;
+pub mod return_inventory;
+pub mod send_awaited;
 pub mod stock_error;
 
 // products
@@ -29,9 +39,11 @@ pub mod search_products;
 /// What every use case works with. Built once, by `wiring`, in production and in tests.
 pub struct App {
     pub region: Region,
-    /// Name of this data centre; its fulfilment centre sends the goods.
-    pub site: String,
+    /// The fulfilment centres of this region.
+    pub centres: Centres,
     pub clock: SharedClock,
     pub stock: Arc<dyn StockStore>,
+    pub orders: Arc<dyn Orders>,
+    pub reservations: ReservationBatcher,
     pub products: ProductPorts,
 }

@@ -15,18 +15,25 @@ use messaging::{Consumer, Database, Epoch, Relay};
 use sqlx::migrate::Migrator;
 
 use crate::config::{self, Config};
+use crate::domain::audit::Finding;
+use crate::domain::centre::Centres;
 use crate::inbound::events::{self, SagaEvents};
-use crate::inbound::{grpc, http};
+use crate::inbound::{grpc, http, stock_watch};
+use crate::outbound::orders::OrderStates;
 use crate::outbound::postgres::PgStock;
 use crate::usecases::App;
 use crate::usecases::ports::products::ProductPorts;
-use crate::usecases::ports::stock::CONSUMER;
+use crate::usecases::ports::stock::{CONSUMER, StockStore as _};
+use crate::usecases::reservation_batcher::ReservationBatcher;
 
 /// The tables of the database `inventory`; those of `messaging` come before them.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/inventory");
 
 /// The role that the service itself uses; migrations grant it what it needs.
 const APP_ROLE: &str = "inventory_app";
+
+/// Findings that `check` prints: more would not be read.
+const FINDINGS_SHOWN: u16 = 100;
 
 pub struct Service;
 
@@ -51,15 +58,21 @@ impl chassis::Service for Service {
 }
 
 /// The application over `database` and `products`.
-pub fn app(process: &Process, database: Database, products: ProductPorts) -> Arc<App> {
-    let site = process.site();
-    Arc::new(App {
-        region: site.region,
-        site: site.name.clone(),
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn app(config: &Config, process: &Process, database: Database, products: ProductPorts) -> anyhow::Result<Arc<App>> {
+    let region = process.site().region;
+    let centres = Centres::of(region).context("topology")?;
+    Ok(Arc::new(App {
+        region,
+        centres: centres.clone(),
         clock: process.clock(),
-        stock: Arc::new(PgStock::new(database)),
+        stock: Arc::new(PgStock::new(database, centres)),
+        orders: Arc::new(OrderStates::new(&config.order_payment.grpc_url).context("order_payment.grpc_url")?),
+        reservations: ReservationBatcher::default(),
         products,
-    })
+    }))
 }
 
 /// The topics this service writes, by the table of topics.
@@ -79,7 +92,7 @@ async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
 async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
-    let app = app(process, database.clone(), products);
+    let app = app(config, process, database.clone(), products)?;
     let consumer = Consumer::new(
         CONSUMER,
         &events::TOPICS,
@@ -90,6 +103,9 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("saga-consumer", consumer.run(process.shutdown()));
     process.spawn("outbox-relay", relay.run(process.shutdown()));
+    process.spawn("stock-holds", stock_watch::holds(app.clone(), process.shutdown()));
+    process.spawn("stock-parcels", stock_watch::parcels(app.clone(), process.shutdown()));
+    process.spawn("stock-audit", stock_watch::audit(app.clone(), process.shutdown()));
     products::spawn_workers(config, process, app).await
 }
 
@@ -110,13 +126,26 @@ async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     database.writable().await.map_err(anyhow::Error::msg)?;
     tracing::info!("database is reachable, up to date and writable");
+    stock_findings(&database, process).await?;
     products::check(config).await
+}
+
+/// Says which counts do not follow from their movements, as the audit of the role work left them.
+async fn stock_findings(database: &Database, process: &Process) -> anyhow::Result<()> {
+    let stock = PgStock::new(database.clone(), Centres::of(process.site().region)?);
+    let findings = stock.open_findings(FINDINGS_SHOWN).await?;
+    for Finding { place: (sku, centre), counter, expected, found } in &findings {
+        tracing::error!(%sku, fulfilment_centre = %centre, counter, expected, found, "a count of the stock is wrong");
+    }
+    anyhow::ensure!(findings.is_empty(), "{} counts of the stock do not follow from their movements", findings.len());
+    tracing::info!("every count of the stock follows from its movements");
+    Ok(())
 }
 
 async fn redrive(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
-    let handler = Arc::new(SagaEvents::new(app(process, database.clone(), products)));
+    let handler = Arc::new(SagaEvents::new(app(config, process, database.clone(), products)?));
     let redriven = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, handler).await?;
     tracing::info!(applied = redriven.applied, waiting = redriven.waiting, "parked messages redriven");
     Ok(())
@@ -125,7 +154,7 @@ async fn redrive(config: &Config, process: &Process) -> anyhow::Result<()> {
 async fn connect(config: &Config, process: &Process) -> anyhow::Result<Arc<App>> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
-    Ok(app(process, database, products))
+    app(config, process, database, products)
 }
 
 /// Declines to start while a migration is pending.

@@ -6,6 +6,7 @@ pub mod cancel_order;
 pub mod change;
 pub mod compensate_order;
 pub mod error;
+pub mod order_states;
 pub mod place_order;
 pub mod ports;
 pub mod process_payment;

@@ -64,9 +64,10 @@ async fn a_shipment_is_shown_and_only_for_a_paid_order() {
     let id = world.place(me, &a_key(), an_order()).await.unwrap().order;
     let shipment = ShipmentCreated {
         order_id: id.to_string(),
-        shipment_id: ShipmentId::derive(id).to_string(),
+        shipment_id: ShipmentId::derive(id, "rdc-a").to_string(),
         fulfilment_centre: "rdc-a".to_owned(),
         created_at_ms: 1_700_000_000_000,
+        ..Default::default()
     };
     let told = delivery(shipment, 1);
     assert!(matches!(deliver(&world, &told).await, Verdict::Park(_)), "it ships before it is paid");

@@ -5,6 +5,7 @@ mod events;
 mod gateway;
 mod http;
 mod live;
+mod order_states;
 mod place_order;
 mod reconcile;
 mod refunds;

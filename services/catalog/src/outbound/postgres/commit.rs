@@ -1,42 +1,40 @@
-//! Writing one decision: the reservation first, so that two decisions about one order meet there before either holds a stock
-//! row, then the stock rows in SKU order, then what follows from them.
+//! Writing one decision about an order that is known, or its tombstone: the reservation first, so that two decisions about
+//! one order meet there before either holds a stock row, then the stock rows, then what follows from them.
 
 use std::sync::Arc;
 
-use common::{MessageId, Sku};
+use common::{MessageId, Region, Sku};
 use messaging::{Cause, Change, Database, WriteError};
 use sqlx::PgConnection;
 
 use super::events;
 use super::failure::{Refusal, of_commit};
+use super::shelves::{self, Account, inconsistent, of_shelf};
+use crate::domain::entitlement::Entitlement;
 use crate::domain::inventory::MovementKind;
-use crate::domain::lines::Lines;
-use crate::domain::reservation::{Decision, Movements, Step, USUAL_HOLD};
+use crate::domain::reservation::{Decision, Movements, Step};
 use crate::domain::shipment::Shipment;
-use crate::usecases::ports::stock::{CONSUMER, Committed, StoreError};
+use crate::usecases::ports::stock::{CONSUMER, Committed, StoreError, Why};
 
 type Written = Result<(), WriteError<Refusal>>;
 
-pub(super) async fn commit(
-    database: &Database,
-    cause: MessageId,
-    decision: &Decision,
-) -> Result<Committed, StoreError> {
-    let change = Change {
-        cause: Cause::Message { consumer: CONSUMER, id: cause },
-        events: events::of_decision(decision),
-        answer: None,
+pub(super) async fn commit(database: &Database, why: Why, decision: &Decision) -> Result<Committed, StoreError> {
+    let cause = match why {
+        Why::Message(id) => Cause::Message { consumer: CONSUMER, id },
+        Why::Duty(name) => Cause::Duty(name),
     };
+    let change = Change { cause, events: events::of_decision(decision), answer: None };
     let step = match decision {
         Decision::Step(step) => Some(Arc::new(step.as_ref().clone())),
         Decision::Nothing => None,
     };
+    let region = database.region();
     let outcome = database
         .commit(change, move |tx| {
             let step = step.clone();
             Box::pin(async move {
                 match step {
-                    Some(step) => write(tx, cause, &step).await,
+                    Some(step) => write(tx, region, why, &step).await,
                     None => Ok(()),
                 }
             })
@@ -49,14 +47,14 @@ pub(super) async fn commit(
     }
 }
 
-async fn write(tx: &mut PgConnection, cause: MessageId, step: &Step) -> Written {
+async fn write(tx: &mut PgConnection, region: Region, why: Why, step: &Step) -> Written {
     match step.before {
-        None => begin_reservation(tx, step).await?,
+        None => insert_tombstone(tx, step).await?,
         Some((status, version)) => {
             let changed = sqlx::query(
                 r#"
                 UPDATE reservations
-                SET status = $4, version = version + 1, settled_at = $5
+                SET status = $4, version = $5, held_until = $6, settled_at = CASE $4 WHEN 'HELD' THEN NULL ELSE COALESCE(settled_at, $7) END
                 WHERE order_id = $1 AND status = $2 AND version = $3
                 "#,
             )
@@ -64,6 +62,8 @@ async fn write(tx: &mut PgConnection, cause: MessageId, step: &Step) -> Written 
             .bind(status.code())
             .bind(version)
             .bind(step.after.status.code())
+            .bind(step.after.version)
+            .bind(step.after.held_until)
             .bind(step.at)
             .execute(&mut *tx)
             .await?;
@@ -73,10 +73,11 @@ async fn write(tx: &mut PgConnection, cause: MessageId, step: &Step) -> Written 
     if let Some(movements) = &step.movements {
         move_units(tx, step, movements).await?;
     }
-    match &step.shipment {
-        Some(shipment) => insert_shipment(tx, cause, shipment).await,
-        None => Ok(()),
+    write_shipments(tx, why, step).await?;
+    for entitlement in &step.granted {
+        grant(tx, region, entitlement).await?;
     }
+    revoke(tx, step).await
 }
 
 /// No row: somebody else decided about this reservation meanwhile.
@@ -84,8 +85,11 @@ fn expect_winner(rows: u64) -> Written {
     if rows == 1 { Ok(()) } else { Err(WriteError::Refused(Refusal::Overtaken)) }
 }
 
-async fn begin_reservation(tx: &mut PgConnection, step: &Step) -> Written {
-    let settled_at = step.movements.is_none().then_some(step.at);
+/// An order that ended before it was heard of. New orders that hold something are written by `reserve`.
+async fn insert_tombstone(tx: &mut PgConnection, step: &Step) -> Written {
+    if step.movements.is_some() || !step.after.lines.is_empty() {
+        return Err(inconsistent(&"a new order is reserved and not committed"));
+    }
     let inserted = sqlx::query(
         r#"
         INSERT INTO reservations (order_id, status, version, created_at, held_until, settled_at)
@@ -97,159 +101,71 @@ async fn begin_reservation(tx: &mut PgConnection, step: &Step) -> Written {
     .bind(step.after.status.code())
     .bind(step.after.version)
     .bind(step.after.created_at)
-    .bind(step.after.created_at + USUAL_HOLD)
-    .bind(settled_at)
+    .bind(step.after.held_until)
+    .bind(step.at)
     .execute(&mut *tx)
     .await?;
-    expect_winner(inserted.rows_affected())?;
-    let (skus, quantities) = columns(&step.after.lines);
-    sqlx::query(
-        "INSERT INTO reservation_lines (order_id, sku, quantity) SELECT $1, * FROM UNNEST($2::text[], $3::bigint[])",
-    )
-    .bind(step.after.order.uuid())
-    .bind(skus)
-    .bind(quantities)
-    .execute(tx)
-    .await?;
-    Ok(())
+    expect_winner(inserted.rows_affected())
 }
 
 async fn move_units(tx: &mut PgConnection, step: &Step, movements: &Movements) -> Written {
-    lock_rows(tx, &movements.lines).await?;
-    let moved = match movements.kind {
-        MovementKind::Held => hold(tx, &movements.lines).await?,
-        MovementKind::Released => release(tx, &movements.lines).await?,
-        MovementKind::Sold => sell(tx, &movements.lines).await?,
-        MovementKind::Received => return Err(inconsistent("an order receives nothing")),
-    };
-    if let Some(line) = movements.lines.iter().find(|line| !moved.iter().any(|sku| sku == line.sku.as_str())) {
-        return Err(match movements.kind {
-            MovementKind::Held => WriteError::Refused(Refusal::OutOfStock(line.sku.clone())),
-            _ => inconsistent(&format!(
-                "{} units of {} are not held for order {}",
-                line.quantity, line.sku, step.after.order
-            )),
-        });
+    let mut skus: Vec<&str> = movements.pieces.iter().map(|piece| Sku::as_str(&piece.sku)).collect();
+    skus.dedup();
+    let mut rows = shelves::lock(tx, &skus).await?;
+    let (order, pieces) = (step.after.order, &movements.pieces);
+    let mut serials = Vec::new();
+    match movements.kind {
+        MovementKind::Released => rows.release(order, pieces),
+        MovementKind::Sold => rows.sell(order, pieces).map(|numbers| serials = numbers),
+        MovementKind::Returned => rows.take_back(order, pieces),
+        MovementKind::Received | MovementKind::BackOrdered | MovementKind::Held | MovementKind::Covered => {
+            return Err(inconsistent(&"a known order neither receives nor holds"));
+        }
     }
-    insert_movements(tx, step, movements).await?;
-    if movements.kind == MovementKind::Sold { insert_serials(tx, step, &movements.lines).await } else { Ok(()) }
+    .map_err(of_shelf)?;
+    shelves::write(tx, &rows, Account::Step(step.after.version), step.at).await?;
+    insert_serials(tx, step, &serials).await
 }
 
-/// In SKU order, so that two orders with the same SKUs wait for each other and never in a circle.
-async fn lock_rows(tx: &mut PgConnection, lines: &Lines) -> Written {
-    let (skus, _) = columns(lines);
-    sqlx::query("SELECT FROM stock WHERE sku = ANY ($1) ORDER BY sku FOR NO KEY UPDATE").bind(skus).execute(tx).await?;
-    Ok(())
-}
-
-/// Returns the SKUs whose condition held. What is not counted is received in the moment it is held.
-async fn hold(tx: &mut PgConnection, lines: &Lines) -> Result<Vec<String>, sqlx::Error> {
-    let (skus, quantities) = columns(lines);
-    sqlx::query_scalar(
-        r#"
-        UPDATE stock
-        SET available = available - CASE WHEN kind IN ('counted', 'serialised') THEN line.quantity ELSE 0 END,
-            received = received + CASE WHEN kind IN ('counted', 'serialised') THEN 0 ELSE line.quantity END,
-            held = held + line.quantity,
-            version = version + 1
-        FROM UNNEST($1::text[], $2::bigint[]) AS line (sku, quantity)
-        WHERE stock.sku = line.sku
-          AND (available >= line.quantity OR kind NOT IN ('counted', 'serialised'))
-        RETURNING stock.sku::text
-        "#,
-    )
-    .bind(skus)
-    .bind(quantities)
-    .fetch_all(tx)
-    .await
-}
-
-async fn release(tx: &mut PgConnection, lines: &Lines) -> Result<Vec<String>, sqlx::Error> {
-    let (skus, quantities) = columns(lines);
-    sqlx::query_scalar(
-        r#"
-        UPDATE stock
-        SET available = available + CASE WHEN kind IN ('counted', 'serialised') THEN line.quantity ELSE 0 END,
-            received = received - CASE WHEN kind IN ('counted', 'serialised') THEN 0 ELSE line.quantity END,
-            held = held - line.quantity,
-            version = version + 1
-        FROM UNNEST($1::text[], $2::bigint[]) AS line (sku, quantity)
-        WHERE stock.sku = line.sku AND held >= line.quantity
-        RETURNING stock.sku::text
-        "#,
-    )
-    .bind(skus)
-    .bind(quantities)
-    .fetch_all(tx)
-    .await
-}
-
-async fn sell(tx: &mut PgConnection, lines: &Lines) -> Result<Vec<String>, sqlx::Error> {
-    let (skus, quantities) = columns(lines);
-    sqlx::query_scalar(
-        r#"
-        UPDATE stock
-        SET held = held - line.quantity, sold = sold + line.quantity, version = version + 1
-        FROM UNNEST($1::text[], $2::bigint[]) AS line (sku, quantity)
-        WHERE stock.sku = line.sku AND held >= line.quantity
-        RETURNING stock.sku::text
-        "#,
-    )
-    .bind(skus)
-    .bind(quantities)
-    .fetch_all(tx)
-    .await
-}
-
-async fn insert_movements(tx: &mut PgConnection, step: &Step, movements: &Movements) -> Written {
-    let (skus, quantities) = columns(&movements.lines);
+/// `sold` was raised under the rows' locks: these numbers are ours and nobody else's.
+async fn insert_serials(tx: &mut PgConnection, step: &Step, serials: &[(Sku, i64)]) -> Written {
+    if serials.is_empty() {
+        return Ok(());
+    }
+    let (skus, numbers): (Vec<&str>, Vec<i64>) = serials.iter().map(|(sku, number)| (sku.as_str(), *number)).unzip();
     sqlx::query(
-        r#"
-        INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at)
-        SELECT $1, line.sku, $2, line.quantity, $3
-        FROM UNNEST($4::text[], $5::bigint[]) AS line (sku, quantity)
-        "#,
+        "INSERT INTO serial_numbers (order_id, sku, number) SELECT $1, * FROM UNNEST($2::text[], $3::bigint[])",
     )
     .bind(step.after.order.uuid())
-    .bind(movements.kind.code())
-    .bind(step.at)
     .bind(skus)
-    .bind(quantities)
+    .bind(numbers)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// `sold` was just raised under the row's lock: the last numbers up to it are ours and nobody else's.
-async fn insert_serials(tx: &mut PgConnection, step: &Step, lines: &Lines) -> Written {
-    let (skus, quantities) = columns(lines);
-    sqlx::query(
-        r#"
-        INSERT INTO serial_numbers (sku, number, order_id)
-        SELECT stock.sku, number, $1
-        FROM UNNEST($2::text[], $3::bigint[]) AS line (sku, quantity)
-        JOIN stock ON stock.sku = line.sku AND stock.kind = 'serialised'
-        CROSS JOIN LATERAL generate_series(stock.sold - line.quantity + 1, stock.sold) AS number
-        "#,
-    )
-    .bind(step.after.order.uuid())
-    .bind(skus)
-    .bind(quantities)
-    .execute(tx)
-    .await?;
+/// The sale makes parcels, each tied to the message that said that the order is paid; later steps let waiting ones go.
+async fn write_shipments(tx: &mut PgConnection, why: Why, step: &Step) -> Written {
+    for shipment in &step.shipments {
+        match why {
+            Why::Message(cause) => insert_shipment(tx, cause, shipment).await?,
+            Why::Duty(_) => settle_shipment(tx, step, shipment).await?,
+        }
+    }
     Ok(())
 }
 
 async fn insert_shipment(tx: &mut PgConnection, cause: MessageId, shipment: &Shipment) -> Written {
     sqlx::query(
         r#"
-        INSERT INTO shipments (shipment_id, order_id, fulfilment_centre, created_at, consumer, message_id)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO shipments (shipment_id, order_id, fulfilment_centre, state, created_at, consumer, message_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         "#,
     )
     .bind(shipment.id.uuid())
     .bind(shipment.order.uuid())
-    .bind(&shipment.fulfilment_centre)
+    .bind(shipment.centre.as_str())
+    .bind(shipment.state.code())
     .bind(shipment.created_at)
     .bind(CONSUMER)
     .bind(cause.uuid())
@@ -258,10 +174,61 @@ async fn insert_shipment(tx: &mut PgConnection, cause: MessageId, shipment: &Shi
     Ok(())
 }
 
-fn inconsistent(what: &str) -> WriteError<Refusal> {
-    WriteError::Refused(Refusal::Inconsistent(what.to_owned()))
+async fn settle_shipment(tx: &mut PgConnection, step: &Step, shipment: &Shipment) -> Written {
+    let settled = sqlx::query(
+        r#"
+        UPDATE shipments SET state = $3, settled_at = $4
+        WHERE order_id = $1 AND fulfilment_centre = $2 AND state = 'WAITING'
+        "#,
+    )
+    .bind(shipment.order.uuid())
+    .bind(shipment.centre.as_str())
+    .bind(shipment.state.code())
+    .bind(step.at)
+    .execute(tx)
+    .await?;
+    expect_winner(settled.rows_affected())
 }
 
-fn columns(lines: &Lines) -> (Vec<&str>, Vec<i64>) {
-    lines.iter().map(|line| (Sku::as_str(&line.sku), i64::from(line.quantity))).unzip()
+async fn grant(tx: &mut PgConnection, region: Region, entitlement: &Entitlement) -> Written {
+    sqlx::query(
+        r#"
+        INSERT INTO entitlements (residency_region, user_id, order_id, sku, quantity, valid_from, valid_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "#,
+    )
+    .bind(region.code())
+    .bind(entitlement.user.uuid())
+    .bind(entitlement.order.uuid())
+    .bind(entitlement.sku.as_str())
+    .bind(i64::from(entitlement.quantity))
+    .bind(entitlement.valid_from)
+    .bind(entitlement.valid_until)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A SKU that was sent and not granted has no entitlement to end.
+async fn revoke(tx: &mut PgConnection, step: &Step) -> Written {
+    if step.revoked.is_empty() {
+        return Ok(());
+    }
+    let (skus, units): (Vec<&str>, Vec<i64>) =
+        step.revoked.iter().map(|(sku, units)| (sku.as_str(), i64::from(*units))).unzip();
+    sqlx::query(
+        r#"
+        UPDATE entitlements
+        SET revoked = revoked + ended.units, revoked_at = $2
+        FROM UNNEST($3::text[], $4::bigint[]) AS ended (sku, units)
+        WHERE order_id = $1 AND entitlements.sku = ended.sku
+        "#,
+    )
+    .bind(step.after.order.uuid())
+    .bind(step.at)
+    .bind(skus)
+    .bind(units)
+    .execute(tx)
+    .await?;
+    Ok(())
 }

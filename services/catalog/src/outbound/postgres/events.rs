@@ -1,15 +1,22 @@
 //! Facts as events: what other services are told about a step.
 
 use common::OrderId;
-use contracts::catalog::v1;
+use contracts::{catalog::v1, order};
 use messaging::Outgoing;
 
-use crate::domain::reservation::{Decision, Fact};
+use crate::domain::reservation::{Decision, Fact, Step};
+use crate::domain::shipment::ShipmentLine;
 
-/// The events of a decision. Their version is the version the step gave the reservation.
+/// The events of a decision.
 pub(super) fn of_decision(decision: &Decision) -> Vec<Outgoing> {
-    let Decision::Step(step) = decision else { return Vec::new() };
-    step.facts.iter().map(|fact| of_fact(fact, step.after.order, step.after.version)).collect()
+    match decision {
+        Decision::Step(step) => of_step(step),
+        Decision::Nothing => Vec::new(),
+    }
+}
+
+pub(super) fn of_step(step: &Step) -> Vec<Outgoing> {
+    step.told().map(|(version, fact)| of_fact(fact, step.after.order, version)).collect()
 }
 
 fn of_fact(fact: &Fact, order: OrderId, version: i64) -> Outgoing {
@@ -23,10 +30,16 @@ fn of_fact(fact: &Fact, order: OrderId, version: i64) -> Outgoing {
             v1::ShipmentCreated {
                 order_id,
                 shipment_id: shipment.id.to_string(),
-                fulfilment_centre: shipment.fulfilment_centre.clone(),
+                fulfilment_centre: shipment.centre.to_string(),
                 created_at_ms: shipment.created_at.timestamp_millis(),
+                lines: shipment.lines.iter().map(line).collect(),
             },
             version,
         ),
     }
+}
+
+fn line(line: &ShipmentLine) -> v1::ShipmentLine {
+    let options = line.options.iter().map(|(key, value)| order::v1::Choice { key: key.clone(), value: value.clone() });
+    v1::ShipmentLine { sku: line.sku.to_string(), quantity: line.quantity, options: options.collect() }
 }

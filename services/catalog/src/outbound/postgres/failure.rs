@@ -3,13 +3,12 @@
 use common::{ErrorKind, Explain, Sku};
 use messaging::CommitError;
 
+use crate::domain::shelves::NoPromises;
 use crate::usecases::ports::stock::{Failure, StoreError};
 
 /// What a write refuses from inside its transaction; everything is rolled back then.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("{0} has too few units for sale")]
-    OutOfStock(Sku),
     #[error("the reservation is no longer what the decision was made about")]
     Overtaken,
     #[error("the receipt was counted before")]
@@ -18,9 +17,24 @@ pub(super) enum Refusal {
     ReferenceReused,
     #[error("{0} is supplied in another way")]
     KindDiffers(Sku),
+    #[error("{0} cannot count that many units")]
+    Full(Sku),
+    #[error("{0} never came in")]
+    UnknownSku(Sku),
+    #[error("{0} is not counted")]
+    NotCounted(Sku),
     /// A promise of the tables is broken; going on would make it worse.
     #[error("inconsistent: {0}")]
     Inconsistent(String),
+}
+
+impl From<NoPromises> for Refusal {
+    fn from(error: NoPromises) -> Self {
+        match error {
+            NoPromises::Unknown(sku) => Self::UnknownSku(sku),
+            NoPromises::NotCounted(sku) => Self::NotCounted(sku),
+        }
+    }
 }
 
 impl Explain for Refusal {
@@ -45,10 +59,12 @@ const IN_RANGE: &str = "stock_received_in_range";
 /// Everything but [`Refusal::ReceivedBefore`], which is an answer and not an error.
 pub(super) fn of_commit(error: CommitError<Refusal>) -> StoreError {
     match error {
-        CommitError::Refused(Refusal::OutOfStock(sku)) => StoreError::OutOfStock(sku),
         CommitError::Refused(Refusal::Overtaken) => StoreError::Overtaken,
         CommitError::Refused(Refusal::ReferenceReused) => StoreError::ReferenceReused,
         CommitError::Refused(Refusal::KindDiffers(sku)) => StoreError::KindDiffers(sku),
+        CommitError::Refused(Refusal::Full(_)) => StoreError::Full,
+        CommitError::Refused(Refusal::UnknownSku(sku)) => StoreError::UnknownSku(sku),
+        CommitError::Refused(Refusal::NotCounted(sku)) => StoreError::NotCounted(sku),
         CommitError::Database(sqlx::Error::Database(error)) if error.constraint() == Some(IN_RANGE) => StoreError::Full,
         other => StoreError::Failed(Failure {
             message: "the stock could not be changed",

@@ -1,81 +1,152 @@
 //! Reading reservations and stock rows. Rows are private; what does not convert is an inconsistency that names its place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku};
 use sqlx::PgPool;
+use sqlx::types::Json;
 
 use super::failure::{inconsistent, of_read};
+use crate::domain::centre::Centre;
 use crate::domain::inventory::StockLevel;
 use crate::domain::lines::{Line, Lines};
 use crate::domain::reservation::Reservation;
-use crate::usecases::ports::stock::{Failure, MAX_SKUS, StoreError};
+use crate::domain::shelves::{Piece, Place};
+use crate::domain::shipment::Options;
+use crate::usecases::ports::stock::{Failure, MAX_SKUS, Rows, StoreError};
 
 #[derive(sqlx::FromRow)]
 struct ReservationRow {
     status: String,
     version: i64,
     created_at: DateTime<Utc>,
-    skus: Vec<String>,
-    quantities: Vec<i64>,
-}
-
-pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
-    let row: Option<ReservationRow> = sqlx::query_as(
-        r#"
-        SELECT status, version, created_at,
-               ARRAY(SELECT sku::text FROM reservation_lines l WHERE l.order_id = r.order_id ORDER BY sku) AS skus,
-               ARRAY(SELECT quantity FROM reservation_lines l WHERE l.order_id = r.order_id ORDER BY sku) AS quantities
-        FROM reservations r
-        WHERE order_id = $1
-        "#,
-    )
-    .bind(order.uuid())
-    .fetch_optional(pool)
-    .await
-    .map_err(of_read)?;
-    row.map(|row| row.into_reservation(order)).transpose()
-}
-
-impl ReservationRow {
-    fn into_reservation(self, order: OrderId) -> Result<Reservation, StoreError> {
-        let status = self.status.parse().map_err(|_| inconsistent("reservations", "status", &order))?;
-        let lines = self.skus.iter().zip(&self.quantities).map(|(sku, quantity)| {
-            let sku = Sku::parse(sku).map_err(|_| inconsistent("reservation_lines", "sku", &order))?;
-            let quantity =
-                u32::try_from(*quantity).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?;
-            Ok(Line { sku, quantity })
-        });
-        let lines = lines.collect::<Result<Vec<_>, StoreError>>()?;
-        let lines = match lines.is_empty() {
-            true => Lines::none(),
-            false => Lines::new(lines).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?,
-        };
-        Ok(Reservation { order, status, version: self.version, lines, created_at: self.created_at })
-    }
+    held_until: DateTime<Utc>,
 }
 
 #[derive(sqlx::FromRow)]
-struct StockRow {
+struct LineRow {
     sku: String,
+    quantity: i64,
+    options: Json<Options>,
+}
+
+#[derive(sqlx::FromRow)]
+struct PieceRow {
+    sku: String,
+    fulfilment_centre: String,
+    quantity: i64,
+    waiting: i64,
+    returned: i64,
+}
+
+/// The row first: what belongs to it may be newer, and then the version that a decision names is found to be old.
+pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
+    let row: Option<ReservationRow> =
+        sqlx::query_as("SELECT status, version, created_at, held_until FROM reservations WHERE order_id = $1")
+            .bind(order.uuid())
+            .fetch_optional(pool)
+            .await
+            .map_err(of_read)?;
+    match row {
+        Some(row) => row.into_reservation(pool, order).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+impl ReservationRow {
+    async fn into_reservation(self, pool: &PgPool, order: OrderId) -> Result<Reservation, StoreError> {
+        let status = self.status.parse().map_err(|_| inconsistent("reservations", "status", &order))?;
+        let (lines, options) = lines(pool, order).await?;
+        let pieces = pieces(pool, order).await?;
+        let Self { version, created_at, held_until, .. } = self;
+        Ok(Reservation { order, status, version, lines, options, pieces, created_at, held_until })
+    }
+}
+
+async fn lines(pool: &PgPool, order: OrderId) -> Result<(Lines, BTreeMap<Sku, Options>), StoreError> {
+    let rows: Vec<LineRow> =
+        sqlx::query_as("SELECT sku::text, quantity, options FROM reservation_lines WHERE order_id = $1 ORDER BY sku")
+            .bind(order.uuid())
+            .fetch_all(pool)
+            .await
+            .map_err(of_read)?;
+    let (mut lines, mut chosen) = (Vec::with_capacity(rows.len()), BTreeMap::new());
+    for LineRow { sku, quantity, options: Json(options) } in rows {
+        let sku = Sku::parse(&sku).map_err(|_| inconsistent("reservation_lines", "sku", &order))?;
+        let quantity = units(quantity).ok_or_else(|| inconsistent("reservation_lines", "quantity", &order))?;
+        if !options.is_empty() {
+            chosen.insert(sku.clone(), options);
+        }
+        lines.push(Line { sku, quantity });
+    }
+    let lines = match lines.is_empty() {
+        true => Lines::none(),
+        false => Lines::new(lines).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?,
+    };
+    Ok((lines, chosen))
+}
+
+async fn pieces(pool: &PgPool, order: OrderId) -> Result<Vec<Piece>, StoreError> {
+    let rows: Vec<PieceRow> = sqlx::query_as(
+        r#"
+        SELECT taken.sku::text, taken.fulfilment_centre::text, taken.quantity, COALESCE(waiting, 0) AS waiting,
+               COALESCE((SELECT sum(moved.quantity) FROM stock_movements moved
+                         WHERE moved.order_id = taken.order_id AND moved.sku = taken.sku
+                           AND moved.fulfilment_centre = taken.fulfilment_centre AND moved.kind = 'returned'), 0)::bigint AS returned
+        FROM allocations taken
+        LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
+        WHERE taken.order_id = $1
+        ORDER BY taken.sku, taken.fulfilment_centre
+        "#,
+    )
+    .bind(order.uuid())
+    .fetch_all(pool)
+    .await
+    .map_err(of_read)?;
+    rows.into_iter().map(|row| row.into_piece(order)).collect()
+}
+
+impl PieceRow {
+    fn into_piece(self, order: OrderId) -> Result<Piece, StoreError> {
+        let wrong = |column| inconsistent("allocations", column, &order);
+        Ok(Piece {
+            sku: Sku::parse(&self.sku).map_err(|_| wrong("sku"))?,
+            centre: Centre::parse(&self.fulfilment_centre).map_err(|_| wrong("fulfilment_centre"))?,
+            quantity: units(self.quantity).ok_or_else(|| wrong("quantity"))?,
+            waiting: units(self.waiting).ok_or_else(|| wrong("waiting"))?,
+            returned: units(self.returned).ok_or_else(|| wrong("returned"))?,
+        })
+    }
+}
+
+fn units(number: i64) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct StockRow {
+    sku: String,
+    fulfilment_centre: String,
     kind: String,
     available: i64,
     held: i64,
     sold: i64,
     returned: i64,
     received: i64,
+    back_ordered: i64,
+    back_order_limit: i64,
     version: i64,
 }
 
-pub(super) async fn levels(pool: &PgPool, skus: &[Sku]) -> Result<HashMap<Sku, StockLevel>, StoreError> {
+pub(super) async fn rows(pool: &PgPool, skus: &[Sku]) -> Result<HashMap<Sku, Rows>, StoreError> {
     if skus.len() > MAX_SKUS {
         return Err(too_many());
     }
     let skus: Vec<&str> = skus.iter().map(Sku::as_str).collect();
-    let rows: Vec<StockRow> = sqlx::query_as(
+    let found: Vec<StockRow> = sqlx::query_as(
         r#"
-        SELECT sku::text, kind, available, held, sold, returned, received, version
+        SELECT sku::text, fulfilment_centre::text, kind, available, held, sold, returned, received, back_ordered, back_order_limit, version
         FROM stock
         WHERE sku = ANY ($1)
         "#,
@@ -84,15 +155,24 @@ pub(super) async fn levels(pool: &PgPool, skus: &[Sku]) -> Result<HashMap<Sku, S
     .fetch_all(pool)
     .await
     .map_err(of_read)?;
-    rows.into_iter().map(StockRow::into_level).collect()
+    let mut rows: HashMap<Sku, Rows> = HashMap::new();
+    for row in found {
+        let ((sku, centre), level) = row.into_row()?;
+        rows.entry(sku).or_default().insert(centre, level);
+    }
+    Ok(rows)
 }
 
 impl StockRow {
-    fn into_level(self) -> Result<(Sku, StockLevel), StoreError> {
-        let Self { sku, kind, available, held, sold, returned, received, version } = self;
+    pub(super) fn into_row(self) -> Result<(Place, StockLevel), StoreError> {
+        let Self { sku, fulfilment_centre, kind, available, held, sold, returned, received, version, .. } = self;
+        let (back_ordered, back_order_limit) = (self.back_ordered, self.back_order_limit);
         let kind = kind.parse().map_err(|_| inconsistent("stock", "kind", &sku))?;
+        let centre = Centre::parse(&fulfilment_centre).map_err(|_| inconsistent("stock", "fulfilment_centre", &sku))?;
         let sku = Sku::parse(&sku).map_err(|_| inconsistent("stock", "sku", &sku))?;
-        Ok((sku, StockLevel { kind, available, held, sold, returned, received, version }))
+        let level =
+            StockLevel { kind, available, held, sold, returned, received, back_ordered, back_order_limit, version };
+        Ok(((sku, centre), level))
     }
 }
 

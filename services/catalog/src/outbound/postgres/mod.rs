@@ -2,36 +2,43 @@
 //! and the events are one transaction.
 //!
 //! How two decisions about the same rows are kept apart: a step names the status and version it was decided about and finds
-//! no row when another came first; stock rows are locked in SKU order and changed by conditional updates, so the check is
-//! made on the newest version of the row.
+//! no row when another came first; stock rows are locked in the order of SKU and centre, decided about under the lock, and
+//! written with a look at the version they were read with.
 
 mod commit;
 mod events;
 mod failure;
 mod load;
 mod receive;
+mod reserve;
+mod shelves;
+mod watch;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{MessageId, OrderId, Sku};
+use common::{OrderId, Sku};
 use messaging::Database;
 
-use crate::domain::inventory::StockLevel;
+use crate::domain::audit::{Audited, Finding};
+use crate::domain::centre::{Centre, Centres};
+use crate::domain::inventory::Availability;
 use crate::domain::receipt::Receipt;
 use crate::domain::reservation::{Decision, Reservation};
-use crate::usecases::ports::stock::{Committed, StockStore, StoreError};
+use crate::domain::shelves::{Place, availability};
+use crate::usecases::ports::stock::{Committed, Request, Reserved, Rows, StockStore, StoreError, Why};
 
 /// The stock of a region, in its database `inventory`. Cheap to clone.
 #[derive(Clone)]
 pub struct PgStock {
     database: Database,
+    centres: Centres,
 }
 
 impl PgStock {
-    pub fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database, centres: Centres) -> Self {
+        Self { database, centres }
     }
 }
 
@@ -41,15 +48,58 @@ impl StockStore for PgStock {
         load::reservation(self.database.pool(), order).await
     }
 
-    async fn levels(&self, skus: &[Sku]) -> Result<HashMap<Sku, StockLevel>, StoreError> {
-        load::levels(self.database.pool(), skus).await
+    async fn rows(&self, skus: &[Sku]) -> Result<HashMap<Sku, Rows>, StoreError> {
+        load::rows(self.database.pool(), skus).await
     }
 
-    async fn commit(&self, cause: MessageId, decision: &Decision) -> Result<Committed, StoreError> {
-        commit::commit(&self.database, cause, decision).await
+    async fn reserve(&self, requests: &[Request], now: DateTime<Utc>) -> Vec<Result<Reserved, StoreError>> {
+        reserve::reserve(&self.database, &self.centres, requests, now).await
+    }
+
+    async fn commit(&self, why: Why, decision: &Decision) -> Result<Committed, StoreError> {
+        commit::commit(&self.database, why, decision).await
     }
 
     async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError> {
-        receive::receive(&self.database, receipt, now).await
+        receive::receive(&self.database, &self.centres, receipt, now).await
+    }
+
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError> {
+        receive::limit_back_orders(&self.database, &self.centres, sku, limit).await
+    }
+
+    async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError> {
+        let rows = self.rows(skus).await?;
+        Ok(rows.into_iter().map(|(sku, rows)| (sku, availability(rows.iter(), &self.centres))).collect())
+    }
+
+    async fn claim_overdue(
+        &self,
+        now: DateTime<Utc>,
+        asked_before: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<OrderId>, StoreError> {
+        watch::claim_overdue(&self.database, now, asked_before, limit).await
+    }
+
+    async fn sendable(&self, limit: u16) -> Result<Vec<(OrderId, Vec<Centre>)>, StoreError> {
+        watch::sendable(self.database.pool(), limit).await
+    }
+
+    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError> {
+        watch::audit(self.database.pool(), after, limit).await
+    }
+
+    async fn note_findings(
+        &self,
+        audited: &[Place],
+        findings: &[Finding],
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        watch::note_findings(&self.database, audited, findings, now).await
+    }
+
+    async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError> {
+        watch::open_findings(self.database.pool(), limit).await
     }
 }

@@ -1,14 +1,17 @@
-//! Counting what came in. The receipt's own row comes first: a second receipt with its reference waits for it and then finds
-//! it, so nothing is counted twice.
+//! Counting what came in, and how many units may be promised before they do. A receipt's own row comes first: a second receipt
+//! with its reference waits for it and then finds it, so nothing is counted twice.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use common::Sku;
 use messaging::{Cause, Change, CommitError, Database, WriteError};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::failure::{Refusal, of_commit};
+use super::shelves::{self, Account, of_shelf};
+use crate::domain::centre::{Centre, Centres};
 use crate::domain::receipt::Receipt;
 use crate::usecases::ports::stock::{Committed, StoreError};
 
@@ -16,15 +19,16 @@ type Written = Result<(), WriteError<Refusal>>;
 
 pub(super) async fn receive(
     database: &Database,
+    centres: &Centres,
     receipt: &Receipt,
     now: DateTime<Utc>,
 ) -> Result<Committed, StoreError> {
     let change = Change { cause: Cause::Duty("receive_stock"), events: Vec::new(), answer: None };
-    let receipt = Arc::new(receipt.clone());
+    let (receipt, home) = (Arc::new(receipt.clone()), centres.first().clone());
     let outcome = database
         .commit(change, move |tx| {
-            let receipt = receipt.clone();
-            Box::pin(async move { write(tx, &receipt, now).await })
+            let (receipt, home) = (receipt.clone(), home.clone());
+            Box::pin(async move { write(tx, &receipt, &home, now).await })
         })
         .await;
     match outcome {
@@ -36,14 +40,20 @@ pub(super) async fn receive(
     }
 }
 
-async fn write(tx: &mut PgConnection, receipt: &Receipt, now: DateTime<Utc>) -> Written {
-    insert_receipt(tx, receipt, now).await?;
-    raise_levels(tx, receipt).await?;
-    insert_movements(tx, receipt, now).await
+async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {
+    insert_receipt(tx, receipt, home, now).await?;
+    declare_supplies(tx, receipt).await?;
+    make_rows(tx, receipt).await?;
+    let skus: Vec<&str> = receipt.lines().iter().map(|line| line.sku.as_str()).collect();
+    let mut rows = shelves::lock(tx, &skus).await?;
+    for line in receipt.lines() {
+        rows.receive(&line.sku, receipt.centre(), line.quantity).map_err(of_shelf)?;
+    }
+    shelves::write(tx, &rows, Account::Receipt(receipt.reference().as_str()), now).await
 }
 
-async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, now: DateTime<Utc>) -> Written {
-    let fingerprint: [u8; 32] = Sha256::digest(receipt.canonical_lines().as_bytes()).into();
+async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {
+    let fingerprint: [u8; 32] = Sha256::digest(receipt.canonical_lines(home).as_bytes()).into();
     let inserted = sqlx::query(
         r#"
         INSERT INTO stock_receipts (reference, fingerprint, received_at)
@@ -67,54 +77,87 @@ async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, now: DateTime<
     Err(WriteError::Refused(refusal))
 }
 
-/// Lines come in SKU order, and so do the locks.
-async fn raise_levels(tx: &mut PgConnection, receipt: &Receipt) -> Written {
-    let (skus, quantities) = columns(receipt);
+/// The first receipt of a SKU says how it is supplied; later ones must say the same. Lines come in SKU order, and so do the
+/// inserts that may wait for each other.
+async fn declare_supplies(tx: &mut PgConnection, receipt: &Receipt) -> Written {
+    let skus: Vec<&str> = receipt.lines().iter().map(|line| line.sku.as_str()).collect();
     let kinds: Vec<&str> = receipt.lines().iter().map(|line| line.kind.code()).collect();
-    let raised: Vec<String> = sqlx::query_scalar(
-        r#"
-        INSERT INTO stock (sku, kind, available, received, version)
-        SELECT sku, kind, quantity, quantity, 1
-        FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS line (sku, kind, quantity)
-        ON CONFLICT (sku) DO UPDATE
-        SET available = stock.available + EXCLUDED.available,
-            received = stock.received + EXCLUDED.received,
-            version = stock.version + 1
-        WHERE stock.kind = EXCLUDED.kind
-        RETURNING sku::text
-        "#,
-    )
-    .bind(skus)
-    .bind(kinds)
-    .bind(quantities)
-    .fetch_all(tx)
-    .await?;
-    match receipt.lines().iter().find(|line| !raised.iter().any(|sku| sku == line.sku.as_str())) {
-        Some(line) => Err(WriteError::Refused(Refusal::KindDiffers(line.sku.clone()))),
-        None => Ok(()),
-    }
-}
-
-/// A line without units declares how its SKU is supplied and moves nothing.
-async fn insert_movements(tx: &mut PgConnection, receipt: &Receipt, now: DateTime<Utc>) -> Written {
-    let (skus, quantities) = columns(receipt);
     sqlx::query(
         r#"
-        INSERT INTO stock_movements (reference, sku, kind, quantity, moved_at)
-        SELECT $1, line.sku, 'received', line.quantity, $2
-        FROM UNNEST($3::text[], $4::bigint[]) AS line (sku, quantity)
-        WHERE line.quantity > 0
+        INSERT INTO supplies (sku, kind)
+        SELECT sku, kind FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS line (sku, kind, place)
+        ORDER BY place
+        ON CONFLICT (sku) DO NOTHING
         "#,
     )
-    .bind(receipt.reference().as_str())
-    .bind(now)
-    .bind(skus)
-    .bind(quantities)
+    .bind(&skus)
+    .bind(&kinds)
+    .execute(&mut *tx)
+    .await?;
+    let other: Option<i64> = sqlx::query_scalar(
+        r#"
+        SELECT place FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS line (sku, kind, place)
+        JOIN supplies ON supplies.sku = line.sku AND supplies.kind <> line.kind
+        ORDER BY place LIMIT 1
+        "#,
+    )
+    .bind(&skus)
+    .bind(&kinds)
+    .fetch_optional(tx)
+    .await?;
+    let line = other.and_then(|place| receipt.lines().get(usize::try_from(place - 1).ok()?));
+    line.map_or(Ok(()), |line| Err(WriteError::Refused(Refusal::KindDiffers(line.sku.clone()))))
+}
+
+/// A row without units for each SKU that the centre does not have yet; what came in is counted under its lock.
+async fn make_rows(tx: &mut PgConnection, receipt: &Receipt) -> Written {
+    sqlx::query(
+        r#"
+        INSERT INTO stock (sku, fulfilment_centre, kind)
+        SELECT sku, $3, kind FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS line (sku, kind, place)
+        ORDER BY place
+        ON CONFLICT (sku, fulfilment_centre) DO NOTHING
+        "#,
+    )
+    .bind(receipt.lines().iter().map(|line| line.sku.as_str()).collect::<Vec<_>>())
+    .bind(receipt.lines().iter().map(|line| line.kind.code()).collect::<Vec<_>>())
+    .bind(receipt.centre().as_str())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-fn columns(receipt: &Receipt) -> (Vec<&str>, Vec<i64>) {
-    receipt.lines().iter().map(|line| (line.sku.as_str(), i64::from(line.quantity))).unzip()
+/// The limit of a SKU lives on its row in the first centre that has one, where its promises are made: a promise and its limit
+/// are one row, under one lock.
+pub(super) async fn limit_back_orders(
+    database: &Database,
+    centres: &Centres,
+    sku: &Sku,
+    limit: u32,
+) -> Result<(), StoreError> {
+    let change = Change { cause: Cause::Duty("limit_back_orders"), events: Vec::new(), answer: None };
+    let (sku, centres) = (sku.clone(), centres.clone());
+    let outcome = database
+        .commit(change, move |tx| {
+            let (sku, centres) = (sku.clone(), centres.clone());
+            Box::pin(async move {
+                let rows = shelves::lock_to_hold(tx, &[sku.as_str()]).await?;
+                let place = rows.promising(&sku, &centres).map_err(|error| WriteError::Refused(error.into()))?;
+                sqlx::query(
+                    r#"
+                    UPDATE stock
+                    SET back_order_limit = CASE WHEN fulfilment_centre = $2 THEN $3 ELSE 0 END, version = version + 1
+                    WHERE sku = $1 AND back_order_limit <> CASE WHEN fulfilment_centre = $2 THEN $3 ELSE 0 END
+                    "#,
+                )
+                .bind(sku.as_str())
+                .bind(place.1.as_str())
+                .bind(i64::from(limit))
+                .execute(tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await;
+    outcome.map(drop).map_err(of_commit)
 }

@@ -1,47 +1,114 @@
 //! What the stock use cases ask of a store. Decided here: the questions and what their answers mean. A store decides how two
 //! decisions about the same rows are kept apart; both of ours must pass the same suite of tests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, Explain, MessageId, OrderId, Sku};
 
+use crate::domain::audit::{Audited, Finding};
+use crate::domain::centre::Centre;
 use crate::domain::inventory::{Availability, StockLevel};
 use crate::domain::receipt::Receipt;
-use crate::domain::reservation::{Decision, Reservation};
+use crate::domain::reservation::{Asked, Decision, Reservation, Status};
+use crate::domain::shelves::Place;
 
 /// The consumer group of the saga; with a message id it names what was applied.
 pub const CONSUMER: &str = "catalog";
 
-/// Counts, reservations, movements and shipments.
+/// The rows of a SKU by centre.
+pub type Rows = BTreeMap<Centre, StockLevel>;
+
+/// Counts, reservations, movements, shipments and entitlements.
 #[async_trait]
 pub trait StockStore: Send + Sync {
     /// The reservation of `order`; `None` when nothing was heard of that order yet.
     async fn reservation(&self, order: OrderId) -> Result<Option<Reservation>, StoreError>;
 
     /// The rows of `skus`, at most [`MAX_SKUS`]; a SKU that never got a receipt is absent.
-    async fn levels(&self, skus: &[Sku]) -> Result<HashMap<Sku, StockLevel>, StoreError>;
+    async fn rows(&self, skus: &[Sku]) -> Result<HashMap<Sku, Rows>, StoreError>;
 
-    /// Commits a decision about message `cause`: step, movements, serial numbers, shipment, events and the mark that the
-    /// message was dealt with, all or nothing. A message has its effect once.
+    /// Decides and commits new orders in their order, together, each as if it were alone: reservation, movements, events and
+    /// the mark that its message was dealt with. The outcomes stand in the order of `requests`.
     ///
     /// # Errors
-    /// [`StoreError::OutOfStock`] when a line cannot be held, [`StoreError::Overtaken`] when the reservation is no longer
-    /// what the decision was made about; nothing was changed then.
-    async fn commit(&self, cause: MessageId, decision: &Decision) -> Result<Committed, StoreError>;
+    /// [`StoreError::Overtaken`] when another decision about the same order came between; nothing of that member was changed.
+    async fn reserve(&self, requests: &[Request], now: DateTime<Utc>) -> Vec<Result<Reserved, StoreError>>;
 
-    /// Counts what came in, whole or not at all, once per reference.
+    /// Commits a decision about an order that is known: step, movements, serial numbers, shipments, entitlements, events and
+    /// the mark that the message was dealt with, all or nothing. A message has its effect once.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] when the reservation is no longer what the decision was made about; nothing was changed then.
+    async fn commit(&self, why: Why, decision: &Decision) -> Result<Committed, StoreError>;
+
+    /// Counts what came in, whole or not at all, once per reference. What is owed is covered first.
     ///
     /// # Errors
     /// [`StoreError::ReferenceReused`], [`StoreError::KindDiffers`], [`StoreError::Full`]
     async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError>;
 
+    /// How many units of `sku` may be promised before they come in, from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSku`], [`StoreError::NotCounted`]
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError>;
+
     /// What pages may say about `skus`, at most [`MAX_SKUS`]; a SKU that never got a receipt is absent.
-    async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError> {
-        Ok(self.levels(skus).await?.into_iter().map(|(sku, level)| (sku, level.availability())).collect())
-    }
+    async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError>;
+
+    /// Takes up to `limit` holds that are past their time and that nobody asked about since `asked_before`, the oldest first.
+    /// Two who take at once take different ones.
+    async fn claim_overdue(
+        &self,
+        now: DateTime<Utc>,
+        asked_before: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<OrderId>, StoreError>;
+
+    /// Paid orders with parcels whose goods are there now, and the centres of these parcels; at most `limit` orders.
+    async fn sendable(&self, limit: u16) -> Result<Vec<(OrderId, Vec<Centre>)>, StoreError>;
+
+    /// The next `limit` rows after `after` with the sums of their movements, all seen in one snapshot.
+    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError>;
+
+    /// Opens `findings` that are new and resolves open ones of `audited` rows that were not found again. Says how many are new.
+    async fn note_findings(
+        &self,
+        audited: &[Place],
+        findings: &[Finding],
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError>;
+
+    /// Findings that nobody has resolved, the oldest first; at most `limit`.
+    async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError>;
+}
+
+/// Why a decision is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Message(MessageId),
+    /// Nobody told us: the version of the reservation makes it safe to do again.
+    Duty(&'static str),
+}
+
+/// A new order that waits to be decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub cause: MessageId,
+    pub asked: Asked,
+    /// The trace its events belong to.
+    pub traceparent: Option<String>,
+}
+
+/// What became of a new order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    pub committed: Committed,
+    /// Held or rejected now; `None` when the order was known already.
+    pub status: Option<Status>,
 }
 
 /// SKUs of one question: five pages of results.
@@ -57,8 +124,6 @@ pub enum Committed {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{0} has too few units for sale")]
-    OutOfStock(Sku),
     /// Somebody else decided first: load again, decide again.
     #[error("another decision about this reservation came first")]
     Overtaken,
@@ -68,6 +133,10 @@ pub enum StoreError {
     KindDiffers(Sku),
     #[error("a stock row cannot count that many units")]
     Full,
+    #[error("{0} never came in")]
+    UnknownSku(Sku),
+    #[error("{0} is not counted and cannot run out")]
+    NotCounted(Sku),
     #[error(transparent)]
     Failed(#[from] Failure),
 }
@@ -87,7 +156,8 @@ pub struct Failure {
 impl Explain for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OutOfStock(_) | Self::Overtaken | Self::KindDiffers(_) => ErrorKind::Conflict,
+            Self::Overtaken | Self::KindDiffers(_) | Self::NotCounted(_) => ErrorKind::Conflict,
+            Self::UnknownSku(_) => ErrorKind::NotFound,
             Self::ReferenceReused | Self::Full => ErrorKind::Unprocessable,
             Self::Failed(failure) => failure.kind,
         }
@@ -95,10 +165,10 @@ impl Explain for StoreError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::OutOfStock(_) => "out-of-stock",
             Self::Overtaken => "version-conflict",
             Self::ReferenceReused => "idempotency-key-reused",
-            Self::KindDiffers(_) => "state-conflict",
+            Self::KindDiffers(_) | Self::NotCounted(_) => "state-conflict",
+            Self::UnknownSku(_) => "not-found",
             Self::Full => "limit-exceeded",
             Self::Failed(failure) => failure.code,
         }

@@ -13,12 +13,12 @@ use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
 use catalog::domain::product::{Product, Revision, State};
 use catalog::inbound::http::router;
 use catalog::outbound::cache::{CacheSettings, RedisCache};
-use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::mongo::{self, MongoProducts};
 use catalog::outbound::ratings::RedisRatings;
 use catalog::outbound::search::ElasticProducts;
 use catalog::usecases::App;
 use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
+use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::Service as _;
 use chassis::extract::Caller;
 use common::{Region, SessionId, Sku, SystemClock, UserId, ids};
@@ -106,9 +106,11 @@ impl Shop {
         };
         let app = Arc::new(App {
             region: Region::Eu,
-            site: "rdc-a".to_owned(),
+            centres: crate::stock::world::centres(),
             clock: Arc::new(SystemClock),
-            stock: Arc::new(MemoryStock::default()),
+            stock: Arc::new(crate::stock::world::memory_stock()),
+            orders: Arc::new(crate::stock::world::KnownOrders::default()),
+            reservations: ReservationBatcher::default(),
             products,
         });
         let config = config();

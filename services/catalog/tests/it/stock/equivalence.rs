@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use catalog::domain::inventory::SupplyKind;
+use catalog::domain::inventory::{StockLevel, SupplyKind};
 use catalog::inbound::events::SagaEvents;
-use catalog::outbound::memory_stock::MemoryStock;
 use catalog::usecases::ports::stock::StockStore;
-use common::OrderId;
+use catalog::usecases::return_inventory::{ReturnInventory, return_inventory};
+use catalog::usecases::send_awaited::send_awaited;
+use chrono::DateTime;
+use common::{MessageId, OrderId};
 use contracts::Event;
 use messaging::{Handler as _, Verdict};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::world::{World, app, compensated, completed, created, delivery, new_order, receive, sku};
+use super::world::{
+    CENTRES, World, app, compensated, completed, created, delivery, lines, memory_stock, new_order, payment_pending,
+    receipt_at, sku,
+};
 
 const SKUS: [(&str, SupplyKind); 4] = [
     ("A", SupplyKind::Counted),
@@ -27,7 +32,22 @@ enum Scene {
     Created(usize),
     Completed(usize),
     Compensated(usize),
-    Received { sku: usize, quantity: u32 },
+    Pending(usize),
+    Returned {
+        order: usize,
+        units: Option<(usize, u32)>,
+    },
+    Received {
+        sku: usize,
+        at: usize,
+        quantity: u32,
+    },
+    Limited {
+        sku: usize,
+        limit: u32,
+    },
+    /// The duty that lets awaited parcels go.
+    Sent,
 }
 
 fn scenes() -> impl Strategy<Value = (Vec<Vec<(usize, u32)>>, Vec<Scene>)> {
@@ -37,20 +57,29 @@ fn scenes() -> impl Strategy<Value = (Vec<Vec<(usize, u32)>>, Vec<Scene>)> {
         3 => (0..ORDERS).prop_map(Scene::Created),
         2 => (0..ORDERS).prop_map(Scene::Completed),
         2 => (0..ORDERS).prop_map(Scene::Compensated),
-        1 => (0..SKUS.len(), 0_u32..6).prop_map(|(sku, quantity)| Scene::Received { sku, quantity }),
+        1 => (0..ORDERS).prop_map(Scene::Pending),
+        2 => (0..ORDERS, prop::option::of((0..SKUS.len(), 1_u32..3)))
+            .prop_map(|(order, units)| Scene::Returned { order, units }),
+        2 => (0..SKUS.len(), 0..CENTRES.len(), 0_u32..6)
+            .prop_map(|(sku, at, quantity)| Scene::Received { sku, at, quantity }),
+        1 => (0..SKUS.len(), 0_u32..5).prop_map(|(sku, limit)| Scene::Limited { sku, limit }),
+        1 => Just(Scene::Sent),
     ];
-    (prop::collection::vec(basket, ORDERS), prop::collection::vec(scene, 1..25))
+    (prop::collection::vec(basket, ORDERS), prop::collection::vec(scene, 1..30))
 }
 
 /// What a story left behind, as far as both stores can tell it.
 async fn ending(store: &dyn StockStore, orders: &[OrderId]) -> String {
     let skus: Vec<_> = SKUS.iter().map(|(text, _)| sku(text)).collect();
-    let levels = store.levels(&skus).await.unwrap();
-    let mut text: Vec<String> = skus.iter().map(|sku| format!("{sku}: {:?}", levels.get(sku))).collect();
+    let rows = store.rows(&skus).await.unwrap();
+    let mut text: Vec<String> = skus.iter().map(|sku| format!("{sku}: {:?}", rows.get(sku))).collect();
     for order in orders {
         text.push(format!("{:?}", store.reservation(*order).await.unwrap()));
     }
-    assert!(levels.values().all(|level| level.balances()), "{text:#?}");
+    assert!(rows.values().flat_map(|rows| rows.values()).all(StockLevel::balances), "{text:#?}");
+    let audited = store.audit(None, 100).await.unwrap();
+    assert!(audited.iter().all(|row| row.findings().is_empty()), "{audited:#?}");
+    text.push(format!("{:?}", store.sendable(100).await.unwrap()));
     text.join("\n")
 }
 
@@ -61,7 +90,8 @@ async fn play(
     orders: &[OrderId],
     run: &str,
 ) -> (Vec<String>, String) {
-    let saga = SagaEvents::new(app(store.clone()));
+    let app = app(store.clone());
+    let saga = SagaEvents::new(app.clone());
     let basket = |n: usize| baskets[n].iter().map(|(at, quantity)| (SKUS[*at].0, *quantity)).collect::<Vec<_>>();
     let mut verdicts = Vec::new();
     for (at, scene) in scenes.iter().enumerate() {
@@ -69,11 +99,30 @@ async fn play(
             Scene::Created(n) => created(orders[*n], &basket(*n)),
             Scene::Completed(n) => completed(orders[*n], &basket(*n)),
             Scene::Compensated(n) => compensated(orders[*n]),
-            Scene::Received { sku, quantity } => {
+            // Always later than the last: each extends the hold.
+            Scene::Pending(n) => payment_pending(orders[*n], 1_800_000_000_000 + i64::try_from(at).unwrap()),
+            Scene::Returned { order, units } => {
+                let units = units.map(|(at, units)| vec![(SKUS[at].0, units)]);
+                let command = ReturnInventory { order: orders[*order], lines: units.as_deref().map(lines) };
+                let cause = MessageId::derive(run, i64::try_from(at).unwrap(), "order.refunded");
+                verdicts.push(format!("{:?}", Verdict::of(return_inventory(&app, cause, command).await)));
+                continue;
+            }
+            Scene::Received { sku, at: centre, quantity } => {
                 let (text, kind) = SKUS[*sku];
                 let quantity = if kind.is_counted() { *quantity } else { 0 };
-                let outcome = receive(&*store, &format!("{run}-{at}"), &[(text, kind, quantity)]).await;
+                let receipt = receipt_at(CENTRES[*centre], &format!("{run}-{at}"), &[(text, kind, quantity)]);
+                let outcome = store.receive(&receipt, DateTime::UNIX_EPOCH).await;
                 verdicts.push(format!("{outcome:?}"));
+                continue;
+            }
+            Scene::Limited { sku: of, limit } => {
+                let outcome = store.limit_back_orders(&sku(SKUS[*of].0), *limit).await;
+                verdicts.push(format!("{outcome:?}"));
+                continue;
+            }
+            Scene::Sent => {
+                verdicts.push(format!("{:?}", send_awaited(&app).await.unwrap()));
                 continue;
             }
         };
@@ -98,7 +147,7 @@ async fn random_stories_end_alike_in_memory_and_in_postgresql() {
             runtime.block_on(async {
                 wipe(&played).await;
                 let orders: Vec<OrderId> = (0..ORDERS).map(|_| new_order()).collect();
-                let memory = play(Arc::new(MemoryStock::default()), &baskets, &scenes, &orders, "m").await;
+                let memory = play(Arc::new(memory_stock()), &baskets, &scenes, &orders, "m").await;
                 let postgres = play(played.store.clone(), &baskets, &scenes, &orders, "m").await;
                 played.audit().await;
                 prop_assert_eq!(memory, postgres);
@@ -117,7 +166,8 @@ async fn wipe(world: &World) {
     sqlx::raw_sql(
         r#"
         ALTER TABLE stock_movements DISABLE TRIGGER USER;
-        TRUNCATE stock_movements, stock_receipts, serial_numbers, shipments, reservation_lines, reservations, stock, inbox, outbox;
+        TRUNCATE stock_movements, stock_receipts, serial_numbers, shipments, entitlements, back_orders, allocations, reservation_lines, reservations,
+                 stock, supplies, inbox, outbox;
         ALTER TABLE stock_movements ENABLE TRIGGER USER;
         "#,
     )

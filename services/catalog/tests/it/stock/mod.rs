@@ -1,14 +1,19 @@
 //! Stories of stock and reservations: one suite for both stores, the saga's deliveries in any order, crashes, crowds, and
 //! what the tables refuse by themselves.
 
+mod audit;
 mod bare_shop;
+mod batches;
+mod centres;
 mod crashes;
 mod crowd;
+mod entitlements;
 mod equivalence;
+mod holds;
 mod quotes;
 mod receipts;
 mod refusals;
 mod saga;
 mod store_suite;
 mod travel;
-mod world;
+pub mod world;

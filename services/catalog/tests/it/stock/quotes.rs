@@ -7,14 +7,13 @@ use catalog::domain::lines::{InvalidLines, Line, Lines};
 use catalog::domain::price::PriceList;
 use catalog::domain::product::{CategoryPath, Family, Product, Revision, State, Text};
 use catalog::outbound::memory_products::MemoryProducts;
-use catalog::outbound::memory_stock::MemoryStock;
 use catalog::usecases::App;
 use catalog::usecases::ports::products::ProductStore as _;
 use catalog::usecases::quote::{QuoteError, quote};
 use chrono::DateTime;
 use common::{Currency, Money, Sku};
 
-use super::world::{app_with, receive, sku};
+use super::world::{app_with, memory_stock, receive, sku};
 
 fn product(text: &str, prices: &[(i64, Currency)]) -> Product {
     let prices = prices.iter().map(|(minor, currency)| Money::from_minor(*minor, *currency).unwrap());
@@ -43,7 +42,7 @@ fn revision(number: i64, state: State) -> Revision {
 
 /// A and D are sold here, U only elsewhere, G no longer.
 async fn shop() -> Arc<App> {
-    let (products, stock) = (Arc::new(MemoryProducts::default()), Arc::new(MemoryStock::default()));
+    let (products, stock) = (Arc::new(MemoryProducts::default()), Arc::new(memory_stock()));
     let here = [(4990, Currency::Eur), (5490, Currency::Usd)];
     let revisions = [
         revision(1, State::Live(product("A", &[(5990, Currency::Eur)]))),

@@ -10,10 +10,11 @@ use chassis::extract::Caller;
 use common::{Region, SessionId, UserId, ids};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use messaging::Handler as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::world::{app, counts};
+use super::world::{app, counts, created, delivery, memory_stock, new_order};
 
 fn caller(role: &str) -> Caller {
     Caller {
@@ -46,7 +47,7 @@ fn receipt(reference: &str, lines: Value) -> String {
 
 #[tokio::test]
 async fn a_receipt_sent_twice_counts_once() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let routes = routes(&store, "staff");
     let body = receipt(
         "seed-1",
@@ -65,7 +66,7 @@ async fn a_receipt_sent_twice_counts_once() {
 
 #[tokio::test]
 async fn what_is_wrong_is_answered_with_its_code_and_counts_nothing() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let routes = routes(&store, "staff");
     let line = |quantity: i64, kind: &str| json!([{"sku": "A", "quantity": quantity, "kind": kind}]);
     post(&routes, &receipt("seed-1", line(5, "counted"))).await;
@@ -89,9 +90,81 @@ async fn what_is_wrong_is_answered_with_its_code_and_counts_nothing() {
     assert_eq!(counts(&*store, "A").await, (5, 0, 0, 5));
 }
 
+async fn ask(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = routes.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+fn set_limit(sku: &str, body: Value) -> Request<Body> {
+    Request::put(format!("/v1/admin/stock/{sku}/back-order-limit"))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn staff_says_where_goods_came_in_and_how_many_may_be_promised_and_sees_both() {
+    let store = Arc::new(memory_stock());
+    let routes = routes(&store, "staff");
+    let lines = json!([{"sku": "A", "quantity": 5, "kind": "counted"}]);
+    post(&routes, &receipt("r-1", lines.clone())).await;
+    let elsewhere = json!({"reference": "r-2", "fulfilment_centre": "fc-b", "lines": lines}).to_string();
+    assert_eq!(post(&routes, &elsewhere).await.0, StatusCode::OK);
+    let unknown = json!({"reference": "r-3", "fulfilment_centre": "fc-z", "lines": lines}).to_string();
+    let (status, problem) = post(&routes, &unknown).await;
+    assert_eq!((status.as_u16(), &problem["errors"][0]["pointer"]), (422, &json!("/fulfilment_centre")));
+    let (status, view) = ask(&routes, set_limit("A", json!({"limit": 7}))).await;
+    let centre = |at: &str, limit: i64| json!({"fulfilment_centre": at, "available": 5, "held": 0, "sold": 0, "returned": 0, "received": 5, "back_ordered": 0, "back_order_limit": limit});
+    assert_eq!(
+        (status, &view),
+        (StatusCode::OK, &json!({"sku": "A", "kind": "counted", "centres": [centre("rdc-a", 7), centre("fc-b", 0)]}))
+    );
+    let shown = Request::get("/v1/admin/stock/A").body(Body::empty()).unwrap();
+    assert_eq!(ask(&routes, shown).await, (StatusCode::OK, view));
+    post(&routes, &receipt("r-4", json!([{"sku": "D", "quantity": 0, "kind": "unlimited"}]))).await;
+    for (sku, body, status, code) in [
+        ("X", json!({"limit": 7}), 404, "not-found"),
+        ("D", json!({"limit": 7}), 409, "state-conflict"),
+        ("A", json!({"limit": 10_000_001}), 422, "invalid-field"),
+        ("A", json!({"limit": -1}), 422, "invalid-field"),
+        ("A", json!({"limits": 1}), 422, "unknown-field"),
+    ] {
+        let (answered, problem) = ask(&routes, set_limit(sku, body.clone())).await;
+        assert_eq!((answered.as_u16(), problem["code"].as_str()), (status, Some(code)), "{sku} {body}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn staff_sees_where_an_order_was_taken_and_what_it_waits_for() {
+    let store = Arc::new(memory_stock());
+    let routes = routes(&store, "staff");
+    post(&routes, &receipt("r-1", json!([{"sku": "A", "quantity": 1, "kind": "counted"}]))).await;
+    ask(&routes, set_limit("A", json!({"limit": 2}))).await;
+    let order = new_order();
+    let saga = catalog::inbound::events::SagaEvents::new(app(store.clone()));
+    assert_eq!(saga.handle(&delivery(&created(order, &[("A", 3)]))).await, messaging::Verdict::Done);
+    let show = |id: String| Request::get(format!("/v1/admin/stock/reservations/{id}")).body(Body::empty()).unwrap();
+    let (status, view) = ask(&routes, show(order.to_string())).await;
+    assert_eq!((status, &view["status"], &view["version"]), (StatusCode::OK, &json!("HELD"), &json!(1)));
+    let piece = json!([{"sku": "A", "fulfilment_centre": "rdc-a", "quantity": 3, "waiting": 2, "returned": 0}]);
+    assert_eq!(view["pieces"], piece);
+    for id in [new_order().to_string(), "x".to_owned()] {
+        assert_eq!(ask(&routes, show(id)).await.0, StatusCode::NOT_FOUND);
+    }
+    let shopper = self::routes(&store, "shopper");
+    assert_eq!(ask(&shopper, show(order.to_string())).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(ask(&shopper, set_limit("A", json!({"limit": 9}))).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(
+        ask(&shopper, Request::get("/v1/admin/stock/A").body(Body::empty()).unwrap()).await.0,
+        StatusCode::FORBIDDEN
+    );
+}
+
 #[tokio::test]
 async fn only_staff_may_say_what_came_in() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let body = receipt("seed-1", json!([{"sku": "A", "quantity": 5, "kind": "counted"}]));
     for role in ["shopper", "Staff", "STAFF", "support", ""] {
         let (status, problem) = post(&routes(&store, role), &body).await;
@@ -101,7 +174,7 @@ async fn only_staff_may_say_what_came_in() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_unread() {
-    let store = Arc::new(MemoryStock::default());
+    let store = Arc::new(memory_stock());
     let (status, problem) = post(&routes(&store, "staff"), &format!("\"{}\"", "x".repeat(200 * 1024))).await;
     assert_eq!((status.as_u16(), problem["code"].as_str()), (413, Some("body-too-large")));
 }

@@ -50,7 +50,21 @@ async fn a_stock_row_keeps_its_equation_and_its_signs() {
             "UPDATE stock SET available = 1000000000001, received = 1000000000002 WHERE sku = 'A'",
             "stock_received_in_range",
         ),
-        ("INSERT INTO stock (sku, kind) VALUES ('A', 'counted')", "stock_pkey"),
+        ("INSERT INTO stock (sku, fulfilment_centre, kind) VALUES ('A', 'rdc-a', 'counted')", "stock_pkey"),
+        ("INSERT INTO stock (sku, fulfilment_centre, kind) VALUES ('A', 'fc-b', 'unlimited')", "stock_supply_fkey"),
+        (
+            "UPDATE stock SET back_ordered = -1, available = available - 1 WHERE sku = 'A'",
+            "stock_back_ordered_not_negative",
+        ),
+        ("UPDATE stock SET back_ordered = 1, available = available + 1 WHERE sku = 'A'", "stock_promises_within_limit"),
+        (
+            "UPDATE stock SET back_order_limit = 9, back_ordered = 1, available = available + 1 WHERE sku = 'A'",
+            "stock_shelf_or_debt",
+        ),
+        (
+            "INSERT INTO stock (sku, fulfilment_centre, kind, back_ordered, held) VALUES ('A', 'fc-b', 'counted', 1, 1)",
+            "stock_promises_within_limit",
+        ),
     ] {
         assert_eq!(refused(owner, sql).await, constraint, "{sql}");
     }
@@ -84,6 +98,8 @@ async fn history_is_only_added_to_even_by_the_owner() {
         "DELETE FROM shipments",
         "UPDATE serial_numbers SET number = 9",
         "DELETE FROM serial_numbers",
+        "UPDATE allocations SET quantity = 9",
+        "DELETE FROM allocations",
     ] {
         assert_eq!(refused(owner, sql).await, "history_is_only_added_to", "{sql}");
     }
@@ -143,31 +159,31 @@ async fn a_movement_has_one_cause_and_happens_once() {
     let owner = &world.database.owner;
     for (sql, constraint) in [
         (
-            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, kind, quantity, moved_at FROM stock_movements WHERE kind = 'held'",
+            "INSERT INTO stock_movements (order_id, sku, fulfilment_centre, kind, quantity, moved_at) SELECT order_id, sku, fulfilment_centre, kind, quantity, moved_at FROM stock_movements WHERE kind = 'held'",
             "stock_movements_once",
         ),
         (
-            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) SELECT order_id, sku, 'released', quantity, moved_at FROM stock_movements WHERE kind = 'sold'",
+            "INSERT INTO stock_movements (order_id, sku, fulfilment_centre, kind, quantity, moved_at) SELECT order_id, sku, fulfilment_centre, 'released', quantity, moved_at FROM stock_movements WHERE kind = 'sold'",
             "stock_movements_one_end",
         ),
         (
-            "INSERT INTO stock_movements (reference, sku, kind, quantity, moved_at) VALUES ('r1', 'A', 'received', 1, now())",
+            "INSERT INTO stock_movements (reference, sku, fulfilment_centre, kind, quantity, moved_at) VALUES ('r1', 'A', 'rdc-a', 'received', 1, now())",
             "stock_movements_received_once",
         ),
         (
-            "INSERT INTO stock_movements (sku, kind, quantity, moved_at) VALUES ('A', 'received', 1, now())",
+            "INSERT INTO stock_movements (sku, fulfilment_centre, kind, quantity, moved_at) VALUES ('A', 'rdc-a', 'received', 1, now())",
             "stock_movements_one_cause",
         ),
         (
-            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'received', 1, now())",
+            "INSERT INTO stock_movements (order_id, sku, fulfilment_centre, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'rdc-a', 'received', 1, now())",
             "stock_movements_one_cause",
         ),
         (
-            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'held', 0, now())",
+            "INSERT INTO stock_movements (order_id, sku, fulfilment_centre, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'A', 'rdc-a', 'held', 0, now())",
             "stock_movements_quantity_positive",
         ),
         (
-            "INSERT INTO stock_movements (order_id, sku, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'X', 'held', 1, now())",
+            "INSERT INTO stock_movements (order_id, sku, fulfilment_centre, kind, quantity, moved_at) VALUES (gen_random_uuid(), 'X', 'rdc-a', 'held', 1, now())",
             "stock_movements_stock_fkey",
         ),
         ("INSERT INTO serial_numbers SELECT sku, number, order_id FROM serial_numbers", "serial_numbers_pkey"),

@@ -154,12 +154,13 @@ async fn what_must_not_happen_is_parked_for_a_person_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_download_is_finalised_without_a_shipment() {
+async fn a_download_may_be_used_and_is_not_sent() {
     let world = stocked().await;
     let order = new_order();
     deliver_all(&world, &[created(order, &[("D", 1)]), completed(order, &[("D", 1)])]).await;
     assert_eq!(world.told(order).await, ["stock.reserved", "stock.finalised"]);
     assert_eq!(world.count("SELECT count(*) FROM shipments").await, 0);
+    assert_eq!(world.count("SELECT quantity FROM entitlements WHERE revoked = 0 AND valid_until IS NULL").await, 1);
     world.audit().await;
 }
 

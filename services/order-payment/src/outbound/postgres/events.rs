@@ -4,7 +4,7 @@ use common::Money;
 use contracts::order::v1;
 use messaging::Outgoing;
 
-use crate::domain::{Order, OrderEvent, OrderStep, Reason};
+use crate::domain::{Order, OrderEvent, OrderStep, PricedLine, Reason};
 use crate::usecases::Change;
 
 /// The events a change means to others; each carries the order's version.
@@ -28,7 +28,8 @@ fn outgoing(step: &OrderStep) -> Outgoing {
             Outgoing::new(created, order.version)
         }
         OrderEvent::PaymentPending { attempt } => {
-            Outgoing::new(v1::OrderPaymentPending { order_id, attempt }, order.version)
+            let deadline_at_ms = order.deadline_at.timestamp_millis();
+            Outgoing::new(v1::OrderPaymentPending { order_id, attempt, deadline_at_ms }, order.version)
         }
         OrderEvent::Completed => {
             let completed = v1::OrderCompleted {
@@ -54,7 +55,13 @@ fn outgoing(step: &OrderStep) -> Outgoing {
 }
 
 fn lines(order: &Order) -> Vec<v1::OrderLine> {
-    order.lines.iter().map(|line| v1::OrderLine { sku: line.sku.to_string(), quantity: line.quantity }).collect()
+    let choice = |(key, value): &(String, String)| v1::Choice { key: key.clone(), value: value.clone() };
+    let line = |line: &PricedLine| v1::OrderLine {
+        sku: line.sku.to_string(),
+        quantity: line.quantity,
+        options: line.options.iter().map(choice).collect(),
+    };
+    order.lines.iter().map(line).collect()
 }
 
 fn total(money: Money) -> contracts::common::v1::Money {
