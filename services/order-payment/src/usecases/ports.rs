@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use common::{OrderId, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
@@ -113,6 +113,11 @@ pub trait Gateway: Send + Sync {
         Via::default()
     }
 
+    /// All gateways there are, the first one first.
+    fn names(&self) -> Vec<String> {
+        vec![Via::default().name]
+    }
+
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 
@@ -123,6 +128,14 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// Why the list is not complete.
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String>;
+
+    /// The settlement file of a closed day, as it came; `None` when the gateway gives none or not yet.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    async fn settlement(&self, _gateway: &str, _day: NaiveDate) -> Result<Option<bytes::Bytes>, String> {
+        Ok(None)
+    }
 }
 
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.

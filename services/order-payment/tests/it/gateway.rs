@@ -10,7 +10,7 @@ use messaging::Epoch;
 use order_payment::MIGRATOR;
 use order_payment::domain::basket::RawOrder;
 use order_payment::domain::{AttemptState, OrderStatus, Reason};
-use order_payment::inbound::http::{Api, WebhookSettings, router};
+use order_payment::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use order_payment::inbound::timers;
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::gateway::PaymentIntents;
@@ -52,6 +52,7 @@ impl Shop {
                 hold: Duration::from_secs(2),
                 settle: Duration::from_millis(500),
                 webhook_retry: Duration::from_millis(100),
+                ..Timings::default()
             },
             ..Settings::new(state)
         })
@@ -78,8 +79,12 @@ impl Shop {
             signals: Signals::default(),
         });
         let shutdown = CancellationToken::new();
-        let settings = WebhookSettings { name: "simulator".to_owned(), secrets: vec![Secret::new("whsec_test")] };
-        let routes = router(Api::new(Arc::clone(&app), settings, 10, shutdown.clone()));
+        let settings = WebhookSettings {
+            name: "simulator".to_owned(),
+            wire: WebhookWire::PaymentIntents,
+            secrets: vec![Secret::new("whsec_test")],
+        };
+        let routes = router(Api::new(Arc::clone(&app), vec![settings], 10, shutdown.clone()));
         let server = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
         let workers = vec![
             tokio::spawn(async move { server.await.unwrap() }),
