@@ -15,8 +15,8 @@ use messaging::{Consumer, Database, Epoch, Relay, schema};
 
 use crate::config::Config;
 use crate::domain::BasketLine;
-use crate::inbound::events::{self, Events};
 use crate::domain::{Flow, Via};
+use crate::inbound::events::{self, Events};
 use crate::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
@@ -24,6 +24,7 @@ use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
 use crate::outbound::postgres::{PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
+use crate::usecases::settle_day::{Look, settle_day};
 use crate::usecases::{App, CONSUMER, Signals};
 use crate::{MIGRATOR, NAME};
 
@@ -53,11 +54,9 @@ pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::R
 fn gateways(config: &Config, region: common::Region, epoch: &Epoch) -> anyhow::Result<Gateways> {
     let (first, second) = (&config.gateway, &config.second_gateway);
     let timeout = Duration::from_secs(first.timeout_s.into());
-    let intents =
-        PaymentIntents::with_timeout(&first.base_url, first.api_key.clone(), region, epoch.clone(), timeout)?
-            .settled_at(&first.settlement_url);
-    let mut gateways =
-        Gateways::new(Via { name: first.name.clone(), flow: Flow::MakeThenConfirm }, Arc::new(intents));
+    let intents = PaymentIntents::with_timeout(&first.base_url, first.api_key.clone(), region, epoch.clone(), timeout)?
+        .settled_at(&first.settlement_url);
+    let mut gateways = Gateways::new(Via { name: first.name.clone(), flow: Flow::MakeThenConfirm }, Arc::new(intents));
     if second.is_there() {
         let square = Square::with_timeout(&second.base_url, second.api_key.clone(), region, epoch.clone(), timeout)?
             .settled_at(&second.settlement_url);
@@ -144,6 +143,8 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
+    let hour = config.settlement.hour_utc;
+    process.spawn("settlements", timers::settlements(Arc::clone(&app), hour, process.shutdown()));
     process.spawn("reconciler", timers::reconciler(app, config.reconcile_every(), process.shutdown()));
     Ok(())
 }
@@ -182,5 +183,29 @@ pub async fn redrive(config: Config, process: &Process) -> anyhow::Result<()> {
     let app = app(&config, process, &database)?;
     let outcome = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, Arc::new(Events(app))).await?;
     tracing::info!(applied = outcome.applied, waiting = outcome.waiting, "parked messages were tried again");
+    Ok(())
+}
+
+/// Settles one day at every gateway and says what came of it.
+///
+/// # Errors
+/// No day, or one that cannot be settled.
+pub async fn settle(config: Config, process: &Process) -> anyhow::Result<()> {
+    let day = process.arguments().first().context("say which day: order-payment settle --date 2026-11-25")?;
+    let day: chrono::NaiveDate = day.parse().with_context(|| format!("{day} is no day such as 2026-11-25"))?;
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    let app = app(&config, process, &database)?;
+    for gateway in app.gateway.names() {
+        match settle_day(&app, &gateway, day).await? {
+            Look::NoFile => tracing::warn!(gateway, %day, "the gateway has no file of this day"),
+            Look::Closed(closed) => {
+                for (currency, total) in &closed.totals {
+                    let (net, ours, difference) = (total.theirs.net(), total.ours, total.difference());
+                    tracing::info!(gateway, %day, currency, net, ours, difference, open = closed.open, "settled");
+                }
+            }
+        }
+    }
     Ok(())
 }

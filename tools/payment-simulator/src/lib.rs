@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use common::{SharedClock, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +160,15 @@ impl Running {
     /// [`StoreError`] when the state cannot be read.
     pub async fn webhooks_waiting(&self) -> Result<u64, StoreError> {
         self.gateway.store.read(|reading| reading.deliveries_waiting()).await
+    }
+
+    /// Closes a day before midnight, as `POST /__settlements/{date}` does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the state cannot be written.
+    pub async fn close_day(&self, day: NaiveDate) -> Result<(), StoreError> {
+        let now_ms = self.gateway.clock.now().timestamp_millis();
+        self.gateway.store.write(move |session| session.close_day(&day.to_string(), now_ms).map(drop)).await
     }
 
     /// Ends running calls and closes the state file, so that it can be opened again. Waits at most five seconds for

@@ -12,6 +12,7 @@ pub mod order;
 pub mod payment;
 pub mod quote;
 pub mod settle;
+pub mod settlement;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};

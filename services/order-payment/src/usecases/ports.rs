@@ -9,12 +9,13 @@ use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
+use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Settlements + Send + Sync {
     /// The stored answer of a request, before any work is done for it.
     async fn find_answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError>;
 
@@ -195,15 +196,18 @@ pub enum FindingKind {
     AmountDiffers,
     StateDiffers,
     WebhookClash,
+    /// The gateway's file of a day and our books.
+    SettlementDiffers,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
         Self::WebhookClash,
+        Self::SettlementDiffers,
     ];
 
     pub fn code(self) -> &'static str {
@@ -213,6 +217,7 @@ impl FindingKind {
             Self::AmountDiffers => "AMOUNT_DIFFERS",
             Self::StateDiffers => "STATE_DIFFERS",
             Self::WebhookClash => "WEBHOOK_CLASH",
+            Self::SettlementDiffers => "SETTLEMENT_DIFFERS",
         }
     }
 }

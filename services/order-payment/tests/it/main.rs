@@ -3,6 +3,8 @@
 mod crashes;
 mod events;
 mod gateway;
+mod gateway_conformance;
+mod gateway_settlement;
 mod http;
 mod live;
 mod place_order;

@@ -150,7 +150,10 @@ mod tests {
         let other = r#"{"event_id":"e3","type":"customer.created","data":{"type":"customer"}}"#;
         let read = |text: &str| read("square".to_owned(), &Bytes::from(text.to_owned()), DateTime::UNIX_EPOCH).unwrap();
         let hook = read(payment);
-        assert_eq!((hook.intent.as_str(), hook.amount_minor, hook.currency.as_deref()), ("sq_1", Some(4990), Some("EUR")));
+        assert_eq!(
+            (hook.intent.as_str(), hook.amount_minor, hook.currency.as_deref()),
+            ("sq_1", Some(4990), Some("EUR"))
+        );
         assert_eq!((read(refund).intent.as_str(), read(refund).amount_minor), ("sq_1", None));
         assert_eq!((read(other).intent.as_str(), read(other).event_type.as_str()), ("", "customer.created"));
     }

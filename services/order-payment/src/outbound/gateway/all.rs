@@ -74,7 +74,8 @@ impl Gateway for Gateways {
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
         let mut intents = Vec::new();
         for (via, gateway) in &self.known {
-            intents.extend(gateway.intents_between(from, to).await.map_err(|reason| format!("{}: {reason}", via.name))?);
+            intents
+                .extend(gateway.intents_between(from, to).await.map_err(|reason| format!("{}: {reason}", via.name))?);
         }
         Ok(intents)
     }

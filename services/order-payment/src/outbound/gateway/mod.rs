@@ -28,8 +28,8 @@ use crate::domain::keys::gateway_key;
 use crate::domain::{Answer, Attempt, Call, Intent, Look};
 use crate::usecases::ports::Gateway;
 pub use all::Gateways;
-use line::{Line, MOST_PAGES};
 pub use line::CALL_TIMEOUT;
+use line::{Line, MOST_PAGES};
 pub use square::Square;
 
 pub struct PaymentIntents {

@@ -35,7 +35,8 @@ fn a_payment_is_read_by_its_status() {
 #[test]
 fn only_a_clear_word_is_a_decline() {
     const INVALID: &str = "INVALID_REQUEST_ERROR";
-    let both = json!({"errors": [{"category": "API_ERROR", "code": "X"}], "payment": payment_json("APPROVED")["payment"]});
+    let both =
+        json!({"errors": [{"category": "API_ERROR", "code": "X"}], "payment": payment_json("APPROVED")["payment"]});
     let table = [
         (Call::Create, 402, error("PAYMENT_METHOD_ERROR", "GENERIC_DECLINE", None), "declined"),
         (Call::Create, 400, error("PAYMENT_METHOD_ERROR", "INSUFFICIENT_FUNDS", None), "declined"),
@@ -77,7 +78,8 @@ fn only_a_clear_word_is_a_decline() {
 
 fn refund_json(status: &str) -> String {
     let amount = json!({"amount": 4990, "currency": "EUR"});
-    json!({"refund": {"id": "re_1", "status": status, "amount_money": amount, "reason": "region eu, attempt 2"}}).to_string()
+    json!({"refund": {"id": "re_1", "status": status, "amount_money": amount, "reason": "region eu, attempt 2"}})
+        .to_string()
 }
 
 #[test]
