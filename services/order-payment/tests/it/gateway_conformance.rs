@@ -82,15 +82,25 @@ impl Wire {
 }
 
 fn attempt(wire: Wire, token: &str, minor: i64) -> Attempt {
+    let via = Via { name: "here".to_owned(), flow: wire.flow() };
+    Attempt {
+        amount: Money::from_minor(minor, REGION.currency()).unwrap(),
+        token: Private::new(PaymentToken::parse(token).unwrap()),
+        ..an_attempt(via)
+    }
+}
+
+/// A sent attempt of an order of its own.
+pub fn an_attempt(via: Via) -> Attempt {
     let order = OrderId::from_uuid(common::ids::random());
     Attempt {
         id: AttemptId::derive(order, 1),
         order,
         number: 1,
         kind: AttemptKind::Charge,
-        via: Via { name: "here".to_owned(), flow: wire.flow() },
-        amount: Money::from_minor(minor, REGION.currency()).unwrap(),
-        token: Private::new(PaymentToken::parse(token).unwrap()),
+        via,
+        amount: Money::from_minor(4990, REGION.currency()).unwrap(),
+        token: Private::new(PaymentToken::parse("tok_ok").unwrap()),
         state: AttemptState::Sent,
         intent: None,
         capture_requested: false,
@@ -202,6 +212,9 @@ async fn the_same_call_again_moves_no_money_again() {
         for _ in 0..3 {
             let Answer::Intent(made) = bench.gateway.send(Call::Create, &charge).await else { panic!("{wire:?}") };
             ids.push(made.id);
+            // What changes from try to try is no part of the key.
+            charge.tries += 1;
+            charge.version += 1;
         }
         assert!(ids.iter().all(|id| *id == ids[0]), "{wire:?}: one key makes one payment");
         charge.intent = Some(ids.remove(0));

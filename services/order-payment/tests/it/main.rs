@@ -12,6 +12,7 @@ mod reconcile;
 mod refunds;
 mod schema;
 mod store_suite;
+mod stripe_mock;
 mod traces;
 mod webhooks;
 mod world;
