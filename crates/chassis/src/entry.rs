@@ -28,6 +28,8 @@ pub enum Role {
     Check,
     /// Puts parked messages back, then ends.
     Redrive,
+    /// Settles a day with the payment gateways, then ends.
+    Settle,
 }
 
 impl Role {
@@ -38,6 +40,7 @@ impl Role {
             Self::Migrate => "migrate",
             Self::Check => "check",
             Self::Redrive => "redrive",
+            Self::Settle => "settle",
         }
     }
 
@@ -83,6 +86,9 @@ struct CommandLine {
     /// Prints the effective configuration with its secrets covered, and ends.
     #[arg(long)]
     print_config: bool,
+    /// The day that `settle` is about.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<String>,
     /// What the role works on, for example message ids for redrive.
     arguments: Vec<String>,
 }
@@ -121,7 +127,12 @@ pub fn main<S: Service>() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run::<S>(line.role, line.arguments, loaded.config, &common));
+    let code = runtime.block_on(run::<S>(
+        line.role,
+        line.date.into_iter().chain(line.arguments).collect(),
+        loaded.config,
+        &common,
+    ));
     // Whatever still runs was given its time in `run`.
     runtime.shutdown_timeout(Duration::from_millis(500));
     code

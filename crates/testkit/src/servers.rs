@@ -17,6 +17,8 @@ pub struct Servers {
     pub keycloak_url: String,
     pub edge_url: String,
     pub payment_simulator_url: String,
+    /// Not every test stack has it.
+    pub stripe_mock_url: String,
 }
 
 /// The test stack.
@@ -34,6 +36,7 @@ pub fn servers() -> Servers {
         keycloak_url: ports.url(Port::Keycloak),
         edge_url: ports.url(Port::Edge),
         payment_simulator_url: ports.url(Port::PaymentSimulator),
+        stripe_mock_url: ports.url(Port::StripeMock),
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Port {
     Keycloak,
     KeycloakManagement,
     Ferretdb,
+    /// The judge of the gateway's wire; in test stacks only.
+    StripeMock,
     /// OTLP over gRPC; only used when a collector runs there.
     Otlp,
     JaegerQuery,
@@ -74,6 +76,7 @@ pub const TABLE: &[(Port, &str, u16)] = &[
     (Port::Keycloak, "keycloak", 8156),
     (Port::KeycloakManagement, "keycloak management", 8157),
     (Port::Ferretdb, "ferretdb", 8158),
+    (Port::StripeMock, "stripe-mock", 8159),
     (Port::Otlp, "otlp", 8160),
     (Port::JaegerQuery, "jaeger query", 8161),
 ];

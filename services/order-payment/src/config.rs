@@ -20,9 +20,11 @@ pub struct Config {
     pub kafka: KafkaSettings,
     pub catalog: Catalog,
     pub gateway: Gateway,
+    pub second_gateway: SecondGateway,
     pub gate: Gate,
     pub orders: Orders,
     pub reconcile: Reconcile,
+    pub settlement: Settlement,
 }
 
 impl AsRef<Common> for Config {
@@ -43,6 +45,45 @@ pub struct Gateway {
     pub api_key: Secret,
     pub webhook_secret: Secret,
     pub previous_webhook_secret: Secret,
+    pub settlement_url: String,
+    pub timeout_s: u32,
+    pub new_attempts: String,
+}
+
+/// Speaks the Square wire; not there when it has no name.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SecondGateway {
+    pub name: String,
+    pub base_url: String,
+    pub api_key: Secret,
+    pub notification_url: String,
+    pub webhook_secret: Secret,
+    pub previous_webhook_secret: Secret,
+    pub settlement_url: String,
+}
+
+impl SecondGateway {
+    pub fn is_there(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let empty = [
+            ("second_gateway.base_url", self.base_url.is_empty()),
+            ("second_gateway.api_key", self.api_key.is_empty()),
+            ("second_gateway.notification_url", self.notification_url.is_empty()),
+            ("second_gateway.webhook_secret", self.webhook_secret.is_empty()),
+        ];
+        match empty.into_iter().find(|(_, empty)| self.is_there() && *empty) {
+            Some((key, _)) => Err(ConfigError::invalid(key, "is empty although the second gateway has a name")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Settlement {
+    pub hour_utc: u8,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +129,25 @@ impl Config {
         if self.gateway.webhook_secret.is_empty() {
             return Err(ConfigError::invalid("gateway.webhook_secret", "is empty: every webhook would be refused"));
         }
+        self.second_gateway.check()?;
+        if self.second_gateway.name == self.gateway.name {
+            return Err(ConfigError::invalid("second_gateway.name", "is the name of the first gateway"));
+        }
+        let chosen = &self.gateway.new_attempts;
+        if !chosen.is_empty() && *chosen != self.gateway.name && *chosen != self.second_gateway.name {
+            return Err(ConfigError::invalid("gateway.new_attempts", "names no gateway that is configured"));
+        }
+        let rules = self.rules();
+        if self.gateway.timeout_s == 0 || rules.payment_lease <= rules.gateway_timeout {
+            let lease = rules.payment_lease.num_seconds();
+            return Err(ConfigError::invalid(
+                "gateway.timeout_s",
+                format!("must be at least 1 and less than {lease}, for which a worker has an attempt to itself"),
+            ));
+        }
+        if self.settlement.hour_utc > 23 {
+            return Err(ConfigError::invalid("settlement.hour_utc", "is not an hour from 0 to 23"));
+        }
         Ok(())
     }
 
@@ -96,6 +156,7 @@ impl Config {
         Rules {
             stock_deadline: seconds(self.orders.stock_deadline_s),
             payment_deadline: seconds(self.orders.payment_deadline_s),
+            gateway_timeout: seconds(self.gateway.timeout_s),
             reconcile_window: seconds(self.reconcile.window_s),
             reconcile_grace: seconds(self.reconcile.grace_s),
             ..Rules::default()
@@ -123,8 +184,34 @@ mod tests {
         assert!(with(&[]).check().is_err());
         let secrets = [("SHOPSPHERE__GATEWAY__API_KEY", "sk"), ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec")];
         assert!(with(&secrets).check().is_ok());
-        let mut odd = secrets.to_vec();
-        odd.push(("SHOPSPHERE__RECONCILE__WINDOW_S", "60"));
-        assert!(with(&odd).check().unwrap_err().to_string().contains("reconcile.window_s"));
+        for (variable, value, complaint) in [
+            ("SHOPSPHERE__RECONCILE__WINDOW_S", "60", "reconcile.window_s"),
+            // A call could outlive the worker's time with the attempt.
+            ("SHOPSPHERE__GATEWAY__TIMEOUT_S", "20", "gateway.timeout_s"),
+            ("SHOPSPHERE__GATEWAY__NEW_ATTEMPTS", "elsewhere", "gateway.new_attempts"),
+            ("SHOPSPHERE__SECOND_GATEWAY__NAME", "simulator", "second_gateway.base_url"),
+            ("SHOPSPHERE__SETTLEMENT__HOUR_UTC", "24", "settlement.hour_utc"),
+        ] {
+            let mut odd = secrets.to_vec();
+            odd.push((variable, value));
+            let refused = with(&odd).check().unwrap_err().to_string();
+            assert!(refused.contains(complaint), "{variable}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_second_gateway_is_whole_or_not_there() {
+        let mut second = vec![
+            ("SHOPSPHERE__GATEWAY__API_KEY", "sk"),
+            ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec"),
+            ("SHOPSPHERE__SECOND_GATEWAY__NAME", "square"),
+            ("SHOPSPHERE__SECOND_GATEWAY__BASE_URL", "http://127.0.0.1:8140"),
+            ("SHOPSPHERE__SECOND_GATEWAY__API_KEY", "sk"),
+            ("SHOPSPHERE__SECOND_GATEWAY__NOTIFICATION_URL", "http://127.0.0.1:8121/v1/payments/webhooks/square"),
+            ("SHOPSPHERE__GATEWAY__NEW_ATTEMPTS", "square"),
+        ];
+        assert!(with(&second).check().unwrap_err().to_string().contains("second_gateway.webhook_secret"));
+        second.push(("SHOPSPHERE__SECOND_GATEWAY__WEBHOOK_SECRET", "whsec"));
+        assert!(with(&second).check().is_ok());
     }
 }

@@ -39,6 +39,7 @@ impl chassis::Service for Service {
             Role::Migrate => wiring::migrate(config, process).await,
             Role::Check => wiring::check(config, process).await,
             Role::Redrive => wiring::redrive(config, process).await,
+            Role::Settle => wiring::settle(config, process).await,
         }
     }
 }

@@ -63,6 +63,26 @@ static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     )
 });
 
+static SETTLEMENT_DIFFERENCE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "the gateway's file of the last settled day less our ledger, minor units";
+    chassis::metrics::gauge("shopsphere_payment_settlement_difference_minor", help, &["gateway", "currency"])
+});
+
+static SETTLED_UNTIL: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "when the last settled day was closed by the gateway (Unix seconds)";
+    chassis::metrics::gauge("shopsphere_payment_settled_timestamp_seconds", help, &["gateway"])
+});
+
+/// A day was settled with this difference.
+pub fn settlement_difference(gateway: &str, currency: &str, minor: i64) {
+    SETTLEMENT_DIFFERENCE.with_label_values(&[gateway, currency]).set(minor);
+}
+
+/// Until then every movement at the gateway has been compared with its file.
+pub fn settled_until(gateway: &str, at_unix: i64) {
+    SETTLED_UNTIL.with_label_values(&[gateway]).set(at_unix);
+}
+
 /// An order moved. `from` is `None` when it was placed.
 pub fn transition(from: Option<&str>, to: &str, reason: &str) {
     TRANSITIONS.with_label_values(&[from.unwrap_or("NONE"), to, reason]).inc();

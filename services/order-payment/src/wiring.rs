@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
+use chassis::config::Secret;
 use chassis::{Process, grpc, http};
 use common::Sku;
 use contracts::Topic;
@@ -14,15 +15,17 @@ use messaging::{Consumer, Database, Epoch, Relay, schema};
 
 use crate::config::Config;
 use crate::domain::BasketLine;
+use crate::domain::{Flow, Via};
 use crate::inbound::events::{self, Events};
 use crate::inbound::grpc as states;
-use crate::inbound::http::{Api, WebhookSettings, router};
+use crate::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
-use crate::outbound::gateway::PaymentIntents;
+use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
 use crate::outbound::postgres::{PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
+use crate::usecases::settle_day::{Look, settle_day};
 use crate::usecases::{App, CONSUMER, Signals};
 use crate::{MIGRATOR, NAME};
 
@@ -35,23 +38,33 @@ const APP_ROLE: &str = "order_payment_app";
 /// A setting that cannot be used.
 pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<Arc<App>> {
     let region = process.site().region;
-    let gateway = PaymentIntents::new(
-        &config.gateway.base_url,
-        config.gateway.api_key.clone(),
-        region,
-        database.epoch().clone(),
-    )?;
     Ok(Arc::new(App {
         region,
         clock: process.clock(),
         store: Arc::new(PostgresStore::new(database.clone())),
         views: Arc::new(PostgresViews::new(database.pool().clone())),
         prices: Arc::new(CatalogPrices::new(&config.catalog.grpc_url).context("catalog.grpc_url")?),
-        gateway: Arc::new(gateway),
+        gateway: Arc::new(gateways(config, region, database.epoch())?),
         gate: gate(config, database),
         rules: config.rules(),
         signals: Signals::default(),
     }))
+}
+
+/// Both gateways when both are configured: the one that is not chosen carries its open attempts to their end.
+fn gateways(config: &Config, region: common::Region, epoch: &Epoch) -> anyhow::Result<Gateways> {
+    let (first, second) = (&config.gateway, &config.second_gateway);
+    let timeout = Duration::from_secs(first.timeout_s.into());
+    let intents = PaymentIntents::with_timeout(&first.base_url, first.api_key.clone(), region, epoch.clone(), timeout)?
+        .settled_at(&first.settlement_url);
+    let mut gateways = Gateways::new(Via { name: first.name.clone(), flow: Flow::MakeThenConfirm }, Arc::new(intents));
+    if second.is_there() {
+        let square = Square::with_timeout(&second.base_url, second.api_key.clone(), region, epoch.clone(), timeout)?
+            .settled_at(&second.settlement_url);
+        let via = Via { name: second.name.clone(), flow: Flow::MadeAuthorised };
+        gateways = gateways.and(via, Arc::new(square));
+    }
+    if first.new_attempts.is_empty() { Ok(gateways) } else { gateways.choose(&first.new_attempts) }
 }
 
 fn gate(config: &Config, database: &Database) -> Arc<dyn ReplicationGate> {
@@ -98,12 +111,22 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     http::serve(process, &config.http, router(api), Some(authenticator)).await
 }
 
-pub fn webhook_settings(config: &Config) -> WebhookSettings {
-    let secrets = [&config.gateway.webhook_secret, &config.gateway.previous_webhook_secret];
-    WebhookSettings {
-        name: config.gateway.name.clone(),
-        secrets: secrets.into_iter().filter(|secret| !secret.is_empty()).cloned().collect(),
-    }
+pub fn webhook_settings(config: &Config) -> Vec<WebhookSettings> {
+    let (first, second) = (&config.gateway, &config.second_gateway);
+    let secrets = |current: &Secret, previous: &Secret| {
+        [current, previous].into_iter().filter(|secret| !secret.is_empty()).cloned().collect()
+    };
+    let mut settings = vec![WebhookSettings {
+        name: first.name.clone(),
+        wire: WebhookWire::PaymentIntents,
+        secrets: secrets(&first.webhook_secret, &first.previous_webhook_secret),
+    }];
+    settings.extend(second.is_there().then(|| WebhookSettings {
+        name: second.name.clone(),
+        wire: WebhookWire::Square { notification_url: second.notification_url.clone() },
+        secrets: secrets(&second.webhook_secret, &second.previous_webhook_secret),
+    }));
+    settings
 }
 
 /// # Errors
@@ -122,6 +145,8 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
+    let hour = config.settlement.hour_utc;
+    process.spawn("settlements", timers::settlements(Arc::clone(&app), hour, process.shutdown()));
     process.spawn("reconciler", timers::reconciler(app, config.reconcile_every(), process.shutdown()));
     Ok(())
 }
@@ -160,5 +185,29 @@ pub async fn redrive(config: Config, process: &Process) -> anyhow::Result<()> {
     let app = app(&config, process, &database)?;
     let outcome = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, Arc::new(Events(app))).await?;
     tracing::info!(applied = outcome.applied, waiting = outcome.waiting, "parked messages were tried again");
+    Ok(())
+}
+
+/// Settles one day at every gateway and says what came of it.
+///
+/// # Errors
+/// No day, or one that cannot be settled.
+pub async fn settle(config: Config, process: &Process) -> anyhow::Result<()> {
+    let day = process.arguments().first().context("say which day: order-payment settle --date 2026-11-25")?;
+    let day: chrono::NaiveDate = day.parse().with_context(|| format!("{day} is no day such as 2026-11-25"))?;
+    let database = database(&config, process)?;
+    schema::verify(&database, &MIGRATOR).await?;
+    let app = app(&config, process, &database)?;
+    for gateway in app.gateway.names() {
+        match settle_day(&app, &gateway, day).await? {
+            Look::NoFile => tracing::warn!(gateway, %day, "the gateway has no file of this day"),
+            Look::Closed(closed) => {
+                for (currency, total) in &closed.totals {
+                    let (net, ours, difference) = (total.theirs.net(), total.ours, total.difference());
+                    tracing::info!(gateway, %day, currency, net, ours, difference, open = closed.open, "settled");
+                }
+            }
+        }
+    }
     Ok(())
 }

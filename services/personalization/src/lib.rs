@@ -33,6 +33,7 @@ impl chassis::Service for Service {
             // No database, and the topics belong to those who write them.
             Role::Migrate => Ok(()),
             Role::Redrive => anyhow::bail!("clicks are never parked, so there is nothing to put back"),
+            Role::Settle => anyhow::bail!("this service moves no money, so it has no day to settle"),
         }
     }
 }

@@ -39,6 +39,7 @@ impl chassis::Service for Service {
             Role::Migrate => wiring::migrate(config, process).await,
             Role::Check => wiring::check(config, process).await,
             Role::Redrive => anyhow::bail!("this service consumes no events, so it has none to redrive"),
+            Role::Settle => anyhow::bail!("this service moves no money, so it has no day to settle"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stand-in payment gateway with the PaymentIntents wire API: a process of its own, with books of its own.
+//! A stand-in payment gateway with two wire APIs, PaymentIntents and Square Payments: a process of its own, with books of its own.
 //!
 //! It is deliberately no ShopSphere service: it shares nothing with the code it is used to check except ids and the
 //! clock, so that its books are a second opinion. See the README beside this crate for the API, the magic tokens and the books.
@@ -8,6 +8,7 @@ mod faults;
 mod gateway;
 mod http;
 mod settlement;
+mod settlement_file;
 mod store;
 mod webhooks;
 mod wire;
@@ -17,20 +18,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use common::{SharedClock, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use domain::{Currency, Entry, EntryKind, Summary, Totals, summarise};
+pub use domain::{Account, Currency, Entry, EntryKind, Summary, Totals, summarise};
+pub use faults::{FaultRates, RatesError};
 pub use gateway::Timings;
 pub use store::StoreError;
-pub use webhooks::sign;
+pub use webhooks::{sign, sign_square};
 
 use gateway::{Gateway, KEY_LIFETIME_MS};
 use http::{App, BreakableListener, Line};
 use store::Store;
-use webhooks::Webhooks;
+use webhooks::{Target, Webhooks};
 
 /// Running calls and deliveries get this long to end after [`Running::stop`].
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -46,6 +49,11 @@ pub struct Settings {
     /// Where events are delivered; `None` queues nothing.
     pub webhook_url: Option<String>,
     pub webhook_secret: String,
+    /// The same for the second wire.
+    pub square_webhook_url: Option<String>,
+    pub square_webhook_secret: String,
+    /// Faults by rate, for campaigns.
+    pub rates: FaultRates,
     pub timings: Timings,
     pub clock: SharedClock,
 }
@@ -59,6 +67,9 @@ impl Settings {
             api_key: "sk_test_local".to_owned(),
             webhook_url: None,
             webhook_secret: "whsec_local".to_owned(),
+            square_webhook_url: None,
+            square_webhook_secret: "whsec_local".to_owned(),
+            rates: FaultRates::default(),
             timings: Timings::default(),
             clock: Arc::new(SystemClock),
         }
@@ -101,10 +112,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let bound = listener.local_addr().map_err(unavailable)?;
 
     let (timings, clock) = (settings.timings, settings.clock);
-    let url = settings.webhook_url.filter(|url| !url.is_empty());
-    let webhooks =
-        Webhooks::new(url, settings.webhook_secret, store.clone(), Arc::clone(&clock), timings.webhook_retry)?;
-    let gateway = Arc::new(Gateway::new(store, clock, timings, webhooks.clone()));
+    let target = |url: Option<String>, secret| Target { url: url.filter(|url| !url.is_empty()), secret };
+    let intents = target(settings.webhook_url, settings.webhook_secret);
+    let square = target(settings.square_webhook_url, settings.square_webhook_secret);
+    let webhooks = Webhooks::new(intents, square, store.clone(), Arc::clone(&clock), timings.webhook_retry)?;
+    let gateway = Arc::new(Gateway::new(store, clock, timings, webhooks.clone(), settings.rates));
     tasks.spawn(webhooks.run(shutdown.clone()));
     tasks.spawn(settlement::run(Arc::clone(&gateway), shutdown.clone()));
     let app = App {
@@ -148,6 +160,15 @@ impl Running {
     /// [`StoreError`] when the state cannot be read.
     pub async fn webhooks_waiting(&self) -> Result<u64, StoreError> {
         self.gateway.store.read(|reading| reading.deliveries_waiting()).await
+    }
+
+    /// Closes a day before midnight, as `POST /__settlements/{date}` does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the state cannot be written.
+    pub async fn close_day(&self, day: NaiveDate) -> Result<(), StoreError> {
+        let now_ms = self.gateway.clock.now().timestamp_millis();
+        self.gateway.store.write(move |session| session.close_day(&day.to_string(), now_ms).map(drop)).await
     }
 
     /// Ends running calls and closes the state file, so that it can be opened again. Waits at most five seconds for

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use payment_simulator::{Settings, StartError, start};
+use payment_simulator::{FaultRates, Settings, StartError, Timings, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// A stand-in payment gateway with the PaymentIntents wire API and books of its own.
+/// A stand-in payment gateway with two wire APIs and books of its own.
 #[derive(Parser)]
 #[command(version)]
 struct Flags {
@@ -28,6 +29,29 @@ struct Flags {
     /// What webhooks are signed with.
     #[arg(long, default_value = "whsec_local")]
     webhook_secret: String,
+    /// As `--webhook-url` and `--webhook-secret`, for the second wire.
+    #[arg(long, default_value = "")]
+    square_webhook_url: String,
+    #[arg(long, default_value = "whsec_local")]
+    square_webhook_secret: String,
+    /// Faults by rate, such as `timeout_charged=0.01,webhook_twice=0.02`; empty: none.
+    #[arg(long, default_value_t)]
+    fault_rates: FaultRates,
+    /// Which orders meet them follows from this number and the order's reference.
+    #[arg(long, default_value_t = 0)]
+    fault_seed: u64,
+    /// Milliseconds that an answer which never comes keeps its connection.
+    #[arg(long, default_value_t = 30_000)]
+    hold_ms: u64,
+    /// Milliseconds that a slow card waits.
+    #[arg(long, default_value_t = 5_000)]
+    slow_ms: u64,
+    /// Milliseconds from `processing` to the money.
+    #[arg(long, default_value_t = 2_000)]
+    settle_ms: u64,
+    /// Milliseconds that a late webhook is late.
+    #[arg(long, default_value_t = 180_000)]
+    late_ms: u64,
     /// What callers must present.
     #[arg(long, default_value = "sk_test_local")]
     api_key: String,
@@ -76,6 +100,16 @@ fn settings(flags: Flags) -> Settings {
         api_key: flags.api_key,
         webhook_url: Some(flags.webhook_url),
         webhook_secret: flags.webhook_secret,
+        square_webhook_url: Some(flags.square_webhook_url),
+        square_webhook_secret: flags.square_webhook_secret,
+        rates: flags.fault_rates.seeded(flags.fault_seed),
+        timings: Timings {
+            hold: Duration::from_millis(flags.hold_ms),
+            slow: Duration::from_millis(flags.slow_ms),
+            settle: Duration::from_millis(flags.settle_ms),
+            late: Duration::from_millis(flags.late_ms),
+            ..Timings::default()
+        },
         ..Settings::new(flags.state)
     }
 }

@@ -34,7 +34,7 @@ async fn settle_due(gateway: &Gateway) -> Result<(), StoreError> {
     if due.is_empty() {
         return Ok(());
     }
-    let telling = gateway.webhooks.enabled();
+    let telling = gateway.webhooks.telling();
     let settled = gateway
         .store
         .write(move |session| due.iter().try_for_each(|(key, intent)| settle(session, *key, intent, now_ms, telling)));

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use common::SharedClock;
 use futures::future::join_all;
 use hmac::{Hmac, Mac};
@@ -14,6 +15,7 @@ use sha2::Sha256;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::gateway::Telling;
 use crate::store::{Delivery, DueKey, Store, StoreError};
 
 /// With pauses of at most five minutes this is about three days, as the public gateways do it.
@@ -32,9 +34,17 @@ pub struct Webhooks {
     inner: Arc<Inner>,
 }
 
+/// Where the events of one account go.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// `None`: nothing is queued.
+    pub url: Option<String>,
+    pub secret: String,
+}
+
 struct Inner {
-    url: Option<String>,
-    secret: String,
+    intents: Target,
+    square: Target,
     client: reqwest::Client,
     store: Store,
     clock: SharedClock,
@@ -46,8 +56,8 @@ impl Webhooks {
     /// # Errors
     /// When no HTTP client can be made (no TLS provider).
     pub fn new(
-        url: Option<String>,
-        secret: String,
+        intents: Target,
+        square: Target,
         store: Store,
         clock: SharedClock,
         first_pause: Duration,
@@ -57,12 +67,12 @@ impl Webhooks {
         // A redirect could carry a signed payload to a stranger.
         let client =
             reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build()?;
-        let inner = Inner { url, secret, client, store, clock, first_pause, wake: Notify::new() };
+        let inner = Inner { intents, square, client, store, clock, first_pause, wake: Notify::new() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    pub fn enabled(&self) -> bool {
-        self.inner.url.is_some()
+    pub fn telling(&self) -> Telling {
+        Telling { intents: self.inner.intents.url.is_some(), square: self.inner.square.url.is_some() }
     }
 
     /// Something new is in the queue.
@@ -73,13 +83,15 @@ impl Webhooks {
     /// Delivers one queued webhook ahead of its turn. If that fails the queue takes care of it.
     pub async fn deliver_now(&self, key: DueKey) {
         if let Ok(Some(delivery)) = self.inner.store.read(move |reading| reading.delivery(key)).await {
-            self.deliver(key, delivery).await;
+            let delivered = self.deliver(key, delivery).await;
+            self.write_down(vec![delivered]).await;
         }
     }
 
     /// Works through the queue until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        if !self.enabled() {
+        let telling = self.telling();
+        if !telling.intents && !telling.square {
             return;
         }
         while !shutdown.is_cancelled() {
@@ -104,7 +116,9 @@ impl Webhooks {
         let waiting = self.inner.store.read(|reading| reading.deliveries(AT_ONCE)).await?;
         let due: Vec<_> = waiting.into_iter().filter(|((due, _), _)| *due <= now.unsigned_abs()).collect();
         let count = due.len();
-        join_all(due.into_iter().map(|(key, delivery)| self.deliver(key, delivery))).await;
+        // One write for all of them: each would cost a flush of its own, and the payments wait for the same disk.
+        let delivered = join_all(due.into_iter().map(|(key, delivery)| self.deliver(key, delivery))).await;
+        self.write_down(delivered).await;
         Ok(count)
     }
 
@@ -115,17 +129,27 @@ impl Webhooks {
         Duration::from_millis(wait.min(LOOK_MS.unsigned_abs()))
     }
 
-    async fn deliver(&self, key: DueKey, delivery: Delivery) {
+    async fn deliver(&self, key: DueKey, delivery: Delivery) -> Delivered {
         let accepted = self.post(&delivery).await;
         let tries = delivery.tries + 1;
         if !accepted {
             tracing::warn!(event.id = delivery.event_id, event.kind = delivery.kind, tries, "webhook not accepted");
         }
-        let next_due = self.now_ms().saturating_add(self.pause_ms(tries));
+        let again = !accepted && tries < MOST_TRIES;
+        let next = again.then(|| (self.now_ms().saturating_add(self.pause_ms(tries)), Delivery { tries, ..delivery }));
+        Delivered { key, next }
+    }
+
+    async fn write_down(&self, delivered: Vec<Delivered>) {
+        if delivered.is_empty() {
+            return;
+        }
         let written = self.inner.store.write(move |session| {
-            // Whoever removes the row decides about its return, so that two deliverers do not make two rows of one.
-            if session.remove_delivery(key)? && !accepted && tries < MOST_TRIES {
-                session.put_delivery(next_due, &Delivery { tries, ..delivery })?;
+            for Delivered { key, next } in &delivered {
+                // Whoever removes the row decides about its return, so that two deliverers do not make two rows of one.
+                if let (true, Some((due, delivery))) = (session.remove_delivery(*key)?, next) {
+                    session.put_delivery(*due, delivery)?;
+                }
             }
             Ok(())
         });
@@ -135,10 +159,16 @@ impl Webhooks {
     }
 
     async fn post(&self, delivery: &Delivery) -> bool {
-        let Some(url) = &self.inner.url else { return false };
-        let signature = sign(&self.inner.secret, self.inner.clock.now().timestamp(), delivery.payload.as_bytes());
+        let target = if delivery.square { &self.inner.square } else { &self.inner.intents };
+        let Some(url) = &target.url else { return false };
+        let body = delivery.payload.as_bytes();
+        let (header, signature) = if delivery.square {
+            ("x-square-hmacsha256-signature", sign_square(&target.secret, url, body))
+        } else {
+            ("stripe-signature", sign(&target.secret, self.inner.clock.now().timestamp(), body))
+        };
         let request = self.inner.client.post(url).header("content-type", "application/json; charset=utf-8");
-        let answer = request.header("stripe-signature", signature).body(delivery.payload.clone()).send().await;
+        let answer = request.header(header, signature).body(delivery.payload.clone()).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
@@ -153,6 +183,20 @@ impl Webhooks {
     }
 }
 
+/// What came of one delivery: gone, or again at a time.
+struct Delivered {
+    key: DueKey,
+    next: Option<(i64, Delivery)>,
+}
+
+/// Base64 of HMAC-SHA256 over the notification URL and the body.
+pub fn sign_square(secret: &str, url: &str, body: &[u8]) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    mac.update(url.as_bytes());
+    mac.update(body);
+    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+}
+
 /// `t=<seconds>,v1=<hex of HMAC-SHA256 over "<seconds>.<body>">`.
 pub fn sign(secret: &str, at_seconds: i64, body: &[u8]) -> String {
     // HMAC takes a key of any length.
@@ -165,6 +209,14 @@ pub fn sign(secret: &str, at_seconds: i64, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_second_signature_covers_url_and_body() {
+        // Computed with `printf 'https://shop.example/hook{"a":1}' | openssl dgst -sha256 -hmac key -binary | base64`.
+        let expected = "1yFa+dppT3BXmdwej089VivWy7u87Pi0p6bNtDbuZoQ=";
+        assert_eq!(sign_square("key", "https://shop.example/hook", b"{\"a\":1}"), expected);
+        assert_ne!(sign_square("key", "https://shop.example/hook/", b"{\"a\":1}"), expected);
+    }
 
     #[test]
     fn the_signature_covers_time_and_body() {

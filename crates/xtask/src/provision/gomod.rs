@@ -1,4 +1,4 @@
-//! FerretDB, the MongoDB-wire server, built from its Go module. `go install` refuses it (it wants generated version files beside
+//! What is built from Go modules: stripe-mock, and FerretDB, the MongoDB-wire server. `go install` refuses the second (it wants generated version files beside
 //! its sources), so the module is copied, the two files are written, and the command is built.
 
 use std::fs;
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cached;
 use super::pins::ferretdb::{GO, MEGABYTES, MODULE, VERSION};
+use super::pins::stripe_mock;
 use crate::layout::Layout;
 use crate::os;
 
@@ -40,6 +41,24 @@ pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
         fs::remove_dir_all(&sources).context("remove the sources of ferretdb")
     })?;
     Ok(home.join("ferretdb"))
+}
+
+/// The stripe-mock program. An ordinary `go install` builds it.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn stripe_mock(layout: &Layout) -> Result<PathBuf> {
+    let home = cached(layout, "stripe-mock", stripe_mock::VERSION, stripe_mock::MEGABYTES, |work, log| {
+        require_go()?;
+        let mut install = Command::new("go");
+        install.current_dir(work).env("CGO_ENABLED", "0").env("GOBIN", work).args([
+            "install",
+            "-trimpath",
+            &format!("{}@{}", stripe_mock::MODULE, stripe_mock::VERSION),
+        ]);
+        os::run("build stripe-mock", &mut install, log)
+    })?;
+    Ok(home.join("stripe-mock"))
 }
 
 /// Is it built already?

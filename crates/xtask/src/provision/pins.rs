@@ -61,6 +61,14 @@ pub mod ferretdb {
     pub const MEGABYTES: u64 = 1_200;
 }
 
+/// The judge of the PaymentIntents wire: it refuses what the published API description does not allow. The Go checksum database
+/// vouches for the module.
+pub mod stripe_mock {
+    pub const MODULE: &str = "github.com/stripe/stripe-mock";
+    pub const VERSION: &str = "v0.203.0";
+    pub const MEGABYTES: u64 = 300;
+}
+
 /// The plugin that fetches artifacts for us, pinned like what it fetches.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1";
 

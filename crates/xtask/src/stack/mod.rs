@@ -12,6 +12,7 @@ pub mod process;
 pub mod redis;
 pub mod region;
 pub mod services;
+pub mod stripe_mock;
 pub mod up;
 
 use std::path::Path;
@@ -90,6 +91,7 @@ impl Stack {
             "keycloak" => keycloak::spec(self, &maven::keycloak(&self.layout)?),
             "ferretdb" => ferretdb::spec(self, &gomod::ferretdb(&self.layout)?),
             "haproxy" => haproxy::spec(self),
+            JUDGE => stripe_mock::spec(self, &gomod::stripe_mock(&self.layout)?),
             _ => bail!("there is no server named {name}; there are {}", SERVERS.join(", ")),
         }
     }
@@ -99,7 +101,7 @@ impl Stack {
     /// # Errors
     /// An unknown name.
     pub fn spec(&self, name: &str) -> Result<Spec> {
-        if SERVERS.contains(&name) {
+        if SERVERS.contains(&name) || name == JUDGE {
             return self.server(name);
         }
         let found = services::specs(self)?.into_iter().find(|spec| spec.name == name);
@@ -153,6 +155,9 @@ pub const TEST_OFFSET: u16 = 2000;
 
 /// The servers of a region, in the order a reader meets them.
 pub const SERVERS: &[&str] = &["postgres", "redis", "kafka", "elasticsearch", "keycloak", "ferretdb", "haproxy"];
+
+/// A server that only tests ask, and that a stack can do without: those tests say that they were skipped.
+pub const JUDGE: &str = "stripe-mock";
 
 /// Ends every recorded process of a state folder, in reverse order of starting: only where pid and start time match. Gives the
 /// names of those that ran.

@@ -69,6 +69,7 @@ pub const COMMANDS: &[&str] = &["demo"];
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
 const GATEWAY_KEY: &str = "sk_local_gateway";
 const WEBHOOK_SECRET: &str = "whsec_local_gateway";
+const SECOND_GATEWAY: &str = "square";
 
 /// The package names of all programs a local region needs, of those that exist in this checkout.
 pub fn packages(stack: &Stack) -> Vec<String> {
@@ -220,6 +221,19 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
                 text("base_url", &ports.url(Port::PaymentSimulator)),
                 text("api_key", GATEWAY_KEY),
                 text("webhook_secret", WEBHOOK_SECRET),
+                text("settlement_url", &format!("{}/settlements", ports.url(Port::PaymentSimulator))),
+            ],
+        ),
+        // The same stand-in by its other wire, so that the choice of a gateway can be tried by hand.
+        (
+            "second_gateway",
+            vec![
+                text("name", SECOND_GATEWAY),
+                text("base_url", &ports.url(Port::PaymentSimulator)),
+                text("api_key", GATEWAY_KEY),
+                text("notification_url", &webhook_url(stack, SECOND_GATEWAY)),
+                text("webhook_secret", WEBHOOK_SECRET),
+                text("settlement_url", &format!("{}/v2/settlements", ports.url(Port::PaymentSimulator))),
             ],
         ),
     ];
@@ -245,22 +259,29 @@ fn payment_simulator(stack: &Stack) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let folder = stack.layout.data("payment-simulator", account.as_ref())?;
     let port = stack.ports.of(Port::PaymentSimulator);
-    // The gateway calls order-payment directly, as it would call a public webhook address.
-    let webhook = format!("{}/v1/payments/webhooks/simulator", stack.ports.url(Port::OrderPaymentHttp));
     let args = [
         "--port",
         &port.to_string(),
         "--state",
         &folder.join("books.redb").to_string_lossy(),
         "--webhook-url",
-        &webhook,
+        &webhook_url(stack, "simulator"),
         "--webhook-secret",
+        WEBHOOK_SECRET,
+        "--square-webhook-url",
+        &webhook_url(stack, SECOND_GATEWAY),
+        "--square-webhook-secret",
         WEBHOOK_SECRET,
         "--api-key",
         GATEWAY_KEY,
     ]
     .map(str::to_owned);
     tool(stack, "payment-simulator", args.to_vec(), folder, vec![port], Health::Tcp(port))
+}
+
+/// The gateway calls order-payment directly, as it would call a public webhook address.
+fn webhook_url(stack: &Stack, gateway: &str) -> String {
+    format!("{}/v1/payments/webhooks/{gateway}", stack.ports.url(Port::OrderPaymentHttp))
 }
 
 fn edge_tracer(stack: &Stack) -> Result<Spec> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::{Stack, java, kafka, postgres, process, services};
+use super::{Purpose, Stack, java, kafka, postgres, process, services};
 use crate::progress::Progress;
 use crate::provision::{self, debian, gomod, maven, pins};
 use crate::{layout, os};
@@ -82,6 +82,9 @@ pub fn up(stack: &Stack, progress: &Progress, wanted: Wanted) -> Result<usize> {
         std::thread::scope(|work| {
             for name in super::SERVERS {
                 work.spawn(|| start.attempt(|| start.server(name)));
+            }
+            if stack.purpose == Purpose::Test {
+                work.spawn(|| start.judge());
             }
             if wanted.build {
                 work.spawn(|| start.attempt(|| progress.step("cargo build", "built", || build(stack))));
@@ -160,6 +163,13 @@ impl Start<'_> {
         })
     }
 
+    /// Nothing waits for it, and a machine that cannot have it still has a stack.
+    fn judge(&self) {
+        if let Err(error) = self.server(super::JUDGE) {
+            self.progress.line(&format!("skipped: {}, {error:#}", super::JUDGE));
+        }
+    }
+
     /// Fetches or builds the tool, shown as a step of its own only when there is something to do.
     fn provision(&self, name: &str) -> Result<()> {
         let layout = &self.stack.layout;
@@ -168,6 +178,7 @@ impl Start<'_> {
             "elasticsearch" => (pins::ELASTICSEARCH.version, maven::elasticsearch),
             "keycloak" => (pins::KEYCLOAK.version, maven::keycloak),
             "ferretdb" => (pins::ferretdb::VERSION, gomod::ferretdb),
+            super::JUDGE => (pins::stripe_mock::VERSION, gomod::stripe_mock),
             _ => return Ok(()),
         };
         if layout.cache.join(format!("{name}-{version}")).is_dir() {

@@ -53,6 +53,7 @@ impl chassis::Service for Service {
             Role::Migrate => migrate(&config, process).await,
             Role::Check => check(&config, process).await,
             Role::Redrive => redrive(&config, process).await,
+            Role::Settle => anyhow::bail!("this service moves no money, so it has no day to settle"),
         }
     }
 }

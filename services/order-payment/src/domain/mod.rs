@@ -13,6 +13,7 @@ pub mod payment;
 pub mod quote;
 pub mod settle;
 pub mod tax;
+pub mod settlement;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};

@@ -154,6 +154,10 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
         }
         Answer::TokenRefused if call == Call::Create => {
             attempt.give_up(Reason::PaymentDeclined, now);
+            if attempt.via.flow == Flow::MadeAuthorised {
+                // "Used already" may mean by an earlier try of ours: end it with the gateway's word.
+                return Lesson::GoOn(None);
+            }
             Lesson::Settled(Outcome::GivenUp)
         }
         // The answer shows the state; without it the next step looks.
@@ -161,6 +165,9 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
         Answer::StateRefused(None) if call == Call::Refund => {
             attempt.in_doubt = true;
             Lesson::GoOn(None)
+        }
+        Answer::StateRefused(None) if attempt.intent.is_none() => {
+            alarm(attempt, now, "the gateway keeps a payment of this attempt whose id we do not know")
         }
         Answer::StateRefused(None) => Lesson::GoOn(None),
         Answer::NotSent => later(attempt, now),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Timelike as _;
 use common::Explain as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
+use crate::usecases::settle_day::settle_recent_days;
 use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
@@ -24,6 +26,8 @@ const PAYMENTS_EVERY: Duration = Duration::from_millis(250);
 const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// Deadlines are minutes away; two seconds more are nothing.
 const DEADLINES_EVERY: Duration = Duration::from_secs(2);
+/// A day is settled once; ten minutes more or less are nothing to a file that comes once a day.
+const SETTLEMENTS_EVERY: Duration = Duration::from_secs(600);
 /// Metrics are scraped about as often.
 const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -80,6 +84,18 @@ pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationTo
         {
             complain("reconciler", &failure);
         }
+    }
+}
+
+/// Settles the days that the gateways have closed, from this hour (UTC) on.
+pub async fn settlements(app: Arc<App>, hour_utc: u8, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        if app.clock.now().hour() >= u32::from(hour_utc)
+            && let Err(failure) = settle_recent_days(&app).await
+        {
+            complain("settlements", &failure);
+        }
+        pause(SETTLEMENTS_EVERY, &shutdown).await;
     }
 }
 

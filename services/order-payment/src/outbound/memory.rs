@@ -10,6 +10,7 @@ use common::{AttemptId, MessageId, OrderId, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
+use super::memory_settlements::SettledDays;
 use crate::domain::{Attempt, AttemptKind, AttemptState, Order, OrderEvent, OrderStatus, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
@@ -35,6 +36,7 @@ pub struct Books {
     pub findings: BTreeMap<(FindingKind, String), (Finding, bool)>,
     pub webhooks: BTreeMap<(String, String), KeptWebhook>,
     pub shipments: HashMap<OrderId, Shipment>,
+    pub settled: SettledDays,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
 }
@@ -290,7 +292,7 @@ impl Store for MemoryStore {
     async fn note_findings(&self, findings: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
         let mut books = self.books();
         for ((kind, _), (_, open)) in &mut books.findings {
-            *open = *open && *kind == FindingKind::WebhookClash;
+            *open = *open && matches!(kind, FindingKind::WebhookClash | FindingKind::SettlementDiffers);
         }
         for finding in findings {
             books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));

@@ -3,5 +3,6 @@
 pub mod gate;
 pub mod gateway;
 pub mod memory;
+mod memory_settlements;
 pub mod postgres;
 pub mod prices;

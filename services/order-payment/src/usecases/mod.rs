@@ -14,6 +14,7 @@ pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
 pub mod register_user;
+pub mod settle_day;
 pub mod views;
 
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub struct Rules {
     pub gateway_timeout: Duration,
     /// How far back the gateway's list is compared with ours.
     pub reconcile_window: Duration,
+    /// What the gateway's clock and ours may differ by when a day is closed.
+    pub settlement_margin: Duration,
     /// Differences younger than this are work in progress.
     pub reconcile_grace: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for Rules {
             payment_lease: Duration::seconds(20),
             gateway_timeout: Duration::seconds(10),
             reconcile_window: Duration::hours(48),
+            settlement_margin: Duration::minutes(1),
             reconcile_grace: Duration::minutes(2),
         }
     }

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use common::{OrderId, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
+use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Settlements + Send + Sync {
     /// The stored answer of a request, before any work is done for it.
     async fn find_answer(&self, request: &RequestKey) -> Result<Option<StoredAnswer>, CommitError>;
 
@@ -117,6 +118,11 @@ pub trait Gateway: Send + Sync {
         Via::default()
     }
 
+    /// All gateways there are, the first one first.
+    fn names(&self) -> Vec<String> {
+        vec![Via::default().name]
+    }
+
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 
@@ -127,6 +133,14 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// Why the list is not complete.
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String>;
+
+    /// The settlement file of a closed day, as it came; `None` when the gateway gives none or not yet.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    async fn settlement(&self, _gateway: &str, _day: NaiveDate) -> Result<Option<bytes::Bytes>, String> {
+        Ok(None)
+    }
 }
 
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.
@@ -186,15 +200,18 @@ pub enum FindingKind {
     AmountDiffers,
     StateDiffers,
     WebhookClash,
+    /// The gateway's file of a day and our books.
+    SettlementDiffers,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
         Self::WebhookClash,
+        Self::SettlementDiffers,
     ];
 
     pub fn code(self) -> &'static str {
@@ -204,6 +221,7 @@ impl FindingKind {
             Self::AmountDiffers => "AMOUNT_DIFFERS",
             Self::StateDiffers => "STATE_DIFFERS",
             Self::WebhookClash => "WEBHOOK_CLASH",
+            Self::SettlementDiffers => "SETTLEMENT_DIFFERS",
         }
     }
 }

@@ -225,7 +225,7 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     Ok(())
 }
 
-async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
+pub(super) async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
     attempt.state = AttemptState::Captured;
     let (id, ledger) =
         (attempt.order, vec![Transaction::refund(attempt.order, attempt.id, attempt.amount, app.clock.now())]);

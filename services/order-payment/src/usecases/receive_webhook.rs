@@ -11,6 +11,9 @@ use crate::metrics;
 
 /// Webhooks per round; the rest waits for the next, which comes at once.
 const ROUND: u16 = 50;
+/// Events that can mean money was taken. One wire says it with the event's type, the other only that something changed; either
+/// way the gateway is asked.
+const SUCCESSES: [&str; 2] = ["payment_intent.succeeded", "payment.updated"];
 /// Gateways repeat for three days; an order that has not come by then never will.
 const PATIENCE: Duration = Duration::days(3);
 
@@ -78,7 +81,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
         app.signals.payments.notify_one();
         return Ok(WebhookEnd::Hinted);
     }
-    if attempt.state == AttemptState::Captured || hook.event_type != "payment_intent.succeeded" {
+    if attempt.state == AttemptState::Captured || !SUCCESSES.contains(&hook.event_type.as_str()) {
         return Ok(WebhookEnd::NothingToDo);
     }
     match look_for_late_success(app, attempt).await? {

@@ -11,10 +11,10 @@ use super::{App, Failure};
 use crate::domain::{Attempt, AttemptState, Intent, IntentStatus};
 use crate::metrics;
 
-/// Charges read per page, and pages per look: a hundred thousand charges in two days is beyond this site; the count of
-/// pages is a limit, not a plan.
+/// Charges read per page, and pages per look: a million charges in two days is beyond this site; the count of pages is a limit,
+/// not a plan.
 const PAGE: u16 = 500;
-const MOST_PAGES: usize = 200;
+const MOST_PAGES: usize = 2_000;
 /// What the gateway's clock and ours may differ by, and what lies between our row and its intent.
 const MARGIN_S: i64 = 600;
 

@@ -9,14 +9,15 @@ use common::{OrderId, Private, SystemClock};
 use messaging::Epoch;
 use order_payment::MIGRATOR;
 use order_payment::domain::basket::RawOrder;
-use order_payment::domain::{AttemptState, OrderStatus, Reason};
-use order_payment::inbound::http::{Api, WebhookSettings, router};
+use order_payment::domain::{Answer, Attempt, AttemptState, Call, Flow, Look, OrderStatus, Reason, Via};
+use order_payment::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use order_payment::inbound::timers;
 use order_payment::outbound::gate::NoStandby;
-use order_payment::outbound::gateway::PaymentIntents;
+use order_payment::outbound::gateway::{Gateways, PaymentIntents, Square};
 use order_payment::outbound::postgres::{PostgresStore, PostgresViews};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::place_order::place_order;
+use order_payment::usecases::ports::Gateway as _;
 use order_payment::usecases::reconcile::reconcile;
 use order_payment::usecases::{App, Rules, Signals};
 use payment_simulator::{EntryKind, Running, Settings, Timings};
@@ -28,43 +29,45 @@ use crate::world::{FixedPrices, REGION, a_key, an_order, answer, line, shopper};
 /// Short enough that a hundred lost answers fit into a test.
 const CALL_TIMEOUT: Duration = Duration::from_millis(700);
 
-struct Shop {
-    app: Arc<App>,
+pub struct Shop {
+    pub app: Arc<App>,
     prices: Arc<FixedPrices>,
-    database: TestDatabase,
-    simulator: Running,
+    pub database: TestDatabase,
+    pub simulator: Running,
     shutdown: CancellationToken,
     workers: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Shop {
-    /// A shop with its workers, its webhook route on a real port, and a gateway that sends webhooks there.
-    async fn open() -> Self {
+    pub async fn open() -> Self {
+        Self::open_at("simulator").await
+    }
+
+    /// A shop with its workers, its webhook routes on a real port, and both gateways, which send webhooks there. New attempts
+    /// begin at `chosen`.
+    pub async fn open_at(chosen: &str) -> Self {
         let database = TestDatabase::create("order_payment", &MIGRATOR).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let webhook_url = format!("http://{}/v1/payments/webhooks/simulator", listener.local_addr().unwrap());
+        let hook = |name: &str| format!("http://{}/v1/payments/webhooks/{name}", listener.local_addr().unwrap());
+        let (webhook_url, square_url) = (hook("simulator"), hook("square"));
         let state = std::env::temp_dir().join(format!("order-payment-test-{}.redb", common::ids::random()));
         let simulator = payment_simulator::start(Settings {
             webhook_url: Some(webhook_url),
             webhook_secret: "whsec_test".to_owned(),
+            square_webhook_url: Some(square_url.clone()),
+            square_webhook_secret: "square_test".to_owned(),
             timings: Timings {
                 slow: Duration::from_millis(300),
                 hold: Duration::from_secs(2),
                 settle: Duration::from_millis(500),
                 webhook_retry: Duration::from_millis(100),
+                ..Timings::default()
             },
             ..Settings::new(state)
         })
         .await
         .unwrap();
-        let gateway = PaymentIntents::with_timeout(
-            &simulator.base_url,
-            Secret::new("sk_test_local"),
-            REGION,
-            Epoch::new(1),
-            CALL_TIMEOUT,
-        )
-        .unwrap();
+        let gateways = gateways(&simulator.base_url, chosen);
         let prices = Arc::new(FixedPrices::default());
         let app = Arc::new(App {
             region: REGION,
@@ -72,13 +75,28 @@ impl Shop {
             store: Arc::new(PostgresStore::new(database.database.clone())),
             views: Arc::new(PostgresViews::new(database.database.pool().clone())),
             prices: prices.clone(),
-            gateway: Arc::new(gateway),
+            gateway: Arc::new(gateways),
             gate: Arc::new(NoStandby),
-            rules: Rules { reconcile_grace: chrono::Duration::zero(), ..Rules::default() },
+            rules: Rules {
+                reconcile_grace: chrono::Duration::zero(),
+                settlement_margin: chrono::Duration::zero(),
+                ..Rules::default()
+            },
             signals: Signals::default(),
         });
         let shutdown = CancellationToken::new();
-        let settings = WebhookSettings { name: "simulator".to_owned(), secrets: vec![Secret::new("whsec_test")] };
+        let settings = vec![
+            WebhookSettings {
+                name: "simulator".to_owned(),
+                wire: WebhookWire::PaymentIntents,
+                secrets: vec![Secret::new("whsec_test")],
+            },
+            WebhookSettings {
+                name: "square".to_owned(),
+                wire: WebhookWire::Square { notification_url: square_url },
+                secrets: vec![Secret::new("square_test")],
+            },
+        ];
         let routes = router(Api::new(Arc::clone(&app), settings, 10, shutdown.clone()));
         let server = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
         let workers = vec![
@@ -90,7 +108,7 @@ impl Shop {
         Self { app, prices, database, simulator, shutdown, workers }
     }
 
-    async fn order(&self, token: &str, minor: i64) -> OrderId {
+    pub async fn order(&self, token: &str, minor: i64) -> OrderId {
         let sku = format!("P{minor}");
         self.prices.set(&sku, minor, 10);
         let raw = RawOrder {
@@ -105,7 +123,7 @@ impl Shop {
         id
     }
 
-    async fn end_of(&self, id: OrderId, what: &str) -> OrderStatus {
+    pub async fn end_of(&self, id: OrderId, what: &str) -> OrderStatus {
         testkit::wait::until(what, Duration::from_secs(60), async || {
             let order = self.app.store.order(id).await.unwrap().unwrap();
             let attempt = self.app.store.charge_of(id).await.unwrap();
@@ -114,7 +132,7 @@ impl Shop {
         .await
     }
 
-    async fn ledger(&self, id: OrderId) -> i64 {
+    pub async fn ledger(&self, id: OrderId) -> i64 {
         sqlx::query_scalar(
             "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entries JOIN ledger_transactions USING (attempt_id)
              WHERE order_id = $1 AND account = 'gateway_receivable'",
@@ -126,7 +144,7 @@ impl Shop {
     }
 
     /// What the gateway's own books say it took for an order, and how often.
-    async fn taken(&self, id: OrderId) -> (i64, usize) {
+    pub async fn taken(&self, id: OrderId) -> (i64, usize) {
         let books = self.simulator.books().await.unwrap();
         let mine: Vec<_> =
             books.iter().filter(|entry| entry.reference.as_deref() == Some(id.to_string().as_str())).collect();
@@ -138,7 +156,7 @@ impl Shop {
         (sum.sum(), mine.iter().filter(|entry| entry.kind == EntryKind::Capture).count())
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.shutdown.cancel();
         for worker in self.workers {
             worker.await.unwrap();
@@ -147,10 +165,51 @@ impl Shop {
     }
 }
 
+/// Both adapters at the one simulator, as a site with two gateways has them.
+fn gateways(base_url: &str, chosen: &str) -> Gateways {
+    let (key, epoch) = (Secret::new("sk_test_local"), Epoch::new(1));
+    let intents = PaymentIntents::with_timeout(base_url, key.clone(), REGION, epoch.clone(), CALL_TIMEOUT).unwrap();
+    let square = Square::with_timeout(base_url, key, REGION, epoch, CALL_TIMEOUT).unwrap();
+    let second = Via { name: "square".to_owned(), flow: Flow::MadeAuthorised };
+    Gateways::new(Via::default(), Arc::new(intents.settled_at(&format!("{base_url}/settlements"))))
+        .and(second, Arc::new(square.settled_at(&format!("{base_url}/v2/settlements"))))
+        .choose(chosen)
+        .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_magic_card_and_amount_ends_right_and_the_books_agree() {
-    use OrderStatus::{Compensated, Completed};
+    every_card_ends_right(Shop::open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_magic_card_and_amount_ends_right_at_a_gateway_that_authorises_at_once() {
+    every_card_ends_right(Shop::open_at("square").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_ends_at_the_gateway_it_was_begun_with_whichever_is_chosen_now() {
     let shop = Shop::open().await;
+    let here = shop.order("tok_ok", 4990).await;
+    shop.end_of(here, "the first order to end").await;
+    assert_eq!(shop.app.store.charge_of(here).await.unwrap().unwrap().via, Via::default());
+    let switched = gateways(&shop.simulator.base_url, "square");
+    let (attempt, second) = (shop.app.store.charge_of(here).await.unwrap().unwrap(), switched.choice());
+    assert_eq!((second.name.as_str(), second.flow), ("square", Flow::MadeAuthorised));
+    assert!(matches!(switched.look(Look::Intent, &attempt).await, Answer::Intent(_)), "the old one is still asked");
+    let retired = Attempt { via: Via { name: "retired".to_owned(), ..second }, ..attempt };
+    assert_eq!(switched.send(Call::Cancel, &retired).await.label(), "misconfigured", "an alarm, and no decline");
+    assert!(gateways_named(&shop.simulator.base_url, "nowhere").is_err());
+    shop.close().await;
+}
+
+fn gateways_named(base_url: &str, chosen: &str) -> anyhow::Result<Gateways> {
+    let intents = PaymentIntents::new(base_url, Secret::new("x"), REGION, Epoch::new(1))?;
+    Gateways::new(Via::default(), Arc::new(intents)).choose(chosen)
+}
+
+async fn every_card_ends_right(shop: Shop) {
+    use OrderStatus::{Compensated, Completed};
     let table = [
         ("tok_ok", 4990, Completed),
         ("tok_visa", 1, Completed),
@@ -217,8 +276,6 @@ async fn a_gateway_that_is_away_delays_a_payment_and_never_declines_it() {
         PaymentIntents::with_timeout("http://127.0.0.1:9", Secret::new("x"), REGION, Epoch::new(1), CALL_TIMEOUT)
             .unwrap();
     let attempt = shop.app.store.charge_of(id).await.unwrap().unwrap();
-    use order_payment::domain::{Answer, Call, Look};
-    use order_payment::usecases::ports::Gateway as _;
     // Refused connections, then an open circuit: nothing was sent either way.
     for _ in 0..8 {
         assert_eq!(gone.send(Call::Create, &attempt).await, Answer::NotSent);

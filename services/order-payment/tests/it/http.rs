@@ -11,7 +11,7 @@ use chassis::config::{Common, Http, Secret};
 use chassis::extract::Caller;
 use common::{SessionId, UserId, ids};
 use http::{HeaderMap, StatusCode};
-use order_payment::inbound::http::{Api, WebhookSettings, router};
+use order_payment::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,12 +27,21 @@ struct Settings {
 }
 
 pub const SECRET: &str = "whsec_test";
+/// What the second gateway was told to send its webhooks to.
+pub const SQUARE_URL: &str = "https://shop.example/v1/payments/webhooks/square";
 
 /// The routes with everything around them. Who calls is said by a header here; the door itself is tested in chassis.
 pub fn routes(world: &World) -> Router {
-    let gateway =
-        WebhookSettings { name: "simulator".to_owned(), secrets: vec![Secret::new(SECRET), Secret::new("whsec_old")] };
-    let api = Api::new(Arc::clone(&world.app), gateway, 2, CancellationToken::new());
+    let secrets = || vec![Secret::new(SECRET), Secret::new("whsec_old")];
+    let gateways = vec![
+        WebhookSettings { name: "simulator".to_owned(), wire: WebhookWire::PaymentIntents, secrets: secrets() },
+        WebhookSettings {
+            name: "square".to_owned(),
+            wire: WebhookWire::Square { notification_url: SQUARE_URL.to_owned() },
+            secrets: secrets(),
+        },
+    ];
+    let api = Api::new(Arc::clone(&world.app), gateways, 2, CancellationToken::new());
     let settings = chassis::config::load::<Settings>("[http]\n", None, &[]).unwrap().config;
     let known = router(api).layer(middleware::from_fn(introduce));
     chassis::http::dress(&settings.common.site, &settings.http, known, None)

@@ -3,6 +3,8 @@
 mod crashes;
 mod events;
 mod gateway;
+mod gateway_conformance;
+mod gateway_settlement;
 mod http;
 mod live;
 mod order_states;
@@ -11,6 +13,7 @@ mod reconcile;
 mod refunds;
 mod schema;
 mod store_suite;
+mod stripe_mock;
 mod traces;
 mod webhooks;
 mod world;

@@ -12,7 +12,7 @@ use order_payment::usecases::receive_webhook::process_webhooks;
 use serde_json::{Value, json};
 use testkit::crash::permutations;
 
-use crate::http::{Answer, SECRET, ask, routes};
+use crate::http::{Answer, SECRET, SQUARE_URL, ask, routes};
 use crate::world::{Weather, World, a_key, an_order, shopper, worlds};
 
 fn event(id: &str, kind: &str, order: OrderId, amount: i64) -> Value {
@@ -241,4 +241,43 @@ async fn a_late_success_told_by_a_webhook_is_sent_back() {
         world.pay().await;
         assert_eq!((world.ledger(id).await, world.gateway.net(id)), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn the_second_gateways_webhooks_are_verified_over_its_url_and_hint_at_the_state() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::LostAfter]);
+    let id = world.an_order_to_pay().await;
+    process_payments(&world.app).await.unwrap();
+    let body = json!({
+        "event_id": "evt_sq", "type": "payment.updated",
+        "data": {"type": "payment", "object": {"payment": {
+            "id": format!("pi_{}", id.uuid().simple()), "status": "COMPLETED", "reference_id": id.to_string(),
+            "amount_money": {"amount": 4990, "currency": "EUR"},
+        }}},
+    })
+    .to_string();
+    let send = async |signature: String| {
+        let request = http::Request::post("/v1/payments/webhooks/square")
+            .header("content-type", "application/json")
+            .header("x-square-hmacsha256-signature", signature);
+        ask(&routes, request, body.clone()).await.status.as_u16()
+    };
+    let sign = |secret: &str, url: &str| payment_simulator::sign_square(secret, url, body.as_bytes());
+    for forged in [
+        sign("stolen", SQUARE_URL),
+        sign(SECRET, "https://shop.example/v1/payments/webhooks/simulator"),
+        String::new(),
+        payment_simulator::sign(SECRET, world.clock.now().timestamp(), body.as_bytes()),
+    ] {
+        assert_eq!(send(forged).await, 401);
+    }
+    assert!(world.books().webhooks.is_empty());
+    for secret in [SECRET, "whsec_old"] {
+        assert_eq!(send(sign(secret, SQUARE_URL)).await, 200);
+    }
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 1, "one event, one effect");
+    process_payments(&world.app).await.unwrap();
+    assert_eq!((world.status(id).await, world.ledger(id).await), (OrderStatus::Completed, 4990));
 }

@@ -78,6 +78,8 @@ pub struct MiniGateway {
     pub weather: Mutex<VecDeque<Weather>>,
     pub calls: Mutex<Vec<Call>>,
     pub declines: Mutex<bool>,
+    /// The settlement file it hands out.
+    pub settlement: Mutex<Option<bytes::Bytes>>,
 }
 
 impl MiniGateway {
@@ -173,6 +175,10 @@ impl Gateway for MiniGateway {
                 self.intents.lock().unwrap().get(&id).map_or(Answer::NotFound, |intent| Answer::Intent(intent.clone()))
             }
         }
+    }
+
+    async fn settlement(&self, _: &str, _: chrono::NaiveDate) -> Result<Option<bytes::Bytes>, String> {
+        Ok(self.settlement.lock().unwrap().clone())
     }
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Card, Currency, Decline, EntryKind};
+use super::{Account, Card, Currency, Decline, EntryKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureMethod {
@@ -54,6 +54,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
     pub id: String,
+    pub account: Account,
     pub amount: i64,
     pub currency: Currency,
     pub capture: CaptureMethod,
@@ -174,6 +175,11 @@ impl Intent {
     /// Money that has been taken for good; refunds do not lower it.
     pub fn received(&self) -> i64 {
         if self.status == Status::Succeeded { self.taken } else { 0 }
+    }
+
+    /// The merchant's attempt.
+    pub fn attempt(&self) -> Option<&str> {
+        self.metadata.get("attempt").map(String::as_str)
     }
 
     /// The merchant's reference.

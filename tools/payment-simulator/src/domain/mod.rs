@@ -10,7 +10,7 @@ mod intent;
 #[cfg(test)]
 mod tests;
 
-pub use books::{Entry, EntryKind, Summary, Totals, summarise};
+pub use books::{Account, Entry, EntryKind, Summary, Summing, Totals, summarise};
 pub use card::{Card, Decline};
 pub use currency::Currency;
 pub use intent::{CaptureMethod, Change, Event, Intent, Refund, Refusal, Status, Verdict};

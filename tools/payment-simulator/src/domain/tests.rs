@@ -9,6 +9,7 @@ use super::*;
 fn intent(status: Status, capture: CaptureMethod) -> Intent {
     let charged = matches!(status, Status::RequiresCapture | Status::Processing | Status::Succeeded);
     Intent {
+        account: Account::Intents,
         id: "pi_1".into(),
         amount: 4990,
         currency: Currency::parse("EUR").unwrap(),
@@ -106,6 +107,8 @@ fn only_tokens_are_cards() {
 fn a_capture_stands_until_it_is_refunded_in_full() {
     let entry = |kind, intent: &str, amount| Entry {
         sequence: 1,
+        account: Account::Intents,
+        attempt: None,
         kind,
         reference: Some("o-1".into()),
         intent: intent.into(),

@@ -5,7 +5,11 @@
 //! whoever asks again finds the truth. All token faults act at **the call that charges**: the capture of a manual
 //! intent, the confirmation of an automatic one. Declines act at the confirmation, where a bank speaks.
 
+mod rates;
+
 use crate::domain::{CaptureMethod, Decline};
+
+pub use rates::{FaultRates, RatesError};
 
 /// The calls that change something, as far as a fault can meet them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,10 @@ pub enum Fault {
     WebhookTwice,
     /// The webhook is delivered before the answer.
     WebhookEarly,
+    /// The webhook is delivered minutes later.
+    WebhookLate,
+    /// The webhook is never delivered.
+    WebhookLost,
 }
 
 /// Tokens this gateway knows. The `pm_card_…`/`tok_…` names of the public test cards mean the same three endings.
@@ -76,6 +84,8 @@ const TOKENS: &[(&str, Option<Fault>)] = &[
     ("tok_webhook_only", Some(Fault::SettleLater)),
     ("tok_webhook_twice", Some(Fault::WebhookTwice)),
     ("tok_webhook_early", Some(Fault::WebhookEarly)),
+    ("tok_webhook_late", Some(Fault::WebhookLate)),
+    ("tok_webhook_lost", Some(Fault::WebhookLost)),
 ];
 
 /// Amounts in minor units, above any price of the demo catalog, for faults that no card can bring about.
@@ -106,12 +116,22 @@ pub fn planned(call: Call, capture: CaptureMethod, token: Option<&str>, amount: 
         return Some(*fault);
     }
     let fault = TOKENS.iter().find(|(name, _)| Some(*name) == token).and_then(|(_, fault)| *fault)?;
+    meets(fault, call, capture).then_some(fault)
+}
+
+/// Is there a script for this card or amount? Then no rate applies.
+pub fn scripted(token: Option<&str>, amount: i64) -> bool {
+    AMOUNTS.iter().any(|(magic, ..)| *magic == amount)
+        || TOKENS.iter().any(|(name, fault)| Some(*name) == token && fault.is_some())
+}
+
+/// A decline is met at the confirmation, every other fault at the call that charges.
+fn meets(fault: Fault, call: Call, capture: CaptureMethod) -> bool {
     let charging = match capture {
         CaptureMethod::Manual => Call::Capture,
         CaptureMethod::Automatic => Call::Confirm,
     };
-    let meets = if matches!(fault, Fault::Decline(_)) { Call::Confirm } else { charging };
-    (meets == call).then_some(fault)
+    call == if matches!(fault, Fault::Decline(_)) { Call::Confirm } else { charging }
 }
 
 impl Fault {

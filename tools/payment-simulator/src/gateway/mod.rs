@@ -7,18 +7,19 @@
 mod apply;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use common::SharedClock;
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::Fault;
+use crate::domain::Account;
+use crate::faults::{Fault, FaultRates};
 use crate::store::{DueKey, Store, StoreError};
 use crate::webhooks::Webhooks;
-use crate::wire::{Answer, ApiError, Command};
+use crate::wire::{Answer, Command};
 
-pub use apply::settle;
+pub use apply::{Telling, settle};
 
 /// How long a stored answer is kept: the least the public API promises.
 pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
@@ -26,6 +27,8 @@ pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 /// A call as it came from the wire.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// The wire it came by.
+    pub account: Account,
     pub command: Command,
     /// The `Idempotency-Key` and the fingerprint of method, path and parameters.
     pub key: Option<(String, String)>,
@@ -60,6 +63,8 @@ pub struct Timings {
     pub settle: Duration,
     /// The first pause before a webhook is tried again; it doubles up to five minutes.
     pub webhook_retry: Duration,
+    /// How late a late webhook is.
+    pub late: Duration,
 }
 
 impl Default for Timings {
@@ -70,6 +75,7 @@ impl Default for Timings {
             hold: Duration::from_secs(30),
             settle: Duration::from_secs(2),
             webhook_retry: Duration::from_secs(1),
+            late: Duration::from_secs(180),
         }
     }
 }
@@ -86,20 +92,31 @@ pub struct Gateway {
     pub clock: SharedClock,
     pub timings: Timings,
     pub webhooks: Webhooks,
+    /// Faults by rate. A test or a campaign changes them while we run.
+    rates: RwLock<Arc<FaultRates>>,
     /// Keys whose first request is running. A key leaves the set before its answer is sent or withheld, so that a
     /// client that has given up waiting finds the stored answer and not "in progress".
     running: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Gateway {
-    pub fn new(store: Store, clock: SharedClock, timings: Timings, webhooks: Webhooks) -> Self {
-        Self { store, clock, timings, webhooks, running: Arc::default() }
+    pub fn new(store: Store, clock: SharedClock, timings: Timings, webhooks: Webhooks, rates: FaultRates) -> Self {
+        Self { store, clock, timings, webhooks, rates: RwLock::new(Arc::new(rates)), running: Arc::default() }
+    }
+
+    pub fn rates(&self) -> Arc<FaultRates> {
+        Arc::clone(&self.rates.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From the next call on; the flags count again after a restart.
+    pub fn set_rates(&self, rates: FaultRates) {
+        *self.rates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rates);
     }
 
     /// Executes a call. Faults are played once per intent and call, so a second try gets through.
     pub async fn execute(&self, request: Request, shutdown: &CancellationToken) -> Reply {
         let _claim = match request.key.as_ref().map(|(key, _)| Claim::take(&self.running, key)) {
-            Some(None) => return answered(ApiError::key_in_use().answer()),
+            Some(None) => return answered(request.account.key_in_use()),
             Some(Some(claim)) => Some(claim),
             None => None,
         };
@@ -110,9 +127,9 @@ impl Gateway {
                     () = shutdown.cancelled() => return Reply::Reset,
                 }
                 // The fault is marked as played, so this attempt is not stopped again.
-                self.finish(self.attempt(&request).await).await
+                self.finish(request.account, self.attempt(&request).await).await
             }
-            outcome => self.finish(outcome).await,
+            outcome => self.finish(request.account, outcome).await,
         }
     }
 
@@ -120,13 +137,14 @@ impl Gateway {
         let at = apply::Instant {
             now_ms: self.clock.now().timestamp_millis(),
             settle_ms: i64::try_from(self.timings.settle.as_millis()).unwrap_or(i64::MAX),
-            telling: self.webhooks.enabled(),
+            late_ms: i64::try_from(self.timings.late.as_millis()).unwrap_or(i64::MAX),
+            telling: self.webhooks.telling(),
         };
-        let request = request.clone();
-        self.store.write(move |session| apply::apply(session, &request, at)).await
+        let (request, rates) = (request.clone(), self.rates());
+        self.store.write(move |session| apply::apply(session, &request, &rates, at)).await
     }
 
-    async fn finish(&self, outcome: Result<Outcome, StoreError>) -> Reply {
+    async fn finish(&self, account: Account, outcome: Result<Outcome, StoreError>) -> Reply {
         let (answer, replayed, fault, early) = match outcome {
             Ok(Outcome::Done { answer, replayed, fault, early, wakes }) => {
                 if wakes {
@@ -134,12 +152,12 @@ impl Gateway {
                 }
                 (answer, replayed, fault, early)
             }
-            Ok(Outcome::Stopped(Fault::TooManyBefore)) => return answered(ApiError::too_many().answer()),
+            Ok(Outcome::Stopped(Fault::TooManyBefore)) => return answered(account.too_many()),
             Ok(Outcome::Stopped(Fault::ResetBefore)) => return Reply::Reset,
             Ok(Outcome::Stopped(_)) => return Reply::Hold,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "call failed");
-                return answered(ApiError::internal().answer());
+                return answered(account.internal());
             }
         };
         for key in early {
@@ -147,7 +165,7 @@ impl Gateway {
         }
         match fault {
             Some(Fault::HoldAfter) => Reply::Hold,
-            Some(Fault::ErrorAfter) => answered(ApiError::internal().answer()),
+            Some(Fault::ErrorAfter) => answered(account.internal()),
             Some(Fault::CutAfter) => Reply::Cut(answer),
             Some(Fault::HtmlAfter) => Reply::Html,
             _ => Reply::Answer { answer, replayed },

@@ -9,12 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 use super::App;
-use crate::wire::ApiError;
+use crate::wire::{ApiError, square};
 
 pub async fn require_key(State(app): State<App>, request: Request, next: Next) -> Response {
     match presented(request.headers()) {
         // In constant time, so that the key cannot be guessed letter by letter.
         Some(key) if bool::from(key.as_bytes().ct_eq(app.api_key.as_bytes())) => next.run(request).await,
+        _ if request.uri().path().starts_with("/v2/") => super::respond(&square::unauthenticated()),
         _ => ApiError::unauthenticated().into_response(),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::payments::form;
 use super::{App, failed, respond};
-use crate::domain::{Entry, summarise};
+use crate::domain::{Entry, Summing};
 use crate::wire::{self, Answer, ApiError, BooksQuery};
 
 /// Entries in order; with `reference` only those of one order. `has_more` asks to come again with `after` = the last `sequence`.
@@ -24,9 +24,12 @@ pub async fn entries(State(app): State<App>, RawQuery(query): RawQuery) -> Resul
 }
 
 pub async fn summary(State(app): State<App>) -> Result<Response, ApiError> {
-    let read = app.gateway.store.read(|reading| reading.books(0, usize::MAX)).await;
-    let entries = read.map_err(|error| failed(&error))?;
-    Ok(respond(&Answer::ok(&wire::summary(&summarise(&entries)))))
+    let read = app.gateway.store.read(|reading| {
+        let mut summing = Summing::default();
+        reading.each_entry(0, u64::MAX, |entry| summing.add(&entry))?;
+        Ok(summing.finish())
+    });
+    Ok(respond(&Answer::ok(&wire::summary(&read.await.map_err(|error| failed(&error))?))))
 }
 
 /// Ready when the state file can be read.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::{App, Line, respond};
+use crate::domain::Account;
 use crate::gateway::{self, Reply};
 use crate::wire::{Answer, ApiError, Command, Form};
 
@@ -52,14 +53,26 @@ impl Call {
             Ok(command) => command,
             Err(error) => return error.into_response(),
         };
-        let request = gateway::Request { command, key: self.key.clone(), epoch: self.epoch };
-        // A task of its own: the call goes on when the client hangs up, as it would in a gateway far away.
-        let (gateway, shutdown) = (app.gateway.clone(), app.shutdown.clone());
-        let executed = app.tasks.spawn(async move { gateway.execute(request, &shutdown).await });
-        let reply =
-            executed.await.unwrap_or_else(|_| Reply::Answer { answer: ApiError::internal().answer(), replayed: false });
-        show(app, self.line, self.key.map(|(key, _)| key), reply).await
+        execute(app, self.line, Account::Intents, command, self.key, self.epoch).await
     }
+}
+
+/// The same for both wires. A task of its own: the call goes on when the client hangs up, as it would in a gateway far away.
+pub(super) async fn execute(
+    app: App,
+    line: Line,
+    account: Account,
+    command: Command,
+    key: Option<(String, String)>,
+    epoch: Option<u64>,
+) -> Response {
+    // The second wire has its key in the body, and says nothing about it in headers.
+    let echoed = key.as_ref().filter(|_| account == Account::Intents).map(|(key, _)| key.clone());
+    let request = gateway::Request { account, command, key, epoch };
+    let (gateway, shutdown) = (app.gateway.clone(), app.shutdown.clone());
+    let executed = app.tasks.spawn(async move { gateway.execute(request, &shutdown).await });
+    let reply = executed.await.unwrap_or_else(|_| Reply::Answer { answer: account.internal(), replayed: false });
+    show(app, line, echoed, reply).await
 }
 
 async fn show(app: App, line: Line, key: Option<String>, reply: Reply) -> Response {
@@ -126,7 +139,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(key.to_owned()))
 }
 
-fn epoch(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+pub(super) fn epoch(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get("shopsphere-epoch") else { return Ok(None) };
     let epoch = value.to_str().ok().and_then(|text| text.parse().ok());
     epoch.map(Some).ok_or_else(|| ApiError::malformed("ShopSphere-Epoch must be a number."))

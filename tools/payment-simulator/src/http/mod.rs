@@ -5,7 +5,10 @@ mod auth;
 mod books;
 mod call;
 mod connection;
+mod faults;
 mod payments;
+mod settlements;
+mod square;
 
 use std::sync::Arc;
 
@@ -45,12 +48,23 @@ pub fn router(app: App) -> Router {
         .route("/v1/payment_intents/{id}/capture", post(payments::capture))
         .route("/v1/payment_intents/{id}/cancel", post(payments::cancel))
         .route("/v1/refunds", post(payments::refund).get(payments::refunds))
+        .route("/settlements/{date}", get(settlements::of_intents))
+        .route("/v2/payments", post(square::create).get(square::list))
+        .route("/v2/payments/cancel", post(square::cancel_by_key))
+        .route("/v2/payments/{id}", get(square::get))
+        .route("/v2/payments/{id}/complete", post(square::complete))
+        .route("/v2/payments/{id}/cancel", post(square::cancel))
+        .route("/v2/refunds", post(square::refund))
+        .route("/v2/refunds/{id}", get(square::refund_by_id))
+        .route("/v2/settlements/{date}", get(settlements::of_square))
         // Only the API asks for the key; the books are for tests and operators on this machine.
         .route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::require_key));
     Router::new()
         .merge(api)
         .route("/__books", get(books::entries))
         .route("/__books/summary", get(books::summary))
+        .route("/__faults", get(faults::show).post(faults::set))
+        .route("/__settlements/{date}", post(settlements::close))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(books::ready))
         .method_not_allowed_fallback(unknown)

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::{App, failed, respond};
+use crate::domain::Account;
 use crate::store::{Record, StoreError};
 use crate::wire::{self, Answer, ApiError, Form, ListQuery, SearchQuery};
 
@@ -37,6 +38,7 @@ pub async fn refund(State(app): State<App>, call: Call) -> Response {
 
 pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Read {
     let found = app.gateway.store.read(move |reading| reading.intent(&id)).await.map_err(|error| failed(&error))?;
+    let found = found.filter(|record| record.intent.account == Account::Intents);
     let record = found.ok_or_else(|| ApiError::no_such("payment_intent", "intent"))?;
     Ok(respond(&Answer::ok(&wire::intent(&record.intent))))
 }
@@ -52,7 +54,9 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
             },
         };
         // One more than asked for tells whether there is more.
-        reading.intents(before, query.from, query.to, query.limit + 1).map(|found| Some((found, query.limit)))
+        reading
+            .intents(Account::Intents, before, query.from, query.to, query.limit + 1)
+            .map(|found| Some((found, query.limit)))
     });
     let (records, limit) = page
         .await

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StoreError;
-use crate::domain::{CaptureMethod, Card, Currency, Decline, Entry, EntryKind, Intent, Refund, Status};
+use crate::domain::{Account, CaptureMethod, Card, Currency, Decline, Entry, EntryKind, Intent, Refund, Status};
 
 /// An intent with its place in the list and the calls whose fault has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub struct Delivery {
     pub kind: String,
     /// The exact bytes to sign and send.
     pub payload: String,
+    /// To the second account's webhook, in its way of signing.
+    #[serde(default)]
+    pub square: bool,
     /// Tries so far.
     pub tries: u32,
 }
@@ -55,6 +58,8 @@ struct IntentRow {
     cancellation_reason: Option<String>,
     sequence: u64,
     fired: BTreeSet<String>,
+    #[serde(default)]
+    square: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +86,10 @@ struct EntryRow {
     currency: String,
     at_ms: i64,
     epoch: Option<u64>,
+    #[serde(default)]
+    square: bool,
+    #[serde(default)]
+    attempt: Option<String>,
 }
 
 /// A type that has a row.
@@ -112,6 +121,7 @@ impl Stored for Record {
             cancellation_reason: intent.cancellation_reason,
             sequence: self.sequence,
             fired: self.fired.clone(),
+            square: intent.account == Account::Square,
         };
         to_bytes(Self::TABLE, &self.intent.id, &row)
     }
@@ -127,6 +137,7 @@ impl Stored for Record {
             card: row.card.as_deref().and_then(Card::parse),
             decline: row.decline.as_ref().and_then(decline),
             capture: if row.automatic { CaptureMethod::Automatic } else { CaptureMethod::Manual },
+            account: account(row.square),
             id: row.id,
             amount: row.amount,
             metadata: row.metadata,
@@ -191,6 +202,8 @@ impl Stored for Entry {
             currency: entry.currency.code().to_owned(),
             at_ms: entry.at_ms,
             epoch: entry.epoch,
+            square: entry.account == Account::Square,
+            attempt: entry.attempt,
         };
         to_bytes(Self::TABLE, &self.sequence.to_string(), &row)
     }
@@ -210,6 +223,8 @@ impl Stored for Entry {
             amount: row.amount,
             at_ms: row.at_ms,
             epoch: row.epoch,
+            account: account(row.square),
+            attempt: row.attempt,
         })
     }
 }
@@ -236,6 +251,10 @@ impl Stored for Delivery {
     fn decode(key: &str, bytes: &[u8]) -> Result<Self, StoreError> {
         from_bytes(Self::TABLE, key, bytes)
     }
+}
+
+fn account(square: bool) -> Account {
+    if square { Account::Square } else { Account::Intents }
 }
 
 fn to_bytes(table: &'static str, key: &str, row: &impl Serialize) -> Result<Vec<u8>, StoreError> {

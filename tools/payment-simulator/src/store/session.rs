@@ -4,7 +4,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinitio
 
 use super::StoreError;
 use super::rows::{Delivery, Record, Stored, StoredAnswer};
-use crate::domain::{Entry, Refund};
+use crate::domain::{Account, Entry, Refund, Status};
 
 type Json = &'static [u8];
 
@@ -15,6 +15,12 @@ const INTENT_ORDER: TableDefinition<u64, &str> = TableDefinition::new("intent_or
 const REFERENCES: TableDefinition<(&str, u64), &str> = TableDefinition::new("references");
 /// `(intent, sequence)` to refund.
 const REFUNDS: TableDefinition<(&str, u64), Json> = TableDefinition::new("refunds");
+/// Refund to its place in `refunds`.
+const REFUND_IDS: TableDefinition<&str, (&str, u64)> = TableDefinition::new("refund_ids");
+/// The key that made a payment in one call, to that payment: what a cancel by key looks for.
+const PAYMENT_KEYS: TableDefinition<&str, &str> = TableDefinition::new("payment_keys");
+/// Days that were closed before midnight, to the last entry that belongs to them and when that was (Unix ms).
+const CLOSINGS: TableDefinition<&str, (u64, i64)> = TableDefinition::new("closings");
 /// The append-only books. No function in this crate removes or replaces an entry.
 const BOOKS: TableDefinition<u64, Json> = TableDefinition::new("books");
 const KEYS: TableDefinition<&str, Json> = TableDefinition::new("keys");
@@ -44,6 +50,9 @@ impl<'t> Session<'t> {
         self.transaction.open_table(INTENT_ORDER)?;
         self.transaction.open_table(REFERENCES)?;
         self.transaction.open_table(REFUNDS)?;
+        self.transaction.open_table(REFUND_IDS)?;
+        self.transaction.open_table(PAYMENT_KEYS)?;
+        self.transaction.open_table(CLOSINGS)?;
         self.transaction.open_table(BOOKS)?;
         self.transaction.open_table(KEYS)?;
         self.transaction.open_table(DELIVERIES)?;
@@ -78,9 +87,31 @@ impl<'t> Session<'t> {
 
     pub fn put_refund(&self, refund: &Refund) -> Result<(), StoreError> {
         let number = self.next("refund")?;
-        let mut refunds = self.transaction.open_table(REFUNDS)?;
-        refunds.insert((refund.intent.as_str(), number), refund.encode()?.as_slice())?;
+        let place = (refund.intent.as_str(), number);
+        self.transaction.open_table(REFUNDS)?.insert(place, refund.encode()?.as_slice())?;
+        self.transaction.open_table(REFUND_IDS)?.insert(refund.id.as_str(), place)?;
         Ok(())
+    }
+
+    /// The payment that a call with this key made.
+    pub fn payment_of_key(&self, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.transaction.open_table(PAYMENT_KEYS)?.get(key)?.map(|id| id.value().to_owned()))
+    }
+
+    pub fn put_payment_key(&self, key: &str, intent: &str) -> Result<(), StoreError> {
+        self.transaction.open_table(PAYMENT_KEYS)?.insert(key, intent)?;
+        Ok(())
+    }
+
+    /// Closes a day now, once: what comes later belongs to the next one. Returns the last entry and when it was closed.
+    pub fn close_day(&self, day: &str, now_ms: i64) -> Result<(u64, i64), StoreError> {
+        let mut closings = self.transaction.open_table(CLOSINGS)?;
+        if let Some(closed) = closings.get(day)?.map(|row| row.value()) {
+            return Ok(closed);
+        }
+        let last = self.transaction.open_table(BOOKS)?.last()?.map_or(0, |(last, _)| last.value());
+        closings.insert(day, (last, now_ms))?;
+        Ok((last, now_ms))
     }
 
     /// Writes the next entry of the books; its sequence is the one after the last entry.
@@ -148,8 +179,15 @@ impl Reading {
         intents.get(id)?.map(|row| Record::decode(id, row.value())).transpose()
     }
 
-    /// Intents older than `before` (a sequence) made in `from..=to` (Unix seconds), newest first; at most `most`.
-    pub fn intents(&self, before: u64, from: i64, to: i64, most: usize) -> Result<Vec<Record>, StoreError> {
+    /// Intents of one account older than `before` (a sequence) made in `from..=to` (Unix seconds), newest first; at most `most`.
+    pub fn intents(
+        &self,
+        account: Account,
+        before: u64,
+        from: i64,
+        to: i64,
+        most: usize,
+    ) -> Result<Vec<Record>, StoreError> {
         let mut found = Vec::new();
         for row in self.snapshot.open_table(INTENT_ORDER)?.range(..before)?.rev() {
             let (_, id) = row?;
@@ -159,7 +197,9 @@ impl Reading {
             if created < from || found.len() >= most {
                 break;
             }
-            if created <= to {
+            // One that was stopped before it came about is nobody's payment yet.
+            let shown = account == Account::Intents || record.intent.status != Status::RequiresConfirmation;
+            if created <= to && record.intent.account == account && shown {
                 found.push(record);
             }
         }
@@ -174,7 +214,7 @@ impl Reading {
         for row in rows.rev().take(most) {
             let record = self.listed(row?.1.value())?;
             // An update may have changed the reference; the old one must not find the intent any more.
-            if record.intent.reference() == Some(reference) {
+            if record.intent.reference() == Some(reference) && record.intent.account == Account::Intents {
                 found.push(record);
             }
         }
@@ -185,6 +225,47 @@ impl Reading {
         let refunds = self.snapshot.open_table(REFUNDS)?;
         let rows = refunds.range((intent, 0)..(intent, u64::MAX))?;
         rows.map(|row| Refund::decode(intent, row?.1.value())).collect()
+    }
+
+    pub fn refund(&self, id: &str) -> Result<Option<Refund>, StoreError> {
+        let places = self.snapshot.open_table(REFUND_IDS)?;
+        let Some(place) = places.get(id)? else { return Ok(None) };
+        let refunds = self.snapshot.open_table(REFUNDS)?;
+        refunds.get(place.value())?.map(|row| Refund::decode(id, row.value())).transpose()
+    }
+
+    /// Shows every entry after `after` and up to `last`, in order, to `see`.
+    pub fn each_entry(&self, after: u64, last: u64, mut see: impl FnMut(Entry)) -> Result<(), StoreError> {
+        let books = self.snapshot.open_table(BOOKS)?;
+        if after >= last {
+            return Ok(());
+        }
+        for row in books.range(after.saturating_add(1)..=last)? {
+            let (sequence, row) = row?;
+            see(Entry::decode(&sequence.value().to_string(), row.value())?);
+        }
+        Ok(())
+    }
+
+    /// The last entry made before `at_ms`; 0 when there is none. Entries are in the order of their time.
+    pub fn last_entry_before(&self, at_ms: i64) -> Result<u64, StoreError> {
+        let books = self.snapshot.open_table(BOOKS)?;
+        let (mut low, mut high) = (0, books.last()?.map_or(0, |(last, _)| last.value()));
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let entry = books.get(middle)?.map(|row| Entry::decode(&middle.to_string(), row.value())).transpose()?;
+            if entry.is_some_and(|entry| entry.at_ms < at_ms) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The last entry of a day that was closed before midnight, and when that was.
+    pub fn closing(&self, day: &str) -> Result<Option<(u64, i64)>, StoreError> {
+        Ok(self.snapshot.open_table(CLOSINGS)?.get(day)?.map(|row| row.value()))
     }
 
     /// The books after entry `after`, in order; at most `most`.

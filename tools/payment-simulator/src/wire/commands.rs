@@ -7,7 +7,7 @@ use crate::domain::{CaptureMethod, Card, Currency};
 use crate::faults;
 
 /// The largest amount of the public API: eight digits of minor units.
-const MOST_AMOUNT: i64 = 99_999_999;
+pub(super) const MOST_AMOUNT: i64 = 99_999_999;
 /// Limits of the public API for metadata: 50 pairs, 40 and 500 characters.
 const MOST_METADATA: usize = 50;
 const LONGEST_METADATA_KEY: usize = 40;
@@ -56,6 +56,15 @@ pub enum Command {
     Cancel {
         intent: String,
         reason: Option<String>,
+    },
+    /// Makes and authorises in one call; a cancel by its key finds what it made.
+    Pay {
+        key: String,
+        draft: Draft,
+    },
+    /// Nothing made by this key is as good as cancelled.
+    CancelByKey {
+        key: String,
     },
     Refund {
         intent: String,

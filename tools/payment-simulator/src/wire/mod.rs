@@ -4,10 +4,12 @@
 //! manual or automatic capture; parameters beyond that are refused by name and not ignored, apart from a few harmless ones.
 
 mod commands;
+mod dialect;
 mod error;
 mod form;
 mod objects;
 mod queries;
+pub mod square;
 
 pub use commands::{Command, Draft, cancel, capture, confirm, create, refund, update};
 pub use error::ApiError;

@@ -78,7 +78,9 @@ pub fn book_entry(entry: &Entry) -> Value {
     json!({
         "sequence": entry.sequence,
         "kind": entry.kind.code(),
+        "account": entry.account.code(),
         "reference": entry.reference,
+        "attempt": entry.attempt,
         "intent": entry.intent,
         "charge": entry.charge,
         "refund": entry.refund,
@@ -105,10 +107,13 @@ pub fn summary(summary: &Summary) -> Value {
     json!({
         "entries": summary.entries,
         "currencies": totals.collect::<serde_json::Map<_, _>>(),
+        "movements": summary.movements,
         "orders": summary.orders,
         "orders_charged": summary.orders_charged,
         "orders_charged_twice": summary.charged_twice.len(),
         "charged_twice": summary.charged_twice.iter().take(MOST_NAMED).collect::<Vec<_>>(),
+        "orders_captured_twice": summary.captured_twice.len(),
+        "captured_twice": summary.captured_twice.iter().take(MOST_NAMED).collect::<Vec<_>>(),
     })
 }
 

@@ -5,5 +5,8 @@ mod durability;
 mod faults;
 mod keys;
 mod payments;
+mod rates;
+mod settlements;
+mod square;
 mod support;
 mod webhooks;

@@ -31,6 +31,7 @@ pub fn quick(settings: Settings) -> Settings {
         hold: Duration::from_millis(1500),
         settle: Duration::from_millis(300),
         webhook_retry: Duration::from_millis(50),
+        late: Duration::from_millis(700),
     };
     Settings { timings, ..settings }
 }
@@ -174,7 +175,8 @@ impl Merchant {
     }
 
     async fn take(State(merchant): State<Self>, headers: HeaderMap, body: String) -> StatusCode {
-        let signature = headers.get("stripe-signature").unwrap().to_str().unwrap().to_owned();
+        let signed = headers.get("stripe-signature").or_else(|| headers.get("x-square-hmacsha256-signature"));
+        let signature = signed.unwrap().to_str().unwrap().to_owned();
         merchant.received.lock().unwrap().push(Received { signature, body, at: Instant::now() });
         let refuse = |left: usize| left.checked_sub(1);
         match merchant.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse) {

@@ -5,6 +5,7 @@ mod cursor;
 mod money;
 mod orders;
 mod signature;
+mod square_webhook;
 mod stream;
 mod webhooks;
 
@@ -23,23 +24,32 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     app: Arc<App>,
-    gateway: WebhookSettings,
+    gateways: Vec<WebhookSettings>,
     /// Live views under way; each costs a query per second.
     streams: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
-/// The one gateway whose webhooks are accepted.
+/// A gateway whose webhooks are accepted.
 pub struct WebhookSettings {
     /// Last part of its webhook URL.
     pub name: String,
+    pub wire: WebhookWire,
     /// The current secret and, during a rotation, the previous one.
     pub secrets: Vec<Secret>,
 }
 
+/// What its webhooks look like and how they are signed.
+pub enum WebhookWire {
+    /// Time and body under `Stripe-Signature`.
+    PaymentIntents,
+    /// This URL, exactly as the gateway was given it, and the body under `X-Square-HmacSha256-Signature`.
+    Square { notification_url: String },
+}
+
 impl Api {
-    pub fn new(app: Arc<App>, gateway: WebhookSettings, max_streams: usize, shutdown: CancellationToken) -> Self {
-        Self(Arc::new(Inner { app, gateway, streams: Arc::new(Semaphore::new(max_streams)), shutdown }))
+    pub fn new(app: Arc<App>, gateways: Vec<WebhookSettings>, max_streams: usize, shutdown: CancellationToken) -> Self {
+        Self(Arc::new(Inner { app, gateways, streams: Arc::new(Semaphore::new(max_streams)), shutdown }))
     }
 
     fn app(&self) -> &App {

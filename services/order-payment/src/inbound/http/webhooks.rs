@@ -8,14 +8,14 @@ use axum::extract::rejection::BytesRejection;
 use axum::routing::post;
 use chassis::Problem;
 use chassis::extract::{Json, Path, parse_json};
+use chrono::{DateTime, Utc};
 use common::ErrorKind;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::signature::{SignatureError, verify};
-
+use super::{Api, WebhookWire, square_webhook};
 use crate::usecases::ports::Webhook;
 use crate::usecases::receive_webhook::receive_webhook;
 
@@ -23,6 +23,8 @@ use crate::usecases::receive_webhook::receive_webhook;
 const LARGEST: usize = 256 * 1024;
 /// Longest event id; theirs have 28 characters.
 const LONGEST_ID: usize = 255;
+/// Characters of an event's type that are kept.
+pub(super) const LONGEST_TYPE: usize = 100;
 
 pub fn router() -> Router<Api> {
     chassis::http::body_limit(Router::new().route("/v1/payments/webhooks/{gateway}", post(receive)), LARGEST)
@@ -75,27 +77,43 @@ async fn receive(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<impl Serialize>, Problem> {
-    if gateway != api.0.gateway.name {
+    let Some(settings) = api.0.gateways.iter().find(|settings| settings.name == gateway) else {
         return Err(Problem::not_found());
-    }
+    };
     let body = body.map_err(unread)?;
     is_json(&headers)?;
     let now = api.app().clock.now();
-    let header = headers
-        .get("stripe-signature")
-        .and_then(|value| value.to_str().ok())
-        .ok_or(SignatureError::Invalid)
-        .map_err(refused)?;
-    verify(header, &body, &api.0.gateway.secrets, now.timestamp()).map_err(refused)?;
-    let event: WireEvent = parse_json(&body)?;
-    if event.id.is_empty() || event.id.len() > LONGEST_ID || event.id.chars().any(char::is_control) {
+    let (hook, region) = match &settings.wire {
+        WebhookWire::PaymentIntents => {
+            verify(signature(&headers, "stripe-signature")?, &body, &settings.secrets, now.timestamp())
+                .map_err(refused)?;
+            intent_event(gateway, &body, now)?
+        }
+        WebhookWire::Square { notification_url } => {
+            let signature = signature(&headers, "x-square-hmacsha256-signature")?;
+            square_webhook::verify(signature, notification_url, &body, &settings.secrets).map_err(refused)?;
+            (square_webhook::read(gateway, &body, now)?, None)
+        }
+    };
+    if hook.event_id.is_empty() || hook.event_id.len() > LONGEST_ID || hook.event_id.chars().any(char::is_control) {
         return Err(Problem::new(ErrorKind::Invalid, "malformed-request", "the event id cannot be read"));
     }
+    receive_webhook(api.app(), hook, region.as_deref()).await?;
+    Ok(Json(Received { received: true }))
+}
+
+fn signature<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Problem> {
+    headers.get(name).and_then(|value| value.to_str().ok()).ok_or(SignatureError::Invalid).map_err(refused)
+}
+
+/// The event and the region that the gateway was told.
+fn intent_event(gateway: String, body: &Bytes, now: DateTime<Utc>) -> Result<(Webhook, Option<String>), Problem> {
+    let event: WireEvent = parse_json(body)?;
     let object = event.data.object;
     let hook = Webhook {
         gateway,
         event_id: event.id,
-        event_type: event.kind.chars().take(100).collect(),
+        event_type: event.kind.chars().take(LONGEST_TYPE).collect(),
         intent: if object.object == "payment_intent" { object.id } else { object.payment_intent.unwrap_or_default() },
         order: object.metadata.order_id.and_then(|order| order.parse().ok()),
         amount_minor: object.amount,
@@ -104,8 +122,7 @@ async fn receive(
         received_at: now,
         tries: 0,
     };
-    receive_webhook(api.app(), hook, object.metadata.region.as_deref()).await?;
-    Ok(Json(Received { received: true }))
+    Ok((hook, object.metadata.region))
 }
 
 fn unread(rejection: BytesRejection) -> Problem {

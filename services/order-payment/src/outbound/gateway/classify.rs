@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::line::is_fault;
 use crate::domain::{Answer, Call, Intent, IntentStatus};
 
 #[derive(Deserialize)]
@@ -66,11 +67,6 @@ pub struct ListPage {
     pub intents: Vec<Intent>,
     pub last_id: Option<String>,
     pub has_more: bool,
-}
-
-/// Answers that count against the gateway's health.
-pub fn is_fault(answer: &Answer) -> bool {
-    matches!(answer, Answer::Unknown(_) | Answer::NotSent | Answer::Throttled(_))
 }
 
 /// The answer to a call that changes something.
@@ -146,11 +142,6 @@ pub fn page(status: u16, body: &[u8]) -> Result<ListPage, Answer> {
     let list: WireList<WireIntent> = serde_json::from_slice(body).map_err(unreadable)?;
     let last_id = list.data.last().map(|intent| intent.id.clone());
     Ok(ListPage { last_id, has_more: list.has_more, intents: list.data.into_iter().filter_map(convert).collect() })
-}
-
-/// `Retry-After` in whole seconds; anything else (a date, a negative number) is as if it were not there.
-pub fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The body of a 200, `None` for a clear "no such thing".

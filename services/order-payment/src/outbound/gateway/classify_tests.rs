@@ -94,12 +94,3 @@ fn a_search_finds_the_attempt_it_is_asked_for() {
     let full = json!({"data": [], "has_more": true}).to_string();
     assert!(search(200, full.as_bytes(), 1).is_err(), "half a list proves nothing");
 }
-
-#[test]
-fn a_wish_to_wait_is_seconds_or_nothing() {
-    for (text, expected) in
-        [("3600", Some(3600)), (" 7 ", Some(7)), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("soon", None)]
-    {
-        assert_eq!(retry_after(text), expected.map(Duration::from_secs), "{text}");
-    }
-}

@@ -85,6 +85,23 @@ pub async fn charges_between(
     rows.into_iter().map(convert).collect()
 }
 
+/// Attempts by order and number.
+pub async fn by_numbers(pool: &PgPool, wanted: &[(OrderId, u32)]) -> Result<Vec<Attempt>, StoreError> {
+    let orders: Vec<Uuid> = wanted.iter().map(|(order, _)| order.uuid()).collect();
+    let numbers: Vec<i32> = wanted.iter().map(|(_, number)| i32::try_from(*number).unwrap_or(i32::MAX)).collect();
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
+                capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
+         FROM payment_attempts JOIN UNNEST($1::uuid[], $2::int[]) AS wanted (order_id, number) USING (order_id, number)",
+    )
+    .bind(orders)
+    .bind(numbers)
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    rows.into_iter().map(convert).collect()
+}
+
 pub async fn any_due(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM payment_attempts

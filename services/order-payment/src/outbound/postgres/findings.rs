@@ -24,9 +24,10 @@ pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// What the look at `now` did not find again is resolved. A clash of webhooks is no matter of books and stays for a person.
+/// What the look at `now` did not find again is resolved. A clash of webhooks is no matter of books and stays for a person; a
+/// settled day is looked at again by itself.
 pub async fn resolve_older(tx: &mut PgConnection, now: DateTime<Utc>) -> Written {
-    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind <> 'WEBHOOK_CLASH'")
+    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind NOT IN ('WEBHOOK_CLASH', 'SETTLEMENT_DIFFERS')")
         .bind(now)
         .execute(tx)
         .await?;

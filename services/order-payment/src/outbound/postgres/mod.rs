@@ -8,6 +8,7 @@ mod commit;
 mod events;
 mod findings;
 mod orders;
+mod settlements;
 mod shipments;
 mod tax;
 mod views;

@@ -1,0 +1,101 @@
+//! Settled days in memory, for tests of use cases; held to the same behaviour as PostgreSQL by the same suite.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate, Utc};
+use common::OrderId;
+
+use super::memory::{Books, MemoryStore};
+use crate::domain::{Account, Transaction};
+use crate::usecases::error::{CommitError, StoreError};
+use crate::usecases::ports::{Finding, FindingKind};
+use crate::usecases::settle_day::{Booked, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
+
+/// What is kept of files and days.
+#[derive(Clone, Debug, Default)]
+pub struct SettledDays {
+    pub days: BTreeMap<(String, NaiveDate), ClosedDay>,
+    /// By gateway and the gateway's number.
+    pub rows: BTreeMap<(String, i64), JudgedRow>,
+}
+
+fn receivable(transaction: &Transaction) -> i64 {
+    let entries = transaction.entries.iter().filter(|entry| entry.account == Account::GatewayReceivable);
+    entries.map(|entry| entry.amount_minor).sum()
+}
+
+fn settled(day: &ClosedDay) -> Settled {
+    Settled { day: day.day, closed_at: day.closed_at, checksum: day.checksum.clone(), open: day.open }
+}
+
+fn booked(books: &Books, order: OrderId, number: u32) -> Option<Booked> {
+    let attempt = books.attempts.values().find(|attempt| (attempt.order, attempt.number) == (order, number))?.clone();
+    let moved = books.ledger.iter().find(|transaction| transaction.attempt == attempt.id);
+    Some(Booked { booked_minor: moved.map(receivable), attempt })
+}
+
+#[async_trait]
+impl Settlements for MemoryStore {
+    async fn settled_before(&self, gateway: &str, day: NaiveDate) -> Result<Option<Settled>, StoreError> {
+        let books = self.books();
+        let earlier = books.settled.days.iter().filter(|((of, at), _)| of == gateway && *at < day);
+        Ok(earlier.map(|(_, day)| settled(day)).max_by_key(|settled| settled.day))
+    }
+
+    async fn settled(&self, gateway: &str, day: NaiveDate) -> Result<Option<Settled>, StoreError> {
+        Ok(self.books().settled.days.get(&(gateway.to_owned(), day)).map(settled))
+    }
+
+    async fn booked(&self, wanted: &[(OrderId, u32)]) -> Result<Vec<Booked>, StoreError> {
+        let books = self.books();
+        Ok(wanted.iter().filter_map(|(order, number)| booked(&books, *order, *number)).collect())
+    }
+
+    async fn keep_rows(&self, gateway: &str, _day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {
+        let mut books = self.books();
+        for judged in rows {
+            books.settled.rows.insert((gateway.to_owned(), judged.row.sequence), judged.clone());
+        }
+        Ok(())
+    }
+
+    async fn unsettled(
+        &self,
+        gateway: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Unsettled>, StoreError> {
+        let books = self.books();
+        let named = |transaction: &Transaction| {
+            books.settled.rows.values().any(|judged| judged.attempt == Some(transaction.attempt))
+        };
+        let ours = |transaction: &&Transaction| {
+            let attempt = books.attempts.get(&transaction.attempt);
+            attempt.is_some_and(|attempt| attempt.via.name == gateway)
+                && (from..to).contains(&transaction.at)
+                && !named(transaction)
+        };
+        let unsettled = |transaction: &Transaction| Unsettled {
+            attempt: transaction.attempt,
+            order: transaction.order,
+            amount_minor: receivable(transaction),
+            currency: transaction.currency.code().to_owned(),
+        };
+        Ok(books.ledger.iter().filter(ours).take(limit.into()).map(unsettled).collect())
+    }
+
+    async fn close_day(&self, day: &ClosedDay, found: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
+        let mut books = self.books();
+        let of_day = format!("{}/{}/", day.gateway, day.day);
+        for ((kind, reference), (_, open)) in &mut books.findings {
+            *open = *open && !(*kind == FindingKind::SettlementDiffers && reference.starts_with(&of_day));
+        }
+        for finding in found {
+            books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
+        }
+        books.settled.days.insert((day.gateway.clone(), day.day), day.clone());
+        Ok(())
+    }
+}

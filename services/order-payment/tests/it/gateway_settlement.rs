@@ -1,0 +1,206 @@
+//! Settled days: the gateway's file against our attempts and ledger, in both directions, and what it resolves.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use common::Clock as _;
+use order_payment::domain::{AttemptState, Call, OrderStatus};
+use order_payment::usecases::ports::{Finding, FindingKind};
+use order_payment::usecases::process_payment::process_payments;
+use order_payment::usecases::reconcile::reconcile;
+use order_payment::usecases::settle_day::{ClosedDay, Look, settle_day};
+use sha2::{Digest as _, Sha256};
+
+use crate::gateway::Shop;
+use crate::world::{Weather, World, worlds};
+
+const GATEWAY: &str = "simulator";
+
+/// A file with these rows, as a gateway would seal it.
+fn file(day: NaiveDate, closed_at: DateTime<Utc>, rows: &[(i64, &str, String, u32, String, i64)]) -> bytes::Bytes {
+    let mut text = format!("file,1,intents,{day},{}\n", closed_at.to_rfc3339());
+    let (mut captured, mut refunded) = (0, 0);
+    for (sequence, kind, order, attempt, payment, amount) in rows {
+        *(if *kind == "refund" { &mut refunded } else { &mut captured }) += amount;
+        text +=
+            &format!("row,{sequence},{kind},{order},{attempt},{payment},ch,,{amount},EUR,{}\n", closed_at.to_rfc3339());
+    }
+    if !rows.is_empty() {
+        text += &format!("total,EUR,{captured},{refunded},{},{}\n", captured - refunded, rows.len());
+    }
+    text += &format!("checksum,sha256,{}\n", hex::encode(Sha256::digest(&text)));
+    text.into()
+}
+
+fn today(world: &World) -> NaiveDate {
+    world.clock.now().date_naive()
+}
+
+fn tonight(world: &World) -> DateTime<Utc> {
+    today(world).checked_add_days(Days::new(1)).unwrap().and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+/// What the gateway would write about the charge of an order.
+async fn charge_row(
+    world: &World,
+    sequence: i64,
+    order: common::OrderId,
+) -> (i64, &'static str, String, u32, String, i64) {
+    let id = format!("pi_{}", order.uuid().simple());
+    (sequence, "capture", order.to_string(), world.charge(order).await.number, id, 4990)
+}
+
+async fn settle(world: &World) -> ClosedDay {
+    match settle_day(&world.app, GATEWAY, today(world)).await.unwrap() {
+        Look::Closed(closed) => closed,
+        Look::NoFile => panic!("no file"),
+    }
+}
+
+async fn open_findings(world: &World) -> Vec<String> {
+    if let Some(database) = &world.database {
+        return sqlx::query_scalar(
+            "SELECT detail FROM reconciliation_findings WHERE resolved_at IS NULL AND kind = 'SETTLEMENT_DIFFERS' ORDER BY reference",
+        )
+        .fetch_all(&database.owner)
+        .await
+        .unwrap();
+    }
+    let books = world.books();
+    let open =
+        books.findings.values().filter(|(Finding { kind, .. }, open)| *open && *kind == FindingKind::SettlementDiffers);
+    open.map(|(finding, _)| finding.detail.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_day_in_order_is_closed_with_its_total_and_no_difference_however_often() {
+    for world in worlds().await {
+        let (one, two) = (world.an_order_to_pay().await, world.an_order_to_pay().await);
+        world.pay().await;
+        let rows = [charge_row(&world, 1, one).await, charge_row(&world, 2, two).await];
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &rows));
+        for _ in 0..2 {
+            let closed = settle(&world).await;
+            let total = closed.totals["EUR"];
+            assert_eq!(
+                (closed.rows, closed.open, total.theirs.net(), total.ours, total.difference()),
+                (2, 0, 9980, 9980, 0)
+            );
+        }
+        assert_eq!(open_findings(&world).await, [String::new(); 0]);
+        // The day is in the books.
+        let settled = world.app.store.settled(GATEWAY, today(&world)).await.unwrap().unwrap();
+        assert_eq!((settled.open, settled.closed_at), (0, tonight(&world)));
+        // A closed day does not change.
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &rows[..1]));
+        let changed = settle_day(&world.app, GATEWAY, today(&world)).await.unwrap_err();
+        assert!(changed.to_string().contains("has changed"), "{changed}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_payment_is_resolved_by_the_file_once() {
+    for world in worlds().await {
+        world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::LostAfter]);
+        let id = world.an_order_to_pay().await;
+        process_payments(&world.app).await.unwrap();
+        assert_eq!(world.charge(id).await.state, AttemptState::Unknown);
+        let row = charge_row(&world, 1, id).await;
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[row]));
+        for _ in 0..2 {
+            assert_eq!(settle(&world).await.totals["EUR"].difference(), 0);
+            assert_eq!((world.status(id).await, world.ledger(id).await), (OrderStatus::Completed, 4990));
+        }
+        assert_eq!(world.charge(id).await.state, AttemptState::Captured);
+        world.pay().await;
+        assert_eq!(world.ledger(id).await, 4990, "whoever comes second finds it done");
+    }
+}
+
+#[tokio::test]
+async fn money_taken_for_an_order_that_was_given_up_is_booked_and_sent_back() {
+    for world in worlds().await {
+        world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::Refused]);
+        let id = world.an_order_to_pay().await;
+        process_payments(&world.app).await.unwrap();
+        world.clock.advance(chrono::Duration::minutes(16));
+        order_payment::usecases::compensate_order::sweep_deadlines(&world.app).await.unwrap();
+        world.pay().await;
+        assert_eq!(world.charge(id).await.state, AttemptState::Voided);
+        assert_eq!(world.gateway.calls.lock().unwrap().last(), Some(&Call::Cancel));
+        world.gateway.force(id, order_payment::domain::IntentStatus::Succeeded);
+        let row = charge_row(&world, 1, id).await;
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[row]));
+        assert_eq!(settle(&world).await.open, 0);
+        world.pay().await;
+        assert_eq!((world.ledger(id).await, world.gateway.net(id)), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_agree_is_a_finding_until_it_does() {
+    for world in worlds().await {
+        let (good, unsettled) = (world.an_order_to_pay().await, world.an_order_to_pay().await);
+        world.pay().await;
+        let mut wrong = charge_row(&world, 2, good).await;
+        wrong.5 = 4000;
+        let nobody = common::OrderId::from_uuid(common::ids::random());
+        let orphan = (3, "capture", nobody.to_string(), 1, "pi_orphan".to_owned(), 100);
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[wrong, orphan]));
+        let closed = settle(&world).await;
+        // Theirs 4100; ours 4990 of the row that differs and 4990 that no file names.
+        assert_eq!((closed.open, closed.totals["EUR"].difference()), (3, 4100 - 2 * 4990));
+        let found = open_findings(&world).await;
+        assert_eq!(found.len(), 3, "{found:?}");
+        for part in ["4990 EUR in our ledger, not settled", "is no attempt of ours", "another amount"] {
+            assert!(found.iter().any(|detail| detail.contains(part)), "{part}: {found:?}");
+        }
+        reconcile(&world.app).await.unwrap();
+        assert_eq!(
+            open_findings(&world).await.len(),
+            3,
+            "a look at the gateway's list says nothing about a settled day"
+        );
+        assert_eq!(world.ledger(unsettled).await, 4990, "nothing is changed by a difference");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_or_another_days_file_is_not_believed() {
+    let world = World::in_memory();
+    assert_eq!(settle_day(&world.app, GATEWAY, today(&world)).await.unwrap(), Look::NoFile);
+    let yesterday = today(&world).checked_sub_days(Days::new(1)).unwrap();
+    let sealed = file(yesterday, tonight(&world), &[]);
+    let damaged = bytes::Bytes::from(sealed.iter().rev().copied().collect::<Vec<u8>>());
+    for bad in [sealed, damaged] {
+        *world.gateway.settlement.lock().unwrap() = Some(bad);
+        assert!(settle_day(&world.app, GATEWAY, today(&world)).await.is_err());
+    }
+    assert!(world.app.store.settled(GATEWAY, today(&world)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_simulators_day_settles_to_nothing_at_both_gateways() {
+    for name in ["simulator", "square"] {
+        let shop = Shop::open_at(name).await;
+        let mut orders = Vec::new();
+        for (token, minor) in
+            [("tok_ok", 4990), ("tok_timeout_charged", 100), ("tok_declined", 700), ("tok_ok", 12_900)]
+        {
+            orders.push(shop.order(token, minor).await);
+        }
+        for id in orders {
+            shop.end_of(id, "the order to end").await;
+        }
+        let day = shop.app.clock.now().date_naive();
+        assert_eq!(settle_day(&shop.app, name, day).await.unwrap(), Look::NoFile, "the day is open");
+        shop.simulator.close_day(day).await.unwrap();
+        let Look::Closed(closed) = settle_day(&shop.app, name, day).await.unwrap() else { panic!("no file") };
+        let total = closed.totals["EUR"];
+        assert_eq!((closed.rows, closed.open, total.theirs.net(), total.difference()), (3, 0, 17_990, 0), "{name}");
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM settlement_rows WHERE outcome = 'MATCHED'")
+            .fetch_one(&shop.database.owner)
+            .await
+            .unwrap();
+        assert_eq!(kept, 3);
+        shop.close().await;
+    }
+}
