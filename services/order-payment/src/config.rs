@@ -53,6 +53,7 @@ pub struct Gate {
 pub struct Orders {
     pub stock_deadline_s: u32,
     pub payment_deadline_s: u32,
+    pub owner_refund_window_s: u32,
     pub max_streams: usize,
 }
 
@@ -97,6 +98,7 @@ impl Config {
             payment_deadline: seconds(self.orders.payment_deadline_s),
             reconcile_window: seconds(self.reconcile.window_s),
             reconcile_grace: seconds(self.reconcile.grace_s),
+            owner_refund_window: seconds(self.orders.owner_refund_window_s),
             ..Rules::default()
         }
     }

@@ -34,6 +34,10 @@ static REPLAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+static REFUNDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_refunds_total", "steps of refunds by target and state", &["target", "state"])
+});
+
 static WEBHOOKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"])
 });
@@ -81,6 +85,11 @@ pub fn gateway_call(operation: &str, answer: &str) {
 /// A request got the answer it got before.
 pub fn replay(route: &str) {
     REPLAYS.with_label_values(&[route]).inc();
+}
+
+/// A refund came to be, or ended.
+pub fn refund(target: &str, state: &str) {
+    REFUNDS.with_label_values(&[target, state]).inc();
 }
 
 /// A verified webhook: `new`, `again` or `clash`.

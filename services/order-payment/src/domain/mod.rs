@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod order;
 pub mod payment;
 pub mod quote;
+pub mod refund;
 pub mod settle;
 
 pub use address::ShippingAddress;
@@ -20,3 +21,4 @@ pub use ledger::{Account, Entry, LedgerKind, Transaction};
 pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
 pub use payment::{Attempt, AttemptKind, AttemptState};
 pub use quote::{PricedLine, QuoteProblem};
+pub use refund::{Refund, RefundLine, RefundState, RefundTarget, Wish};

@@ -10,8 +10,11 @@ use common::{AttemptId, MessageId, OrderId, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
-use crate::domain::{Attempt, AttemptKind, AttemptState, Order, OrderEvent, OrderStatus, Transaction};
-use crate::usecases::Change;
+use crate::domain::{
+    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Refund, RefundState,
+    RefundTarget, Transaction,
+};
+use crate::usecases::{Change, RefundStep};
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
     Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
@@ -35,6 +38,9 @@ pub struct Books {
     pub findings: BTreeMap<(FindingKind, String), (Finding, bool)>,
     pub webhooks: BTreeMap<(String, String), KeptWebhook>,
     pub shipments: HashMap<OrderId, Shipment>,
+    pub refunds: BTreeMap<(OrderId, u32), Refund>,
+    /// Refunds that others were told of, and whether nothing was left.
+    pub refunds_told: Vec<(OrderId, u32, bool)>,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
 }
@@ -106,21 +112,63 @@ impl Books {
         }
         for transaction in change.ledger {
             assert!(transaction.is_balanced(), "the ledger does not balance");
-            if self.ledger.iter().any(|known| known.attempt == transaction.attempt) {
+            if self.ledger.iter().any(|known| known.id == transaction.id) {
                 return Err(lost());
             }
             self.ledger.push(transaction);
         }
+        for step in change.refunds {
+            self.refund(step)?;
+        }
+        for (finding, _) in change.findings {
+            self.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
+        }
         for order in self.orders.values().filter(|order| order.status == OrderStatus::Completed) {
-            assert!(self.ledger.iter().any(|transaction| transaction.order == order.id), "completed without a payment");
+            let paid = -self.moved(order.id, Account::Sales, &[LedgerKind::Capture, LedgerKind::CreditSpend]);
+            assert_eq!(paid, order.total.minor(), "completed without a payment");
         }
         Ok(())
+    }
+
+    /// What the order's transactions of these kinds moved on an account.
+    fn moved(&self, order: OrderId, account: Account, kinds: &[LedgerKind]) -> i64 {
+        let of_order = |moved: &&Transaction| moved.order == Some(order) && kinds.contains(&moved.kind);
+        self.ledger.iter().filter(of_order).map(|moved| moved.moved(account)).sum()
+    }
+
+    fn refund(&mut self, step: RefundStep) -> Result<(), CommitError> {
+        let (order, number) = (step.refund.order, step.refund.number);
+        match (step.is_new, self.refunds.get(&(order, number)).map(|known| known.state)) {
+            (true, None) | (false, Some(RefundState::Open)) => {}
+            _ => return Err(CommitError::Refused(Conflict::Lost)),
+        }
+        self.refunds_told.extend(step.told.map(|whole| (order, number, whole)));
+        self.refunds.insert((order, number), step.refund);
+        let taken = -self.moved(order, Account::Sales, &[LedgerKind::Capture]);
+        let spent = -self.moved(order, Account::Sales, &[LedgerKind::CreditSpend]);
+        let standing = |target: Option<RefundTarget>| -> i64 {
+            let counts = |refund: &&Refund| {
+                refund.order == order
+                    && refund.state != RefundState::Refused
+                    && target.is_none_or(|target| refund.target == target)
+            };
+            self.refunds.values().filter(counts).map(|refund| refund.amount.minor()).sum()
+        };
+        let bought = self.orders.get(&order).map(|order| order.lines.clone()).unwrap_or_default();
+        let given = |sku: &common::Sku| -> u32 {
+            let lines = self.refunds.values().filter(|refund| refund.order == order && refund.state != RefundState::Refused);
+            lines.flat_map(|refund| &refund.lines).filter(|line| line.sku == *sku).map(|line| line.quantity).sum()
+        };
+        let fits = bought.iter().all(|line| given(&line.sku) <= line.quantity)
+            && standing(Some(RefundTarget::Card)) <= taken && standing(None) <= taken + spent;
+        if fits { Ok(()) } else { Err(CommitError::Refused(Conflict::RefundExceeds)) }
     }
 
     fn has_open(&self, new: &Attempt) -> bool {
         self.attempts.values().any(|known| {
             known.order == new.order
-                && known.kind == new.kind
+                && known.kind == AttemptKind::Charge
+                && new.kind == AttemptKind::Charge
                 && !matches!(known.state, AttemptState::Declined | AttemptState::Voided)
         })
     }
@@ -166,6 +214,20 @@ impl Store for MemoryStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         Ok(self.books().charge(|attempt| attempt.order == order))
+    }
+
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
+        Ok(self.books().refunds.range((order, 0)..=(order, u32::MAX)).map(|(_, refund)| refund.clone()).collect())
+    }
+
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
+        if let Some(known) = self.books().attempts.get_mut(&attempt.id)
+            && !known.state.is_settled()
+            && known.leased_until == attempt.leased_until
+        {
+            (known.leased_until, known.due_at) = (None, due_at);
+        }
+        Ok(())
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
@@ -290,7 +352,7 @@ impl Store for MemoryStore {
     async fn note_findings(&self, findings: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
         let mut books = self.books();
         for ((kind, _), (_, open)) in &mut books.findings {
-            *open = *open && *kind == FindingKind::WebhookClash;
+            *open = *open && !kind.is_seen_by_looking();
         }
         for finding in findings {
             books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
@@ -344,6 +406,7 @@ impl Views for MemoryStore {
             created_at: order.created_at,
             payment: books.charge(|attempt| attempt.order == id).map(|attempt| attempt.state),
             attempts: u32::try_from(charges.count()).unwrap_or(u32::MAX),
+            refunds: books.refunds.range((id, 0)..=(id, u32::MAX)).map(|(_, refund)| refund.clone()).collect(),
             shipment: books.shipments.get(&id).cloned(),
             history: books.history.get(&id).cloned().unwrap_or_default(),
         }))

@@ -1,9 +1,11 @@
 //! What a use case decided, as one value that a store writes whole or not at all.
 
+use chrono::{DateTime, Utc};
 use common::{Region, UserId};
 use messaging::StoredAnswer;
 
-use crate::domain::{Attempt, OrderStep, Transaction};
+use super::ports::Finding;
+use crate::domain::{Attempt, OrderStep, Refund, Transaction};
 
 /// State, ledger and answer of one decision. Events follow from the order's step.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,9 @@ pub struct Change {
     pub order: Option<OrderStep>,
     pub attempts: Vec<AttemptStep>,
     pub ledger: Vec<Transaction>,
+    pub refunds: Vec<RefundStep>,
+    /// Matters for a person that come with the change.
+    pub findings: Vec<(Finding, DateTime<Utc>)>,
     /// Stored under the request's key.
     pub answer: Option<StoredAnswer>,
 }
@@ -35,4 +40,13 @@ impl AttemptStep {
         attempt.version = version + 1;
         Self { from: Some(version), attempt }
     }
+}
+
+/// A refund that is asked for, that ends, or both at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundStep {
+    pub is_new: bool,
+    pub refund: Refund,
+    /// Others are told of a refund of a sale when it stands; `true`: nothing of what was paid is left with us.
+    pub told: Option<bool>,
 }

@@ -12,6 +12,7 @@ pub mod process_payment;
 pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
+pub mod refund_order;
 pub mod register_user;
 pub mod views;
 
@@ -19,9 +20,9 @@ use std::sync::Arc;
 
 use chrono::Duration;
 use common::{Region, SharedClock, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
-pub use change::{AttemptStep, Change};
+pub use change::{AttemptStep, Change, RefundStep};
 pub use error::Failure;
 use ports::{Gateway, Prices, ReplicationGate, Store, Views};
 
@@ -62,6 +63,8 @@ pub struct Rules {
     pub reconcile_window: Duration,
     /// Differences younger than this are work in progress.
     pub reconcile_grace: Duration,
+    /// How long after placing an order its owner may take back the whole of it alone; zero: never.
+    pub owner_refund_window: Duration,
 }
 
 impl Default for Rules {
@@ -73,6 +76,7 @@ impl Default for Rules {
             gateway_timeout: Duration::seconds(10),
             reconcile_window: Duration::hours(48),
             reconcile_grace: Duration::minutes(2),
+            owner_refund_window: Duration::zero(),
         }
     }
 }
@@ -85,6 +89,9 @@ pub struct Signals {
     pub payments: Notify,
     /// An order moved.
     pub orders: Notify,
+    /// Refunds are decided one at a time in a process: they are few, and each is decided knowing those before it. Another
+    /// process is met at the database.
+    pub refund_desk: Mutex<()>,
 }
 
 /// Who is ordering, as verified at the door.

@@ -10,7 +10,7 @@ use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Via};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Refund, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -25,6 +25,12 @@ pub trait Store: Send + Sync {
 
     /// The newest charge of an order, in any state.
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError>;
+
+    /// The refunds of an order, by number.
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
+
+    /// Gives a claimed attempt back early: due at `due_at` for anybody, unless somebody has changed it or has it by now.
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Orders that are past their deadline and not being given up yet, the most overdue first.
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError>;
@@ -182,15 +188,24 @@ pub enum FindingKind {
     AmountDiffers,
     StateDiffers,
     WebhookClash,
+    /// The gateway will not give the money back.
+    RefundRefused,
+    /// A webhook's order never came.
+    WebhookWithoutOrder,
+    /// A person's store credit is not the sum of its movements.
+    CreditDiffers,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
         Self::WebhookClash,
+        Self::RefundRefused,
+        Self::WebhookWithoutOrder,
+        Self::CreditDiffers,
     ];
 
     pub fn code(self) -> &'static str {
@@ -200,7 +215,15 @@ impl FindingKind {
             Self::AmountDiffers => "AMOUNT_DIFFERS",
             Self::StateDiffers => "STATE_DIFFERS",
             Self::WebhookClash => "WEBHOOK_CLASH",
+            Self::RefundRefused => "REFUND_REFUSED",
+            Self::WebhookWithoutOrder => "WEBHOOK_WITHOUT_ORDER",
+            Self::CreditDiffers => "CREDIT_DIFFERS",
         }
+    }
+
+    /// Whether a look at both books finds it again for as long as it is there; the others stay until a person is done.
+    pub fn is_seen_by_looking(self) -> bool {
+        !matches!(self, Self::WebhookClash | Self::RefundRefused | Self::WebhookWithoutOrder)
     }
 }
 

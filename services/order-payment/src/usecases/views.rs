@@ -6,7 +6,7 @@ use common::{Money, OrderId, Private, UserId};
 
 use super::ports::Shipment;
 use super::{App, Failure, Shopper};
-use crate::domain::{AttemptState, OrderStatus, PricedLine, Reason, ShippingAddress};
+use crate::domain::{AttemptState, OrderStatus, PricedLine, Reason, Refund, ShippingAddress};
 
 /// The longest list in one answer.
 pub const MOST_ITEMS: u16 = 100;
@@ -23,6 +23,7 @@ pub struct OrderView {
     /// State of the newest charge, and how many attempts there were.
     pub payment: Option<AttemptState>,
     pub attempts: u32,
+    pub refunds: Vec<Refund>,
     pub shipment: Option<Shipment>,
     pub history: Vec<StatusChange>,
 }

@@ -7,6 +7,7 @@ use common::{Money, Private};
 use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
+use super::refunds::RefundView;
 use crate::domain::basket::{RawLine, RawOrder};
 use crate::domain::{Order, PricedLine, ShippingAddress};
 use crate::usecases::views::{OrderCard, OrderView, StatusChange};
@@ -50,9 +51,9 @@ struct PaymentBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MoneyBody {
-    amount: String,
-    currency: String,
+pub(super) struct MoneyBody {
+    pub(super) amount: String,
+    pub(super) currency: String,
 }
 
 impl From<OrderBody> for RawOrder {
@@ -75,7 +76,7 @@ impl From<OrderBody> for RawOrder {
 }
 
 #[derive(Serialize)]
-struct MoneyView {
+pub(super) struct MoneyView {
     amount: String,
     currency: &'static str,
 }
@@ -188,6 +189,8 @@ struct FullView<'a> {
     payment: PaymentView,
     #[serde(skip_serializing_if = "Option::is_none")]
     shipment: Option<ShipmentView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<RefundView>,
     history: Vec<ChangeView>,
     created_at: String,
 }
@@ -214,6 +217,7 @@ pub fn full(view: &OrderView) -> impl Serialize {
             fulfilment_centre: shipment.fulfilment_centre.clone(),
             created_at: instant(shipment.created_at),
         }),
+        refunds: view.refunds.iter().map(RefundView::from).collect(),
         history: view.history.iter().map(ChangeView::from).collect(),
         created_at: instant(view.created_at),
     }
@@ -251,11 +255,11 @@ pub struct PageView {
     pub next_cursor: Option<String>,
 }
 
-fn instant(at: DateTime<Utc>) -> String {
+pub(super) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// These types have text keys and no maps of other kinds, so they always become JSON.
-fn bytes(view: &impl Serialize) -> Vec<u8> {
+pub(super) fn bytes(view: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(view).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 mod bodies;
 mod cursor;
 mod orders;
+mod refunds;
 mod signature;
 mod stream;
 mod webhooks;
@@ -47,5 +48,5 @@ impl Api {
 }
 
 pub fn router(api: Api) -> Router {
-    Router::new().merge(orders::router()).merge(stream::router()).merge(webhooks::router()).with_state(api)
+    Router::new().merge(orders::router()).merge(refunds::router()).merge(stream::router()).merge(webhooks::router()).with_state(api)
 }

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{Written, unread};
 use crate::usecases::error::StoreError;
-use crate::usecases::ports::{Backlog, Finding, OpenCount};
+use crate::usecases::ports::{Backlog, Finding, FindingKind, OpenCount};
 
 /// Opens a difference, or sees a known one again.
 pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) -> Written {
@@ -24,10 +24,13 @@ pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// What the look at `now` did not find again is resolved. A clash of webhooks is no matter of books and stays for a person.
+/// What the look at `now` did not find again is resolved. What no look can find stays for a person.
 pub async fn resolve_older(tx: &mut PgConnection, now: DateTime<Utc>) -> Written {
-    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind <> 'WEBHOOK_CLASH'")
+    let staying: Vec<&str> =
+        FindingKind::ALL.into_iter().filter(|kind| !kind.is_seen_by_looking()).map(FindingKind::code).collect();
+    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind <> ALL($2)")
         .bind(now)
+        .bind(staying)
         .execute(tx)
         .await?;
     Ok(())

@@ -8,6 +8,7 @@ mod commit;
 mod events;
 mod findings;
 mod orders;
+mod refunds;
 mod shipments;
 mod views;
 mod webhooks;
@@ -19,7 +20,7 @@ use chrono::{DateTime, Utc};
 use common::OrderId;
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
-use crate::domain::{Attempt, Order};
+use crate::domain::{Attempt, Order, Refund};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
@@ -71,6 +72,19 @@ impl Store for PostgresStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         attempts::charge_of_order(self.database.pool(), order).await
+    }
+
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
+        refunds::of_order(self.database.pool(), order).await
+    }
+
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
+        let attempt = Arc::new(attempt.clone());
+        self.duty("let-go-payment", move |tx| {
+            let attempt = Arc::clone(&attempt);
+            Box::pin(async move { attempts::let_go(tx, &attempt, due_at).await })
+        })
+        .await
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {

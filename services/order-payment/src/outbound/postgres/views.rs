@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::orders::{AddressRow, LineRow, address, lines};
 use super::unread;
+use crate::domain::Refund;
 use crate::usecases::error::StoreError;
 use crate::usecases::ports::{Shipment, Views};
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
@@ -82,7 +83,9 @@ impl Views for PostgresViews {
         .fetch_optional(&self.pool)
         .await
         .map_err(unread)?;
-        row.map(|row| view(id, row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let refunds = super::refunds::of_order(&self.pool, id).await?;
+        view(id, row, refunds).map(Some)
     }
 
     async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError> {
@@ -129,7 +132,7 @@ impl Views for PostgresViews {
     }
 }
 
-fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
+fn view(id: OrderId, row: ViewRow, refunds: Vec<Refund>) -> Result<OrderView, StoreError> {
     let broken = |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: id.to_string() };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
     let shipment = match (row.shipment_id, row.fulfilment_centre, row.shipped_at) {
@@ -147,6 +150,7 @@ fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
         created_at: row.created_at,
         payment: row.payment_state.map(|state| state.parse()).transpose().map_err(|_| broken("payment_state"))?,
         attempts: u32::try_from(row.attempts).map_err(|_| broken("attempts"))?,
+        refunds,
         shipment,
         history: row.history.0.into_iter().map(|row| change(id, row)).collect::<Result<_, _>>()?,
     })
