@@ -51,6 +51,14 @@ static RECONCILED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     chassis::metrics::gauge("shopsphere_payment_reconciled_timestamp_seconds", help, &["gateway"])
 });
 
+static SEALED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_ledger_sealed_timestamp_seconds",
+        "when the books were last sealed (Unix seconds)",
+        &["ledger"],
+    )
+});
+
 static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     chassis::metrics::gauge(
         "shopsphere_saga_open",
@@ -100,6 +108,10 @@ pub fn webhook(kind: &str) {
 /// Something that a person must look at.
 pub fn alarm(kind: &str) {
     ALARMS.with_label_values(&[kind]).inc();
+}
+
+pub fn sealed(at_unix: i64) {
+    SEALED_AT.with_label_values(&["main"]).set(at_unix);
 }
 
 pub fn reconciled(at_unix: i64) {

@@ -8,6 +8,7 @@ pub mod card_data;
 pub mod gateway;
 pub mod keys;
 pub mod ledger;
+pub mod ledger_seal;
 pub mod order;
 pub mod payment;
 pub mod quote;

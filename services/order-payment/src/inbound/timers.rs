@@ -16,6 +16,7 @@ use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
+use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
 use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
@@ -24,6 +25,9 @@ const PAYMENTS_EVERY: Duration = Duration::from_millis(250);
 const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// Deadlines are minutes away; two seconds more are nothing.
 const DEADLINES_EVERY: Duration = Duration::from_secs(2);
+/// What was written meanwhile can still be changed unseen by somebody with all rights; a few seconds leave little room and
+/// make few seals.
+const SEALS_EVERY: Duration = Duration::from_secs(5);
 /// Metrics are scraped about as often.
 const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -80,6 +84,19 @@ pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationTo
         {
             complain("reconciler", &failure);
         }
+    }
+}
+
+/// Seals what was committed to the books.
+pub async fn sealer(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match seal_ledger(&app).await {
+            Ok(Some(seal)) if seal.last - seal.first + 1 >= i64::from(MOST_LEAVES) => continue,
+            Ok(_) => {}
+            Err(failure) if failure.is_lost() => {}
+            Err(failure) => complain("sealer", &failure),
+        }
+        pause(SEALS_EVERY, &shutdown).await;
     }
 }
 

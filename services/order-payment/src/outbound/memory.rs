@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{AttemptId, MessageId, OrderId, UserId};
+use common::{AttemptId, MessageId, OrderId, Region, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
+use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
     Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Refund, RefundState,
     RefundTarget, Transaction,
@@ -40,6 +41,8 @@ pub struct Books {
     pub shipments: HashMap<OrderId, Shipment>,
     pub refunds: BTreeMap<(OrderId, u32), Refund>,
     /// Refunds that others were told of, and whether nothing was left.
+    /// Seals with their leaves.
+    pub seals: Vec<(Seal, Vec<Leaf>)>,
     pub refunds_told: Vec<(OrderId, u32, bool)>,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
@@ -228,6 +231,42 @@ impl Store for MemoryStore {
             (known.leased_until, known.due_at) = (None, due_at);
         }
         Ok(())
+    }
+
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
+        let mut books = self.books();
+        let sealed: HashSet<_> = books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
+        let waiting: Vec<Transaction> = books.ledger.iter().filter(|moved| !sealed.contains(&moved.id)).cloned().collect();
+        let mut waiting: Vec<_> = waiting.into_iter().take(limit.into()).collect();
+        waiting.sort_by_key(|moved| (moved.at, moved.id));
+        let hashes: Vec<_> = waiting.iter().map(ledger_seal::leaf).collect();
+        let before = books.seals.last().map(|(seal, _)| seal.clone());
+        let Some(seal) = Seal::over(region, before.as_ref(), &hashes, now) else { return Ok(None) };
+        let leaf = |((moved, hash), position): ((&Transaction, &ledger_seal::Hash), i64)| Leaf {
+            position,
+            transaction: moved.id,
+            hash: *hash,
+        };
+        let leaves = waiting.iter().zip(&hashes).zip(seal.first..).map(leaf).collect();
+        books.seals.push((seal.clone(), leaves));
+        Ok(Some(seal))
+    }
+
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError> {
+        let books = self.books();
+        let later = books.seals.iter().map(|(seal, _)| seal).filter(|seal| seal.number > after);
+        Ok(later.take(limit.into()).cloned().collect())
+    }
+
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError> {
+        let books = self.books();
+        let leaves = books.seals.iter().filter(|(known, _)| known.number == seal).flat_map(|(_, leaves)| leaves);
+        let with = |leaf: &Leaf| (leaf.clone(), books.ledger.iter().find(|moved| moved.id == leaf.transaction).cloned());
+        Ok(leaves.map(with).collect())
+    }
+
+    async fn kept_from_seals(&self) -> Result<u64, StoreError> {
+        Ok(0)
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {

@@ -13,6 +13,7 @@ pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
 pub mod refund_order;
+pub mod seal_ledger;
 pub mod register_user;
 pub mod views;
 

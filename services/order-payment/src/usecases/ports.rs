@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{OrderId, ShipmentId, Sku, UserId};
+use common::{OrderId, Region, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Refund, Via};
+use crate::domain::ledger_seal::{Leaf, Seal};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Refund, Transaction, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -70,6 +71,18 @@ pub trait Store: Send + Sync {
     async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
+
+    /// Seals up to `limit` transactions that are committed and not sealed; `None` when there are none.
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError>;
+
+    /// Seals after number `after`, in their order.
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError>;
+
+    /// The leaves of a seal in their order, each with its transaction as the books have it now.
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError>;
+
+    /// How many transactions are neither sealed nor waiting for it.
+    async fn kept_from_seals(&self) -> Result<u64, StoreError>;
 
     /// For metrics: how much waits and since when.
     async fn backlog(&self) -> Result<Backlog, StoreError>;

@@ -4,6 +4,7 @@ mod crashes;
 mod events;
 mod gateway;
 mod http;
+mod ledger;
 mod live;
 mod place_order;
 mod reconcile;

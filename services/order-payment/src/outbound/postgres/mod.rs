@@ -9,6 +9,7 @@ mod events;
 mod findings;
 mod orders;
 mod refunds;
+mod seals;
 mod shipments;
 mod views;
 mod webhooks;
@@ -17,10 +18,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::OrderId;
+use common::{OrderId, Region};
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
-use crate::domain::{Attempt, Order, Refund};
+use crate::domain::ledger_seal::{Leaf, Seal};
+use crate::domain::{Attempt, Order, Refund, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
@@ -85,6 +87,32 @@ impl Store for PostgresStore {
             Box::pin(async move { attempts::let_go(tx, &attempt, due_at).await })
         })
         .await
+    }
+
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
+        let made = Shared::default();
+        let result = made.clone();
+        self.duty("seal-ledger", move |tx| {
+            let made = made.clone();
+            Box::pin(async move {
+                made.set(seals::make(tx, region, now, limit).await?);
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(result.take())
+    }
+
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError> {
+        seals::after(self.database.pool(), after, limit).await
+    }
+
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError> {
+        seals::leaves(self.database.pool(), seal).await
+    }
+
+    async fn kept_from_seals(&self) -> Result<u64, StoreError> {
+        seals::kept_out(self.database.pool()).await
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
