@@ -28,6 +28,8 @@ CREATE TABLE refunds (
     CONSTRAINT refunds_end_once CHECK ((state = 'OPEN') = (ended_at IS NULL))
 );
 
+CREATE INDEX refunds_open ON refunds (asked_at) WHERE state = 'OPEN';
+
 -- What is given back with the money, when the refund names lines.
 CREATE TABLE refund_lines (
     refund_id UUID NOT NULL CONSTRAINT refund_lines_of_a_refund REFERENCES refunds (refund_id),

@@ -108,7 +108,10 @@ mod tests {
             lines: vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 2 }],
             refunded_at_ms: 7,
         });
-        assert_eq!(hex::encode(event.encode()), "0a026f31120272311a070a0345555210012001 2a050a014110023007".replace(' ', ""));
+        assert_eq!(
+            hex::encode(event.encode()),
+            "0a026f31120272311a070a0345555210012001 2a050a014110023007".replace(' ', "")
+        );
         assert_eq!(Event::decode(&topics::ORDER_REFUNDED, &event.encode()).ok(), Some(event));
     }
 

@@ -62,6 +62,7 @@ pub struct Reconcile {
     pub every_s: u32,
     pub window_s: u32,
     pub grace_s: u32,
+    pub orphan_deadline_s: u32,
 }
 
 impl Config {
@@ -98,6 +99,7 @@ impl Config {
             payment_deadline: seconds(self.orders.payment_deadline_s),
             reconcile_window: seconds(self.reconcile.window_s),
             reconcile_grace: seconds(self.reconcile.grace_s),
+            orphan_deadline: seconds(self.reconcile.orphan_deadline_s),
             owner_refund_window: seconds(self.orders.owner_refund_window_s),
             ..Rules::default()
         }

@@ -121,6 +121,7 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
     process.spawn("sealer", timers::sealer(Arc::clone(&app), process.shutdown()));
+    process.spawn("orphans", timers::orphans(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
     process.spawn("reconciler", timers::reconciler(app, config.reconcile_every(), process.shutdown()));
     Ok(())

@@ -197,8 +197,7 @@ pub fn is_whole(order: &Order, refunds: &[Refund]) -> bool {
 fn of_lines(order: &Order, before: &[Refund], lines: &[RefundLine]) -> Result<i64, RefundProblem> {
     let mut sum = 0_i64;
     for (index, wished) in lines.iter().enumerate() {
-        let bought =
-            order.lines.iter().find(|line| line.sku == wished.sku).ok_or(RefundProblem::LineExceeds(index))?;
+        let bought = order.lines.iter().find(|line| line.sku == wished.sku).ok_or(RefundProblem::LineExceeds(index))?;
         let back: u32 = before
             .iter()
             .filter(|refund| refund.state != RefundState::Refused)

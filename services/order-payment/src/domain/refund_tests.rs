@@ -62,12 +62,7 @@ fn what_may_go_back_follows_from_what_was_paid_and_what_went_before() {
         (std::slice::from_ref(&half), Wish::Lines(vec![line(0, 2)]), None, Err(RefundProblem::LineExceeds(0))),
         (std::slice::from_ref(&half), Wish::Lines(vec![line(0, 1)]), None, Ok(1000)),
         (std::slice::from_ref(&refused), Wish::Rest, None, Ok(3499)),
-        (
-            &[],
-            Wish::Amount(Money::from_minor(1, Currency::Usd).unwrap()),
-            None,
-            Err(RefundProblem::OtherCurrency),
-        ),
+        (&[], Wish::Amount(Money::from_minor(1, Currency::Usd).unwrap()), None, Err(RefundProblem::OtherCurrency)),
     ];
     for (before, wish, target, expected) in table {
         let decided = decide(&order, before, &wish, target).map(|(amount, _)| amount.minor());

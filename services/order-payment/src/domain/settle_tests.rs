@@ -166,7 +166,11 @@ fn a_refund_in_doubt_is_looked_for_before_it_is_sent_again() {
 
 #[test]
 fn a_refused_refund_ends_after_one_look_and_is_never_sent_again() {
-    for refusal in [Answer::Declined(None), Answer::StateRefused(None), Answer::StateRefused(Some(intent(IntentStatus::Succeeded)))] {
+    for refusal in [
+        Answer::Declined(None),
+        Answer::StateRefused(None),
+        Answer::StateRefused(Some(intent(IntentStatus::Succeeded))),
+    ] {
         let mut refund = Attempt { kind: AttemptKind::Refund, ..in_state(AttemptState::Sent) };
         learn(&mut refund, Call::Refund, refusal, DateTime::UNIX_EPOCH);
         assert_eq!(next(&refund, None), Step::Ask(Look::Refund));

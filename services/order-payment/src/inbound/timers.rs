@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::usecases::compensate_order::sweep_deadlines;
+use crate::usecases::orphan_money::refund_orphans;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
@@ -28,6 +29,8 @@ const DEADLINES_EVERY: Duration = Duration::from_secs(2);
 /// What was written meanwhile can still be changed unseen by somebody with all rights; a few seconds leave little room and
 /// make few seals.
 const SEALS_EVERY: Duration = Duration::from_secs(5);
+/// Orphans wait a day; ten seconds more are nothing.
+const ORPHANS_EVERY: Duration = Duration::from_secs(10);
 /// Metrics are scraped about as often.
 const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -84,6 +87,16 @@ pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationTo
         {
             complain("reconciler", &failure);
         }
+    }
+}
+
+/// Sends back money that belongs to no order and whose deadline has passed.
+pub async fn orphans(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        if let Err(failure) = refund_orphans(&app).await {
+            complain("orphans", &failure);
+        }
+        pause(ORPHANS_EVERY, &shutdown).await;
     }
 }
 

@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
-    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Refund, RefundState,
-    RefundTarget, Transaction,
+    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
+    RefundState, RefundTarget, Transaction,
 };
-use crate::usecases::{Change, RefundStep};
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
     Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
 };
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::usecases::{Change, RefundStep};
 
 /// A webhook, what came of it, and when to look at it again.
 pub type KeptWebhook = (Webhook, Option<WebhookEnd>, DateTime<Utc>);
@@ -41,9 +41,13 @@ pub struct Books {
     pub shipments: HashMap<OrderId, Shipment>,
     pub refunds: BTreeMap<(OrderId, u32), Refund>,
     /// Refunds that others were told of, and whether nothing was left.
+    /// By intent.
+    pub orphans: BTreeMap<String, Orphan>,
     /// Seals with their leaves.
     pub seals: Vec<(Seal, Vec<Leaf>)>,
     pub refunds_told: Vec<(OrderId, u32, bool)>,
+    /// So many changes from now on find no connection.
+    pub unreachable: u32,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
 }
@@ -123,6 +127,14 @@ impl Books {
         for step in change.refunds {
             self.refund(step)?;
         }
+        for step in change.orphans {
+            match (step.from, self.orphans.get(&step.orphan.intent)) {
+                (None, None) => {}
+                (Some(version), Some(known)) if known.attempt.version == version => {}
+                _ => return Err(lost()),
+            }
+            self.orphans.insert(step.orphan.intent.clone(), step.orphan);
+        }
         for (finding, _) in change.findings {
             self.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
         }
@@ -159,11 +171,13 @@ impl Books {
         };
         let bought = self.orders.get(&order).map(|order| order.lines.clone()).unwrap_or_default();
         let given = |sku: &common::Sku| -> u32 {
-            let lines = self.refunds.values().filter(|refund| refund.order == order && refund.state != RefundState::Refused);
+            let lines =
+                self.refunds.values().filter(|refund| refund.order == order && refund.state != RefundState::Refused);
             lines.flat_map(|refund| &refund.lines).filter(|line| line.sku == *sku).map(|line| line.quantity).sum()
         };
         let fits = bought.iter().all(|line| given(&line.sku) <= line.quantity)
-            && standing(Some(RefundTarget::Card)) <= taken && standing(None) <= taken + spent;
+            && standing(Some(RefundTarget::Card)) <= taken
+            && standing(None) <= taken + spent;
         if fits { Ok(()) } else { Err(CommitError::Refused(Conflict::RefundExceeds)) }
     }
 
@@ -199,6 +213,10 @@ impl Store for MemoryStore {
         crash::point("commit.before_begin")?;
         {
             let mut books = self.books();
+            if books.unreachable > 0 {
+                books.unreachable -= 1;
+                return Err(CommitError::Unavailable(sqlx::Error::PoolTimedOut));
+            }
             let mut after = books.clone();
             if !after.admit(&cause, change.answer.as_ref())? {
                 let answer = if let Cause::Request(request) = &cause { books.answer(request)? } else { None };
@@ -235,8 +253,10 @@ impl Store for MemoryStore {
 
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
         let mut books = self.books();
-        let sealed: HashSet<_> = books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
-        let waiting: Vec<Transaction> = books.ledger.iter().filter(|moved| !sealed.contains(&moved.id)).cloned().collect();
+        let sealed: HashSet<_> =
+            books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
+        let waiting: Vec<Transaction> =
+            books.ledger.iter().filter(|moved| !sealed.contains(&moved.id)).cloned().collect();
         let mut waiting: Vec<_> = waiting.into_iter().take(limit.into()).collect();
         waiting.sort_by_key(|moved| (moved.at, moved.id));
         let hashes: Vec<_> = waiting.iter().map(ledger_seal::leaf).collect();
@@ -261,7 +281,8 @@ impl Store for MemoryStore {
     async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError> {
         let books = self.books();
         let leaves = books.seals.iter().filter(|(known, _)| known.number == seal).flat_map(|(_, leaves)| leaves);
-        let with = |leaf: &Leaf| (leaf.clone(), books.ledger.iter().find(|moved| moved.id == leaf.transaction).cloned());
+        let with =
+            |leaf: &Leaf| (leaf.clone(), books.ledger.iter().find(|moved| moved.id == leaf.transaction).cloned());
         Ok(leaves.map(with).collect())
     }
 
@@ -381,6 +402,32 @@ impl Store for MemoryStore {
         charges.sort_by_key(|attempt| (attempt.created_at, attempt.id));
         charges.truncate(limit.into());
         Ok(charges)
+    }
+
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError> {
+        let mut books = self.books();
+        let free = |attempt: &Attempt| {
+            !attempt.state.is_settled()
+                && attempt.due_at <= now
+                && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
+        };
+        let due = books.orphans.values_mut().filter(|orphan| free(&orphan.attempt)).take(limit.into());
+        let claim = |orphan: &mut Orphan| {
+            orphan.attempt.leased_until = Some(until);
+            orphan.clone()
+        };
+        Ok(due.map(claim).collect())
+    }
+
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError> {
+        let books = self.books();
+        let explained = |intent: &&String| books.orphans.get(*intent).is_some_and(Orphan::is_explained);
+        Ok(intents.iter().filter(explained).cloned().collect())
     }
 
     async fn note_finding(&self, finding: &Finding, _now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -5,7 +5,7 @@ use common::{Region, UserId};
 use messaging::StoredAnswer;
 
 use super::ports::Finding;
-use crate::domain::{Attempt, OrderStep, Refund, Transaction};
+use crate::domain::{Attempt, OrderStep, Orphan, Refund, Transaction};
 
 /// State, ledger and answer of one decision. Events follow from the order's step.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,7 @@ pub struct Change {
     pub attempts: Vec<AttemptStep>,
     pub ledger: Vec<Transaction>,
     pub refunds: Vec<RefundStep>,
+    pub orphans: Vec<OrphanStep>,
     /// Matters for a person that come with the change.
     pub findings: Vec<(Finding, DateTime<Utc>)>,
     /// Stored under the request's key.
@@ -49,4 +50,24 @@ pub struct RefundStep {
     pub refund: Refund,
     /// Others are told of a refund of a sale when it stands; `true`: nothing of what was paid is left with us.
     pub told: Option<bool>,
+}
+
+/// Money without an order that was just found, or a later version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrphanStep {
+    /// The version it must still have; `None` for a new one.
+    pub from: Option<i64>,
+    pub orphan: Orphan,
+}
+
+impl OrphanStep {
+    pub fn new(orphan: Orphan) -> Self {
+        Self { from: None, orphan }
+    }
+
+    /// `orphan` is what became of a row that had `version`.
+    pub fn after(version: i64, mut orphan: Orphan) -> Self {
+        orphan.attempt.version = version + 1;
+        Self { from: Some(version), orphan }
+    }
 }

@@ -6,6 +6,7 @@ pub mod cancel_order;
 pub mod change;
 pub mod compensate_order;
 pub mod error;
+pub mod orphan_money;
 pub mod place_order;
 pub mod ports;
 pub mod process_payment;
@@ -13,8 +14,8 @@ pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
 pub mod refund_order;
-pub mod seal_ledger;
 pub mod register_user;
+pub mod seal_ledger;
 pub mod views;
 
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Rules {
     pub reconcile_window: Duration,
     /// Differences younger than this are work in progress.
     pub reconcile_grace: Duration,
+    /// How long money without an order may wait for one before it goes back.
+    pub orphan_deadline: Duration,
     /// How long after placing an order its owner may take back the whole of it alone; zero: never.
     pub owner_refund_window: Duration,
 }
@@ -77,6 +80,7 @@ impl Default for Rules {
             gateway_timeout: Duration::seconds(10),
             reconcile_window: Duration::hours(48),
             reconcile_grace: Duration::minutes(2),
+            orphan_deadline: Duration::hours(24),
             owner_refund_window: Duration::zero(),
         }
     }

@@ -11,7 +11,7 @@ use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Refund, Transaction, Via};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -63,6 +63,17 @@ pub trait Store: Send + Sync {
         to: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Attempt>, StoreError>;
+
+    /// Takes up to `limit` orphans whose refund is due and nobody has, for this worker alone until `until`.
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError>;
+
+    /// Which of these intents were orphans and are not any more.
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError>;
 
     /// Takes note of one difference.
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
@@ -234,6 +245,11 @@ impl FindingKind {
         }
     }
 
+    /// The service works it off by itself; everything else waits for a person.
+    pub fn is_worked_off(self) -> bool {
+        matches!(self, Self::ChargeWithoutOrder | Self::StateDiffers)
+    }
+
     /// Whether a look at both books finds it again for as long as it is there; the others stay until a person is done.
     pub fn is_seen_by_looking(self) -> bool {
         !matches!(self, Self::WebhookClash | Self::RefundRefused | Self::WebhookWithoutOrder)
@@ -265,7 +281,7 @@ pub struct Backlog {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCount {
-    /// `order`, `attempt`, `finding` or `webhook`.
+    /// `order`, `attempt`, `finding`, `orphan`, `refund` or `webhook`.
     pub what: &'static str,
     pub state: String,
     pub count: i64,

@@ -11,8 +11,8 @@ use tracing::Instrument as _;
 use super::compensate_order::told;
 use super::ports::{Finding, FindingKind};
 use super::{App, AttemptStep, Change, Failure, RefundStep};
-use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::refund::is_whole;
+use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{
     Attempt, AttemptKind, AttemptState, Intent, Order, OrderStatus, Refund, RefundState, RefundTarget, Transaction,
 };
@@ -61,7 +61,9 @@ async fn give_back(app: &App, claimed: &Attempt) {
         let due_at = app.clock.now() + chrono::Duration::seconds(1);
         match app.store.let_go(claimed, due_at).await {
             Ok(()) => return app.signals.payments.notify_one(),
-            Err(error) => tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back"),
+            Err(error) => {
+                tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back")
+            }
         }
         tokio::time::sleep(RETURN_PAUSE).await;
     }
@@ -146,11 +148,11 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
 }
 
 /// No call is begun that could outlive our time with the attempt: whoever claims it next has it to itself for the whole call.
-fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
+pub(super) fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
     held.leased_until.is_none_or(|until| app.clock.now() + app.rules.gateway_timeout < until)
 }
 
-async fn gate_is_open(app: &App) -> bool {
+pub(super) async fn gate_is_open(app: &App) -> bool {
     match app.gate.pass().await {
         Ok(()) => true,
         Err(closed) => {

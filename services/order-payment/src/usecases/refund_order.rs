@@ -4,7 +4,7 @@
 //! Decided here: who may ask. Staff may for any order of the region; the owner only for the whole of an order that has not
 //! been sent, within a window that an operator has to open (ADR 0022). Decided in `domain::refund`: how much.
 
-use common::{AttemptId, FieldProblem, Money, OrderId, Region, RefundId, Sku};
+use common::{AttemptId, FieldProblem, Money, OrderId, RefundId, Region, Sku};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use sha2::{Digest as _, Sha256};
 
@@ -12,9 +12,7 @@ use super::error::Conflict;
 use super::{App, AttemptStep, Change, Failure, RefundStep, Shopper};
 use crate::domain::card_data::looks_like_card_data;
 use crate::domain::refund::{LONGEST_REASON, RefundProblem, decide, is_whole};
-use crate::domain::{
-    Attempt, AttemptState, Order, Refund, RefundLine, RefundState, RefundTarget, Transaction, Wish,
-};
+use crate::domain::{Attempt, AttemptState, Order, Refund, RefundLine, RefundState, RefundTarget, Transaction, Wish};
 use crate::metrics;
 
 pub const ROUTE: &str = "/v1/orders/{id}/refunds";
@@ -183,7 +181,8 @@ fn check(raw: RawRefund, region: Region) -> Result<Command, Failure> {
         return Err(Failure::CardData { pointer: "/reason".to_owned() });
     }
     let mut problems = Vec::new();
-    let mut invalid = |pointer: String, message: &str| problems.push(FieldProblem::new(pointer, "invalid-field", message));
+    let mut invalid =
+        |pointer: String, message: &str| problems.push(FieldProblem::new(pointer, "invalid-field", message));
     let reason = raw.reason.trim().to_owned();
     if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
         invalid("/reason".to_owned(), "1 to 500 characters on one line");
@@ -242,9 +241,11 @@ fn refused(problem: RefundProblem) -> Failure {
             "refund-exceeds-capture",
             "not of this order, or more than is left of it",
         )]),
-        RefundProblem::OtherCurrency => {
-            Failure::Fields(vec![FieldProblem::new("/amount/currency", "invalid-field", "not the currency of the order")])
-        }
+        RefundProblem::OtherCurrency => Failure::Fields(vec![FieldProblem::new(
+            "/amount/currency",
+            "invalid-field",
+            "not the currency of the order",
+        )]),
     }
 }
 

@@ -64,8 +64,14 @@ async fn a_commit_that_comes_late_comes_into_a_later_seal() {
     let open = world.an_order_to_pay().await;
     let attempt = world.charge(open).await;
     for statement in [
-        format!("INSERT INTO ledger_transactions (attempt_id, order_id, kind, currency, recorded_at) VALUES ('{}', '{open}', 'CAPTURE', 'EUR', now() - interval '1 hour')", attempt.id),
-        format!("INSERT INTO ledger_entries (attempt_id, entry_no, account, amount_minor, currency) VALUES ('{0}', 1, 'gateway_receivable', 4990, 'EUR'), ('{0}', 2, 'sales', -4990, 'EUR')", attempt.id),
+        format!(
+            "INSERT INTO ledger_transactions (attempt_id, order_id, kind, currency, recorded_at) VALUES ('{}', '{open}', 'CAPTURE', 'EUR', now() - interval '1 hour')",
+            attempt.id
+        ),
+        format!(
+            "INSERT INTO ledger_entries (attempt_id, entry_no, account, amount_minor, currency) VALUES ('{0}', 1, 'gateway_receivable', 4990, 'EUR'), ('{0}', 2, 'sales', -4990, 'EUR')",
+            attempt.id
+        ),
     ] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *slow).await.unwrap();
     }
@@ -78,11 +84,23 @@ async fn a_commit_that_comes_late_comes_into_a_later_seal() {
 #[tokio::test]
 async fn a_changed_entry_is_found_and_its_seal_is_named() {
     let table = [
-        ("UPDATE ledger_entries SET amount_minor = amount_minor * 2 WHERE transaction_id = (SELECT transaction_id FROM ledger_leaves WHERE position = 4)", 2, "a transaction was changed"),
-        ("UPDATE ledger_transactions SET recorded_at = recorded_at + interval '1 second' WHERE transaction_id = (SELECT transaction_id FROM ledger_leaves WHERE position = 2)", 1, "a transaction was changed"),
+        (
+            "UPDATE ledger_entries SET amount_minor = amount_minor * 2 WHERE transaction_id = (SELECT transaction_id FROM ledger_leaves WHERE position = 4)",
+            2,
+            "a transaction was changed",
+        ),
+        (
+            "UPDATE ledger_transactions SET recorded_at = recorded_at + interval '1 second' WHERE transaction_id = (SELECT transaction_id FROM ledger_leaves WHERE position = 2)",
+            1,
+            "a transaction was changed",
+        ),
         ("DELETE FROM ledger_leaves WHERE position = 5", 2, "a transaction is missing"),
         ("UPDATE ledger_seals SET root = sha256('x') WHERE seal_no = 1", 1, "its root is another"),
-        ("UPDATE ledger_leaves SET position = -position; UPDATE ledger_leaves SET position = CASE position WHEN -4 THEN 5 WHEN -5 THEN 4 ELSE -position END", 2, "its root is another"),
+        (
+            "UPDATE ledger_leaves SET position = -position; UPDATE ledger_leaves SET position = CASE position WHEN -4 THEN 5 WHEN -5 THEN 4 ELSE -position END",
+            2,
+            "its root is another",
+        ),
     ];
     for (statement, seal, why) in table {
         let world = World::in_postgres().await;

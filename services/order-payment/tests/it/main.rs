@@ -6,6 +6,7 @@ mod gateway;
 mod http;
 mod ledger;
 mod live;
+mod orphans;
 mod place_order;
 mod reconcile;
 mod refunds;

@@ -138,7 +138,11 @@ async fn several_partial_refunds_go_back_to_the_card_and_never_more_than_was_pai
             all.iter().map(|refund| (refund.number, refund.amount.minor(), refund.state)).collect::<Vec<_>>(),
             [(1, 2000, RefundState::Done), (2, 9980, RefundState::Done), (3, 2990, RefundState::Done)]
         );
-        assert_eq!(world.status(id).await, OrderStatus::Completed, "what was sold stays sold; the refunds tell the rest");
+        assert_eq!(
+            world.status(id).await,
+            OrderStatus::Completed,
+            "what was sold stays sold; the refunds tell the rest"
+        );
     }
 }
 
@@ -235,11 +239,17 @@ async fn the_same_key_gives_one_refund_and_another_request_under_it_is_refused()
 async fn only_staff_refunds_and_only_what_is_paid() {
     for world in worlds().await {
         let id = three_lamps(&world).await;
-        let owner = Asker { shopper: order_payment::usecases::Shopper { user: world.order(id).await.user, region: REGION }, staff: false };
+        let owner = Asker {
+            shopper: order_payment::usecases::Shopper { user: world.order(id).await.user, region: REGION },
+            staff: false,
+        };
         let stranger = Asker { shopper: shopper(), staff: false };
         assert_eq!(refund(&world, owner, id, amount("1.00")).await.unwrap_err().code(), "forbidden");
         assert_eq!(refund(&world, stranger, id, amount("1.00")).await.unwrap_err().code(), "not-found");
-        assert_eq!(refund(&world, clerk(), ids::random().into(), amount("1.00")).await.unwrap_err().code(), "not-found");
+        assert_eq!(
+            refund(&world, clerk(), ids::random().into(), amount("1.00")).await.unwrap_err().code(),
+            "not-found"
+        );
         // While the outcome of the charge is unknown.
         world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::LostAfter]);
         let unknown = world.an_order_to_pay().await;
@@ -274,7 +284,10 @@ async fn where_the_policy_allows_an_owner_takes_back_the_whole_of_an_order_that_
     let mut world = World::in_memory();
     Arc::get_mut(&mut world.app).expect("nobody else has it yet").rules.owner_refund_window = Duration::days(1);
     let id = three_lamps(&world).await;
-    let owner = Asker { shopper: order_payment::usecases::Shopper { user: world.order(id).await.user, region: REGION }, staff: false };
+    let owner = Asker {
+        shopper: order_payment::usecases::Shopper { user: world.order(id).await.user, region: REGION },
+        staff: false,
+    };
     assert_eq!(refund(&world, owner, id, amount("1.00")).await.unwrap_err().code(), "forbidden", "part of it");
     let whole = || RawRefund { amount: None, ..amount("1") };
     world.clock.advance(Duration::days(2));
@@ -292,7 +305,8 @@ async fn a_refund_that_the_gateway_refuses_ends_where_people_see_it() {
         *world.gateway.refuses_refunds.lock().unwrap() = true;
         refund(&world, clerk(), id, amount("10.00")).await.unwrap();
         world.pay().await;
-        let sent = |world: &World| world.gateway.calls.lock().unwrap().iter().filter(|call| **call == Call::Refund).count();
+        let sent =
+            |world: &World| world.gateway.calls.lock().unwrap().iter().filter(|call| **call == Call::Refund).count();
         assert_eq!(sent(&world), 1, "it is never sent again");
         let all = refunds(&world, id).await;
         assert_eq!((all[0].state, world.ledger(id).await), (RefundState::Refused, 14_970));
@@ -312,13 +326,19 @@ async fn a_refund_that_the_gateway_refuses_ends_where_people_see_it() {
 
 async fn open_findings(world: &World) -> Vec<String> {
     match &world.database {
-        Some(database) => sqlx::query_scalar("SELECT kind FROM reconciliation_findings WHERE resolved_at IS NULL ORDER BY kind")
-            .fetch_all(&database.owner)
-            .await
-            .unwrap(),
-        None => {
-            world.books().findings.values().filter(|(_, open)| *open).map(|(finding, _)| finding.kind.code().to_owned()).collect()
+        Some(database) => {
+            sqlx::query_scalar("SELECT kind FROM reconciliation_findings WHERE resolved_at IS NULL ORDER BY kind")
+                .fetch_all(&database.owner)
+                .await
+                .unwrap()
         }
+        None => world
+            .books()
+            .findings
+            .values()
+            .filter(|(_, open)| *open)
+            .map(|(finding, _)| finding.kind.code().to_owned())
+            .collect(),
     }
 }
 
@@ -391,21 +411,27 @@ async fn the_database_refuses_refunds_beyond_the_capture_whoever_asks() {
             "INSERT INTO refunds VALUES (gen_random_uuid(), '{id}', {number}, NULL, {minor}, 'EUR', 'STORE_CREDIT', 'x', NULL, 'DONE', now(), now())"
         )
     };
-    let refused = |error: sqlx::Error| error.as_database_error().and_then(|error| error.constraint().map(str::to_owned));
+    let refused =
+        |error: sqlx::Error| error.as_database_error().and_then(|error| error.constraint().map(str::to_owned));
     for (statement, constraint) in [
         (credit(1, 14_971), "refunds_fit_capture"),
         (credit(1, 0), "refunds_amount_is_positive"),
         (credit(0, 1), "refunds_number_counts_from_one"),
         (credit(1, 1).replace("'EUR'", "'USD'"), "refunds_currency_is_the_orders"),
         (credit(1, 1).replace("STORE_CREDIT", "CARD"), "refunds_to_the_card_have_an_attempt"),
-        (credit(1, 1).replace("gen_random_uuid()", "'11111111-1111-1111-1111-111111111111'")
-            + "; INSERT INTO refund_lines VALUES ('11111111-1111-1111-1111-111111111111', 'LAMP-1', 4)", "refunds_fit_lines"),
+        (
+            credit(1, 1).replace("gen_random_uuid()", "'11111111-1111-1111-1111-111111111111'")
+                + "; INSERT INTO refund_lines VALUES ('11111111-1111-1111-1111-111111111111', 'LAMP-1', 4)",
+            "refunds_fit_lines",
+        ),
     ] {
         let outcome = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone())).execute(pool).await.unwrap_err();
         assert_eq!(refused(outcome).as_deref(), Some(constraint), "{statement}");
     }
     sqlx::raw_sql(sqlx::AssertSqlSafe(credit(1, 14_970))).execute(pool).await.unwrap();
-    for statement in ["UPDATE refunds SET amount_minor = 1", "UPDATE refunds SET state = 'REFUSED'", "DELETE FROM refunds"] {
+    for statement in
+        ["UPDATE refunds SET amount_minor = 1", "UPDATE refunds SET state = 'REFUSED'", "DELETE FROM refunds"]
+    {
         assert!(sqlx::raw_sql(statement).execute(pool).await.is_err(), "{statement}");
     }
 }

@@ -103,7 +103,7 @@ impl MiniGateway {
 
     fn obey(&self, call: Call, attempt: &Attempt) -> Answer {
         let mut intents = self.intents.lock().unwrap();
-        let id = format!("pi_{}", attempt.order.uuid().simple());
+        let id = intent_of(attempt);
         if call == Call::Create {
             let made = intents.entry(id.clone()).or_insert_with(|| Intent {
                 id,
@@ -169,7 +169,7 @@ impl Gateway for MiniGateway {
     }
 
     async fn look(&self, look: Look, attempt: &Attempt) -> Answer {
-        let id = format!("pi_{}", attempt.order.uuid().simple());
+        let id = intent_of(attempt);
         match look {
             Look::Refund => match self.refunded.lock().unwrap().get(&id).and_then(|mine| mine.get(&attempt.number)) {
                 Some(amount_minor) => Answer::Refunded { amount_minor: *amount_minor },
@@ -191,6 +191,11 @@ impl Gateway for MiniGateway {
             .cloned()
             .collect())
     }
+}
+
+/// One intent per order, unless the attempt is about another.
+fn intent_of(attempt: &Attempt) -> String {
+    attempt.intent.clone().unwrap_or_else(|| format!("pi_{}", attempt.order.uuid().simple()))
 }
 
 /// Everything a story needs. `memory` or `database` is the books behind the application.

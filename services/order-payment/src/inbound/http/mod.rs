@@ -48,5 +48,10 @@ impl Api {
 }
 
 pub fn router(api: Api) -> Router {
-    Router::new().merge(orders::router()).merge(refunds::router()).merge(stream::router()).merge(webhooks::router()).with_state(api)
+    Router::new()
+        .merge(orders::router())
+        .merge(refunds::router())
+        .merge(stream::router())
+        .merge(webhooks::router())
+        .with_state(api)
 }

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{Written, attempts, findings, named, orders, refunds};
+use super::{Written, attempts, findings, named, orders, orphans, refunds};
 use crate::domain::{OrderStep, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::Conflict;
@@ -34,6 +34,9 @@ pub async fn write(tx: &mut PgConnection, change: &Change) -> Written {
     }
     for step in &change.refunds {
         refunds::write(tx, step).await?;
+    }
+    for step in &change.orphans {
+        orphans::write(tx, step).await?;
     }
     for (finding, at) in &change.findings {
         findings::note(tx, finding, *at).await?;

@@ -56,6 +56,12 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, StoreError> {
          SELECT 'finding', kind, count(*), extract(epoch FROM now() - min(first_seen_at))::bigint
          FROM reconciliation_findings WHERE resolved_at IS NULL GROUP BY kind
          UNION ALL
+         SELECT 'orphan', state::text, count(*), extract(epoch FROM now() - min(found_at))::bigint
+         FROM orphan_charges WHERE state IN ('PREPARED', 'SENT', 'UNKNOWN') GROUP BY state
+         UNION ALL
+         SELECT 'refund', state::text, count(*), extract(epoch FROM now() - min(asked_at))::bigint
+         FROM refunds WHERE state = 'OPEN' GROUP BY state
+         UNION ALL
          SELECT 'webhook', 'waiting', count(*), extract(epoch FROM now() - min(received_at))::bigint
          FROM webhooks WHERE processed_at IS NULL HAVING count(*) > 0",
     )
@@ -66,6 +72,9 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, StoreError> {
 }
 
 fn convert(row: Row) -> OpenCount {
-    let what = ["order", "attempt", "finding", "webhook"].into_iter().find(|what| *what == row.what).unwrap_or("order");
+    let what = ["order", "attempt", "finding", "orphan", "refund", "webhook"]
+        .into_iter()
+        .find(|what| *what == row.what)
+        .unwrap_or("order");
     OpenCount { what, state: row.state, count: row.count, oldest_s: row.oldest_s.max(0) }
 }

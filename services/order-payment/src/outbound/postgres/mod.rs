@@ -8,6 +8,7 @@ mod commit;
 mod events;
 mod findings;
 mod orders;
+mod orphans;
 mod refunds;
 mod seals;
 mod shipments;
@@ -22,7 +23,7 @@ use common::{OrderId, Region};
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Attempt, Order, Refund, Transaction};
+use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
@@ -191,6 +192,32 @@ impl Store for PostgresStore {
         limit: u16,
     ) -> Result<Vec<Attempt>, StoreError> {
         attempts::charges_between(self.database.pool(), from, to, limit).await
+    }
+
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError> {
+        if !orphans::any_due(self.database.pool(), now).await.map_err(messaging::CommitError::Unavailable)? {
+            return Ok(Vec::new());
+        }
+        let claimed = Shared::default();
+        let result = claimed.clone();
+        self.duty("claim-orphans", move |tx| {
+            let claimed = claimed.clone();
+            Box::pin(async move {
+                claimed.set(orphans::claim(tx, now, until, limit).await?);
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(result.take())
+    }
+
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError> {
+        orphans::explained(self.database.pool(), intents).await
     }
 
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -94,12 +94,14 @@ async fn insert(tx: &mut PgConnection, refund: &Refund) -> Written {
 }
 
 async fn end(tx: &mut PgConnection, refund: &Refund) -> Written {
-    let ended = sqlx::query("UPDATE refunds SET state = $2::text::refund_state, ended_at = $3 WHERE refund_id = $1 AND state = 'OPEN'")
-        .bind(refund.id.uuid())
-        .bind(refund.state.code())
-        .bind(refund.ended_at)
-        .execute(tx)
-        .await?;
+    let ended = sqlx::query(
+        "UPDATE refunds SET state = $2::text::refund_state, ended_at = $3 WHERE refund_id = $1 AND state = 'OPEN'",
+    )
+    .bind(refund.id.uuid())
+    .bind(refund.state.code())
+    .bind(refund.ended_at)
+    .execute(tx)
+    .await?;
     if ended.rows_affected() == 1 { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }
 }
 
