@@ -13,7 +13,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Duration, Utc};
 use common::{Money, OrderId, Private, Region, UserId};
 
-use super::{PaymentToken, PlaceOrder, PricedLine, ShippingAddress};
+use super::{LedgerKind, PaymentToken, PlaceOrder, PricedLine, ShippingAddress, Transaction};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
@@ -111,6 +111,8 @@ pub struct Order {
     pub region: Region,
     pub lines: Vec<PricedLine>,
     pub total: Money,
+    /// The part of the total that store credit pays: set aside from the first moment on.
+    pub credit: Money,
     pub address: Private<ShippingAddress>,
     pub token: Private<PaymentToken>,
     /// Of the request that placed it: a key reused after its row is gone still meets its order.
@@ -154,13 +156,14 @@ pub struct WrongState {
 impl Order {
     /// Version 1. `lines` and `total` are the catalog's prices, frozen from here on.
     pub fn place(placed: Placing, now: DateTime<Utc>) -> OrderStep {
-        let Placing { id, user, region, command, lines, total, fingerprint, deadline } = placed;
+        let Placing { id, user, region, command, lines, total, credit, fingerprint, deadline } = placed;
         let order = Self {
             id,
             user,
             region,
             lines,
             total,
+            credit,
             address: command.address,
             token: command.token,
             fingerprint,
@@ -171,6 +174,17 @@ impl Order {
             deadline_at: now + deadline,
         };
         OrderStep { from: None, order, event: OrderEvent::Created, at: now }
+    }
+
+    /// What a card has to pay.
+    pub fn rest(&self) -> Money {
+        self.total.checked_sub(self.credit).unwrap_or(self.total)
+    }
+
+    /// What happens to the store credit of this order, if it has some.
+    pub fn credit_moves(&self, kind: LedgerKind, at: DateTime<Utc>) -> Vec<Transaction> {
+        let some = !self.credit.is_zero();
+        some.then(|| Transaction::credit(kind, self.id, self.user, self.credit, at)).into_iter().collect()
     }
 
     /// The stock is held. The payment gets a deadline of its own, since waiting for stock is not the shopper's doing.
@@ -226,6 +240,7 @@ pub struct Placing {
     pub command: PlaceOrder,
     pub lines: Vec<PricedLine>,
     pub total: Money,
+    pub credit: Money,
     pub fingerprint: [u8; 32],
     /// How long the stock may take to be held.
     pub deadline: Duration,
@@ -253,6 +268,7 @@ pub(super) mod tests {
             user: UserId::from_uuid(common::ids::random()),
             region,
             total: command.expected_total,
+            credit: Money::zero(region.currency()),
             command,
             lines,
             fingerprint: [7; 32],

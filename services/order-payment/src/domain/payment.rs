@@ -160,7 +160,7 @@ pub struct Attempt {
 impl Attempt {
     /// The first attempt to charge `order`.
     pub fn charge(order: &Order, traceparent: Option<String>, now: DateTime<Utc>) -> Self {
-        Self::prepared(AttemptKind::Charge, order.id, 1, order.total, order.token.clone(), None, traceparent, now)
+        Self::prepared(AttemptKind::Charge, order.id, 1, order.rest(), order.token.clone(), None, traceparent, now)
     }
 
     /// Gives `amount` of a captured charge back, as attempt `number` of its order.

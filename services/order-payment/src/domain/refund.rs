@@ -140,7 +140,7 @@ struct Paid {
 
 impl Paid {
     fn of(order: &Order) -> Self {
-        Self { card: order.total.minor(), credit: 0 }
+        Self { card: order.rest().minor(), credit: order.credit.minor() }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payment
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
 use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
+use crate::usecases::store_credit::sweep_paid_by_credit;
 use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
@@ -73,6 +74,9 @@ pub async fn deadlines(app: Arc<App>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         if let Err(failure) = sweep_deadlines(&app).await {
             complain("deadlines", &failure);
+        }
+        if let Err(failure) = sweep_paid_by_credit(&app).await {
+            complain("store credit", &failure);
         }
         pause(DEADLINES_EVERY, &shutdown).await;
     }

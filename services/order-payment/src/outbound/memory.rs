@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{AttemptId, MessageId, OrderId, Region, UserId};
+use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
+    Backlog, Credit, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
 };
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::usecases::{Change, RefundStep};
@@ -122,7 +122,14 @@ impl Books {
             if self.ledger.iter().any(|known| known.id == transaction.id) {
                 return Err(lost());
             }
+            if transaction.user.is_some_and(|user| !self.people.contains(&user)) {
+                return Err(CommitError::Refused(Conflict::UnknownPerson));
+            }
+            let moved = transaction.user.map(|user| (user, transaction.currency));
             self.ledger.push(transaction);
+            if moved.is_some_and(|(user, currency)| self.credit(user, currency).0 < 0) {
+                return Err(CommitError::Refused(Conflict::CreditShort));
+            }
         }
         for step in change.refunds {
             self.refund(step)?;
@@ -142,7 +149,20 @@ impl Books {
             let paid = -self.moved(order.id, Account::Sales, &[LedgerKind::Capture, LedgerKind::CreditSpend]);
             assert_eq!(paid, order.total.minor(), "completed without a payment");
         }
+        for order in self.orders.values().filter(|order| !order.credit.is_zero()) {
+            let kinds = [LedgerKind::CreditHold, LedgerKind::CreditSpend, LedgerKind::CreditRelease];
+            let held = -self.moved(order.id, Account::StoreCreditHeld, &kinds);
+            let expected = if order.status.is_final() { 0 } else { order.credit.minor() };
+            assert_eq!(held, expected, "store credit is set aside for an order in {}", order.status);
+        }
         Ok(())
+    }
+
+    /// What a person may spend, and what is set aside.
+    fn credit(&self, user: UserId, currency: Currency) -> (i64, i64) {
+        let theirs = || self.ledger.iter().filter(|moved| moved.user == Some(user) && moved.currency == currency);
+        let sum = |account| -theirs().map(|moved| moved.moved(account)).sum::<i64>();
+        (sum(Account::StoreCredit), sum(Account::StoreCreditHeld))
     }
 
     /// What the order's transactions of these kinds moved on an account.
@@ -235,6 +255,24 @@ impl Store for MemoryStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         Ok(self.books().charge(|attempt| attempt.order == order))
+    }
+
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
+        let (free, held) = self.books().credit(user, currency);
+        let money = |minor| Money::from_minor(minor, currency).unwrap_or(Money::zero(currency));
+        Ok(Credit { free: money(free), held: money(held) })
+    }
+
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        let books = self.books();
+        let waiting =
+            books.orders.values().filter(|order| order.status == OrderStatus::PaymentPending && order.rest().is_zero());
+        Ok(waiting.take(limit.into()).map(|order| order.id).collect())
+    }
+
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
+        // The balance is the sum here.
+        Ok(Vec::new())
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
@@ -492,6 +530,7 @@ impl Views for MemoryStore {
             created_at: order.created_at,
             payment: books.charge(|attempt| attempt.order == id).map(|attempt| attempt.state),
             attempts: u32::try_from(charges.count()).unwrap_or(u32::MAX),
+            credit: order.credit,
             refunds: books.refunds.range((id, 0)..=(id, u32::MAX)).map(|(_, refund)| refund.clone()).collect(),
             shipment: books.shipments.get(&id).cloned(),
             history: books.history.get(&id).cloned().unwrap_or_default(),

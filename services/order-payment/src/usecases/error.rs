@@ -18,6 +18,10 @@ pub enum Conflict {
     OrderExists,
     #[error("it is more than is left of what was paid; nothing was changed")]
     RefundExceeds,
+    #[error("there is not enough store credit; nothing was changed")]
+    CreditShort,
+    #[error("nobody of this id is known here; nothing was changed")]
+    UnknownPerson,
 }
 
 impl Explain for Conflict {
@@ -26,6 +30,8 @@ impl Explain for Conflict {
         match self {
             Self::Lost | Self::OrderExists => ErrorKind::Unavailable,
             Self::RefundExceeds => ErrorKind::Unprocessable,
+            Self::CreditShort => ErrorKind::Conflict,
+            Self::UnknownPerson => ErrorKind::NotFound,
         }
     }
 
@@ -33,6 +39,8 @@ impl Explain for Conflict {
         match self {
             Self::Lost | Self::OrderExists => "overloaded",
             Self::RefundExceeds => "refund-exceeds-capture",
+            Self::CreditShort => "store-credit-short",
+            Self::UnknownPerson => "not-found",
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod record_shipment;
 pub mod refund_order;
 pub mod register_user;
 pub mod seal_ledger;
+pub mod store_credit;
 pub mod views;
 
 use std::sync::Arc;

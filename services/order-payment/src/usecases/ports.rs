@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{OrderId, Region, ShipmentId, Sku, UserId};
+use common::{Currency, Money, OrderId, Region, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
 use super::change::Change;
@@ -26,6 +26,15 @@ pub trait Store: Send + Sync {
 
     /// The newest charge of an order, in any state.
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError>;
+
+    /// A person's store credit.
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError>;
+
+    /// Orders whose stock is held and that store credit pays whole, the oldest first.
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError>;
+
+    /// People whose balance is not the sum of its movements; a bounded number.
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError>;
 
     /// The refunds of an order, by number.
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
@@ -130,7 +139,7 @@ pub struct Quote {
 #[derive(Clone, Debug)]
 pub struct Quoted {
     pub name: String,
-    pub unit_price: common::Money,
+    pub unit_price: Money,
     /// A hint; the reservation decides.
     pub available: u32,
 }
@@ -153,6 +162,15 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// Why the list is not complete.
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String>;
+}
+
+/// What we owe a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// What may be spent.
+    pub free: Money,
+    /// What is set aside for orders under way.
+    pub held: Money,
 }
 
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.

@@ -8,13 +8,14 @@ use common::{Explain as _, RefundId};
 use messaging::{Cause, crash};
 use tracing::Instrument as _;
 
-use super::compensate_order::told;
+use super::compensate_order::{ended, told};
 use super::ports::{Finding, FindingKind};
 use super::{App, AttemptStep, Change, Failure, RefundStep};
 use crate::domain::refund::is_whole;
 use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{
-    Attempt, AttemptKind, AttemptState, Intent, Order, OrderStatus, Refund, RefundState, RefundTarget, Transaction,
+    Attempt, AttemptKind, AttemptState, Intent, LedgerKind, Order, OrderStatus, Refund, RefundState, RefundTarget,
+    Transaction,
 };
 use crate::metrics;
 
@@ -206,6 +207,7 @@ pub(super) async fn captured(app: &App, version: i64, mut attempt: Attempt) -> R
         Change { ledger: vec![Transaction::capture(id, attempt.id, attempt.amount, now)], ..Change::default() };
     let late = match order.status {
         OrderStatus::PaymentPending => {
+            change.ledger.extend(order.credit_moves(LedgerKind::CreditSpend, now));
             change.order = Some(order.complete(now)?);
             false
         }
@@ -243,10 +245,9 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     attempt.state = state;
     attempt.giving_up = Some(reason);
     let (id, from) = (order.id, order.status);
-    let step = if from.is_final() { None } else { Some(order.compensate(reason, now)?) };
-    let compensates = step.is_some();
-    commit(app, Change { order: step, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() })
-        .await?;
+    let compensates = !from.is_final();
+    let change = if compensates { ended(order, reason, now)? } else { Change::default() };
+    commit(app, Change { attempts: vec![AttemptStep::after(version, attempt)], ..change }).await?;
     metrics::attempt(&state.code().to_ascii_lowercase());
     if compensates {
         told(app, id, from, reason);

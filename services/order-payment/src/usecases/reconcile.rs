@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::ports::{Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
-use super::{App, Failure, orphan_money};
+use super::{App, Failure, orphan_money, store_credit};
 use crate::domain::{Attempt, AttemptState, Intent, IntentStatus};
 use crate::metrics;
 
@@ -35,6 +35,7 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
     let charges = all_charges(app, from, now).await?;
     let mut findings = compare(intents.clone(), &charges, from, settled_before);
     orphans(app, &intents, &mut findings).await?;
+    findings.extend(store_credit::differences(app).await?);
     for finding in &findings {
         tracing::error!(
             kind = finding.kind.code(),

@@ -23,6 +23,8 @@ pub struct OrderView {
     /// State of the newest charge, and how many attempts there were.
     pub payment: Option<AttemptState>,
     pub attempts: u32,
+    /// The part of the total that store credit pays.
+    pub credit: Money,
     pub refunds: Vec<Refund>,
     pub shipment: Option<Shipment>,
     pub history: Vec<StatusChange>,

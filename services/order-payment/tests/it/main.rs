@@ -11,6 +11,7 @@ mod place_order;
 mod reconcile;
 mod refunds;
 mod schema;
+mod store_credit;
 mod store_suite;
 mod traces;
 mod webhooks;

@@ -368,6 +368,7 @@ pub fn an_order() -> RawOrder {
         address: Private::new(address),
         method: "card".to_owned(),
         token: Private::new("tok_ok".to_owned()),
+        credit: order_payment::domain::basket::RawCredit::Nothing,
         expected_total: ("49.90".to_owned(), "EUR".to_owned()),
     }
 }

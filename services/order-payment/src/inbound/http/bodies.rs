@@ -8,7 +8,7 @@ use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::refunds::RefundView;
-use crate::domain::basket::{RawLine, RawOrder};
+use crate::domain::basket::{RawCredit, RawLine, RawOrder};
 use crate::domain::{Order, PricedLine, ShippingAddress};
 use crate::usecases::views::{OrderCard, OrderView, StatusChange};
 
@@ -46,7 +46,28 @@ struct AddressBody {
 #[serde(deny_unknown_fields)]
 struct PaymentBody {
     method: String,
+    #[serde(default)]
     token: String,
+    #[serde(default)]
+    store_credit: Option<CreditBody>,
+}
+
+/// `true`, or an amount.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CreditBody {
+    AsMuchAsThereIs(bool),
+    Amount(MoneyBody),
+}
+
+impl From<CreditBody> for RawCredit {
+    fn from(body: CreditBody) -> Self {
+        match body {
+            CreditBody::AsMuchAsThereIs(true) => Self::AsMuchAsThereIs,
+            CreditBody::AsMuchAsThereIs(false) => Self::Nothing,
+            CreditBody::Amount(money) => Self::Amount(money.amount, money.currency),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -70,6 +91,7 @@ impl From<OrderBody> for RawOrder {
             address: Private::new(ShippingAddress { name, line1, line2, city, postal_code, country }),
             method: payment.method,
             token: Private::new(payment.token),
+            credit: payment.store_credit.map_or(RawCredit::Nothing, RawCredit::from),
             expected_total: (expected_total.amount, expected_total.currency),
         }
     }
@@ -156,6 +178,8 @@ struct AddressView<'a> {
 struct PaymentView {
     state: &'static str,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_credit: Option<MoneyView>,
 }
 
 #[derive(Serialize)]
@@ -211,7 +235,11 @@ pub fn full(view: &OrderView) -> impl Serialize {
             postal_code: &address.postal_code,
             country: &address.country,
         },
-        payment: PaymentView { state: view.payment.map_or("NONE", |state| state.code()), attempts: view.attempts },
+        payment: PaymentView {
+            state: view.payment.map_or("NONE", |state| state.code()),
+            attempts: view.attempts,
+            store_credit: (!view.credit.is_zero()).then(|| view.credit.into()),
+        },
         shipment: view.shipment.as_ref().map(|shipment| ShipmentView {
             shipment_id: shipment.id.to_string(),
             fulfilment_centre: shipment.fulfilment_centre.clone(),

@@ -5,6 +5,7 @@ mod cursor;
 mod orders;
 mod refunds;
 mod signature;
+mod store_credit;
 mod stream;
 mod webhooks;
 
@@ -51,6 +52,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .merge(orders::router())
         .merge(refunds::router())
+        .merge(store_credit::router())
         .merge(stream::router())
         .merge(webhooks::router())
         .with_state(api)

@@ -56,9 +56,9 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     let order = &step.order;
     let address = order.address.open();
     sqlx::query(
-        "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, shipping_address,
+        "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, credit_minor, shipping_address,
                              payment_token, fingerprint, version, created_at, deadline_at)
-         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(order.id.uuid())
     .bind(order.user.uuid())
@@ -67,6 +67,7 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     .bind(order.total.amount())
     .bind(order.total.currency().code())
     .bind(order.total.minor())
+    .bind(order.credit.minor())
     .bind(json!({
         "name": address.name, "line1": address.line1, "line2": address.line2,
         "city": address.city, "postal_code": address.postal_code, "country": address.country,
@@ -149,7 +150,8 @@ async fn ledger(tx: &mut PgConnection, transaction: &Transaction) -> Written {
     .await
     .map_err(|error| {
         let once = ["ledger_transactions_pkey", "ledger_transactions_attempt_once", "ledger_transactions_reversed_once"];
-        named(error, &once.map(|name| (name, Conflict::Lost)))
+        let known = once.map(|name| (name, Conflict::Lost));
+        named(error, &[&known[..], &[("ledger_transactions_of_a_person", Conflict::UnknownPerson)][..]].concat())
     })?;
     let accounts: Vec<&str> = transaction.entries.iter().map(|entry| entry.account.code()).collect();
     let amounts: Vec<i64> = transaction.entries.iter().map(|entry| entry.amount_minor).collect();
@@ -165,6 +167,8 @@ async fn ledger(tx: &mut PgConnection, transaction: &Transaction) -> Written {
     .bind(accounts)
     .bind(amounts)
     .execute(tx)
-    .await?;
+    .await
+    // The balance moves with the entry that moves it.
+    .map_err(|error| named(error, &[("store_credit_covers", Conflict::CreditShort)]))?;
     Ok(())
 }

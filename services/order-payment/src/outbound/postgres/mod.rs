@@ -5,6 +5,7 @@
 
 mod attempts;
 mod commit;
+mod credits;
 mod events;
 mod findings;
 mod orders;
@@ -19,14 +20,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{OrderId, Region};
+use common::{Currency, OrderId, Region, UserId};
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
 
 pub use views::PostgresViews;
 
@@ -75,6 +76,18 @@ impl Store for PostgresStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         attempts::charge_of_order(self.database.pool(), order).await
+    }
+
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
+        credits::of_person(self.database.pool(), user, currency).await
+    }
+
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        credits::orders_to_complete(self.database.pool(), limit).await
+    }
+
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
+        credits::differences(self.database.pool()).await
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {

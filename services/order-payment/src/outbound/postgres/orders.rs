@@ -20,6 +20,7 @@ struct Row {
     status: String,
     currency: String,
     total_minor: i64,
+    credit_minor: i64,
     shipping_address: Json<AddressRow>,
     payment_token: String,
     fingerprint: Vec<u8>,
@@ -52,7 +53,7 @@ pub struct LineRow {
 /// An order with its lines.
 pub async fn by_id(pool: &PgPool, id: OrderId) -> Result<Option<Order>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, shipping_address, payment_token,
+        "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, credit_minor, shipping_address, payment_token,
                 fingerprint, reason, version, created_at, deadline_at,
                 (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'name', name, 'quantity', quantity,
                                                      'unit_price_minor', unit_price_minor, 'options', options) ORDER BY line_no)
@@ -109,6 +110,7 @@ fn convert(row: Row) -> Result<Order, StoreError> {
         region: row.residency_region.parse().map_err(|_| broken("residency_region"))?,
         lines: lines(row.lines.0, currency).ok_or_else(|| broken("lines"))?,
         total: Money::from_minor(row.total_minor, currency).map_err(|_| broken("total_minor"))?,
+        credit: Money::from_minor(row.credit_minor, currency).map_err(|_| broken("credit_minor"))?,
         address: Private::new(address(row.shipping_address.0)),
         token: Private::new(PaymentToken::parse(&row.payment_token).ok_or_else(|| broken("payment_token"))?),
         fingerprint: row.fingerprint.try_into().map_err(|_| broken("fingerprint"))?,

@@ -31,6 +31,7 @@ struct ViewRow {
     status: String,
     currency: String,
     total_minor: i64,
+    credit_minor: i64,
     shipping_address: Json<AddressRow>,
     created_at: DateTime<Utc>,
     lines: Json<Vec<LineRow>>,
@@ -64,7 +65,7 @@ struct CardRow {
 impl Views for PostgresViews {
     async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
         let row: Option<ViewRow> = sqlx::query_as(
-            "SELECT orders.status::text, orders.currency, orders.total_minor, orders.shipping_address, orders.created_at,
+            "SELECT orders.status::text, orders.currency, orders.total_minor, orders.credit_minor, orders.shipping_address, orders.created_at,
                     (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'name', name, 'quantity', quantity,
                                                          'unit_price_minor', unit_price_minor, 'options', options) ORDER BY line_no)
                      FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines,
@@ -150,6 +151,7 @@ fn view(id: OrderId, row: ViewRow, refunds: Vec<Refund>) -> Result<OrderView, St
         created_at: row.created_at,
         payment: row.payment_state.map(|state| state.parse()).transpose().map_err(|_| broken("payment_state"))?,
         attempts: u32::try_from(row.attempts).map_err(|_| broken("attempts"))?,
+        credit: Money::from_minor(row.credit_minor, currency).map_err(|_| broken("credit_minor"))?,
         refunds,
         shipment,
         history: row.history.0.into_iter().map(|row| change(id, row)).collect::<Result<_, _>>()?,
