@@ -4,6 +4,7 @@ mod crashes;
 mod events;
 mod gateway;
 mod http;
+mod http_money;
 mod ledger;
 mod live;
 mod orphans;
