@@ -131,7 +131,7 @@ impl PlaceOrder {
         let mut problems = Vec::new();
         let lines = merged(raw.lines, &mut problems);
         problems.extend(raw.address.open().problems(region));
-        let (token, credit) = payment(&raw, region, &mut problems);
+        let (token, credit) = payment(&raw.method, raw.token.open(), &raw.credit, region, &mut problems);
         let total = expected_total(&raw.expected_total, region, &mut problems);
         match (token, total) {
             (Some(token), Some(expected_total)) if problems.is_empty() => {
@@ -182,24 +182,30 @@ impl PlaceOrder {
 }
 
 /// The card and the wish for store credit. A card is needed unless store credit pays everything.
-fn payment(raw: &RawOrder, region: Region, problems: &mut Vec<FieldProblem>) -> (Option<PaymentToken>, CreditWish) {
-    if raw.method == "store_credit" {
-        if !raw.token.open().is_empty() {
+fn payment(
+    method: &str,
+    token: &str,
+    credit: &RawCredit,
+    region: Region,
+    problems: &mut Vec<FieldProblem>,
+) -> (Option<PaymentToken>, CreditWish) {
+    if method == "store_credit" {
+        if !token.is_empty() {
             problems.push(invalid("/payment/token", "store credit alone needs no card"));
         }
-        if raw.credit != RawCredit::Nothing {
+        if *credit != RawCredit::Nothing {
             problems.push(invalid("/payment/store_credit", "store credit alone pays everything"));
         }
         return (Some(PaymentToken::unused()), CreditWish::Everything);
     }
-    if raw.method != "card" {
+    if method != "card" {
         problems.push(invalid("/payment/method", "must be card or store_credit"));
     }
-    let token = PaymentToken::parse(raw.token.open());
+    let token = PaymentToken::parse(token);
     if token.is_none() {
         problems.push(invalid("/payment/token", "not a payment token"));
     }
-    let credit = match &raw.credit {
+    let credit = match credit {
         RawCredit::Nothing => CreditWish::Nothing,
         RawCredit::AsMuchAsThereIs => CreditWish::AsMuchAsThereIs,
         RawCredit::Amount(amount, currency) => {

@@ -25,13 +25,13 @@ pub async fn begin_payment(app: &App, cause: Cause, id: OrderId) -> Result<(), F
 
 async fn try_begin(app: &App, cause: Cause, id: OrderId) -> Result<(), Failure> {
     let order = app.store.order(id).await?.ok_or_else(|| Failure::UnknownOrder(id.to_string()))?;
+    let by_credit = order.rest().is_zero();
     let change = match order.status {
         OrderStatus::Created => {
             let now = app.clock.now();
-            let by_card = !order.rest().is_zero();
-            let charge = by_card.then(|| Attempt::charge(&order, contracts::trace::current_traceparent(), now));
+            let charge = (!by_credit).then(|| Attempt::charge(&order, contracts::trace::current_traceparent(), now));
             let attempt = charge.map(|charge| Attempt { via: app.gateway.choice(), ..charge });
-            let step = order.begin_payment(u32::from(by_card), app.rules.payment_deadline, now)?;
+            let step = order.begin_payment(u32::from(!by_credit), app.rules.payment_deadline, now)?;
             Change {
                 order: Some(step),
                 attempts: attempt.into_iter().map(AttemptStep::new).collect(),
@@ -56,5 +56,5 @@ async fn try_begin(app: &App, cause: Cause, id: OrderId) -> Result<(), Failure> 
         app.signals.orders.notify_waiters();
     }
     // Store credit pays it all: nobody has to be asked. If this stops here, the sweep goes on.
-    complete_by_credit(app, id).await
+    if by_credit { complete_by_credit(app, id).await } else { Ok(()) }
 }
