@@ -59,6 +59,10 @@ uuid_ids! {
     OrderId,
     /// One try to move money for an order.
     AttemptId,
+    /// One movement of money in the ledger.
+    TransactionId,
+    /// Money that goes back for an order; derived from the request key that asked for it.
+    RefundId,
     /// Goods on their way.
     ShipmentId,
     /// An event; consumers remember it to apply an event once.
@@ -101,6 +105,20 @@ impl AttemptId {
     /// The `number`-th attempt (from 1) to pay `order`.
     pub fn derive(order: OrderId, number: u32) -> Self {
         Self(derived("attempt", &[&order.to_string(), &number.to_string()]))
+    }
+}
+
+impl TransactionId {
+    /// The one movement of `kind` for `subject`: asked for again, it is met and not made twice.
+    pub fn derive(kind: &str, subject: &str) -> Self {
+        Self(derived("transaction", &[kind, subject]))
+    }
+}
+
+impl RefundId {
+    /// The refund of `order` that `cause` asks for: a person's id and request key, or the name of a duty.
+    pub fn derive(order: OrderId, cause: &str) -> Self {
+        Self(derived("refund", &[&order.to_string(), cause]))
     }
 }
 

@@ -14,7 +14,7 @@ pub mod tax;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use error::{ErrorKind, Explain, FieldProblem};
-pub use ids::{AttemptId, MessageId, OrderId, SessionId, ShipmentId, UserId, VisitorId};
+pub use ids::{AttemptId, MessageId, OrderId, RefundId, SessionId, ShipmentId, TransactionId, UserId, VisitorId};
 pub use money::{Currency, Money, MoneyError};
 pub use privacy::{Anonymous, Private, Regional, ReleaseRule, TooFewPeople, WrongRegion};
 pub use region::{Region, UnknownRegion};

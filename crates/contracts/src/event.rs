@@ -66,6 +66,7 @@ events! {
     OrderPaymentPending(order::v1::OrderPaymentPending) on ORDER_PAYMENT_PENDING by order_id,
     OrderCompleted(order::v1::OrderCompleted) on ORDER_COMPLETED by order_id,
     OrderCompensated(order::v1::OrderCompensated) on ORDER_COMPENSATED by order_id,
+    OrderRefunded(order::v1::OrderRefunded) on ORDER_REFUNDED by order_id,
     StockReserved(catalog::v1::StockReserved) on STOCK_RESERVED by order_id,
     StockRejected(catalog::v1::StockRejected) on STOCK_REJECTED by order_id,
     StockReleased(catalog::v1::StockReleased) on STOCK_RELEASED by order_id,
@@ -95,6 +96,23 @@ mod tests {
         });
         assert_eq!(hex::encode(event.encode()), "0a026f3110021807");
         assert_eq!(Event::decode(&topics::ORDER_COMPENSATED, &event.encode()).ok(), Some(event));
+    }
+
+    #[test]
+    fn recorded_bytes_of_a_refund_still_read_the_same() {
+        let event = Event::from(order::v1::OrderRefunded {
+            order_id: "o1".to_owned(),
+            refund_id: "r1".to_owned(),
+            amount: Some(crate::common::v1::Money { currency: "EUR".to_owned(), units: 1, nanos: 0 }),
+            whole: true,
+            lines: vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 2 }],
+            refunded_at_ms: 7,
+        });
+        assert_eq!(
+            hex::encode(event.encode()),
+            "0a026f31120272311a070a0345555210012001 2a050a014110023007".replace(' ', "")
+        );
+        assert_eq!(Event::decode(&topics::ORDER_REFUNDED, &event.encode()).ok(), Some(event));
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub struct Gate {
 pub struct Orders {
     pub stock_deadline_s: u32,
     pub payment_deadline_s: u32,
+    pub owner_refund_window_s: u32,
     pub max_streams: usize,
 }
 
@@ -103,6 +104,7 @@ pub struct Reconcile {
     pub every_s: u32,
     pub window_s: u32,
     pub grace_s: u32,
+    pub orphan_deadline_s: u32,
 }
 
 impl Config {
@@ -159,6 +161,8 @@ impl Config {
             gateway_timeout: seconds(self.gateway.timeout_s),
             reconcile_window: seconds(self.reconcile.window_s),
             reconcile_grace: seconds(self.reconcile.grace_s),
+            orphan_deadline: seconds(self.reconcile.orphan_deadline_s),
+            owner_refund_window: seconds(self.orders.owner_refund_window_s),
             ..Rules::default()
         }
     }

@@ -34,6 +34,10 @@ static REPLAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+static REFUNDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_refunds_total", "steps of refunds by target and state", &["target", "state"])
+});
+
 static WEBHOOKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"])
 });
@@ -45,6 +49,14 @@ static ALARMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 static RECONCILED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "when the gateway's books were last compared with ours (Unix seconds)";
     chassis::metrics::gauge("shopsphere_payment_reconciled_timestamp_seconds", help, &["gateway"])
+});
+
+static SEALED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_ledger_sealed_timestamp_seconds",
+        "when the books were last sealed (Unix seconds)",
+        &["ledger"],
+    )
 });
 
 static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -103,6 +115,11 @@ pub fn replay(route: &str) {
     REPLAYS.with_label_values(&[route]).inc();
 }
 
+/// A refund came to be, or ended.
+pub fn refund(target: &str, state: &str) {
+    REFUNDS.with_label_values(&[target, state]).inc();
+}
+
 /// A verified webhook: `new`, `again` or `clash`.
 pub fn webhook(kind: &str) {
     WEBHOOKS.with_label_values(&[kind]).inc();
@@ -111,6 +128,10 @@ pub fn webhook(kind: &str) {
 /// Something that a person must look at.
 pub fn alarm(kind: &str) {
     ALARMS.with_label_values(&[kind]).inc();
+}
+
+pub fn sealed(at_unix: i64) {
+    SEALED_AT.with_label_values(&["main"]).set(at_unix);
 }
 
 pub fn reconciled(at_unix: i64) {

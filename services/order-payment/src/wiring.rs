@@ -26,6 +26,7 @@ use crate::outbound::postgres::{PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
 use crate::usecases::settle_day::{Look, settle_day};
+use crate::usecases::seal_ledger::{Verdict, verify_ledger};
 use crate::usecases::{App, CONSUMER, Signals};
 use crate::{MIGRATOR, NAME};
 
@@ -144,6 +145,8 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
+    process.spawn("sealer", timers::sealer(Arc::clone(&app), process.shutdown()));
+    process.spawn("orphans", timers::orphans(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
     let hour = config.settlement.hour_utc;
     process.spawn("settlements", timers::settlements(Arc::clone(&app), hour, process.shutdown()));
@@ -173,6 +176,10 @@ pub async fn check(config: Config, process: &Process) -> anyhow::Result<()> {
     app.prices.quote(&[anything]).await.context("the catalog")?;
     let now = process.clock().now().timestamp();
     app.gateway.intents_between(now, now).await.map_err(anyhow::Error::msg).context("the gateway")?;
+    match verify_ledger(&app).await? {
+        sound @ Verdict::Sound { .. } => tracing::info!(ledger = %sound, "the books are as they were sealed"),
+        broken => anyhow::bail!("the ledger was changed: {broken}"),
+    }
     tracing::info!("all connections work");
     Ok(())
 }

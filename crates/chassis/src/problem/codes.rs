@@ -28,6 +28,7 @@ codes! {
     STATE_CONFLICT = "state-conflict": "Not possible in the present state",
     VERSION_CONFLICT = "version-conflict": "Changed by somebody else in the meantime",
     PRICE_CHANGED = "price-changed": "The price has changed",
+    STORE_CREDIT_SHORT = "store-credit-short": "Not enough store credit",
     OUT_OF_STOCK = "out-of-stock": "Not enough in stock",
     COUPON_USED = "coupon-used": "The coupon has been used",
     RESIDENCY_LOCKED = "residency-locked": "The region of the account cannot be changed now",

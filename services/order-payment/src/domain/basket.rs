@@ -38,6 +38,11 @@ impl PaymentToken {
         ((2..=64).contains(&rest.len()) && rest.bytes().all(known)).then(|| Self(text.to_owned()))
     }
 
+    /// What stands where no card is charged. Nothing is ever sent with it.
+    pub fn unused() -> Self {
+        Self("tok_store_credit".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,6 +54,18 @@ impl fmt::Debug for PaymentToken {
     }
 }
 
+/// How much of an order its shopper wants to pay with store credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreditWish {
+    Nothing,
+    /// As much as there is; a card pays the rest.
+    AsMuchAsThereIs,
+    /// This much; a card pays the rest.
+    Amount(Money),
+    /// All of it, without a card.
+    Everything,
+}
+
 /// The command: everything the shopper decided, nothing the shop decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceOrder {
@@ -57,7 +74,9 @@ pub struct PlaceOrder {
     pub address: Private<ShippingAddress>,
     /// Where the tax is owed: told by the address.
     pub place: TaxPlace,
+    /// Stands there unused when store credit pays everything.
     pub token: Private<PaymentToken>,
+    pub credit: CreditWish,
     /// What the shopper saw; never the price.
     pub expected_total: Money,
 }
@@ -70,6 +89,16 @@ pub struct RawLine {
     pub options: Vec<(String, String)>,
 }
 
+/// A wish for store credit as it came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RawCredit {
+    #[default]
+    Nothing,
+    AsMuchAsThereIs,
+    /// Decimal text and currency code.
+    Amount(String, String),
+}
+
 /// A whole request as it came in, typed but not yet judged.
 #[derive(Clone, Debug)]
 pub struct RawOrder {
@@ -77,6 +106,7 @@ pub struct RawOrder {
     pub address: Private<ShippingAddress>,
     pub method: String,
     pub token: Private<String>,
+    pub credit: RawCredit,
     /// Decimal text and currency code.
     pub expected_total: (String, String),
 }
@@ -104,17 +134,11 @@ impl PlaceOrder {
         let lines = merged(raw.lines, &mut problems);
         problems.extend(raw.address.open().problems(region));
         let place = raw.address.open().tax_place(region);
-        if raw.method != "card" {
-            problems.push(invalid("/payment/method", "must be card"));
-        }
-        let token = PaymentToken::parse(raw.token.open());
-        if token.is_none() {
-            problems.push(invalid("/payment/token", "not a payment token"));
-        }
+        let (token, credit) = payment(&raw.method, raw.token.open(), &raw.credit, region, &mut problems);
         let total = expected_total(&raw.expected_total, region, &mut problems);
         match (token, total, place) {
             (Some(token), Some(expected_total), Some(place)) if problems.is_empty() => {
-                Ok(Self { lines, address: raw.address, place, token: Private::new(token), expected_total })
+                Ok(Self { lines, address: raw.address, place, token: Private::new(token), credit, expected_total })
             }
             _ => Err(BasketProblem::Fields(problems)),
         }
@@ -149,8 +173,57 @@ impl PlaceOrder {
         add(self.token.open().as_str());
         add(&self.expected_total.minor().to_string());
         add(self.expected_total.currency().code());
+        // Nothing is added without a wish: an order placed before there was store credit keeps its fingerprint.
+        match self.credit {
+            CreditWish::Nothing => {}
+            CreditWish::AsMuchAsThereIs => add("credit: as much as there is"),
+            CreditWish::Amount(amount) => add(&format!("credit: {amount}")),
+            CreditWish::Everything => add("credit: everything"),
+        }
         digest.finalize().into()
     }
+}
+
+/// The card and the wish for store credit. A card is needed unless store credit pays everything.
+fn payment(
+    method: &str,
+    token: &str,
+    credit: &RawCredit,
+    region: Region,
+    problems: &mut Vec<FieldProblem>,
+) -> (Option<PaymentToken>, CreditWish) {
+    if method == "store_credit" {
+        if !token.is_empty() {
+            problems.push(invalid("/payment/token", "store credit alone needs no card"));
+        }
+        if *credit != RawCredit::Nothing {
+            problems.push(invalid("/payment/store_credit", "store credit alone pays everything"));
+        }
+        return (Some(PaymentToken::unused()), CreditWish::Everything);
+    }
+    if method != "card" {
+        problems.push(invalid("/payment/method", "must be card or store_credit"));
+    }
+    let token = PaymentToken::parse(token);
+    if token.is_none() {
+        problems.push(invalid("/payment/token", "not a payment token"));
+    }
+    let credit = match credit {
+        RawCredit::Nothing => CreditWish::Nothing,
+        RawCredit::AsMuchAsThereIs => CreditWish::AsMuchAsThereIs,
+        RawCredit::Amount(amount, currency) => {
+            let amount = Money::parse(amount, region.currency()).ok().filter(|amount| amount.minor() > 0);
+            match amount.filter(|amount| amount.currency().code() == currency) {
+                Some(amount) => CreditWish::Amount(amount),
+                None => {
+                    problems
+                        .push(invalid("/payment/store_credit", "true, or a positive amount in the region's currency"));
+                    CreditWish::Nothing
+                }
+            }
+        }
+    };
+    (token, credit)
 }
 
 fn card_data_in(raw: &RawOrder) -> Option<String> {
@@ -273,6 +346,7 @@ pub mod tests {
             address: Private::new(address),
             method: "card".to_owned(),
             token: Private::new("tok_ok".to_owned()),
+            credit: RawCredit::Nothing,
             expected_total: ("49.90".to_owned(), "EUR".to_owned()),
         }
     }
@@ -317,6 +391,29 @@ pub mod tests {
                 RawOrder { method: "cash".to_owned(), token: Private::new("card".to_owned()), ..a_raw_order() },
                 vec!["/payment/method", "/payment/token"],
             ),
+            (RawOrder { method: "store_credit".to_owned(), ..a_raw_order() }, vec!["/payment/token"]),
+            (
+                RawOrder {
+                    method: "store_credit".to_owned(),
+                    token: Private::new(String::new()),
+                    credit: RawCredit::AsMuchAsThereIs,
+                    ..a_raw_order()
+                },
+                vec!["/payment/store_credit"],
+            ),
+            (
+                RawOrder { method: "store_credit".to_owned(), token: Private::new(String::new()), ..a_raw_order() },
+                vec![],
+            ),
+            (
+                RawOrder { credit: RawCredit::Amount("0.00".to_owned(), "EUR".to_owned()), ..a_raw_order() },
+                vec!["/payment/store_credit"],
+            ),
+            (
+                RawOrder { credit: RawCredit::Amount("1.00".to_owned(), "USD".to_owned()), ..a_raw_order() },
+                vec!["/payment/store_credit"],
+            ),
+            (RawOrder { credit: RawCredit::AsMuchAsThereIs, ..a_raw_order() }, vec![]),
             (
                 RawOrder { expected_total: ("49.90".to_owned(), "USD".to_owned()), ..a_raw_order() },
                 vec!["/expected_total/currency"],

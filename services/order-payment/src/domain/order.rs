@@ -13,7 +13,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Duration, Utc};
 use common::{Money, OrderId, Private, Region, UserId};
 
-use super::{OrderTax, PaymentToken, PlaceOrder, Priced, PricedLine, ShippingAddress};
+use super::{LedgerKind, OrderTax, PaymentToken, PlaceOrder, Priced, PricedLine, ShippingAddress, Transaction};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
@@ -114,6 +114,8 @@ pub struct Order {
     pub total: Money,
     /// `None` for orders from before tax was reckoned.
     pub tax: Option<OrderTax>,
+    /// The part of the total that store credit pays: set aside from the first moment on.
+    pub credit: Money,
     pub address: Private<ShippingAddress>,
     pub token: Private<PaymentToken>,
     /// Of the request that placed it: a key reused after its row is gone still meets its order.
@@ -157,7 +159,7 @@ pub struct WrongState {
 impl Order {
     /// Version 1. The prices are frozen from here on.
     pub fn place(placed: Placing, now: DateTime<Utc>) -> OrderStep {
-        let Placing { id, user, region, command, priced, fingerprint, deadline } = placed;
+        let Placing { id, user, region, command, priced, credit, fingerprint, deadline } = placed;
         let order = Self {
             id,
             user,
@@ -165,6 +167,7 @@ impl Order {
             total: priced.total(),
             lines: priced.lines,
             tax: Some(priced.tax),
+            credit,
             address: command.address,
             token: command.token,
             fingerprint,
@@ -175,6 +178,17 @@ impl Order {
             deadline_at: now + deadline,
         };
         OrderStep { from: None, order, event: OrderEvent::Created, at: now }
+    }
+
+    /// What a card has to pay.
+    pub fn rest(&self) -> Money {
+        self.total.checked_sub(self.credit).unwrap_or(self.total)
+    }
+
+    /// What happens to the store credit of this order, if it has some.
+    pub fn credit_moves(&self, kind: LedgerKind, at: DateTime<Utc>) -> Vec<Transaction> {
+        let some = !self.credit.is_zero();
+        some.then(|| Transaction::credit(kind, self.id, self.user, self.credit, at)).into_iter().collect()
     }
 
     /// The stock is held. The payment gets a deadline of its own, since waiting for stock is not the shopper's doing.
@@ -229,13 +243,14 @@ pub struct Placing {
     pub region: Region,
     pub command: PlaceOrder,
     pub priced: Priced,
+    pub credit: Money,
     pub fingerprint: [u8; 32],
     /// How long the stock may take to be held.
     pub deadline: Duration,
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -252,6 +267,7 @@ mod tests {
             user: UserId::from_uuid(common::ids::random()),
             region,
             priced: price(vec![line], command.place, region).unwrap(),
+            credit: Money::zero(region.currency()),
             command,
             fingerprint: [7; 32],
             deadline: Duration::minutes(15),

@@ -160,17 +160,17 @@ pub struct Attempt {
 impl Attempt {
     /// The first attempt to charge `order`.
     pub fn charge(order: &Order, traceparent: Option<String>, now: DateTime<Utc>) -> Self {
-        Self::prepared(AttemptKind::Charge, order.id, 1, order.total, order.token.clone(), None, traceparent, now)
+        Self::prepared(AttemptKind::Charge, order.id, 1, order.rest(), order.token.clone(), None, traceparent, now)
     }
 
-    /// Gives the whole of a captured charge back.
-    pub fn refund_of(charge: &Self, now: DateTime<Utc>) -> Self {
+    /// Gives `amount` of a captured charge back, as attempt `number` of its order.
+    pub fn refund_of(charge: &Self, number: u32, amount: Money, now: DateTime<Utc>) -> Self {
         let (token, intent) = (charge.token.clone(), charge.intent.clone());
         let refund = Self::prepared(
             AttemptKind::Refund,
             charge.order,
-            charge.number + 1,
-            charge.amount,
+            number,
+            amount,
             token,
             intent,
             charge.traceparent.clone(),

@@ -46,7 +46,7 @@ pub enum Mark {
 pub enum Outcome {
     /// The money moved.
     Captured,
-    /// The intent is gone and no money moved.
+    /// The intent is gone and no money moved; a refund was refused.
     GivenUp,
 }
 
@@ -116,6 +116,8 @@ fn next_of_refund(attempt: &Attempt) -> Step {
     match attempt.state {
         AttemptState::Prepared => Step::Record(Mark::Sent),
         _ if attempt.in_doubt => Step::Ask(Look::Refund),
+        // The gateway said no, and a look found no refund of ours.
+        _ if attempt.giving_up.is_some() => Step::Settle(Outcome::GivenUp),
         _ => Step::Send(Call::Refund),
     }
 }
@@ -145,6 +147,13 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
             Lesson::Settled(Outcome::Captured)
         }
         Answer::Refunded { .. } => alarm(attempt, now, "the refund has another amount"),
+        // A clear no. An earlier try whose answer was lost may still have been a yes, so the next step looks; what it finds
+        // is the end, and nothing is sent again.
+        Answer::Declined(_) | Answer::StateRefused(_) if call == Call::Refund => {
+            attempt.give_up(Reason::PaymentDeclined, now);
+            attempt.in_doubt = true;
+            Lesson::GoOn(None)
+        }
         Answer::Declined(Some(intent)) => seen(attempt, Intent { declined: true, ..intent }, now),
         Answer::Gone if call == Call::Cancel => Lesson::Settled(Outcome::GivenUp),
         Answer::Gone => alarm(attempt, now, "the gateway says that something is gone that nobody cancelled"),
@@ -162,13 +171,6 @@ pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Ut
         }
         // The answer shows the state; without it the next step looks.
         Answer::StateRefused(Some(intent)) => seen(attempt, intent, now),
-        Answer::StateRefused(None) if call == Call::Refund => {
-            attempt.in_doubt = true;
-            Lesson::GoOn(None)
-        }
-        Answer::StateRefused(None) if attempt.intent.is_none() => {
-            alarm(attempt, now, "the gateway keeps a payment of this attempt whose id we do not know")
-        }
         Answer::StateRefused(None) => Lesson::GoOn(None),
         Answer::NotSent => later(attempt, now),
         Answer::Throttled(asked) => {
@@ -204,6 +206,12 @@ pub fn learn_from_look(attempt: &mut Attempt, look: Look, answer: Answer, now: D
         }
         // A create moves no money and a refund is unique by its key: sending the same key again is safe.
         (Look::Reference | Look::Refund, Answer::NotFound) => {
+            attempt.in_doubt = false;
+            Lesson::GoOn(None)
+        }
+        // The refund is there and failed.
+        (Look::Refund, Answer::Declined(_)) => {
+            attempt.give_up(Reason::PaymentDeclined, now);
             attempt.in_doubt = false;
             Lesson::GoOn(None)
         }

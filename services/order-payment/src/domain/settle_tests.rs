@@ -164,6 +164,29 @@ fn a_refund_in_doubt_is_looked_for_before_it_is_sent_again() {
     assert_eq!(next(&refund, None), Step::Send(Call::Refund));
 }
 
+#[test]
+fn a_refused_refund_ends_after_one_look_and_is_never_sent_again() {
+    for refusal in [
+        Answer::Declined(None),
+        Answer::StateRefused(None),
+        Answer::StateRefused(Some(intent(IntentStatus::Succeeded))),
+    ] {
+        let mut refund = Attempt { kind: AttemptKind::Refund, ..in_state(AttemptState::Sent) };
+        learn(&mut refund, Call::Refund, refusal, DateTime::UNIX_EPOCH);
+        assert_eq!(next(&refund, None), Step::Ask(Look::Refund));
+        let mut found = refund.clone();
+        let lesson =
+            learn_from_look(&mut found, Look::Refund, Answer::Refunded { amount_minor: 4990 }, DateTime::UNIX_EPOCH);
+        assert_eq!(lesson, Lesson::Settled(Outcome::Captured), "a lost yes counts more than a later no");
+        learn_from_look(&mut refund, Look::Refund, Answer::NotFound, DateTime::UNIX_EPOCH);
+        assert_eq!(next(&refund, None), Step::Settle(Outcome::GivenUp));
+        assert_eq!(refund.ending().0, AttemptState::Declined);
+    }
+    let mut failed = Attempt { kind: AttemptKind::Refund, in_doubt: true, ..in_state(AttemptState::Unknown) };
+    learn_from_look(&mut failed, Look::Refund, Answer::Declined(None), DateTime::UNIX_EPOCH);
+    assert_eq!(next(&failed, None), Step::Settle(Outcome::GivenUp));
+}
+
 /// A gateway that keeps its word, behind a network that does not.
 #[derive(Debug)]
 struct Miniature {

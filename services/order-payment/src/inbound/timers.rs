@@ -14,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::usecases::compensate_order::sweep_deadlines;
+use crate::usecases::orphan_money::refund_orphans;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
+use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
+use crate::usecases::store_credit::sweep_paid_by_credit;
 use crate::usecases::settle_day::settle_recent_days;
 use crate::usecases::{App, Failure};
 
@@ -28,6 +31,11 @@ const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 const DEADLINES_EVERY: Duration = Duration::from_secs(2);
 /// A day is settled once; ten minutes more or less are nothing to a file that comes once a day.
 const SETTLEMENTS_EVERY: Duration = Duration::from_secs(600);
+/// What was written meanwhile can still be changed unseen by somebody with all rights; a few seconds leave little room and
+/// make few seals.
+const SEALS_EVERY: Duration = Duration::from_secs(5);
+/// Orphans wait a day; ten seconds more are nothing.
+const ORPHANS_EVERY: Duration = Duration::from_secs(10);
 /// Metrics are scraped about as often.
 const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -71,6 +79,9 @@ pub async fn deadlines(app: Arc<App>, shutdown: CancellationToken) {
         if let Err(failure) = sweep_deadlines(&app).await {
             complain("deadlines", &failure);
         }
+        if let Err(failure) = sweep_paid_by_credit(&app).await {
+            complain("store credit", &failure);
+        }
         pause(DEADLINES_EVERY, &shutdown).await;
     }
 }
@@ -96,6 +107,29 @@ pub async fn settlements(app: Arc<App>, hour_utc: u8, shutdown: CancellationToke
             complain("settlements", &failure);
         }
         pause(SETTLEMENTS_EVERY, &shutdown).await;
+    }
+}
+
+/// Sends back money that belongs to no order and whose deadline has passed.
+pub async fn orphans(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        if let Err(failure) = refund_orphans(&app).await {
+            complain("orphans", &failure);
+        }
+        pause(ORPHANS_EVERY, &shutdown).await;
+    }
+}
+
+/// Seals what was committed to the books.
+pub async fn sealer(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match seal_ledger(&app).await {
+            Ok(Some(seal)) if seal.last - seal.first + 1 >= i64::from(MOST_LEAVES) => continue,
+            Ok(_) => {}
+            Err(failure) if failure.is_lost() => {}
+            Err(failure) => complain("sealer", &failure),
+        }
+        pause(SEALS_EVERY, &shutdown).await;
     }
 }
 

@@ -6,18 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{AttemptId, MessageId, OrderId, UserId};
+use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
 use super::memory_settlements::SettledDays;
-use crate::domain::{Attempt, AttemptKind, AttemptState, Order, OrderEvent, OrderStatus, Transaction};
+use crate::domain::ledger_seal::{self, Leaf, Seal};
+use crate::domain::{
+    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
+    RefundState, RefundTarget, Transaction,
+};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
+    Backlog, Credit, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
 };
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::usecases::{Change, RefundStep};
 
 /// A webhook, what came of it, and when to look at it again.
 pub type KeptWebhook = (Webhook, Option<WebhookEnd>, DateTime<Utc>);
@@ -37,6 +42,15 @@ pub struct Books {
     pub webhooks: BTreeMap<(String, String), KeptWebhook>,
     pub shipments: HashMap<OrderId, Shipment>,
     pub settled: SettledDays,
+    pub refunds: BTreeMap<(OrderId, u32), Refund>,
+    /// Refunds that others were told of, and whether nothing was left.
+    pub refunds_told: Vec<(OrderId, u32, bool)>,
+    /// By intent.
+    pub orphans: BTreeMap<String, Orphan>,
+    /// Seals with their leaves.
+    pub seals: Vec<(Seal, Vec<Leaf>)>,
+    /// So many changes from now on find no connection.
+    pub unreachable: u32,
     requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
     inbox: HashSet<(&'static str, MessageId)>,
 }
@@ -108,21 +122,93 @@ impl Books {
         }
         for transaction in change.ledger {
             assert!(transaction.is_balanced(), "the ledger does not balance");
-            if self.ledger.iter().any(|known| known.attempt == transaction.attempt) {
+            if self.ledger.iter().any(|known| known.id == transaction.id) {
                 return Err(lost());
             }
+            if transaction.user.is_some_and(|user| !self.people.contains(&user)) {
+                return Err(CommitError::Refused(Conflict::UnknownPerson));
+            }
+            let moved = transaction.user.map(|user| (user, transaction.currency));
             self.ledger.push(transaction);
+            if moved.is_some_and(|(user, currency)| self.credit(user, currency).0 < 0) {
+                return Err(CommitError::Refused(Conflict::CreditShort));
+            }
+        }
+        for step in change.refunds {
+            self.refund(step)?;
+        }
+        for step in change.orphans {
+            match (step.from, self.orphans.get(&step.orphan.intent)) {
+                (None, None) => {}
+                (Some(version), Some(known)) if known.attempt.version == version => {}
+                _ => return Err(lost()),
+            }
+            self.orphans.insert(step.orphan.intent.clone(), step.orphan);
+        }
+        for (finding, _) in change.findings {
+            self.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
         }
         for order in self.orders.values().filter(|order| order.status == OrderStatus::Completed) {
-            assert!(self.ledger.iter().any(|transaction| transaction.order == order.id), "completed without a payment");
+            let paid = -self.moved(order.id, Account::Sales, &[LedgerKind::Capture, LedgerKind::CreditSpend]);
+            assert_eq!(paid, order.total.minor(), "completed without a payment");
+        }
+        for order in self.orders.values().filter(|order| !order.credit.is_zero()) {
+            let kinds = [LedgerKind::CreditHold, LedgerKind::CreditSpend, LedgerKind::CreditRelease];
+            let held = -self.moved(order.id, Account::StoreCreditHeld, &kinds);
+            let expected = if order.status.is_final() { 0 } else { order.credit.minor() };
+            assert_eq!(held, expected, "store credit is set aside for an order in {}", order.status);
         }
         Ok(())
+    }
+
+    /// What a person may spend, and what is set aside.
+    fn credit(&self, user: UserId, currency: Currency) -> (i64, i64) {
+        let theirs = || self.ledger.iter().filter(|moved| moved.user == Some(user) && moved.currency == currency);
+        let sum = |account| -theirs().map(|moved| moved.moved(account)).sum::<i64>();
+        (sum(Account::StoreCredit), sum(Account::StoreCreditHeld))
+    }
+
+    /// What the order's transactions of these kinds moved on an account.
+    fn moved(&self, order: OrderId, account: Account, kinds: &[LedgerKind]) -> i64 {
+        let of_order = |moved: &&Transaction| moved.order == Some(order) && kinds.contains(&moved.kind);
+        self.ledger.iter().filter(of_order).map(|moved| moved.moved(account)).sum()
+    }
+
+    fn refund(&mut self, step: RefundStep) -> Result<(), CommitError> {
+        let (order, number) = (step.refund.order, step.refund.number);
+        match (step.is_new, self.refunds.get(&(order, number)).map(|known| known.state)) {
+            (true, None) | (false, Some(RefundState::Open)) => {}
+            _ => return Err(CommitError::Refused(Conflict::Lost)),
+        }
+        self.refunds_told.extend(step.told.map(|whole| (order, number, whole)));
+        self.refunds.insert((order, number), step.refund);
+        let taken = -self.moved(order, Account::Sales, &[LedgerKind::Capture]);
+        let spent = -self.moved(order, Account::Sales, &[LedgerKind::CreditSpend]);
+        let standing = |target: Option<RefundTarget>| -> i64 {
+            let counts = |refund: &&Refund| {
+                refund.order == order
+                    && refund.state != RefundState::Refused
+                    && target.is_none_or(|target| refund.target == target)
+            };
+            self.refunds.values().filter(counts).map(|refund| refund.amount.minor()).sum()
+        };
+        let bought = self.orders.get(&order).map(|order| order.lines.clone()).unwrap_or_default();
+        let given = |sku: &common::Sku| -> u32 {
+            let lines =
+                self.refunds.values().filter(|refund| refund.order == order && refund.state != RefundState::Refused);
+            lines.flat_map(|refund| &refund.lines).filter(|line| line.sku == *sku).map(|line| line.quantity).sum()
+        };
+        let fits = bought.iter().all(|line| given(&line.sku) <= line.quantity)
+            && standing(Some(RefundTarget::Card)) <= taken
+            && standing(None) <= taken + spent;
+        if fits { Ok(()) } else { Err(CommitError::Refused(Conflict::RefundExceeds)) }
     }
 
     fn has_open(&self, new: &Attempt) -> bool {
         self.attempts.values().any(|known| {
             known.order == new.order
-                && known.kind == new.kind
+                && known.kind == AttemptKind::Charge
+                && new.kind == AttemptKind::Charge
                 && !matches!(known.state, AttemptState::Declined | AttemptState::Voided)
         })
     }
@@ -150,6 +236,10 @@ impl Store for MemoryStore {
         crash::point("commit.before_begin")?;
         {
             let mut books = self.books();
+            if books.unreachable > 0 {
+                books.unreachable -= 1;
+                return Err(CommitError::Unavailable(sqlx::Error::PoolTimedOut));
+            }
             let mut after = books.clone();
             if !after.admit(&cause, change.answer.as_ref())? {
                 let answer = if let Cause::Request(request) = &cause { books.answer(request)? } else { None };
@@ -168,6 +258,77 @@ impl Store for MemoryStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         Ok(self.books().charge(|attempt| attempt.order == order))
+    }
+
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
+        let (free, held) = self.books().credit(user, currency);
+        let money = |minor| Money::from_minor(minor, currency).unwrap_or(Money::zero(currency));
+        Ok(Credit { free: money(free), held: money(held) })
+    }
+
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        let books = self.books();
+        let waiting =
+            books.orders.values().filter(|order| order.status == OrderStatus::PaymentPending && order.rest().is_zero());
+        Ok(waiting.take(limit.into()).map(|order| order.id).collect())
+    }
+
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
+        // The balance is the sum here.
+        Ok(Vec::new())
+    }
+
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
+        Ok(self.books().refunds.range((order, 0)..=(order, u32::MAX)).map(|(_, refund)| refund.clone()).collect())
+    }
+
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
+        if let Some(known) = self.books().attempts.get_mut(&attempt.id)
+            && !known.state.is_settled()
+            && known.leased_until == attempt.leased_until
+        {
+            (known.leased_until, known.due_at) = (None, due_at);
+        }
+        Ok(())
+    }
+
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
+        let mut books = self.books();
+        let sealed: HashSet<_> =
+            books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
+        let waiting: Vec<Transaction> =
+            books.ledger.iter().filter(|moved| !sealed.contains(&moved.id)).cloned().collect();
+        let mut waiting: Vec<_> = waiting.into_iter().take(limit.into()).collect();
+        waiting.sort_by_key(|moved| (moved.at, moved.id));
+        let hashes: Vec<_> = waiting.iter().map(ledger_seal::leaf).collect();
+        let before = books.seals.last().map(|(seal, _)| seal.clone());
+        let Some(seal) = Seal::over(region, before.as_ref(), &hashes, now) else { return Ok(None) };
+        let leaf = |((moved, hash), position): ((&Transaction, &ledger_seal::Hash), i64)| Leaf {
+            position,
+            transaction: moved.id,
+            hash: *hash,
+        };
+        let leaves = waiting.iter().zip(&hashes).zip(seal.first..).map(leaf).collect();
+        books.seals.push((seal.clone(), leaves));
+        Ok(Some(seal))
+    }
+
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError> {
+        let books = self.books();
+        let later = books.seals.iter().map(|(seal, _)| seal).filter(|seal| seal.number > after);
+        Ok(later.take(limit.into()).cloned().collect())
+    }
+
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError> {
+        let books = self.books();
+        let leaves = books.seals.iter().filter(|(known, _)| known.number == seal).flat_map(|(_, leaves)| leaves);
+        let with =
+            |leaf: &Leaf| (leaf.clone(), books.ledger.iter().find(|moved| moved.id == leaf.transaction).cloned());
+        Ok(leaves.map(with).collect())
+    }
+
+    async fn kept_from_seals(&self) -> Result<u64, StoreError> {
+        Ok(0)
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
@@ -284,6 +445,32 @@ impl Store for MemoryStore {
         Ok(charges)
     }
 
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError> {
+        let mut books = self.books();
+        let free = |attempt: &Attempt| {
+            !attempt.state.is_settled()
+                && attempt.due_at <= now
+                && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
+        };
+        let due = books.orphans.values_mut().filter(|orphan| free(&orphan.attempt)).take(limit.into());
+        let claim = |orphan: &mut Orphan| {
+            orphan.attempt.leased_until = Some(until);
+            orphan.clone()
+        };
+        Ok(due.map(claim).collect())
+    }
+
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError> {
+        let books = self.books();
+        let explained = |intent: &&String| books.orphans.get(*intent).is_some_and(Orphan::is_explained);
+        Ok(intents.iter().filter(explained).cloned().collect())
+    }
+
     async fn note_finding(&self, finding: &Finding, _now: DateTime<Utc>) -> Result<(), CommitError> {
         self.books().findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
         Ok(())
@@ -292,7 +479,7 @@ impl Store for MemoryStore {
     async fn note_findings(&self, findings: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
         let mut books = self.books();
         for ((kind, _), (_, open)) in &mut books.findings {
-            *open = *open && matches!(kind, FindingKind::WebhookClash | FindingKind::SettlementDiffers);
+            *open = *open && !kind.is_seen_by_looking();
         }
         for finding in findings {
             books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
@@ -347,6 +534,8 @@ impl Views for MemoryStore {
             created_at: order.created_at,
             payment: books.charge(|attempt| attempt.order == id).map(|attempt| attempt.state),
             attempts: u32::try_from(charges.count()).unwrap_or(u32::MAX),
+            credit: order.credit,
+            refunds: books.refunds.range((id, 0)..=(id, u32::MAX)).map(|(_, refund)| refund.clone()).collect(),
             shipment: books.shipments.get(&id).cloned(),
             history: books.history.get(&id).cloned().unwrap_or_default(),
         }))

@@ -4,12 +4,10 @@
 use common::OrderId;
 use messaging::Cause;
 
+use super::store_credit::complete_by_credit;
 use super::{App, AttemptStep, Change, Failure, MOST_MEETINGS};
 use crate::domain::{Attempt, OrderStatus};
 use crate::metrics;
-
-/// The number of the first attempt. A second one would follow a definitive decline; we compensate instead.
-const FIRST_ATTEMPT: u32 = 1;
 
 /// The stock of an order is held. Safe to repeat.
 ///
@@ -27,13 +25,18 @@ pub async fn begin_payment(app: &App, cause: Cause, id: OrderId) -> Result<(), F
 
 async fn try_begin(app: &App, cause: Cause, id: OrderId) -> Result<(), Failure> {
     let order = app.store.order(id).await?.ok_or_else(|| Failure::UnknownOrder(id.to_string()))?;
+    let by_credit = order.rest().is_zero();
     let change = match order.status {
         OrderStatus::Created => {
             let now = app.clock.now();
-            let charge = Attempt::charge(&order, contracts::trace::current_traceparent(), now);
-            let attempt = Attempt { via: app.gateway.choice(), ..charge };
-            let step = order.begin_payment(FIRST_ATTEMPT, app.rules.payment_deadline, now)?;
-            Change { order: Some(step), attempts: vec![AttemptStep::new(attempt)], ..Change::default() }
+            let charge = (!by_credit).then(|| Attempt::charge(&order, contracts::trace::current_traceparent(), now));
+            let attempt = charge.map(|charge| Attempt { via: app.gateway.choice(), ..charge });
+            let step = order.begin_payment(u32::from(!by_credit), app.rules.payment_deadline, now)?;
+            Change {
+                order: Some(step),
+                attempts: attempt.into_iter().map(AttemptStep::new).collect(),
+                ..Change::default()
+            }
         }
         // A repetition; only the message is recorded.
         OrderStatus::PaymentPending | OrderStatus::Completed => Change::default(),
@@ -52,5 +55,6 @@ async fn try_begin(app: &App, cause: Cause, id: OrderId) -> Result<(), Failure> 
         app.signals.payments.notify_one();
         app.signals.orders.notify_waiters();
     }
-    Ok(())
+    // Store credit pays it all: nobody has to be asked. If this stops here, the sweep goes on.
+    if by_credit { complete_by_credit(app, id).await } else { Ok(()) }
 }

@@ -5,7 +5,7 @@ use common::OrderId;
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 use sha2::{Digest as _, Sha256};
 
-use super::compensate_order::{ask_to_give_up, told};
+use super::compensate_order::{ask_to_give_up, ended, told};
 use super::{App, Change, Failure, MOST_MEETINGS, Shopper};
 use crate::domain::{Order, OrderStatus, Reason};
 use crate::metrics;
@@ -64,12 +64,14 @@ async fn try_cancel(
     let answer = render(&order);
     let done = Cancelled { answer: answer.clone(), replayed: false };
     match order.status {
-        OrderStatus::Created => {
-            let step = order.compensate(Reason::Cancelled, app.clock.now())?;
-            let change = Change { order: Some(step), answer: Some(answer), ..Change::default() };
+        // With store credit alone nobody has to be asked; whoever commits first wins.
+        status
+            if status == OrderStatus::Created || (status == OrderStatus::PaymentPending && order.rest().is_zero()) =>
+        {
+            let change = Change { answer: Some(answer), ..ended(order, Reason::Cancelled, app.clock.now())? };
             match app.store.commit(Cause::Request(request), change).await? {
                 Committed::Repeated(Some(answer)) => return Ok(Cancelled { answer, replayed: true }),
-                _ => told(app, id, OrderStatus::Created, Reason::Cancelled),
+                _ => told(app, id, status, Reason::Cancelled),
             }
             Ok(done)
         }
@@ -79,6 +81,8 @@ async fn try_cancel(
                 false => Err(Failure::StateConflict("the payment is being taken")),
             }
         }
-        OrderStatus::Completed | OrderStatus::Compensated => Err(Failure::StateConflict("the order has ended")),
+        OrderStatus::Created | OrderStatus::Completed | OrderStatus::Compensated => {
+            Err(Failure::StateConflict("the order has ended"))
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! What a use case decided, as one value that a store writes whole or not at all.
 
+use chrono::{DateTime, Utc};
 use common::{Region, UserId};
 use messaging::StoredAnswer;
 
-use crate::domain::{Attempt, OrderStep, Transaction};
+use super::ports::Finding;
+use crate::domain::{Attempt, OrderStep, Orphan, Refund, Transaction};
 
 /// State, ledger and answer of one decision. Events follow from the order's step.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,10 @@ pub struct Change {
     pub order: Option<OrderStep>,
     pub attempts: Vec<AttemptStep>,
     pub ledger: Vec<Transaction>,
+    pub refunds: Vec<RefundStep>,
+    pub orphans: Vec<OrphanStep>,
+    /// Matters for a person that come with the change.
+    pub findings: Vec<(Finding, DateTime<Utc>)>,
     /// Stored under the request's key.
     pub answer: Option<StoredAnswer>,
 }
@@ -34,5 +40,34 @@ impl AttemptStep {
     pub fn after(version: i64, mut attempt: Attempt) -> Self {
         attempt.version = version + 1;
         Self { from: Some(version), attempt }
+    }
+}
+
+/// A refund that is asked for, that ends, or both at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundStep {
+    pub is_new: bool,
+    pub refund: Refund,
+    /// Others are told of a refund of a sale when it stands; `true`: nothing of what was paid is left with us.
+    pub told: Option<bool>,
+}
+
+/// Money without an order that was just found, or a later version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrphanStep {
+    /// The version it must still have; `None` for a new one.
+    pub from: Option<i64>,
+    pub orphan: Orphan,
+}
+
+impl OrphanStep {
+    pub fn new(orphan: Orphan) -> Self {
+        Self { from: None, orphan }
+    }
+
+    /// `orphan` is what became of a row that had `version`.
+    pub fn after(version: i64, mut orphan: Orphan) -> Self {
+        orphan.attempt.version = version + 1;
+        Self { from: Some(version), orphan }
     }
 }

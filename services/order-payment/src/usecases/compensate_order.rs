@@ -1,12 +1,14 @@
 //! `CompensateOrder`: ends an order without a sale, because the stock was refused or a deadline has passed. An order whose
 //! payment is under way is only *asked* to be given up: the payment worker does it with the gateway's word.
 
+use chrono::{DateTime, Utc};
 use common::OrderId;
 use messaging::Cause;
 
 use super::error::Conflict;
+use super::store_credit::complete_by_credit;
 use super::{App, AttemptStep, Change, Failure, MOST_MEETINGS};
-use crate::domain::{Order, OrderStatus, Reason};
+use crate::domain::{LedgerKind, Order, OrderStatus, Reason, WrongState};
 use crate::metrics;
 
 /// Overdue orders per sweep: a backlog is worked off within seconds, and no sweep holds the database for long.
@@ -48,6 +50,7 @@ pub async fn sweep_deadlines(app: &App) -> Result<usize, Failure> {
         let id = order.id;
         let outcome = match order.status {
             OrderStatus::Created => compensate(app, Cause::Duty("expire-order"), order, Reason::Expired).await,
+            OrderStatus::PaymentPending if order.rest().is_zero() => complete_by_credit(app, id).await,
             OrderStatus::PaymentPending => {
                 ask_to_give_up(app, Cause::Duty("expire-payment"), id, Reason::Expired, None).await.map(drop)
             }
@@ -64,12 +67,17 @@ pub async fn sweep_deadlines(app: &App) -> Result<usize, Failure> {
 /// Nothing has been sent to the gateway for this order: it ends here.
 pub(super) async fn compensate(app: &App, cause: Cause, order: Order, reason: Reason) -> Result<(), Failure> {
     let (id, from) = (order.id, order.status);
-    let step = order.compensate(reason, app.clock.now())?;
-    let committed = app.store.commit(cause, Change { order: Some(step), ..Change::default() }).await?;
+    let committed = app.store.commit(cause, ended(order, reason, app.clock.now())?).await?;
     if committed == messaging::Committed::Applied {
         told(app, id, from, reason);
     }
     Ok(())
+}
+
+/// The end of an order without a sale; store credit that was set aside for it is free again.
+pub(super) fn ended(order: Order, reason: Reason, now: DateTime<Utc>) -> Result<Change, WrongState> {
+    let ledger = order.credit_moves(LedgerKind::CreditRelease, now);
+    Ok(Change { order: Some(order.compensate(reason, now)?), ledger, ..Change::default() })
 }
 
 /// Marks the payment of an order as one to give up. `false`: it is too late, the money is being taken.

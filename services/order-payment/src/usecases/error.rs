@@ -16,16 +16,32 @@ pub enum Conflict {
     Lost,
     #[error("the order exists already; nothing was changed")]
     OrderExists,
+    #[error("it is more than is left of what was paid; nothing was changed")]
+    RefundExceeds,
+    #[error("there is not enough store credit; nothing was changed")]
+    CreditShort,
+    #[error("nobody of this id is known here; nothing was changed")]
+    UnknownPerson,
 }
 
 impl Explain for Conflict {
-    /// Whoever sees this has already tried again; trying later can help.
+    /// Whoever sees that it lost has already tried again; trying later can help.
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Unavailable
+        match self {
+            Self::Lost | Self::OrderExists => ErrorKind::Unavailable,
+            Self::RefundExceeds => ErrorKind::Unprocessable,
+            Self::CreditShort => ErrorKind::Conflict,
+            Self::UnknownPerson => ErrorKind::NotFound,
+        }
     }
 
     fn code(&self) -> &'static str {
-        "overloaded"
+        match self {
+            Self::Lost | Self::OrderExists => "overloaded",
+            Self::RefundExceeds => "refund-exceeds-capture",
+            Self::CreditShort => "store-credit-short",
+            Self::UnknownPerson => "not-found",
+        }
     }
 }
 
@@ -85,6 +101,10 @@ pub enum Failure {
     NotFound,
     #[error("{0}; nothing was changed")]
     StateConflict(&'static str),
+    #[error("it is more than is left of what was paid; nothing was changed")]
+    RefundExceeds(Vec<FieldProblem>),
+    #[error("this is for staff; nothing was changed")]
+    Forbidden,
     #[error("the cursor or limit is not one of ours")]
     CursorInvalid,
     #[error("the event belongs to another region; nothing was kept")]
@@ -112,6 +132,11 @@ impl Failure {
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Commit(messaging::CommitError::Refused(Conflict::Lost)))
     }
+
+    /// A test stopped the process here: nothing more happens in it.
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Crashed(_) | Self::Commit(messaging::CommitError::Crashed(_)))
+    }
 }
 
 impl From<WrongState> for Failure {
@@ -133,7 +158,10 @@ impl Explain for Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Misdirected(_) => ErrorKind::Misdirected,
-            Self::CardData { .. } | Self::Fields(_) | Self::TooMuch => ErrorKind::Unprocessable,
+            Self::CardData { .. } | Self::Fields(_) | Self::TooMuch | Self::RefundExceeds(_) => {
+                ErrorKind::Unprocessable
+            }
+            Self::Forbidden => ErrorKind::Forbidden,
             Self::PriceChanged(_) | Self::OutOfStock(_) | Self::StateConflict(_) => ErrorKind::Conflict,
             Self::NotFound | Self::ForeignEvent => ErrorKind::NotFound,
             Self::CursorInvalid => ErrorKind::Invalid,
@@ -153,6 +181,8 @@ impl Explain for Failure {
             Self::PriceChanged(_) => "price-changed",
             Self::OutOfStock(_) => "out-of-stock",
             Self::StateConflict(_) => "state-conflict",
+            Self::RefundExceeds(_) => "refund-exceeds-capture",
+            Self::Forbidden => "forbidden",
             Self::NotFound | Self::ForeignEvent => "not-found",
             Self::CursorInvalid => "cursor-invalid",
             Self::Prices(PricesError::Unavailable(_)) | Self::Crashed(_) => "dependency-down",
@@ -164,7 +194,7 @@ impl Explain for Failure {
 
     fn fields(&self) -> Vec<FieldProblem> {
         match self {
-            Self::Fields(fields) | Self::OutOfStock(fields) => fields.clone(),
+            Self::Fields(fields) | Self::OutOfStock(fields) | Self::RefundExceeds(fields) => fields.clone(),
             Self::CardData { pointer } => {
                 vec![FieldProblem::new(pointer, "card-data-refused", "looks like a card number")]
             }

@@ -7,23 +7,27 @@ pub mod change;
 pub mod compensate_order;
 pub mod error;
 pub mod order_states;
+pub mod orphan_money;
 pub mod place_order;
 pub mod ports;
 pub mod process_payment;
 pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
+pub mod refund_order;
 pub mod register_user;
+pub mod seal_ledger;
 pub mod settle_day;
+pub mod store_credit;
 pub mod views;
 
 use std::sync::Arc;
 
 use chrono::Duration;
 use common::{Region, SharedClock, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
-pub use change::{AttemptStep, Change};
+pub use change::{AttemptStep, Change, RefundStep};
 pub use error::Failure;
 use ports::{Gateway, Prices, ReplicationGate, Store, Views};
 
@@ -66,6 +70,10 @@ pub struct Rules {
     pub settlement_margin: Duration,
     /// Differences younger than this are work in progress.
     pub reconcile_grace: Duration,
+    /// How long money without an order may wait for one before it goes back.
+    pub orphan_deadline: Duration,
+    /// How long after placing an order its owner may take back the whole of it alone; zero: never.
+    pub owner_refund_window: Duration,
 }
 
 impl Default for Rules {
@@ -78,6 +86,8 @@ impl Default for Rules {
             reconcile_window: Duration::hours(48),
             settlement_margin: Duration::minutes(1),
             reconcile_grace: Duration::minutes(2),
+            orphan_deadline: Duration::hours(24),
+            owner_refund_window: Duration::zero(),
         }
     }
 }
@@ -90,6 +100,9 @@ pub struct Signals {
     pub payments: Notify,
     /// An order moved.
     pub orders: Notify,
+    /// Refunds are decided one at a time in a process: they are few, and each is decided knowing those before it. Another
+    /// process is met at the database.
+    pub refund_desk: Mutex<()>,
 }
 
 /// Who is ordering, as verified at the door.

@@ -1,15 +1,16 @@
 //! `PlaceOrder`: takes a shopper's order. The synchronous answer means *accepted and durable*; everything after it is events.
 
-use common::{FieldProblem, OrderId};
+use common::{FieldProblem, Money, OrderId};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use tracing::Instrument as _;
 
 use super::error::Conflict;
 use super::ports::Quote;
 use super::{App, Change, Failure, Shopper};
+use crate::domain::basket::CreditWish;
 use crate::domain::basket::RawOrder;
 use crate::domain::order::Placing;
-use crate::domain::{ListedLine, Order, PlaceOrder, Priced, QuoteProblem, quote};
+use crate::domain::{LedgerKind, ListedLine, Order, PlaceOrder, Priced, QuoteProblem, quote};
 use crate::metrics;
 
 pub const ROUTE: &str = "/v1/orders";
@@ -67,6 +68,7 @@ async fn place(
     if priced.total() != command.expected_total {
         return Err(Failure::PriceChanged(priced.total()));
     }
+    let credit = credit(app, shopper, &command, priced.total()).await?;
     let fingerprint = request.fingerprint;
     let placing = Placing {
         id,
@@ -74,6 +76,7 @@ async fn place(
         region: app.region,
         command,
         priced,
+        credit,
         fingerprint,
         deadline: app.rules.stock_deadline,
     };
@@ -82,6 +85,8 @@ async fn place(
     let change = Change {
         // UserRegistered may still be on its way; the verified token says as much as the event would.
         person: Some((shopper.user, shopper.region)),
+        // Set aside with the order, so that nobody spends it twice; the books refuse what is not there.
+        ledger: step.order.credit_moves(LedgerKind::CreditHold, step.at),
         order: Some(step),
         answer: Some(answer.clone()),
         ..Change::default()
@@ -116,6 +121,24 @@ async fn older(
         return Err(CommitError::KeyReused.into());
     }
     Ok(replayed(id, render(&order)))
+}
+
+/// The part of the total that store credit pays.
+async fn credit(app: &App, shopper: Shopper, command: &PlaceOrder, total: Money) -> Result<Money, Failure> {
+    match command.credit {
+        CreditWish::Nothing => Ok(Money::zero(total.currency())),
+        CreditWish::Everything => Ok(total),
+        CreditWish::Amount(amount) if amount.minor() > total.minor() => Err(Failure::Fields(vec![FieldProblem::new(
+            "/payment/store_credit",
+            "invalid-field",
+            "more than the order costs",
+        )])),
+        CreditWish::Amount(amount) => Ok(amount),
+        CreditWish::AsMuchAsThereIs => {
+            let free = app.store.credit_of(shopper.user, total.currency()).await?.free;
+            Ok(if free.minor() < total.minor() { free } else { total })
+        }
+    }
 }
 
 /// The lines at the catalog's prices. All lines at fault are named at once.

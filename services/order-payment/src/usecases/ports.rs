@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use common::{OrderId, ShipmentId, Sku, UserId};
+use common::{Currency, Money, OrderId, Region, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Via};
+use crate::domain::ledger_seal::{Leaf, Seal};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -26,6 +27,21 @@ pub trait Store: Settlements + Send + Sync {
 
     /// The newest charge of an order, in any state.
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError>;
+
+    /// A person's store credit.
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError>;
+
+    /// Orders whose stock is held and that store credit pays whole, the oldest first.
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError>;
+
+    /// People whose balance is not the sum of its movements; a bounded number.
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError>;
+
+    /// The refunds of an order, by number.
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
+
+    /// Gives a claimed attempt back early: due at `due_at` for anybody, unless somebody has changed it or has it by now.
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Orders that are past their deadline and not being given up yet, the most overdue first.
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError>;
@@ -58,6 +74,17 @@ pub trait Store: Settlements + Send + Sync {
         limit: u16,
     ) -> Result<Vec<Attempt>, StoreError>;
 
+    /// Takes up to `limit` orphans whose refund is due and nobody has, for this worker alone until `until`.
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError>;
+
+    /// Which of these intents were orphans and are not any more.
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError>;
+
     /// Takes note of one difference.
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
 
@@ -65,6 +92,18 @@ pub trait Store: Settlements + Send + Sync {
     async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
+
+    /// Seals up to `limit` transactions that are committed and not sealed; `None` when there are none.
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError>;
+
+    /// Seals after number `after`, in their order.
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError>;
+
+    /// The leaves of a seal in their order, each with its transaction as the books have it now.
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError>;
+
+    /// How many transactions are neither sealed nor waiting for it.
+    async fn kept_from_seals(&self) -> Result<u64, StoreError>;
 
     /// For metrics: how much waits and since when.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
@@ -103,7 +142,7 @@ pub struct Quoted {
     pub name: String,
     /// Decides on the tax.
     pub family: String,
-    pub unit_price: common::Money,
+    pub unit_price: Money,
     /// The product's revision that the price comes from.
     pub revision: i64,
     /// A hint; the reservation decides.
@@ -141,6 +180,15 @@ pub trait Gateway: Send + Sync {
     async fn settlement(&self, _gateway: &str, _day: NaiveDate) -> Result<Option<bytes::Bytes>, String> {
         Ok(None)
     }
+}
+
+/// What we owe a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// What may be spent.
+    pub free: Money,
+    /// What is set aside for orders under way.
+    pub held: Money,
 }
 
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.
@@ -202,16 +250,25 @@ pub enum FindingKind {
     WebhookClash,
     /// The gateway's file of a day and our books.
     SettlementDiffers,
+    /// The gateway will not give the money back.
+    RefundRefused,
+    /// A webhook's order never came.
+    WebhookWithoutOrder,
+    /// A person's store credit is not the sum of its movements.
+    CreditDiffers,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
         Self::WebhookClash,
         Self::SettlementDiffers,
+        Self::RefundRefused,
+        Self::WebhookWithoutOrder,
+        Self::CreditDiffers,
     ];
 
     pub fn code(self) -> &'static str {
@@ -222,7 +279,20 @@ impl FindingKind {
             Self::StateDiffers => "STATE_DIFFERS",
             Self::WebhookClash => "WEBHOOK_CLASH",
             Self::SettlementDiffers => "SETTLEMENT_DIFFERS",
+            Self::RefundRefused => "REFUND_REFUSED",
+            Self::WebhookWithoutOrder => "WEBHOOK_WITHOUT_ORDER",
+            Self::CreditDiffers => "CREDIT_DIFFERS",
         }
+    }
+
+    /// The service works it off by itself; everything else waits for a person.
+    pub fn is_worked_off(self) -> bool {
+        matches!(self, Self::ChargeWithoutOrder | Self::StateDiffers)
+    }
+
+    /// Whether a look at both books finds it again for as long as it is there; the others stay until a person is done.
+    pub fn is_seen_by_looking(self) -> bool {
+        !matches!(self, Self::WebhookClash | Self::SettlementDiffers | Self::RefundRefused | Self::WebhookWithoutOrder)
     }
 }
 
@@ -251,7 +321,7 @@ pub struct Backlog {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCount {
-    /// `order`, `attempt`, `finding` or `webhook`.
+    /// `order`, `attempt`, `finding`, `orphan`, `refund` or `webhook`.
     pub what: &'static str,
     pub state: String,
     pub count: i64,

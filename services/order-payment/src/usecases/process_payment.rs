@@ -4,14 +4,19 @@
 //! Decided here: what is committed between two calls, and what the outcome writes (attempt, ledger, order, event: one
 //! commit). Decided in `domain::settle`: which step comes next.
 
-use common::Explain as _;
+use common::{Explain as _, RefundId};
 use messaging::{Cause, crash};
 use tracing::Instrument as _;
 
-use super::compensate_order::told;
-use super::{App, AttemptStep, Change, Failure};
+use super::compensate_order::{ended, told};
+use super::ports::{Finding, FindingKind};
+use super::{App, AttemptStep, Change, Failure, RefundStep};
+use crate::domain::refund::is_whole;
 use crate::domain::settle::{self, Lesson, Outcome, Step};
-use crate::domain::{Attempt, AttemptKind, AttemptState, Intent, OrderStatus, Transaction};
+use crate::domain::{
+    Attempt, AttemptKind, AttemptState, Intent, LedgerKind, Order, OrderStatus, Refund, RefundState, RefundTarget,
+    Transaction,
+};
 use crate::metrics;
 
 /// Attempts one worker carries at a time: a handful of calls that hang do not hold up the others, and the gateway sees no
@@ -19,6 +24,10 @@ use crate::metrics;
 pub const CONCURRENCY: usize = 16;
 /// Steps of one attempt per claim. A whole payment takes eight; the limit breaks a circle that should not be.
 const MOST_STEPS: usize = 16;
+/// Tries to give an attempt back that could not be committed, and the pause between two: together half of its lease, because
+/// after that the lease is as good.
+const RETURNS: usize = 10;
+const RETURN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Takes up to `free` due attempts, for this worker alone until the lease ends.
 ///
@@ -32,14 +41,32 @@ pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Fail
 
 /// Carries one claimed attempt as far as it goes; what happens to it is logged with it.
 pub async fn carry_claimed(app: &App, attempt: Attempt) {
-    let id = attempt.order;
+    let (id, claimed) = (attempt.order, attempt.clone());
     match process_payment(app, attempt).await {
         Ok(()) => {}
         // Somebody else changed the attempt; whoever that was goes on with it.
         Err(failure) if failure.is_lost() => tracing::debug!(order.id = %id, "payment is in other hands"),
         Err(failure) => {
             tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed");
+            if !failure.is_crash() {
+                give_back(app, &claimed).await;
+            }
         }
+    }
+}
+
+/// A step that could not be committed waits a second, not for the end of its lease. Whoever goes on looks at the gateway
+/// first. Without a connection the few tries here fail too, and the lease ends by itself.
+async fn give_back(app: &App, claimed: &Attempt) {
+    for _ in 0..RETURNS {
+        let due_at = app.clock.now() + chrono::Duration::seconds(1);
+        match app.store.let_go(claimed, due_at).await {
+            Ok(()) => return app.signals.payments.notify_one(),
+            Err(error) => {
+                tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back")
+            }
+        }
+        tokio::time::sleep(RETURN_PAUSE).await;
     }
 }
 
@@ -122,11 +149,11 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
 }
 
 /// No call is begun that could outlive our time with the attempt: whoever claims it next has it to itself for the whole call.
-fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
+pub(super) fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
     held.leased_until.is_none_or(|until| app.clock.now() + app.rules.gateway_timeout < until)
 }
 
-async fn gate_is_open(app: &App) -> bool {
+pub(super) async fn gate_is_open(app: &App) -> bool {
     match app.gate.pass().await {
         Ok(()) => true,
         Err(closed) => {
@@ -164,7 +191,7 @@ async fn settle_attempt(app: &App, version: i64, mut attempt: Attempt, outcome: 
         (AttemptKind::Charge, Outcome::Captured) => captured(app, version, attempt).await,
         (AttemptKind::Charge, Outcome::GivenUp) => given_up(app, version, attempt).await,
         (AttemptKind::Refund, Outcome::Captured) => refunded(app, version, attempt).await,
-        (AttemptKind::Refund, Outcome::GivenUp) => Err(Failure::broken("a refund cannot be given up")),
+        (AttemptKind::Refund, Outcome::GivenUp) => refund_refused(app, version, attempt).await,
     }
 }
 
@@ -180,11 +207,15 @@ pub(super) async fn captured(app: &App, version: i64, mut attempt: Attempt) -> R
         Change { ledger: vec![Transaction::capture(id, attempt.id, attempt.amount, now)], ..Change::default() };
     let late = match order.status {
         OrderStatus::PaymentPending => {
+            change.ledger.extend(order.credit_moves(LedgerKind::CreditSpend, now));
             change.order = Some(order.complete(now)?);
             false
         }
         OrderStatus::Compensated => {
-            change.attempts.push(AttemptStep::new(Attempt::refund_of(&attempt, now)));
+            let back = Attempt::refund_of(&attempt, attempt.number + 1, attempt.amount, now);
+            let refund = sent_back(&order, &back, now);
+            change.refunds.push(RefundStep { is_new: true, refund, told: None });
+            change.attempts.push(AttemptStep::new(back));
             true
         }
         OrderStatus::Created | OrderStatus::Completed => {
@@ -214,10 +245,9 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     attempt.state = state;
     attempt.giving_up = Some(reason);
     let (id, from) = (order.id, order.status);
-    let step = if from.is_final() { None } else { Some(order.compensate(reason, now)?) };
-    let compensates = step.is_some();
-    commit(app, Change { order: step, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() })
-        .await?;
+    let compensates = !from.is_final();
+    let change = if compensates { ended(order, reason, now)? } else { Change::default() };
+    commit(app, Change { attempts: vec![AttemptStep::after(version, attempt)], ..change }).await?;
     metrics::attempt(&state.code().to_ascii_lowercase());
     if compensates {
         told(app, id, from, reason);
@@ -225,13 +255,74 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     Ok(())
 }
 
+/// The refund that a charge which came too late brings with it.
+fn sent_back(order: &Order, back: &Attempt, now: chrono::DateTime<chrono::Utc>) -> Refund {
+    Refund {
+        id: RefundId::derive(order.id, "late-success"),
+        order: order.id,
+        number: 1,
+        attempt: Some(back.number),
+        amount: back.amount,
+        target: RefundTarget::Card,
+        reason: "the order had ended when the money was taken".to_owned(),
+        asked_by: None,
+        state: RefundState::Open,
+        lines: Vec::new(),
+        asked_at: now,
+        ended_at: None,
+    }
+}
+
+/// The money is back. Others hear of it, with the books in one commit, when it was a sale.
 pub(super) async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
+    let now = app.clock.now();
     attempt.state = AttemptState::Captured;
-    let (id, ledger) =
-        (attempt.order, vec![Transaction::refund(attempt.order, attempt.id, attempt.amount, app.clock.now())]);
-    commit(app, Change { ledger, attempts: vec![AttemptStep::after(version, attempt)], ..Change::default() }).await?;
+    let id = attempt.order;
+    let mut change =
+        Change { ledger: vec![Transaction::refund(id, attempt.id, attempt.amount, now)], ..Change::default() };
+    let order = app.store.order(id).await?.ok_or_else(|| Failure::UnknownOrder(id.to_string()))?;
+    let mut refunds = app.store.refunds_of(id).await?;
+    // An attempt of the release before this one has no refund beside it; the books say enough.
+    if let Some(refund) = refunds.iter_mut().find(|refund| refund.attempt == Some(attempt.number)) {
+        *refund = refund.clone().ended(RefundState::Done, now);
+        let refund = refund.clone();
+        let told = (order.status == OrderStatus::Completed).then(|| is_whole(&order, &refunds));
+        change.refunds.push(RefundStep { is_new: false, refund, told });
+    }
+    change.attempts.push(AttemptStep::after(version, attempt));
+    commit(app, change).await?;
     metrics::attempt("refunded");
+    metrics::refund(RefundTarget::Card.code(), RefundState::Done.code());
     tracing::info!(order.id = %id, "payment refunded");
+    Ok(())
+}
+
+/// The gateway will not give it back: the refund ends where people see it, and a person has to find another way.
+async fn refund_refused(app: &App, version: i64, mut attempt: Attempt) -> Result<(), Failure> {
+    let now = app.clock.now();
+    attempt.state = attempt.ending().0;
+    let id = attempt.order;
+    let refunds = app.store.refunds_of(id).await?;
+    let refund = refunds.into_iter().find(|refund| refund.attempt == Some(attempt.number));
+    let finding = Finding {
+        kind: FindingKind::RefundRefused,
+        reference: attempt.id.to_string(),
+        order: Some(id),
+        detail: format!("the gateway does not give {} back", attempt.amount),
+    };
+    let step =
+        |refund: Refund| RefundStep { is_new: false, refund: refund.ended(RefundState::Refused, now), told: None };
+    let change = Change {
+        refunds: refund.into_iter().map(step).collect(),
+        findings: vec![(finding, now)],
+        attempts: vec![AttemptStep::after(version, attempt)],
+        ..Change::default()
+    };
+    commit(app, change).await?;
+    metrics::attempt("refund_refused");
+    metrics::alarm("refund");
+    metrics::refund(RefundTarget::Card.code(), RefundState::Refused.code());
+    tracing::error!(order.id = %id, "the gateway refused a refund; it needs a person");
     Ok(())
 }
 

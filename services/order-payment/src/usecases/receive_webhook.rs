@@ -63,7 +63,19 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
     if hook.intent.is_empty() {
         return Ok(WebhookEnd::NothingToDo);
     }
-    let Some(attempt) = find(app, hook).await? else { return Ok(not_yet(app, hook)) };
+    let Some(attempt) = find(app, hook).await? else {
+        let end = not_yet(app, hook);
+        if end == WebhookEnd::GaveUp {
+            let finding = Finding {
+                kind: FindingKind::WebhookWithoutOrder,
+                reference: hook.event_id.clone(),
+                order: hook.order,
+                detail: format!("{} of intent {}, which no order of ours knows", hook.event_type, hook.intent),
+            };
+            app.store.note_finding(&finding, app.clock.now()).await?;
+        }
+        return Ok(end);
+    };
     if differs(hook, &attempt) {
         let finding = Finding {
             kind: FindingKind::AmountDiffers,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::ports::{Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
-use super::{App, Failure};
+use super::{App, Failure, orphan_money, store_credit};
 use crate::domain::{Attempt, AttemptState, Intent, IntentStatus};
 use crate::metrics;
 
@@ -33,7 +33,9 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
         .map_err(|reason| Failure::Broken(format!("the gateway's list is not complete: {reason}")))?;
     // Ours are read after theirs: what they know and we made meanwhile is found, not missed.
     let charges = all_charges(app, from, now).await?;
-    let findings = compare(intents, &charges, from, settled_before);
+    let mut findings = compare(intents.clone(), &charges, from, settled_before);
+    orphans(app, &intents, &mut findings).await?;
+    findings.extend(store_credit::differences(app).await?);
     for finding in &findings {
         tracing::error!(
             kind = finding.kind.code(),
@@ -46,6 +48,28 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
     app.store.note_findings(&findings, now).await?;
     metrics::reconciled(now.timestamp());
     Ok(findings)
+}
+
+/// Charges without an order: those whose money is back are no difference any more, those that a longer look knows are none,
+/// and the others get into the books and their deadline.
+async fn orphans(app: &App, intents: &[Intent], findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    let orphan = |finding: &&Finding| finding.kind == FindingKind::ChargeWithoutOrder;
+    let references: Vec<String> = findings.iter().filter(orphan).map(|finding| finding.reference.clone()).collect();
+    if references.is_empty() {
+        return Ok(());
+    }
+    let mut over = app.store.explained_orphans(&references).await?;
+    let open: Vec<&Intent> =
+        intents.iter().filter(|intent| references.contains(&intent.id) && !over.contains(&intent.id)).collect();
+    for intent in open {
+        if orphan_money::is_known(app, intent).await? {
+            over.push(intent.id.clone());
+            continue;
+        }
+        orphan_money::found(app, intent, app.gateway.choice()).await?;
+    }
+    findings.retain(|finding| finding.kind != FindingKind::ChargeWithoutOrder || !over.contains(&finding.reference));
+    Ok(())
 }
 
 async fn all_charges(app: &App, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<Attempt>, Failure> {

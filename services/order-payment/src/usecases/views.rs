@@ -6,7 +6,7 @@ use common::{Money, OrderId, Private, UserId};
 
 use super::ports::Shipment;
 use super::{App, Failure, Shopper};
-use crate::domain::{AttemptState, OrderStatus, OrderTax, PricedLine, Reason, ShippingAddress};
+use crate::domain::{AttemptState, OrderStatus, OrderTax, PricedLine, Reason, Refund, ShippingAddress};
 
 /// The longest list in one answer.
 pub const MOST_ITEMS: u16 = 100;
@@ -24,6 +24,9 @@ pub struct OrderView {
     /// State of the newest charge, and how many attempts there were.
     pub payment: Option<AttemptState>,
     pub attempts: u32,
+    /// The part of the total that store credit pays.
+    pub credit: Money,
+    pub refunds: Vec<Refund>,
     pub shipment: Option<Shipment>,
     pub history: Vec<StatusChange>,
 }

@@ -51,11 +51,13 @@ async fn introduce(mut request: Request, next: Next) -> Response {
     if let Some(user) =
         request.headers().get("test-user").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
     {
+        let role =
+            request.headers().get("test-role").and_then(|role| role.to_str().ok()).unwrap_or("shopper").to_owned();
         request.extensions_mut().insert(Caller {
             user_id: user,
             session_id: SessionId::parse("s1").unwrap(),
             region: REGION,
-            roles: vec!["shopper".to_owned()],
+            roles: vec![role],
             personalisation_consent: false,
         });
     }
@@ -74,7 +76,7 @@ impl Answer {
             .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.bytes)))
     }
 
-    fn code(&self) -> String {
+    pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -86,15 +88,15 @@ pub async fn ask(routes: &Router, request: http::request::Builder, body: impl In
     Answer { status: parts.status, headers: parts.headers, bytes }
 }
 
-fn someone() -> UserId {
+pub fn someone() -> UserId {
     UserId::from_uuid(ids::random())
 }
 
-fn get(path: &str, user: UserId) -> http::request::Builder {
+pub fn get(path: &str, user: UserId) -> http::request::Builder {
     http::Request::get(path).header("test-user", user.to_string())
 }
 
-fn post(path: &str, user: UserId, key: &str) -> http::request::Builder {
+pub fn post(path: &str, user: UserId, key: &str) -> http::request::Builder {
     http::Request::post(path)
         .header("test-user", user.to_string())
         .header("content-type", "application/json")

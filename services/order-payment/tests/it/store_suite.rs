@@ -113,6 +113,38 @@ async fn a_claimed_attempt_is_nobody_elses_until_its_lease_ends() {
 }
 
 #[tokio::test]
+async fn an_attempt_given_back_is_due_for_anybody_unless_somebody_else_has_it_by_now() {
+    for world in worlds().await {
+        world.an_order_to_pay().await;
+        let now = world.app.clock.now();
+        let until = now + Duration::seconds(60);
+        let store = &world.app.store;
+        let claimed = store.claim_due(now, until, 5).await.unwrap().remove(0);
+        store.let_go(&claimed, now + Duration::seconds(1)).await.unwrap();
+        assert!(store.claim_due(now, until, 5).await.unwrap().is_empty());
+        let later = now + Duration::seconds(2);
+        let other = store.claim_due(later, later + Duration::seconds(60), 5).await.unwrap();
+        assert_eq!(other.len(), 1);
+        // The first one comes back late: the lease is another's now.
+        store.let_go(&claimed, later).await.unwrap();
+        assert!(store.claim_due(later + Duration::seconds(1), until, 5).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_could_not_be_committed_is_due_again_long_before_its_lease_ends() {
+    let world = World::in_memory();
+    let id = world.an_order_to_pay().await;
+    world.books().unreachable = 1;
+    order_payment::usecases::process_payment::process_payments(&world.app).await.unwrap();
+    assert_eq!(world.status(id).await, OrderStatus::PaymentPending);
+    world.clock.advance(Duration::seconds(2));
+    assert!(world.app.rules.payment_lease > Duration::seconds(2));
+    order_payment::usecases::process_payment::process_payments(&world.app).await.unwrap();
+    assert_eq!((world.status(id).await, world.ledger(id).await), (OrderStatus::Completed, 4990));
+}
+
+#[tokio::test]
 async fn money_goes_into_the_books_once() {
     for world in worlds().await {
         let order = world.an_order_to_pay().await;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use order_payment::domain::{AttemptState, IntentStatus, OrderStatus};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::compensate_order::sweep_deadlines;
-use order_payment::usecases::ports::WebhookEnd;
+use order_payment::usecases::ports::{FindingKind, WebhookEnd};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::receive_webhook::process_webhooks;
 use serde_json::{Value, json};
@@ -280,4 +280,94 @@ async fn the_second_gateways_webhooks_are_verified_over_its_url_and_hint_at_the_
     assert_eq!(process_webhooks(&world.app).await.unwrap(), 1, "one event, one effect");
     process_payments(&world.app).await.unwrap();
     assert_eq!((world.status(id).await, world.ledger(id).await), (OrderStatus::Completed, 4990));
+}
+
+#[tokio::test]
+async fn a_thousand_replays_have_one_effect() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        let body = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+        // GW3; PostgreSQL gets fewer, each is a transaction.
+        for _ in 0..if world.database.is_some() { 100 } else { 1_000 } {
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+        }
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+        world.pay().await;
+        assert_eq!((world.ledger(id).await, world.gateway.net(id)), (4990, 4990));
+    }
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_true_yet_move_nothing_backwards() {
+    // GW4: a refund before the capture, a decline and a cancel after it.
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        let tell = async |number: u32, kind: &str| {
+            let body = event(&format!("evt_{number}"), kind, id, 4990).to_string();
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+            process_webhooks(&world.app).await.unwrap();
+        };
+        tell(1, "charge.refunded").await;
+        assert_eq!(world.ledger(id).await, 0);
+        world.pay().await;
+        tell(2, "payment_intent.payment_failed").await;
+        tell(3, "payment_intent.canceled").await;
+        tell(4, "charge.refunded").await;
+        world.pay().await;
+        assert_eq!(
+            (world.status(id).await, world.charge(id).await.state, world.ledger(id).await),
+            (OrderStatus::Completed, AttemptState::Captured, 4990)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_event_in_another_currency_changes_nothing_but_is_noted() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        let before = world.charge(id).await;
+        let body = event("evt_1", "payment_intent.succeeded", id, 4990).to_string().replace("\"eur\"", "\"usd\"");
+        assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+        process_webhooks(&world.app).await.unwrap();
+        assert_eq!(world.charge(id).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_dispute_about_an_order_nobody_knows_is_kept_and_becomes_a_matter_for_a_person() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let body = event("evt_1", "charge.dispute.created", common::ids::random().into(), 4990).to_string();
+        assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+        process_webhooks(&world.app).await.unwrap();
+        world.clock.advance(chrono::Duration::days(4));
+        process_webhooks(&world.app).await.unwrap();
+        let found = FindingKind::WebhookWithoutOrder;
+        match &world.database {
+            Some(database) => {
+                let open: (String, String) =
+                    sqlx::query_as("SELECT kind, owner FROM reconciliation_findings WHERE resolved_at IS NULL")
+                        .fetch_one(&database.owner)
+                        .await
+                        .unwrap();
+                assert_eq!(open, (found.code().to_owned(), "PERSON".to_owned()));
+            }
+            None => assert!(world.books().findings.contains_key(&(found, "evt_1".to_owned()))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_durable_row_there_is_no_yes() {
+    // GW8 (b): the gateway repeats what was not answered with 2xx.
+    let world = World::in_postgres().await;
+    let routes = routes(&world);
+    let id = world.an_order_to_pay().await;
+    world.database.as_ref().unwrap().database.pool().close().await;
+    let body = event("evt_1", "payment_intent.succeeded", id, 4990).to_string();
+    assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.database.as_ref().unwrap().count("webhooks").await, 0);
 }

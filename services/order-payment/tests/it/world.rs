@@ -74,7 +74,9 @@ pub enum Weather {
 #[derive(Default)]
 pub struct MiniGateway {
     pub intents: Mutex<BTreeMap<String, Intent>>,
-    pub refunded: Mutex<BTreeMap<String, i64>>,
+    /// By intent, and by the number of the attempt that asked: the same key finds the same refund.
+    pub refunded: Mutex<BTreeMap<String, BTreeMap<u32, i64>>>,
+    pub refuses_refunds: Mutex<bool>,
     pub weather: Mutex<VecDeque<Weather>>,
     pub calls: Mutex<Vec<Call>>,
     pub declines: Mutex<bool>,
@@ -94,7 +96,7 @@ impl MiniGateway {
         let mine = intents.values().filter(|intent| intent.order == Some(order.to_string()));
         mine.map(|intent| {
             let taken = if intent.status == IntentStatus::Succeeded { intent.amount_minor } else { 0 };
-            taken - refunded.get(&intent.id).copied().unwrap_or_default()
+            taken - refunded.get(&intent.id).into_iter().flat_map(BTreeMap::values).sum::<i64>()
         })
         .sum()
     }
@@ -109,7 +111,7 @@ impl MiniGateway {
 
     fn obey(&self, call: Call, attempt: &Attempt) -> Answer {
         let mut intents = self.intents.lock().unwrap();
-        let id = format!("pi_{}", attempt.order.uuid().simple());
+        let id = intent_of(attempt);
         if call == Call::Create {
             let made = intents.entry(id.clone()).or_insert_with(|| Intent {
                 id,
@@ -138,8 +140,18 @@ impl MiniGateway {
                 intent.status = IntentStatus::Canceled;
             }
             (Call::Refund, IntentStatus::Succeeded) => {
-                // The same key finds the same refund.
-                self.refunded.lock().unwrap().insert(id, attempt.amount.minor());
+                let (mut all, taken) = (self.refunded.lock().unwrap(), intent.amount_minor);
+                let mine = all.entry(id).or_default();
+                if let Some(amount_minor) = mine.get(&attempt.number) {
+                    return Answer::Refunded { amount_minor: *amount_minor };
+                }
+                if *self.refuses_refunds.lock().unwrap() {
+                    return Answer::Declined(None);
+                }
+                if mine.values().sum::<i64>() + attempt.amount.minor() > taken {
+                    return Answer::StateRefused(Some(intent.clone()));
+                }
+                mine.insert(attempt.number, attempt.amount.minor());
                 return Answer::Refunded { amount_minor: attempt.amount.minor() };
             }
             _ => return Answer::StateRefused(Some(intent.clone())),
@@ -165,9 +177,9 @@ impl Gateway for MiniGateway {
     }
 
     async fn look(&self, look: Look, attempt: &Attempt) -> Answer {
-        let id = format!("pi_{}", attempt.order.uuid().simple());
+        let id = intent_of(attempt);
         match look {
-            Look::Refund => match self.refunded.lock().unwrap().get(&id) {
+            Look::Refund => match self.refunded.lock().unwrap().get(&id).and_then(|mine| mine.get(&attempt.number)) {
                 Some(amount_minor) => Answer::Refunded { amount_minor: *amount_minor },
                 None => Answer::NotFound,
             },
@@ -191,6 +203,11 @@ impl Gateway for MiniGateway {
             .cloned()
             .collect())
     }
+}
+
+/// One intent per order, unless the attempt is about another.
+fn intent_of(attempt: &Attempt) -> String {
+    attempt.intent.clone().unwrap_or_else(|| format!("pi_{}", attempt.order.uuid().simple()))
 }
 
 /// Everything a story needs. `memory` or `database` is the books behind the application.
@@ -303,7 +320,7 @@ impl World {
     pub async fn ledger(&self, order: OrderId) -> i64 {
         if let Some(database) = &self.database {
             let sum: i64 = sqlx::query_scalar(
-                "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entries JOIN ledger_transactions USING (attempt_id)
+                "SELECT coalesce(sum(amount_minor), 0)::bigint FROM ledger_entries JOIN ledger_transactions USING (transaction_id)
                  WHERE order_id = $1 AND account = 'gateway_receivable'",
             )
             .bind(order.uuid())
@@ -316,8 +333,8 @@ impl World {
         let entries = books
             .ledger
             .iter()
-            .filter(|transaction| transaction.order == order)
-            .flat_map(|transaction| transaction.entries);
+            .filter(|transaction| transaction.order == Some(order))
+            .flat_map(|transaction| &transaction.entries);
         entries
             .filter(|entry| entry.account == order_payment::domain::Account::GatewayReceivable)
             .map(|entry| entry.amount_minor)
@@ -363,6 +380,7 @@ pub fn an_order() -> RawOrder {
         address: Private::new(address),
         method: "card".to_owned(),
         token: Private::new("tok_ok".to_owned()),
+        credit: order_payment::domain::basket::RawCredit::Nothing,
         expected_total: ("49.90".to_owned(), "EUR".to_owned()),
     }
 }

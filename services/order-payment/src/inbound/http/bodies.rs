@@ -8,7 +8,8 @@ use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::money::{LineTaxView, MoneyView, OrderTaxView};
-use crate::domain::basket::{RawLine, RawOrder};
+use super::refunds::RefundView;
+use crate::domain::basket::{RawCredit, RawLine, RawOrder};
 use crate::domain::{Order, PricedLine, ShippingAddress};
 use crate::usecases::views::{OrderCard, OrderView, StatusChange};
 
@@ -46,14 +47,35 @@ struct AddressBody {
 #[serde(deny_unknown_fields)]
 struct PaymentBody {
     method: String,
+    #[serde(default)]
     token: String,
+    #[serde(default)]
+    store_credit: Option<CreditBody>,
+}
+
+/// `true`, or an amount.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CreditBody {
+    AsMuchAsThereIs(bool),
+    Amount(MoneyBody),
+}
+
+impl From<CreditBody> for RawCredit {
+    fn from(body: CreditBody) -> Self {
+        match body {
+            CreditBody::AsMuchAsThereIs(true) => Self::AsMuchAsThereIs,
+            CreditBody::AsMuchAsThereIs(false) => Self::Nothing,
+            CreditBody::Amount(money) => Self::Amount(money.amount, money.currency),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MoneyBody {
-    amount: String,
-    currency: String,
+pub(super) struct MoneyBody {
+    pub(super) amount: String,
+    pub(super) currency: String,
 }
 
 impl From<OrderBody> for RawOrder {
@@ -70,6 +92,7 @@ impl From<OrderBody> for RawOrder {
             address: Private::new(ShippingAddress { name, line1, line2, city, postal_code, country }),
             method: payment.method,
             token: Private::new(payment.token),
+            credit: payment.store_credit.map_or(RawCredit::Nothing, RawCredit::from),
             expected_total: (expected_total.amount, expected_total.currency),
         }
     }
@@ -150,6 +173,8 @@ struct AddressView<'a> {
 struct PaymentView {
     state: &'static str,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_credit: Option<MoneyView>,
 }
 
 #[derive(Serialize)]
@@ -185,6 +210,8 @@ struct FullView<'a> {
     payment: PaymentView,
     #[serde(skip_serializing_if = "Option::is_none")]
     shipment: Option<ShipmentView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<RefundView>,
     history: Vec<ChangeView>,
     created_at: String,
 }
@@ -206,12 +233,17 @@ pub fn full(view: &OrderView) -> impl Serialize {
             postal_code: &address.postal_code,
             country: &address.country,
         },
-        payment: PaymentView { state: view.payment.map_or("NONE", |state| state.code()), attempts: view.attempts },
+        payment: PaymentView {
+            state: view.payment.map_or("NONE", |state| state.code()),
+            attempts: view.attempts,
+            store_credit: (!view.credit.is_zero()).then(|| view.credit.into()),
+        },
         shipment: view.shipment.as_ref().map(|shipment| ShipmentView {
             shipment_id: shipment.id.to_string(),
             fulfilment_centre: shipment.fulfilment_centre.clone(),
             created_at: instant(shipment.created_at),
         }),
+        refunds: view.refunds.iter().map(RefundView::from).collect(),
         history: view.history.iter().map(ChangeView::from).collect(),
         created_at: instant(view.created_at),
     }
@@ -249,11 +281,11 @@ pub struct PageView {
     pub next_cursor: Option<String>,
 }
 
-fn instant(at: DateTime<Utc>) -> String {
+pub(super) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// These types have text keys and no maps of other kinds, so they always become JSON.
-fn bytes(view: &impl Serialize) -> Vec<u8> {
+pub(super) fn bytes(view: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(view).unwrap_or_default()
 }

@@ -4,8 +4,10 @@ mod bodies;
 mod cursor;
 mod money;
 mod orders;
+mod refunds;
 mod signature;
 mod square_webhook;
+mod store_credit;
 mod stream;
 mod webhooks;
 
@@ -58,5 +60,11 @@ impl Api {
 }
 
 pub fn router(api: Api) -> Router {
-    Router::new().merge(orders::router()).merge(stream::router()).merge(webhooks::router()).with_state(api)
+    Router::new()
+        .merge(orders::router())
+        .merge(refunds::router())
+        .merge(store_credit::router())
+        .merge(stream::router())
+        .merge(webhooks::router())
+        .with_state(api)
 }

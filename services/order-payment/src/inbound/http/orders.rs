@@ -113,7 +113,7 @@ pub(super) fn private() -> HeaderMap {
 }
 
 /// The stored bytes, exactly.
-fn stored(answer: StoredAnswer, replayed: bool) -> Response {
+pub(super) fn stored(answer: StoredAnswer, replayed: bool) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut headers = private();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

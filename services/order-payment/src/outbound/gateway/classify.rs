@@ -178,6 +178,7 @@ fn refund_status(refund: WireRefund) -> Answer {
     match (refund.object.as_str(), refund.status.as_str()) {
         ("refund", "succeeded") => Answer::Refunded { amount_minor: refund.amount },
         ("refund", "pending" | "requires_action") => Answer::InProgress,
+        ("refund", "failed" | "canceled") => Answer::Declined(None),
         ("refund", status) => Answer::Misconfigured(format!("the refund is {status}")),
         _ => Answer::Unknown("not a refund".to_owned()),
     }

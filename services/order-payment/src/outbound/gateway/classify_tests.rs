@@ -66,7 +66,8 @@ fn only_a_clear_word_is_a_decline() {
         (Call::Capture, 200, "{\"status\":\"succeeded\",\"status\":\"canceled\"}".to_owned(), "unknown"),
         (Call::Refund, 200, json!({"object": "refund", "status": "succeeded", "amount": 4990}).to_string(), "ok"),
         (Call::Refund, 200, json!({"object": "refund", "status": "pending", "amount": 4990}).to_string(), "in_progress"),
-        (Call::Refund, 200, json!({"object": "refund", "status": "failed", "amount": 4990}).to_string(), "misconfigured"),
+        (Call::Refund, 200, json!({"object": "refund", "status": "failed", "amount": 4990}).to_string(), "declined"),
+        (Call::Refund, 200, json!({"object": "refund", "status": "sideways", "amount": 4990}).to_string(), "misconfigured"),
     ];
     for (call, status, body, expected) in table {
         assert_eq!(change(call, status, None, body.as_bytes()).label(), expected, "{call:?} {status} {body}");

@@ -153,6 +153,20 @@ pub async fn hint(tx: &mut PgConnection, order: OrderId, now: DateTime<Utc>) -> 
     Ok(())
 }
 
+/// Frees an attempt that is still under the lease it was claimed with.
+pub async fn let_go(tx: &mut PgConnection, claimed: &Attempt, due_at: DateTime<Utc>) -> Written {
+    sqlx::query(
+        "UPDATE payment_attempts SET leased_until = NULL, due_at = $3
+         WHERE attempt_id = $1 AND leased_until = $2 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')",
+    )
+    .bind(claimed.id.uuid())
+    .bind(claimed.leased_until)
+    .bind(due_at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// A new attempt, or the next version of a known one.
 pub async fn write(tx: &mut PgConnection, step: &AttemptStep) -> Written {
     match step.from {
@@ -187,7 +201,7 @@ async fn insert(tx: &mut PgConnection, attempt: &Attempt) -> Written {
     .execute(tx)
     .await
     .map_err(|error| {
-        let meetings = ["payment_attempts_pkey", "payment_attempts_number_once", "payment_attempts_one_charge", "payment_attempts_one_refund"];
+        let meetings = ["payment_attempts_pkey", "payment_attempts_number_once", "payment_attempts_one_charge"];
         named(error, &meetings.map(|name| (name, Conflict::Lost)))
     })?;
     Ok(())

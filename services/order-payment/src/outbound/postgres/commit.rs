@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::tax::LineTaxColumns;
-use super::{Written, attempts, named, orders};
+use super::{Written, attempts, findings, named, orders, orphans, refunds};
 use crate::domain::{OrderStep, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::Conflict;
@@ -34,9 +34,22 @@ pub async fn write(tx: &mut PgConnection, change: &Change) -> Written {
     for transaction in &change.ledger {
         ledger(tx, transaction).await?;
     }
-    if change.order.is_some() || !change.ledger.is_empty() {
+    for step in &change.refunds {
+        refunds::write(tx, step).await?;
+    }
+    for step in &change.orphans {
+        orphans::write(tx, step).await?;
+    }
+    for (finding, at) in &change.findings {
+        findings::note(tx, finding, *at).await?;
+    }
+    if change.order.is_some() || !change.ledger.is_empty() || !change.refunds.is_empty() {
         // The deferred checks run now, while a refusal still says what it is; at COMMIT it would look like a lost answer.
-        sqlx::query("SET CONSTRAINTS ALL IMMEDIATE").execute(tx).await?;
+        let beyond = ["refunds_fit_capture", "refunds_fit_lines", "ledger_refunds_fit"];
+        sqlx::query("SET CONSTRAINTS ALL IMMEDIATE")
+            .execute(tx)
+            .await
+            .map_err(|error| named(error, &beyond.map(|name| (name, Conflict::RefundExceeds))))?;
     }
     Ok(())
 }
@@ -45,9 +58,9 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     let order = &step.order;
     let address = order.address.open();
     sqlx::query(
-        "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, shipping_address,
+        "INSERT INTO orders (order_id, user_id, residency_region, status, total_amount, currency, total_minor, credit_minor, shipping_address,
                              payment_token, fingerprint, version, created_at, deadline_at, tax_place, net_minor, tax_minor)
-         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         VALUES ($1, $2, $3, $4::text::order_status, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(order.id.uuid())
     .bind(order.user.uuid())
@@ -56,6 +69,7 @@ async fn place(tx: &mut PgConnection, step: &OrderStep) -> Written {
     .bind(order.total.amount())
     .bind(order.total.currency().code())
     .bind(order.total.minor())
+    .bind(order.credit.minor())
     .bind(json!({
         "name": address.name, "line1": address.line1, "line2": address.line2,
         "city": address.city, "postal_code": address.postal_code, "country": address.country,
@@ -135,27 +149,43 @@ async fn history(tx: &mut PgConnection, step: &OrderStep) -> Written {
 }
 
 async fn ledger(tx: &mut PgConnection, transaction: &Transaction) -> Written {
-    sqlx::query("INSERT INTO ledger_transactions (attempt_id, order_id, kind, currency, recorded_at) VALUES ($1, $2, $3::text::ledger_kind, $4, $5)")
-        .bind(transaction.attempt.uuid())
-        .bind(transaction.order.uuid())
-        .bind(transaction.kind.code())
-        .bind(transaction.currency.code())
-        .bind(transaction.at)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| named(error, &[("ledger_transactions_pkey", Conflict::Lost)]))?;
+    let attempt = transaction.attempt.map(|attempt| attempt.uuid());
+    sqlx::query(
+        "INSERT INTO ledger_transactions (transaction_id, attempt_id, order_id, user_id, reference, reverses, kind, currency, recorded_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7::text::ledger_kind, $8, $9)",
+    )
+    .bind(transaction.id.uuid())
+    .bind(attempt)
+    .bind(transaction.order.map(|order| order.uuid()))
+    .bind(transaction.user.map(|user| user.uuid()))
+    .bind(&transaction.reference)
+    .bind(transaction.reverses.map(|reverses| reverses.uuid()))
+    .bind(transaction.kind.code())
+    .bind(transaction.currency.code())
+    .bind(transaction.at)
+    .execute(&mut *tx)
+    .await
+    .map_err(|error| {
+        let once = ["ledger_transactions_pkey", "ledger_transactions_attempt_once", "ledger_transactions_reversed_once"];
+        let known = once.map(|name| (name, Conflict::Lost));
+        named(error, &[&known[..], &[("ledger_transactions_of_a_person", Conflict::UnknownPerson)][..]].concat())
+    })?;
     let accounts: Vec<&str> = transaction.entries.iter().map(|entry| entry.account.code()).collect();
     let amounts: Vec<i64> = transaction.entries.iter().map(|entry| entry.amount_minor).collect();
+    // The attempt stands here too for as long as somebody joins by it.
     sqlx::query(
-        "INSERT INTO ledger_entries (attempt_id, entry_no, account, amount_minor, currency)
-         SELECT $1, number, account::ledger_account, amount, $2
-         FROM UNNEST($3::text[], $4::bigint[]) WITH ORDINALITY AS entry (account, amount, number)",
+        "INSERT INTO ledger_entries (transaction_id, attempt_id, entry_no, account, amount_minor, currency)
+         SELECT $1, $2, number, account::ledger_account, amount, $3
+         FROM UNNEST($4::text[], $5::bigint[]) WITH ORDINALITY AS entry (account, amount, number)",
     )
-    .bind(transaction.attempt.uuid())
+    .bind(transaction.id.uuid())
+    .bind(attempt)
     .bind(transaction.currency.code())
     .bind(accounts)
     .bind(amounts)
     .execute(tx)
-    .await?;
+    .await
+    // The balance moves with the entry that moves it.
+    .map_err(|error| named(error, &[("store_credit_covers", Conflict::CreditShort)]))?;
     Ok(())
 }

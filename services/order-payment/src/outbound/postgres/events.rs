@@ -4,12 +4,12 @@ use common::Money;
 use contracts::order::v1;
 use messaging::Outgoing;
 
-use crate::domain::{Order, OrderEvent, OrderStep, PricedLine, Reason};
-use crate::usecases::Change;
+use crate::domain::{Order, OrderEvent, OrderStep, PricedLine, Reason, RefundLine};
+use crate::usecases::{Change, RefundStep};
 
 /// The events a change means to others; each carries the order's version.
 pub fn of(change: &Change) -> Vec<Outgoing> {
-    change.order.iter().map(outgoing).collect()
+    change.order.iter().map(outgoing).chain(change.refunds.iter().filter_map(refunded)).collect()
 }
 
 fn outgoing(step: &OrderStep) -> Outgoing {
@@ -52,6 +52,21 @@ fn outgoing(step: &OrderStep) -> Outgoing {
             Outgoing::new(compensated, order.version)
         }
     }
+}
+
+/// A refund of a sale that stands. Its version is its number among those of its order.
+fn refunded(step: &RefundStep) -> Option<Outgoing> {
+    let (whole, refund) = (step.told?, &step.refund);
+    let line = |line: &RefundLine| v1::OrderLine { sku: line.sku.to_string(), quantity: line.quantity };
+    let refunded = v1::OrderRefunded {
+        order_id: refund.order.to_string(),
+        refund_id: refund.id.to_string(),
+        amount: Some(total(refund.amount)),
+        whole,
+        lines: refund.lines.iter().map(line).collect(),
+        refunded_at_ms: refund.ended_at.unwrap_or(refund.asked_at).timestamp_millis(),
+    };
+    Some(Outgoing::new(refunded, i64::from(refund.number)))
 }
 
 fn lines(order: &Order) -> Vec<v1::OrderLine> {

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{Written, unread};
 use crate::usecases::error::StoreError;
-use crate::usecases::ports::{Backlog, Finding, OpenCount};
+use crate::usecases::ports::{Backlog, Finding, FindingKind, OpenCount};
 
 /// Opens a difference, or sees a known one again.
 pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) -> Written {
@@ -24,11 +24,13 @@ pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// What the look at `now` did not find again is resolved. A clash of webhooks is no matter of books and stays for a person; a
-/// settled day is looked at again by itself.
+/// What the look at `now` did not find again is resolved. What no look can find stays for a person.
 pub async fn resolve_older(tx: &mut PgConnection, now: DateTime<Utc>) -> Written {
-    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind NOT IN ('WEBHOOK_CLASH', 'SETTLEMENT_DIFFERS')")
+    let staying: Vec<&str> =
+        FindingKind::ALL.into_iter().filter(|kind| !kind.is_seen_by_looking()).map(FindingKind::code).collect();
+    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind <> ALL($2)")
         .bind(now)
+        .bind(staying)
         .execute(tx)
         .await?;
     Ok(())
@@ -54,6 +56,12 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, StoreError> {
          SELECT 'finding', kind, count(*), extract(epoch FROM now() - min(first_seen_at))::bigint
          FROM reconciliation_findings WHERE resolved_at IS NULL GROUP BY kind
          UNION ALL
+         SELECT 'orphan', state::text, count(*), extract(epoch FROM now() - min(found_at))::bigint
+         FROM orphan_charges WHERE state IN ('PREPARED', 'SENT', 'UNKNOWN') GROUP BY state
+         UNION ALL
+         SELECT 'refund', state::text, count(*), extract(epoch FROM now() - min(asked_at))::bigint
+         FROM refunds WHERE state = 'OPEN' GROUP BY state
+         UNION ALL
          SELECT 'webhook', 'waiting', count(*), extract(epoch FROM now() - min(received_at))::bigint
          FROM webhooks WHERE processed_at IS NULL HAVING count(*) > 0",
     )
@@ -64,6 +72,9 @@ pub async fn backlog(pool: &PgPool) -> Result<Backlog, StoreError> {
 }
 
 fn convert(row: Row) -> OpenCount {
-    let what = ["order", "attempt", "finding", "webhook"].into_iter().find(|what| *what == row.what).unwrap_or("order");
+    let what = ["order", "attempt", "finding", "orphan", "refund", "webhook"]
+        .into_iter()
+        .find(|what| *what == row.what)
+        .unwrap_or("order");
     OpenCount { what, state: row.state, count: row.count, oldest_s: row.oldest_s.max(0) }
 }

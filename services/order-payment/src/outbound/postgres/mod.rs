@@ -5,9 +5,13 @@
 
 mod attempts;
 mod commit;
+mod credits;
 mod events;
 mod findings;
 mod orders;
+mod orphans;
+mod refunds;
+mod seals;
 mod settlements;
 mod shipments;
 mod tax;
@@ -18,13 +22,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::OrderId;
+use common::{Currency, OrderId, Region, UserId};
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
-use crate::domain::{Attempt, Order};
+use crate::domain::ledger_seal::{Leaf, Seal};
+use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
 
 pub use views::PostgresViews;
 
@@ -73,6 +78,57 @@ impl Store for PostgresStore {
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
         attempts::charge_of_order(self.database.pool(), order).await
+    }
+
+    async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
+        credits::of_person(self.database.pool(), user, currency).await
+    }
+
+    async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {
+        credits::orders_to_complete(self.database.pool(), limit).await
+    }
+
+    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
+        credits::differences(self.database.pool()).await
+    }
+
+    async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
+        refunds::of_order(self.database.pool(), order).await
+    }
+
+    async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
+        let attempt = Arc::new(attempt.clone());
+        self.duty("let-go-payment", move |tx| {
+            let attempt = Arc::clone(&attempt);
+            Box::pin(async move { attempts::let_go(tx, &attempt, due_at).await })
+        })
+        .await
+    }
+
+    async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
+        let made = Shared::default();
+        let result = made.clone();
+        self.duty("seal-ledger", move |tx| {
+            let made = made.clone();
+            Box::pin(async move {
+                made.set(seals::make(tx, region, now, limit).await?);
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(result.take())
+    }
+
+    async fn seals(&self, after: i64, limit: u16) -> Result<Vec<Seal>, StoreError> {
+        seals::after(self.database.pool(), after, limit).await
+    }
+
+    async fn leaves(&self, seal: i64) -> Result<Vec<(Leaf, Option<Transaction>)>, StoreError> {
+        seals::leaves(self.database.pool(), seal).await
+    }
+
+    async fn kept_from_seals(&self) -> Result<u64, StoreError> {
+        seals::kept_out(self.database.pool()).await
     }
 
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
@@ -151,6 +207,32 @@ impl Store for PostgresStore {
         limit: u16,
     ) -> Result<Vec<Attempt>, StoreError> {
         attempts::charges_between(self.database.pool(), from, to, limit).await
+    }
+
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError> {
+        if !orphans::any_due(self.database.pool(), now).await.map_err(messaging::CommitError::Unavailable)? {
+            return Ok(Vec::new());
+        }
+        let claimed = Shared::default();
+        let result = claimed.clone();
+        self.duty("claim-orphans", move |tx| {
+            let claimed = claimed.clone();
+            Box::pin(async move {
+                claimed.set(orphans::claim(tx, now, until, limit).await?);
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(result.take())
+    }
+
+    async fn explained_orphans(&self, intents: &[String]) -> Result<Vec<String>, StoreError> {
+        orphans::explained(self.database.pool(), intents).await
     }
 
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -21,6 +21,7 @@ struct Row {
     status: String,
     currency: String,
     total_minor: i64,
+    credit_minor: i64,
     shipping_address: Json<AddressRow>,
     payment_token: String,
     fingerprint: Vec<u8>,
@@ -58,7 +59,7 @@ pub struct LineRow {
 /// An order with its lines.
 pub async fn by_id(pool: &PgPool, id: OrderId) -> Result<Option<Order>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, shipping_address, payment_token,
+        "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, credit_minor, shipping_address, payment_token,
                 fingerprint, reason, version, created_at, deadline_at, tax_place, net_minor, tax_minor,
                 (SELECT jsonb_agg(to_jsonb(order_lines) - 'order_id' ORDER BY line_no)
                  FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines
@@ -116,6 +117,7 @@ fn convert(row: Row) -> Result<Order, StoreError> {
         region,
         lines: lines(row.lines.0, currency).ok_or_else(|| broken("lines"))?,
         total,
+        credit: Money::from_minor(row.credit_minor, currency).map_err(|_| broken("credit_minor"))?,
         tax: order_tax(row.tax, region, total).ok_or_else(|| broken("tax_place"))?,
         address: Private::new(address(row.shipping_address.0)),
         token: Private::new(PaymentToken::parse(&row.payment_token).ok_or_else(|| broken("payment_token"))?),

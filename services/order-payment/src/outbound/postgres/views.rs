@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::orders::{AddressRow, LineRow, address, lines};
 use super::tax::{OrderTaxRow, order_tax};
 use super::unread;
+use crate::domain::Refund;
 use crate::usecases::error::StoreError;
 use crate::usecases::ports::{Shipment, Views};
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
@@ -31,6 +32,7 @@ struct ViewRow {
     status: String,
     currency: String,
     total_minor: i64,
+    credit_minor: i64,
     shipping_address: Json<AddressRow>,
     created_at: DateTime<Utc>,
     residency_region: String,
@@ -67,7 +69,7 @@ struct CardRow {
 impl Views for PostgresViews {
     async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
         let row: Option<ViewRow> = sqlx::query_as(
-            "SELECT orders.status::text, orders.currency, orders.total_minor, orders.shipping_address, orders.created_at,
+            "SELECT orders.status::text, orders.currency, orders.total_minor, orders.credit_minor, orders.shipping_address, orders.created_at,
                     orders.residency_region, tax_place, net_minor, tax_minor,
                     (SELECT jsonb_agg(to_jsonb(order_lines) - 'order_id' ORDER BY line_no)
                      FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines,
@@ -86,7 +88,9 @@ impl Views for PostgresViews {
         .fetch_optional(&self.pool)
         .await
         .map_err(unread)?;
-        row.map(|row| view(id, row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let refunds = super::refunds::of_order(&self.pool, id).await?;
+        view(id, row, refunds).map(Some)
     }
 
     async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError> {
@@ -133,7 +137,7 @@ impl Views for PostgresViews {
     }
 }
 
-fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
+fn view(id: OrderId, row: ViewRow, refunds: Vec<Refund>) -> Result<OrderView, StoreError> {
     let broken = |column: &'static str| StoreError::Inconsistent { table: "orders", column, row: id.to_string() };
     let currency: Currency = row.currency.parse().map_err(|_| broken("currency"))?;
     let region: Region = row.residency_region.parse().map_err(|_| broken("residency_region"))?;
@@ -154,6 +158,8 @@ fn view(id: OrderId, row: ViewRow) -> Result<OrderView, StoreError> {
         created_at: row.created_at,
         payment: row.payment_state.map(|state| state.parse()).transpose().map_err(|_| broken("payment_state"))?,
         attempts: u32::try_from(row.attempts).map_err(|_| broken("attempts"))?,
+        credit: Money::from_minor(row.credit_minor, currency).map_err(|_| broken("credit_minor"))?,
+        refunds,
         shipment,
         history: row.history.0.into_iter().map(|row| change(id, row)).collect::<Result<_, _>>()?,
     })

@@ -1,0 +1,147 @@
+//! Refund arithmetic: as tables and as properties.
+
+use common::Currency;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::order::tests::an_order;
+
+fn an_order_of(lines: &[(i64, u32)]) -> Order {
+    let line = |(index, (minor, quantity)): (usize, &(i64, u32))| PricedLine {
+        sku: Sku::parse(&format!("SKU-{index}")).unwrap(),
+        unit_price: eur(*minor),
+        quantity: *quantity,
+        ..an_order().lines[0].clone()
+    };
+    let lines: Vec<_> = lines.iter().enumerate().map(line).collect();
+    let total = lines.iter().map(|line| line.unit_price.minor() * i64::from(line.quantity)).sum();
+    Order { lines, total: eur(total), status: OrderStatus::Completed, ..an_order() }
+}
+
+fn eur(minor: i64) -> Money {
+    Money::from_minor(minor, Currency::Eur).unwrap()
+}
+
+fn a_refund(order: &Order, number: u32, amount: Money, target: RefundTarget, lines: Vec<RefundLine>) -> Refund {
+    Refund {
+        id: RefundId::derive(order.id, &number.to_string()),
+        order: order.id,
+        number,
+        attempt: (target == RefundTarget::Card).then_some(number + 1),
+        amount,
+        target,
+        reason: "test".to_owned(),
+        asked_by: None,
+        state: RefundState::Open,
+        lines,
+        asked_at: DateTime::UNIX_EPOCH,
+        ended_at: None,
+    }
+}
+
+fn line(index: usize, quantity: u32) -> RefundLine {
+    RefundLine { sku: Sku::parse(&format!("SKU-{index}")).unwrap(), quantity }
+}
+
+#[test]
+fn what_may_go_back_follows_from_what_was_paid_and_what_went_before() {
+    use RefundTarget::{Card, StoreCredit};
+    let order = an_order_of(&[(1000, 3), (499, 1)]);
+    let half = a_refund(&order, 1, eur(2000), Card, vec![line(0, 2)]);
+    let refused = Refund { state: RefundState::Refused, ..half.clone() };
+    let table: [(&[Refund], Wish, Option<RefundTarget>, Result<i64, RefundProblem>); 13] = [
+        (&[], Wish::Rest, None, Ok(3499)),
+        (&[], Wish::Amount(eur(3499)), None, Ok(3499)),
+        (&[], Wish::Amount(eur(3500)), None, Err(RefundProblem::Exceeds)),
+        (&[], Wish::Amount(eur(0)), None, Err(RefundProblem::Exceeds)),
+        (&[], Wish::Lines(vec![line(0, 3), line(1, 1)]), None, Ok(3499)),
+        (&[], Wish::Lines(vec![line(0, 4)]), None, Err(RefundProblem::LineExceeds(0))),
+        (&[], Wish::Lines(vec![line(0, 1), line(7, 1)]), None, Err(RefundProblem::LineExceeds(1))),
+        (std::slice::from_ref(&half), Wish::Rest, Some(StoreCredit), Ok(1499)),
+        (std::slice::from_ref(&half), Wish::Amount(eur(1500)), Some(Card), Err(RefundProblem::Exceeds)),
+        (std::slice::from_ref(&half), Wish::Lines(vec![line(0, 2)]), None, Err(RefundProblem::LineExceeds(0))),
+        (std::slice::from_ref(&half), Wish::Lines(vec![line(0, 1)]), None, Ok(1000)),
+        (std::slice::from_ref(&refused), Wish::Rest, None, Ok(3499)),
+        (&[], Wish::Amount(Money::from_minor(1, Currency::Usd).unwrap()), None, Err(RefundProblem::OtherCurrency)),
+    ];
+    for (before, wish, target, expected) in table {
+        let decided = decide(&order, before, &wish, target).map(|(amount, _)| amount.minor());
+        assert_eq!(decided, expected, "{wish:?} after {before:?}");
+    }
+}
+
+#[test]
+fn only_a_completed_order_has_something_to_give_back() {
+    for status in [OrderStatus::Created, OrderStatus::PaymentPending, OrderStatus::Compensated] {
+        let order = Order { status, ..an_order_of(&[(1000, 1)]) };
+        assert_eq!(decide(&order, &[], &Wish::Rest, None), Err(RefundProblem::NotPaid));
+    }
+}
+
+#[test]
+fn an_order_has_no_more_refunds_than_the_gateway_lists() {
+    let order = an_order_of(&[(1000, 3)]);
+    let many: Vec<_> = (1..=100).map(|number| a_refund(&order, number, eur(1), RefundTarget::Card, vec![])).collect();
+    assert_eq!(decide(&order, &many, &Wish::Amount(eur(1)), None), Err(RefundProblem::TooMany));
+}
+
+#[test]
+fn names_are_read_back() {
+    for state in RefundState::ALL {
+        assert_eq!(state.code().parse(), Ok(state));
+    }
+    for target in RefundTarget::ALL {
+        assert_eq!(target.code().parse(), Ok(target));
+    }
+}
+
+proptest! {
+    /// Whatever is asked for in whatever order, refunds never exceed what was paid, and the rest can always go back.
+    #[test]
+    fn refunds_never_exceed_what_was_paid(
+        lines in prop::collection::vec((1_i64..5_000, 1_u32..6), 1..4),
+        wishes in prop::collection::vec((0_u8..3, 0_usize..4, 1_u32..4, 1_i64..9_000, any::<bool>(), any::<bool>()), 0..20),
+    ) {
+        let order = an_order_of(&lines);
+        let mut refunds: Vec<Refund> = Vec::new();
+        for (kind, index, quantity, minor, to_credit, refuse) in wishes {
+            let wish = match kind {
+                0 => Wish::Amount(eur(minor)),
+                1 => Wish::Lines(vec![line(index, quantity)]),
+                _ => Wish::Amount(eur(minor / 7 + 1)),
+            };
+            let target = to_credit.then_some(RefundTarget::StoreCredit);
+            if let Ok((amount, target)) = decide(&order, &refunds, &wish, target) {
+                let lines = if let Wish::Lines(lines) = &wish { lines.clone() } else { vec![] };
+                let number = u32::try_from(refunds.len()).unwrap() + 1;
+                let state = if refuse { RefundState::Refused } else { RefundState::Done };
+                refunds.push(a_refund(&order, number, amount, target, lines).ended(state, DateTime::UNIX_EPOCH));
+            }
+            let standing: i64 = refunds.iter().filter(|refund| refund.state != RefundState::Refused).map(|refund| refund.amount.minor()).sum();
+            prop_assert!(standing <= order.total.minor());
+            prop_assert_eq!(is_whole(&order, &refunds), standing == order.total.minor());
+            let rest = decide(&order, &refunds, &Wish::Rest, None);
+            prop_assert_eq!(rest.map(|(amount, _)| amount.minor()).unwrap_or(0), order.total.minor() - standing);
+        }
+    }
+
+    /// A line given back unit by unit gives back what it cost, whatever the price of a unit is.
+    #[test]
+    fn the_parts_of_a_line_add_up_to_the_line(minor in 1_i64..100_000, quantity in 1_u32..99, cuts in prop::collection::vec(1_u32..99, 1..9)) {
+        let order = an_order_of(&[(minor, quantity)]);
+        let (mut refunds, mut left) = (Vec::new(), quantity);
+        for cut in cuts.into_iter().chain([99]) {
+            let units = cut.min(left);
+            if units == 0 {
+                break;
+            }
+            let lines = vec![line(0, units)];
+            let (amount, target) = decide(&order, &refunds, &Wish::Lines(lines.clone()), None).unwrap();
+            let number = u32::try_from(refunds.len()).unwrap() + 1;
+            refunds.push(a_refund(&order, number, amount, target, lines));
+            left -= units;
+        }
+        let back: i64 = refunds.iter().map(|refund| refund.amount.minor()).sum();
+        prop_assert_eq!((left, back), (0, order.total.minor()));
+    }
+}
