@@ -1,5 +1,6 @@
 //! What we use: our books, the catalog's prices, the payment gateway; and stand-ins for tests.
 
+mod events;
 pub mod gate;
 pub mod gateway;
 pub mod memory;

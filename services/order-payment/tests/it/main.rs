@@ -14,6 +14,7 @@ mod orphans;
 mod place_order;
 mod reconcile;
 mod refunds;
+mod reigns;
 mod schema;
 mod store_credit;
 mod store_suite;

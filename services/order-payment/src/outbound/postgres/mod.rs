@@ -6,7 +6,6 @@
 mod attempts;
 mod commit;
 mod credits;
-mod events;
 mod findings;
 mod orders;
 mod orphans;
@@ -27,6 +26,7 @@ use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError
 
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
+use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
