@@ -246,7 +246,12 @@ impl Store for Orders {
         let_go
     }
 
-    async fn claim_orphans(&self, now: DateTime<Utc>, until: DateTime<Utc>, limit: u16) -> Result<Vec<Orphan>, CommitError> {
+    async fn claim_orphans(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<Orphan>, CommitError> {
         self.here.moment(Moment::BeforeCommit).await;
         self.inner.claim_orphans(now, until, limit).await
     }

@@ -403,8 +403,11 @@ impl Store for MemoryStore {
     }
 
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        for attempt in
-            self.writable()?.attempts.values_mut().filter(|attempt| attempt.order == order && !attempt.state.is_settled())
+        for attempt in self
+            .writable()?
+            .attempts
+            .values_mut()
+            .filter(|attempt| attempt.order == order && !attempt.state.is_settled())
         {
             attempt.due_at = attempt.due_at.min(now);
         }
