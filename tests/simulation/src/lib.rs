@@ -17,6 +17,7 @@ mod saga_trace;
 pub mod setup;
 mod shelves;
 pub mod shoppers;
+pub mod stock;
 pub mod stores;
 pub mod trace;
 pub mod world;

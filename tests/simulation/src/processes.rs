@@ -24,7 +24,8 @@ use crate::faults::PublishFault;
 use crate::gateway::{REGION, SimGateway};
 use crate::setup::PRICE_MINOR;
 use crate::shelves;
-use crate::stores::{Orders, Stock};
+use crate::stock::Stock;
+use crate::stores::Orders;
 use crate::world::{
     Channel, Here, Moment, ORDERS_A, ORDERS_B, OUTSIDE, SERVE, STOCK_A, STOCK_B, SimClock, World, lock, us_of,
 };

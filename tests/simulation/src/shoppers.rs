@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::{ErrorKind, Explain as _, OrderId, Private, UserId};
 use messaging::StoredAnswer;
-use order_payment::domain::basket::{RawLine, RawOrder};
+use order_payment::domain::basket::{RawCredit, RawLine, RawOrder};
 use order_payment::domain::{Order, OrderStatus, ShippingAddress};
 use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::place_order::place_order;
@@ -57,6 +57,7 @@ fn raw(wish: &Wish) -> RawOrder {
         address: Private::new(address),
         method: "card".to_owned(),
         token: Private::new(wish.card.token().to_owned()),
+        credit: RawCredit::Nothing,
         expected_total: (format!("{}.{:02}", minor / 100, minor % 100), REGION.currency().code().to_owned()),
     }
 }

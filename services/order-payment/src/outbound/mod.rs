@@ -5,5 +5,6 @@ pub mod gate;
 pub mod gateway;
 pub mod memory;
 mod memory_settlements;
+mod memory_views;
 pub mod postgres;
 pub mod prices;
