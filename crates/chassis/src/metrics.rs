@@ -75,7 +75,10 @@ pub fn histogram(name: &str, help: &str, labels: &[&str]) -> HistogramVec {
 }
 
 /// Counters by name. Two services that run in one process, as in the simulation, count what they call the same together.
-static COUNTERS: LazyLock<Mutex<BTreeMap<String, (Vec<String>, IntCounterVec)>>> = LazyLock::new(Mutex::default);
+static COUNTERS: LazyLock<Mutex<BTreeMap<String, Declared>>> = LazyLock::new(Mutex::default);
+
+/// A counter with the names of its labels.
+type Declared = (Vec<String>, IntCounterVec);
 
 /// A counter, registered; the same one when another service of this process has declared it alike.
 ///

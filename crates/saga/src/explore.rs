@@ -241,7 +241,8 @@ fn fits<T: PartialEq>(wanted: &[T], actual: &T) -> bool {
 fn applies(step: &Step, case: &Case, units: u8) -> bool {
     let set_off = match step.on {
         // People sign up before they order, and money of a sale that stands comes back after it: neither changes its course.
-        Trigger::Command(Command::SignUp | Command::RefundOrder) | Trigger::Message(Message::UserRegistered) => false,
+        Trigger::Command(Command::SignUp | Command::RefundOrder) => false,
+        Trigger::Message(Message::UserRegistered | Message::OrderRefunded) => false,
         Trigger::Message(message) => case.is_on_its_way(message),
         Trigger::Call(call) => case.calls >> call as usize & 1 == 1,
         Trigger::Command(_) | Trigger::Bank | Trigger::NoAnswer => true,

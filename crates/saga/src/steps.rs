@@ -547,4 +547,11 @@ pub static STEPS: &[Step] = &[
         When { order: &[Order::Completed], ..ANY },
         Then { tells: &[Message::OrderRefunded], ..NOTHING },
     ),
+    step(
+        "take goods back, or leave them",
+        Catalog,
+        Trigger::Message(Message::OrderRefunded),
+        When { reservation: &[Reservation::Finalised], ..ANY },
+        NOTHING,
+    ),
 ];

@@ -181,7 +181,7 @@ impl Plan {
 
     /// A moment of `process`: does it crash (`true`) or freeze (`false`) here, and for how long?
     pub fn moment(&mut self, process: usize) -> Option<(bool, i64)> {
-        let Some(now) = self.moments.get_mut(process) else { return None };
+        let now = self.moments.get_mut(process)?;
         *now += 1;
         let now = *now;
         self.take(|fault| match *fault {

@@ -481,8 +481,13 @@ impl Prices for SimPrices {
             let available = u32::try_from(available).unwrap_or(0);
             let unit_price = Money::from_minor(PRICE_MINOR, REGION.currency())
                 .map_err(|error| PricesError::Crooked(error.to_string()))?;
-            let quoted =
-                Quoted { name: line.sku.to_string(), unit_price, available: if stale { 99 } else { available } };
+            let quoted = Quoted {
+                name: line.sku.to_string(),
+                family: "gadget".to_owned(),
+                unit_price,
+                revision: 1,
+                available: if stale { 99 } else { available },
+            };
             quote.known.insert(line.sku.clone(), quoted);
         }
         Ok(quote)

@@ -81,7 +81,7 @@ fn play(world: &Arc<World>, scheduler: &mut Scheduler) {
     checks::at_the_end(world);
     crate::saga_trace::compare(world);
     // A replay of every topic from its beginning must change nothing; every fourth schedule pays for it.
-    if world.seed % 4 == 0 && !lock(&world.checks).is_broken() {
+    if world.seed.is_multiple_of(4) && !lock(&world.checks).is_broken() {
         let before = checks::digest(world);
         processes::rewind(world);
         world.note(OUTSIDE, || "all topics are replayed".to_owned());

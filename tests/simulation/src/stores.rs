@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use common::{AttemptId, Currency, OrderId, Region, Sku, UserId};
+use common::{AttemptId, Currency, OrderId, Region, UserId};
 use messaging::{Cause, CommitError as AnyCommitError, Committed, RequestKey, StoredAnswer};
 use order_payment::domain::ledger_seal::{Leaf, Seal};
 use order_payment::domain::{

@@ -147,7 +147,7 @@ impl World {
             coverage: Mutex::default(),
             orders: MemoryStore::default(),
             stock: MemoryStock::new(crate::shelves::centres()),
-            bus: Mutex::new(Bus::new()),
+            bus: Mutex::default(),
             gateway: Mutex::default(),
             checks: Mutex::default(),
             reign: Mutex::new(0),

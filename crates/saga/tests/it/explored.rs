@@ -49,7 +49,7 @@ fn every_step_of_the_table_is_taken_somewhere() {
     taken.extend(explore::<1>(Limits { units: 0, ..ONE }).unwrap_or_else(|found| panic!("{found}")).taken);
     // A self-loop changes nothing and is not counted as a transition; these are the steps before an order and after it.
     let never: Vec<&str> = STEPS.iter().map(|step| step.name).filter(|name| !taken.contains(name)).collect();
-    assert_eq!(never, ["sign up", "know the owner", "tell of a refund"]);
+    assert_eq!(never, ["sign up", "know the owner", "tell of a refund", "take goods back, or leave them"]);
 }
 
 /// The table with one step changed.

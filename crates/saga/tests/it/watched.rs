@@ -19,12 +19,12 @@ fn seen(event: impl Into<Event>, version: i64, at_ms: i64) -> Seen {
 }
 
 fn created() -> order::v1::OrderCreated {
-    let lines = vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 1 }];
+    let lines = vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 1, ..Default::default() }];
     order::v1::OrderCreated { order_id: "o".to_owned(), user_id: "u".to_owned(), lines, ..Default::default() }
 }
 
 fn completed() -> order::v1::OrderCompleted {
-    let lines = vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 1 }];
+    let lines = vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 1, ..Default::default() }];
     order::v1::OrderCompleted { order_id: "o".to_owned(), user_id: "u".to_owned(), lines, ..Default::default() }
 }
 
@@ -36,7 +36,7 @@ fn a_sale() -> Vec<Seen> {
     vec![
         seen(created(), 1, 1),
         seen(id(|order_id| catalog::v1::StockReserved { order_id }), 1, 2),
-        seen(id(|order_id| order::v1::OrderPaymentPending { order_id, attempt: 1 }), 2, 3),
+        seen(id(|order_id| order::v1::OrderPaymentPending { order_id, attempt: 1, ..Default::default() }), 2, 3),
         seen(completed(), 3, 4),
         seen(id(|order_id| catalog::v1::StockFinalised { order_id }), 2, 5),
         seen(id(|order_id| catalog::v1::ShipmentCreated { order_id, ..Default::default() }), 2, 6),

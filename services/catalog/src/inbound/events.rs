@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku};
-use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING};
+use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING, ORDER_REFUNDED};
 use contracts::{Event, Topic, order};
 use messaging::{Delivery, Handler, Verdict};
 
@@ -20,9 +20,11 @@ use crate::usecases::finalise_inventory::{FinaliseInventory, finalise_inventory}
 use crate::usecases::ports::stock::Why;
 use crate::usecases::release_inventory::release_inventory;
 use crate::usecases::reserve_inventory::reserve_inventory;
+use crate::usecases::return_inventory::{ReturnInventory, return_inventory};
 
 /// What this consumer listens to.
-pub static TOPICS: [&Topic; 4] = [&ORDER_CREATED, &ORDER_PAYMENT_PENDING, &ORDER_COMPLETED, &ORDER_COMPENSATED];
+pub static TOPICS: [&Topic; 5] =
+    [&ORDER_CREATED, &ORDER_PAYMENT_PENDING, &ORDER_COMPLETED, &ORDER_COMPENSATED, &ORDER_REFUNDED];
 
 pub struct SagaEvents {
     app: Arc<App>,
@@ -46,6 +48,8 @@ impl Handler for SagaEvents {
             }
             Ok(Command::Finalise(command)) => Verdict::of(finalise_inventory(app, cause, command).await),
             Ok(Command::Release(order)) => Verdict::of(release_inventory(app, cause, order).await),
+            Ok(Command::Return(command)) => Verdict::of(return_inventory(app, cause, command).await),
+            Ok(Command::Nothing) => Verdict::Done,
             Err(reason) => Verdict::Park(reason),
         }
     }
@@ -57,6 +61,9 @@ enum Command {
     Extend(OrderId, Option<DateTime<Utc>>),
     Finalise(FinaliseInventory),
     Release(OrderId),
+    Return(ReturnInventory),
+    /// Money alone went back: the goods stay where they are.
+    Nothing,
 }
 
 fn read(event: &Event) -> Result<Command, String> {
@@ -77,6 +84,14 @@ fn read(event: &Event) -> Result<Command, String> {
             lines: lines(&completed.lines)?,
         })),
         Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
+        Event::OrderRefunded(refunded) => {
+            let order = order_id(&refunded.order_id)?;
+            match (refunded.whole, refunded.lines.is_empty()) {
+                (true, _) => Ok(Command::Return(ReturnInventory { order, lines: None })),
+                (false, true) => Ok(Command::Nothing),
+                (false, false) => Ok(Command::Return(ReturnInventory { order, lines: Some(lines(&refunded.lines)?) })),
+            }
+        }
         other => Err(format!("nothing here listens to {}", other.kind())),
     }
 }
@@ -126,6 +141,31 @@ mod tests {
             })
             .collect();
         Event::from(order::v1::OrderCreated { order_id: order_id.to_owned(), lines, ..Default::default() })
+    }
+
+    #[test]
+    fn a_refund_brings_goods_back_when_it_names_them_or_nothing_of_the_price_is_left() {
+        let id = "6f1c1f0e-6a4b-5d9c-9a53-1d2f6b9a7c10";
+        let refunded = |whole: bool, skus: &[&str]| {
+            let line = |sku: &&str| order::v1::OrderLine { sku: (*sku).to_owned(), quantity: 1, options: Vec::new() };
+            let lines = skus.iter().map(line).collect();
+            Event::from(order::v1::OrderRefunded { order_id: id.to_owned(), whole, lines, ..Default::default() })
+        };
+        let returned = |event: &Event| match read(event) {
+            Ok(Command::Return(ReturnInventory { lines: None, .. })) => "all",
+            Ok(Command::Return(ReturnInventory { lines: Some(_), .. })) => "lines",
+            Ok(Command::Nothing) => "nothing",
+            _ => "unreadable",
+        };
+        for (whole, skus, expected) in [
+            (true, &[][..], "all"),
+            (true, &["A"][..], "all"),
+            (false, &["A"][..], "lines"),
+            (false, &[][..], "nothing"),
+            (false, &["../"][..], "unreadable"),
+        ] {
+            assert_eq!(returned(&refunded(whole, skus)), expected, "{whole} {skus:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,6 @@ use crate::domain::{
     RefundState, RefundTarget, Transaction,
 };
 use crate::outbound::events;
-use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
     Backlog, Credit, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Webhook, WebhookEnd,
