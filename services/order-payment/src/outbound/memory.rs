@@ -16,7 +16,6 @@ use crate::domain::{
     Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
     RefundState, RefundTarget, Transaction,
 };
-use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
     Backlog, Credit, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,

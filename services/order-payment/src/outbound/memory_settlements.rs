@@ -31,7 +31,7 @@ fn settled(day: &ClosedDay) -> Settled {
 
 fn booked(books: &Books, order: OrderId, number: u32) -> Option<Booked> {
     let attempt = books.attempts.values().find(|attempt| (attempt.order, attempt.number) == (order, number))?.clone();
-    let moved = books.ledger.iter().find(|transaction| transaction.attempt == attempt.id);
+    let moved = books.ledger.iter().find(|transaction| transaction.attempt == Some(attempt.id));
     Some(Booked { booked_minor: moved.map(receivable), attempt })
 }
 
@@ -69,21 +69,23 @@ impl Settlements for MemoryStore {
     ) -> Result<Vec<Unsettled>, StoreError> {
         let books = self.books();
         let named = |transaction: &Transaction| {
-            books.settled.rows.values().any(|judged| judged.attempt == Some(transaction.attempt))
+            books.settled.rows.values().any(|judged| judged.attempt.is_some() && judged.attempt == transaction.attempt)
         };
         let ours = |transaction: &&Transaction| {
-            let attempt = books.attempts.get(&transaction.attempt);
+            let attempt = transaction.attempt.and_then(|attempt| books.attempts.get(&attempt));
             attempt.is_some_and(|attempt| attempt.via.name == gateway)
                 && (from..to).contains(&transaction.at)
                 && !named(transaction)
         };
-        let unsettled = |transaction: &Transaction| Unsettled {
-            attempt: transaction.attempt,
-            order: transaction.order,
-            amount_minor: receivable(transaction),
-            currency: transaction.currency.code().to_owned(),
+        let unsettled = |transaction: &Transaction| {
+            Some(Unsettled {
+                attempt: transaction.attempt?,
+                order: transaction.order?,
+                amount_minor: receivable(transaction),
+                currency: transaction.currency.code().to_owned(),
+            })
         };
-        Ok(books.ledger.iter().filter(ours).take(limit.into()).map(unsettled).collect())
+        Ok(books.ledger.iter().filter(ours).filter_map(unsettled).take(limit.into()).collect())
     }
 
     async fn close_day(&self, day: &ClosedDay, found: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -10,7 +10,8 @@ use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::bodies::{MoneyBody, MoneyView, bytes, instant};
+use super::bodies::{MoneyBody, bytes, instant};
+use super::money::MoneyView;
 use super::orders::{order_id, problem, shopper, stored};
 use crate::domain::Refund;
 use crate::usecases::refund_order::{Asker, RawRefund, refund_order};

@@ -10,7 +10,8 @@ use messaging::StoredAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::bodies::{MoneyBody, MoneyView, bytes};
+use super::bodies::{MoneyBody, bytes};
+use super::money::MoneyView;
 use super::orders::{private, problem, shopper, stored};
 use super::refunds::is_staff;
 use crate::usecases::refund_order::Asker;

@@ -57,8 +57,9 @@ impl Settlements for PostgresStore {
         let attempts = attempts::by_numbers(self.database.pool(), wanted).await?;
         let ids: Vec<Uuid> = attempts.iter().map(|attempt| attempt.id.uuid()).collect();
         let sums: Vec<(Uuid, i64)> = sqlx::query_as(
-            "SELECT attempt_id, sum(amount_minor)::bigint FROM ledger_entries
-             WHERE attempt_id = ANY($1) AND account = 'gateway_receivable' GROUP BY attempt_id",
+            "SELECT moved.attempt_id, sum(entry.amount_minor)::bigint
+             FROM ledger_transactions moved JOIN ledger_entries entry USING (transaction_id)
+             WHERE moved.attempt_id = ANY($1) AND entry.account = 'gateway_receivable' GROUP BY moved.attempt_id",
         )
         .bind(ids)
         .fetch_all(self.database.pool())
@@ -89,7 +90,7 @@ impl Settlements for PostgresStore {
             "SELECT moved.attempt_id, moved.order_id, sum(entry.amount_minor)::bigint AS amount_minor, moved.currency::text AS currency
              FROM ledger_transactions moved
              JOIN payment_attempts attempt ON attempt.attempt_id = moved.attempt_id
-             JOIN ledger_entries entry ON entry.attempt_id = moved.attempt_id AND entry.account = 'gateway_receivable'
+             JOIN ledger_entries entry ON entry.transaction_id = moved.transaction_id AND entry.account = 'gateway_receivable'
              WHERE attempt.gateway = $1 AND moved.recorded_at >= $2 AND moved.recorded_at < $3
                AND NOT EXISTS (SELECT FROM settlement_rows settled WHERE settled.attempt_id = moved.attempt_id)
              GROUP BY moved.attempt_id, moved.order_id, moved.currency ORDER BY moved.attempt_id LIMIT $4",
