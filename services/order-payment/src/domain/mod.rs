@@ -15,8 +15,8 @@ pub mod payment;
 pub mod quote;
 pub mod refund;
 pub mod settle;
-pub mod tax;
 pub mod settlement;
+pub mod tax;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};
@@ -26,6 +26,6 @@ pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
 pub use orphan::Orphan;
 pub use payment::{Attempt, AttemptKind, AttemptState};
 pub use quote::{ListedLine, Priced, PricedLine, QuoteProblem};
-pub use tax::{LineTax, OrderTax, Parts};
 pub use quote::{PricedLine, QuoteProblem};
 pub use refund::{Refund, RefundLine, RefundState, RefundTarget, Wish};
+pub use tax::{LineTax, OrderTax, Parts};
