@@ -80,7 +80,7 @@ topics! {
     ORDER_PAYMENT_PENDING = "order.payment-pending" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     ORDER_COMPLETED = "order.completed" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     ORDER_COMPENSATED = "order.compensated" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
-    ORDER_REFUNDED = "order.refunded" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: [] }
+    ORDER_REFUNDED = "order.refunded" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     STOCK_RESERVED = "stock.reserved" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }
     STOCK_REJECTED = "stock.rejected" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }
     STOCK_RELEASED = "stock.released" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: [] }

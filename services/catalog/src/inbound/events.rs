@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku};
-use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING};
+use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING, ORDER_REFUNDED};
 use contracts::{Event, Topic, order};
 use messaging::{Delivery, Handler, Verdict};
 
@@ -20,9 +20,11 @@ use crate::usecases::finalise_inventory::{FinaliseInventory, finalise_inventory}
 use crate::usecases::ports::stock::Why;
 use crate::usecases::release_inventory::release_inventory;
 use crate::usecases::reserve_inventory::reserve_inventory;
+use crate::usecases::return_inventory::{ReturnInventory, return_inventory};
 
 /// What this consumer listens to.
-pub static TOPICS: [&Topic; 4] = [&ORDER_CREATED, &ORDER_PAYMENT_PENDING, &ORDER_COMPLETED, &ORDER_COMPENSATED];
+pub static TOPICS: [&Topic; 5] =
+    [&ORDER_CREATED, &ORDER_PAYMENT_PENDING, &ORDER_COMPLETED, &ORDER_COMPENSATED, &ORDER_REFUNDED];
 
 pub struct SagaEvents {
     app: Arc<App>,
@@ -46,6 +48,8 @@ impl Handler for SagaEvents {
             }
             Ok(Command::Finalise(command)) => Verdict::of(finalise_inventory(app, cause, command).await),
             Ok(Command::Release(order)) => Verdict::of(release_inventory(app, cause, order).await),
+            Ok(Command::Return(command)) => Verdict::of(return_inventory(app, cause, command).await),
+            Ok(Command::Nothing) => Verdict::Done,
             Err(reason) => Verdict::Park(reason),
         }
     }
@@ -57,6 +61,8 @@ enum Command {
     Extend(OrderId, Option<DateTime<Utc>>),
     Finalise(FinaliseInventory),
     Release(OrderId),
+    Return(ReturnInventory),
+    Nothing,
 }
 
 fn read(event: &Event) -> Result<Command, String> {
@@ -77,6 +83,16 @@ fn read(event: &Event) -> Result<Command, String> {
             lines: lines(&completed.lines)?,
         })),
         Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
+        // Once nothing of the money is left with us, nothing of the goods is left with the shopper.
+        Event::OrderRefunded(refunded) if refunded.whole => {
+            Ok(Command::Return(ReturnInventory { order: order_id(&refunded.order_id)?, lines: None }))
+        }
+        // Money for a nuisance: nothing comes back.
+        Event::OrderRefunded(refunded) if refunded.lines.is_empty() => Ok(Command::Nothing),
+        Event::OrderRefunded(refunded) => {
+            let lines = Some(lines(&refunded.lines)?);
+            Ok(Command::Return(ReturnInventory { order: order_id(&refunded.order_id)?, lines }))
+        }
         other => Err(format!("nothing here listens to {}", other.kind())),
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
 use chassis::config::ConfigError;
 use chassis::{Process, Role};
+use contracts::topics::ORDER_CREATED;
 use contracts::{Topic, topics};
 use messaging::{Consumer, Database, Epoch, Relay};
 use sqlx::migrate::Migrator;
@@ -100,7 +101,9 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
         database.clone(),
         &config.kafka,
         Arc::new(SagaEvents::new(app.clone())),
-    )?;
+    )?
+    // New orders of all partitions meet in one batcher.
+    .overlapping(&ORDER_CREATED);
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("saga-consumer", consumer.run(process.shutdown()));
     process.spawn("outbox-relay", relay.run(process.shutdown()));
