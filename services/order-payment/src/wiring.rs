@@ -22,7 +22,7 @@ use crate::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
 use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
-use crate::outbound::postgres::{PostgresStore, PostgresViews};
+use crate::outbound::postgres::{PostgresCarts, PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
 use crate::usecases::seal_ledger::{Verdict, verify_ledger};
@@ -44,6 +44,8 @@ pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::R
         clock: process.clock(),
         store: Arc::new(PostgresStore::new(database.clone())),
         views: Arc::new(PostgresViews::new(database.pool().clone())),
+        carts: Arc::new(PostgresCarts::new(database.clone())),
+        locks: config.prices.keys(region).context("prices.lock_key")?,
         prices: Arc::new(CatalogPrices::new(&config.catalog.grpc_url).context("catalog.grpc_url")?),
         gateway: Arc::new(gateways(config, region, database.epoch())?),
         gate: gate(config, database),
@@ -147,6 +149,7 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
     process.spawn("sealer", timers::sealer(Arc::clone(&app), process.shutdown()));
     process.spawn("orphans", timers::orphans(Arc::clone(&app), process.shutdown()));
+    process.spawn("carts", timers::carts(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
     let hour = config.settlement.hour_utc;
     process.spawn("settlements", timers::settlements(Arc::clone(&app), hour, process.shutdown()));

@@ -236,6 +236,7 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
                 text("settlement_url", &format!("{}/v2/settlements", ports.url(Port::PaymentSimulator))),
             ],
         ),
+        ("prices", vec![text("lock_key", &format!("local-price-lock-key-{region}"))]),
     ];
     if let Some(database) = service.database {
         let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));

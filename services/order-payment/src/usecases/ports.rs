@@ -11,6 +11,7 @@ use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::domain::cart::{Cart, CartOwner};
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
 
@@ -124,6 +125,21 @@ pub trait Views: Send + Sync {
         id: OrderId,
         version: i64,
     ) -> Result<Option<Vec<StatusChange>>, StoreError>;
+}
+
+/// Baskets. One that is over reads as none.
+#[async_trait]
+pub trait Carts: Send + Sync {
+    async fn find(&self, owner: CartOwner, now: DateTime<Utc>) -> Result<Option<Cart>, StoreError>;
+
+    /// Writes a basket that still has the version `from`; [`Cart::UNWRITTEN`] when there must be none.
+    async fn write(&self, from: i64, cart: &Cart, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// As `write`, and takes `taken` away in the same commit if it is still as it was read.
+    async fn merge(&self, from: i64, cart: &Cart, taken: &Cart, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Takes away up to `limit` baskets that are over.
+    async fn sweep(&self, now: DateTime<Utc>, limit: u16) -> Result<u64, CommitError>;
 }
 
 /// The catalog's prices.

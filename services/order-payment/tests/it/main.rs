@@ -1,5 +1,6 @@
 //! Stories of orders and payments. Those that need servers use the test stack.
 
+mod carts;
 mod crashes;
 mod events;
 mod gateway;
@@ -12,6 +13,7 @@ mod live;
 mod order_states;
 mod orphans;
 mod place_order;
+mod price_locks;
 mod reconcile;
 mod refunds;
 mod schema;

@@ -6,4 +6,5 @@ mod clicks;
 mod kills;
 mod orders;
 mod ownership;
+mod price_truth;
 mod traces;

@@ -1,6 +1,8 @@
 //! The public routes of orders and payments.
 
 mod bodies;
+mod cart;
+mod cart_bodies;
 mod cursor;
 mod money;
 mod orders;
@@ -64,6 +66,7 @@ pub fn router(api: Api) -> Router {
         .merge(orders::router())
         .merge(refunds::router())
         .merge(store_credit::router())
+        .merge(cart::router())
         .merge(stream::router())
         .merge(webhooks::router())
         .with_state(api)

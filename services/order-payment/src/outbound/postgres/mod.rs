@@ -4,6 +4,7 @@
 //! column and row. A violated constraint that two honest callers can bring about is mapped by its name.
 
 mod attempts;
+mod carts;
 mod commit;
 mod credits;
 mod events;
@@ -31,6 +32,7 @@ use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
 
+pub use carts::PostgresCarts;
 pub use views::PostgresViews;
 
 type Written = Result<(), WriteError<Conflict>>;
