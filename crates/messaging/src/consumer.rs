@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::crash;
+use crate::crash::{self, Boundary};
 use crate::database::Database;
 use crate::kafka::{KafkaSettings, Record};
 use crate::metrics;
@@ -164,9 +164,9 @@ impl Events {
                     metrics::CONSUMED.with_label_values(&[self.group, "done"]).inc();
                     return Ok(());
                 }
-                Ok(Verdict::Park(reason)) if self.park(record, &reason).await => return Ok(()),
+                Ok(Verdict::Park(reason)) if self.park(record, &reason).await? => return Ok(()),
                 Ok(Verdict::Retry)
-                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await =>
+                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await? =>
                 {
                     return Ok(());
                 }
@@ -205,11 +205,12 @@ impl Events {
         if let Some(traceparent) = &delivery.envelope.traceparent {
             contracts::trace::set_parent(&span, traceparent);
         }
-        Ok(self.handler.handle(&delivery).instrument(span).await)
+        Ok(crash::about(delivery.event.kind(), self.handler.handle(&delivery)).instrument(span).await)
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> bool {
-        match parking::park(&self.database, self.group, record, reason).await {
+    async fn park(&self, record: &Record, reason: &str) -> Result<bool, crash::Crashed> {
+        let parked = parking::park(&self.database, self.group, record, reason);
+        Ok(match crash::around(Boundary::Park, parked).await? {
             Ok(()) => {
                 tracing::error!(group = self.group, topic = %record.topic, partition = record.partition, offset = record.offset, reason, "message parked");
                 metrics::CONSUMED.with_label_values(&[self.group, "parked"]).inc();
@@ -220,7 +221,7 @@ impl Events {
                 tracing::warn!(error = %error, "message could not be parked");
                 false
             }
-        }
+        })
     }
 
     async fn load_parked(&self, shutdown: &CancellationToken) {

@@ -8,6 +8,7 @@
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
 pub mod batch;
+mod boundary;
 pub mod commit;
 pub mod commit_many;
 pub mod consumer;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 
 use crate::consumer::{Handler, Verdict, decode};
+use crate::crash::{self, Boundary, Crashed};
 use crate::database::Database;
 use crate::kafka::Record;
 
@@ -120,16 +121,15 @@ async fn redrive_once(
                 headers: serde_json::from_value(headers).unwrap_or_default(),
             };
             let verdict = match decode(&record, topic_prefix, database) {
-                Ok(delivery) => handler.handle(&delivery).await,
+                Ok(delivery) => crash::about(delivery.event.kind(), handler.handle(&delivery)).await,
                 Err(reason) => Verdict::Park(reason),
             };
             if verdict != Verdict::Done {
                 break;
             }
-            sqlx::query("UPDATE parked_messages SET redriven_at = now() WHERE parked_id = $1")
-                .bind(row.try_get::<i64, _>("parked_id")?)
-                .execute(database.pool())
-                .await?;
+            let mark = sqlx::query("UPDATE parked_messages SET redriven_at = now() WHERE parked_id = $1")
+                .bind(row.try_get::<i64, _>("parked_id")?);
+            crash::around(Boundary::MarkRedriven, mark.execute(database.pool())).await.map_err(stopped)??;
             tracing::info!(group, topic = %record.topic, partition = record.partition, offset = record.offset, "parked message redriven");
             outcome.applied += 1;
             left -= 1;
@@ -137,4 +137,9 @@ async fn redrive_once(
         outcome.waiting += left;
     }
     Ok(outcome)
+}
+
+/// A redrive that a test stopped looks like one whose database went away.
+fn stopped(crashed: Crashed) -> sqlx::Error {
+    sqlx::Error::Protocol(crashed.to_string())
 }

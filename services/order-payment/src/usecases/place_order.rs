@@ -1,6 +1,7 @@
 //! `PlaceOrder`: takes a shopper's order. The synchronous answer means *accepted and durable*; everything after it is events.
 
 use common::{FieldProblem, Money, OrderId};
+use messaging::crash::{self, Boundary};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use tracing::Instrument as _;
 
@@ -67,7 +68,7 @@ async fn place(
     }
     let now = app.clock.now();
     let lock = honoured(app, shopper, &command, now)?;
-    let quote = app.prices.quote(&command.lines).await?;
+    let quote = crash::around(Boundary::QuotePrices, app.prices.quote(&command.lines)).await??;
     let listed = listed(&command, &quote, lock.as_ref(), app)?;
     let priced = quote::price(listed.clone(), command.place, app.region).map_err(|problem| match problem {
         QuoteProblem::TooMuch => Failure::TooMuch,

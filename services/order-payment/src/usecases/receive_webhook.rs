@@ -2,6 +2,7 @@
 //! webhook is a hint to ask the gateway for the state, never the state itself.
 
 use chrono::Duration;
+use messaging::crash::{self, Boundary};
 
 use super::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 use super::process_payment::captured;
@@ -133,7 +134,7 @@ fn not_yet(app: &App, hook: &Webhook) -> WebhookEnd {
 /// Asks the gateway whether an attempt that is given up took money after all; if so, records it and sends it back.
 /// `None`: the gateway does not say.
 pub(super) async fn look_for_late_success(app: &App, attempt: Attempt) -> Result<Option<bool>, Failure> {
-    match app.gateway.look(Look::Intent, &attempt).await {
+    match crash::around(Boundary::GatewayLook, app.gateway.look(Look::Intent, &attempt)).await? {
         Answer::Intent(intent) if intent.status == IntentStatus::Succeeded => {
             captured(app, attempt.version, attempt).await?;
             Ok(Some(true))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use messaging::crash::{self, Boundary};
 
 use super::ports::{Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
@@ -26,10 +27,9 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
     let now = app.clock.now();
     let from = now - app.rules.reconcile_window;
     let settled_before = now - app.rules.reconcile_grace;
-    let intents = app
-        .gateway
-        .intents_between(from.timestamp() - MARGIN_S, now.timestamp() + MARGIN_S)
-        .await
+    let (first, last) = (from.timestamp() - MARGIN_S, now.timestamp() + MARGIN_S);
+    let intents = crash::around(Boundary::GatewayList, app.gateway.intents_between(first, last))
+        .await?
         .map_err(|reason| Failure::Broken(format!("the gateway's list is not complete: {reason}")))?;
     // Ours are read after theirs: what they know and we made meanwhile is found, not missed.
     let charges = all_charges(app, from, now).await?;

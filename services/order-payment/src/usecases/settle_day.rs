@@ -12,6 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use common::{AttemptId, OrderId};
 
+use messaging::crash::{self, Boundary};
+
 use super::error::{CommitError, StoreError};
 use super::ports::{Finding, FindingKind};
 use super::process_payment::{captured, refunded};
@@ -170,7 +172,7 @@ pub async fn settle_recent_days(app: &App) -> Result<(), Failure> {
 /// # Errors
 /// A file that cannot be had or believed, one that has changed since the day was settled, books that cannot be read or written.
 pub async fn settle_day(app: &App, gateway: &str, day: NaiveDate) -> Result<Look, Failure> {
-    let fetched = app.gateway.settlement(gateway, day).await;
+    let fetched = crash::around(Boundary::GatewaySettlement, app.gateway.settlement(gateway, day)).await?;
     let bytes = fetched.map_err(|reason| Failure::broken(format!("no settlement file of {gateway}: {reason}")))?;
     let Some(bytes) = bytes else { return Ok(Look::NoFile) };
     let file = read(bytes, day)?;

@@ -7,4 +7,5 @@ mod kills;
 mod orders;
 mod ownership;
 mod price_truth;
+mod same_key;
 mod traces;
