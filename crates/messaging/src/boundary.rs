@@ -139,6 +139,7 @@ boundaries! {
     62 NoteStockFindings "note_stock_findings" Commit "catalog/outbound/postgres";
     63 ExtendHold "extend_hold" Commit "catalog/usecases/extend_hold";
     64 SendAwaited "send_awaited" Commit "catalog/usecases/send_awaited";
+    65 ReturnUnits "order.refunded > catalog" Commit "catalog/inbound/events";
 }
 
 #[cfg(test)]

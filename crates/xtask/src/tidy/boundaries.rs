@@ -21,6 +21,8 @@ const SAGA: &[&str] = &["crates/messaging/src/", "services/order-payment/src/", 
 const OUTSIDE: &[(&str, &str)] = &[
     ("crates/messaging/src/firehose", "clicks"),
     ("crates/messaging/src/schema", "migrations"),
+    ("services/order-payment/src/outbound/postgres/carts", "baskets: nothing is ordered yet"),
+    ("services/order-payment/src/usecases/view_cart", "shows prices"),
     ("services/catalog/src/outbound/mongo", "revisions of products: their own outbox, told again until marked"),
     ("services/catalog/src/outbound/search", "the search index, rebuilt at any time"),
     ("services/catalog/src/outbound/cache", "product pages, dropped at any time"),
