@@ -11,8 +11,9 @@ use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Order, Orphan, Refund, Transaction, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -88,8 +89,18 @@ pub trait Store: Settlements + Send + Sync {
     /// Takes note of one difference.
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
 
-    /// Takes note of all differences found by one look: new ones open, those no longer found are resolved.
-    async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError>;
+    /// Takes note of all differences found by one look: new ones open; those it looked for, that happened at or after
+    /// `since` and are no longer found, are resolved. With them the sums of whole days are kept.
+    async fn note_look(&self, look: &Look, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Every order placed between two instants with its attempts and its ledger, as one snapshot: nothing that is
+    /// committed meanwhile is seen by half. At most `limit`; [`None`] when there are more.
+    async fn accounts_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Option<Vec<Account>>, StoreError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
 
@@ -165,7 +176,7 @@ pub trait Gateway: Send + Sync {
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 
-    async fn look(&self, look: Look, attempt: &Attempt) -> Answer;
+    async fn look(&self, look: crate::domain::Look, attempt: &Attempt) -> Answer;
 
     /// All intents made between two instants (Unix seconds, inclusive).
     ///
@@ -247,6 +258,12 @@ pub enum FindingKind {
     OrderWithoutCharge,
     AmountDiffers,
     StateDiffers,
+    /// The ledger has a transaction whose money no attempt of ours moved.
+    LedgerWithoutAttempt,
+    /// An attempt moved money that is not in the ledger.
+    AttemptWithoutLedger,
+    /// A completed order whose captured money is not its total, or money of an order that ended without a sale.
+    OrderNotBalanced,
     WebhookClash,
     /// The gateway's file of a day and our books.
     SettlementDiffers,
@@ -259,11 +276,14 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
+        Self::LedgerWithoutAttempt,
+        Self::AttemptWithoutLedger,
+        Self::OrderNotBalanced,
         Self::WebhookClash,
         Self::SettlementDiffers,
         Self::RefundRefused,
@@ -277,6 +297,9 @@ impl FindingKind {
             Self::OrderWithoutCharge => "ORDER_WITHOUT_CHARGE",
             Self::AmountDiffers => "AMOUNT_DIFFERS",
             Self::StateDiffers => "STATE_DIFFERS",
+            Self::LedgerWithoutAttempt => "LEDGER_WITHOUT_ATTEMPT",
+            Self::AttemptWithoutLedger => "ATTEMPT_WITHOUT_LEDGER",
+            Self::OrderNotBalanced => "ORDER_NOT_BALANCED",
             Self::WebhookClash => "WEBHOOK_CLASH",
             Self::SettlementDiffers => "SETTLEMENT_DIFFERS",
             Self::RefundRefused => "REFUND_REFUSED",
@@ -296,14 +319,41 @@ impl FindingKind {
     }
 }
 
-/// One difference between the gateway's books and ours.
+/// One difference between the gateway's books and ours, or between two of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// The intent, or the attempt that has none at the gateway.
+    /// The intent, else the attempt, else the order.
     pub reference: String,
     pub order: Option<OrderId>,
     pub detail: String,
+    /// When what it is about happened; `None` counts as when it was first seen.
+    pub happened_at: Option<DateTime<Utc>>,
+}
+
+/// What one look over the books saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Where its window begins.
+    pub since: DateTime<Utc>,
+    pub findings: Vec<Finding>,
+    /// Whole days only.
+    pub days: Vec<DaySums>,
+}
+
+/// What was sold on one day in one currency, as three books have it, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaySums {
+    /// UTC, by when an order was placed.
+    pub day: NaiveDate,
+    pub currency: Currency,
+    /// Totals of completed orders.
+    pub orders_minor: i64,
+    /// What the ledger says was taken, and what of it went back.
+    pub captured_minor: i64,
+    pub refunded_minor: i64,
+    /// What the gateway says it charged.
+    pub gateway_minor: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
