@@ -99,5 +99,16 @@ fn report_as_text(report: &Value) -> String {
         let head = ["DAY", "CURRENCY", "ORDERS", "CAPTURED", "REFUNDED", "GATEWAY", "DIFFERENCE", "LOOKED AT"];
         parts.push(format!("minor units, by the day an order was placed\n{}", table(&head, &days)));
     }
+    let settled: Vec<_> = rows(&report["settlements"])
+        .map(|row| {
+            ["gateway", "day", "currency", "net_minor", "ours_minor", "difference_minor", "open"]
+                .map(|name| text(&row[name]))
+                .to_vec()
+        })
+        .collect();
+    if !settled.is_empty() {
+        let head = ["GATEWAY", "DAY", "CURRENCY", "SETTLED", "OURS", "DIFFERENCE", "OPEN"];
+        parts.push(format!("latest settlement of each gateway, minor units\n{}", table(&head, &settled)));
+    }
     parts.join("\n\n")
 }

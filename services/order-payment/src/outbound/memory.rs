@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Credit, DaySums, Finding, FindingKind, Kept, Look, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
 };
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::usecases::{Change, RefundStep};
@@ -525,16 +525,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn note_look(&self, look: &Look, _now: DateTime<Utc>) -> Result<(), CommitError> {
+    async fn note_comparison(&self, seen: &Comparison, _now: DateTime<Utc>) -> Result<(), CommitError> {
         let mut books = self.books();
         for ((kind, _), (finding, open)) in &mut books.findings {
-            let looked_at = finding.happened_at.is_none_or(|at| at >= look.since);
+            let looked_at = finding.happened_at.is_none_or(|at| at >= seen.since);
             *open = *open && !(kind.is_seen_by_looking() && looked_at);
         }
-        for finding in &look.findings {
+        for finding in &seen.findings {
             books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
         }
-        books.days = look.days.clone();
+        books.days = seen.days.clone();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! shown with what it is made of, not with whom it is for.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use common::{AttemptId, Money, OrderId, UserId};
 use messaging::Action;
 use messaging::operators::Recorded;
@@ -202,6 +202,22 @@ pub struct Report {
     pub counts: Vec<KindCount>,
     /// The latest days, and when each was looked at.
     pub days: Vec<(DaySums, DateTime<Utc>)>,
+    /// The latest closed day of each gateway, by currency.
+    pub settlements: Vec<SettledRow>,
+}
+
+/// One closed day of a gateway in one currency, in minor units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledRow {
+    pub gateway: String,
+    pub day: NaiveDate,
+    pub currency: String,
+    pub net_minor: i64,
+    pub ours_minor: i64,
+    pub difference_minor: i64,
+    /// Rows and transactions of the day that do not agree, in all currencies.
+    pub open: i64,
+    pub closed_at: DateTime<Utc>,
 }
 
 /// Findings in one report; whoever has more has one cause for most of them.

@@ -13,7 +13,7 @@ use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Order, Orphan, Refund, Transaction, Via};
+use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -91,7 +91,7 @@ pub trait Store: Settlements + Send + Sync {
 
     /// Takes note of all differences found by one look: new ones open; those it looked for, that happened at or after
     /// `since` and are no longer found, are resolved. With them the sums of whole days are kept.
-    async fn note_look(&self, look: &Look, now: DateTime<Utc>) -> Result<(), CommitError>;
+    async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Every order placed between two instants with its attempts and its ledger, as one snapshot: nothing that is
     /// committed meanwhile is seen by half. At most `limit`; [`None`] when there are more.
@@ -176,7 +176,7 @@ pub trait Gateway: Send + Sync {
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 
-    async fn look(&self, look: crate::domain::Look, attempt: &Attempt) -> Answer;
+    async fn look(&self, look: Look, attempt: &Attempt) -> Answer;
 
     /// All intents made between two instants (Unix seconds, inclusive).
     ///
@@ -331,9 +331,9 @@ pub struct Finding {
     pub happened_at: Option<DateTime<Utc>>,
 }
 
-/// What one look over the books saw.
+/// What one comparison of the books saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Comparison {
     /// Where its window begins.
     pub since: DateTime<Utc>,
     pub findings: Vec<Finding>,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use common::{Currency, OrderId};
 
-use super::ports::{DaySums, Finding, FindingKind, Look};
+use super::ports::{Comparison, DaySums, Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
 use super::{App, Failure, orphan_money, store_credit};
 use crate::domain::accounts::{Account, Disagreement, disagreements};
@@ -57,10 +57,10 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
         );
     }
     send_back(app, &findings, &charges).await?;
-    let look = Look { since, findings, days };
-    app.store.note_look(&look, now).await?;
+    let seen = Comparison { since, findings, days };
+    app.store.note_comparison(&seen, now).await?;
     metrics::reconciled(now.timestamp());
-    Ok(look.findings)
+    Ok(seen.findings)
 }
 
 /// What of one order does not agree within our own books.

@@ -5,7 +5,7 @@ use common::Money;
 use serde::Serialize;
 
 use crate::usecases::compensate_saga::Compensated;
-use crate::usecases::desk::{AttemptCard, FindingRow, Report, SagaCard, SagaFile};
+use crate::usecases::desk::{AttemptCard, FindingRow, Report, SagaCard, SagaFile, SettledRow};
 use crate::usecases::retry_saga::Retried;
 
 #[derive(Serialize)]
@@ -339,6 +339,34 @@ pub struct ReportView {
     counts: Vec<CountView>,
     findings: Vec<FindingView>,
     days: Vec<DayView>,
+    settlements: Vec<SettledView>,
+}
+
+#[derive(Serialize)]
+struct SettledView {
+    gateway: String,
+    day: NaiveDate,
+    currency: String,
+    net_minor: i64,
+    ours_minor: i64,
+    difference_minor: i64,
+    open: i64,
+    closed_at: DateTime<Utc>,
+}
+
+impl From<SettledRow> for SettledView {
+    fn from(row: SettledRow) -> Self {
+        Self {
+            gateway: row.gateway,
+            day: row.day,
+            currency: row.currency,
+            net_minor: row.net_minor,
+            ours_minor: row.ours_minor,
+            difference_minor: row.difference_minor,
+            open: row.open,
+            closed_at: row.closed_at,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -384,6 +412,7 @@ impl ReportView {
             counts: counts.collect(),
             findings: report.findings.into_iter().map(|row| FindingView::of(row, now)).collect(),
             days: days.collect(),
+            settlements: report.settlements.into_iter().map(Into::into).collect(),
         }
     }
 }

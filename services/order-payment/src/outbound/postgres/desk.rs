@@ -120,6 +120,7 @@ impl Desk for PostgresDesk {
             findings: rows::unresolved(&mut tx).await?,
             counts: rows::counts(&mut tx).await?,
             days: rows::days(&mut tx).await?,
+            settlements: rows::settlements(&mut tx).await?,
         };
         tx.commit().await.map_err(unread)?;
         Ok(report)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Written, unread};
 use crate::usecases::desk::{
     AttemptCard, AttemptRow, FindingRow, KindCount, LedgerRow, MOST_DAYS, MOST_FINDINGS, SagaCard, SagaFilter,
-    SagaLine, WebhookRow,
+    SagaLine, SettledRow, WebhookRow,
 };
 use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::DaySums;
@@ -383,6 +383,30 @@ pub async fn days(tx: &mut PgConnection) -> Result<Vec<(DaySums, DateTime<Utc>)>
             Ok((sums, row.looked_at))
         })
         .collect()
+}
+
+/// The latest closed day of each gateway.
+pub async fn settlements(tx: &mut PgConnection) -> Result<Vec<SettledRow>, StoreError> {
+    type Row = (String, chrono::NaiveDate, String, i64, i64, i64, i64, DateTime<Utc>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT gateway, day, currency::text, net_minor, ours_minor, difference_minor, open_count, closed_at
+         FROM settlements JOIN settlement_totals USING (gateway, day)
+         WHERE (gateway, day) IN (SELECT gateway, max(day) FROM settlements GROUP BY gateway) ORDER BY gateway, currency",
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(unread)?;
+    let settled = |(gateway, day, currency, net_minor, ours_minor, difference_minor, open, closed_at): Row| SettledRow {
+        gateway,
+        day,
+        currency,
+        net_minor,
+        ours_minor,
+        difference_minor,
+        open,
+        closed_at,
+    };
+    Ok(rows.into_iter().map(settled).collect())
 }
 
 /// The state of a finding, held until the commit so that two owners cannot both be first.

@@ -33,7 +33,7 @@ use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Look, Shipment, Store, Webhook, WebhookEnd};
+use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
 
 pub use desk::PostgresDesk;
 pub use views::PostgresViews;
@@ -250,18 +250,18 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn note_look(&self, look: &Look, now: DateTime<Utc>) -> Result<(), CommitError> {
-        let look = Arc::new(look.clone());
-        self.duty("note-look", move |tx| {
-            let look = Arc::clone(&look);
+    async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError> {
+        let seen = Arc::new(seen.clone());
+        self.duty("note-comparison", move |tx| {
+            let seen = Arc::clone(&seen);
             Box::pin(async move {
-                for finding in &look.findings {
+                for finding in &seen.findings {
                     findings::note(tx, finding, now).await?;
                 }
-                for day in &look.days {
+                for day in &seen.days {
                     findings::keep_day(tx, day, now).await?;
                 }
-                findings::resolve_older(tx, look.since, now).await
+                findings::resolve_older(tx, seen.since, now).await
             })
         })
         .await
