@@ -16,8 +16,8 @@ pub mod payment;
 pub mod quote;
 pub mod refund;
 pub mod settle;
-pub mod tax;
 pub mod settlement;
+pub mod tax;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};

@@ -396,15 +396,8 @@ pub async fn settlements(tx: &mut PgConnection) -> Result<Vec<SettledRow>, Store
     .fetch_all(tx)
     .await
     .map_err(unread)?;
-    let settled = |(gateway, day, currency, net_minor, ours_minor, difference_minor, open, closed_at): Row| SettledRow {
-        gateway,
-        day,
-        currency,
-        net_minor,
-        ours_minor,
-        difference_minor,
-        open,
-        closed_at,
+    let settled = |(gateway, day, currency, net_minor, ours_minor, difference_minor, open, closed_at): Row| {
+        SettledRow { gateway, day, currency, net_minor, ours_minor, difference_minor, open, closed_at }
     };
     Ok(rows.into_iter().map(settled).collect())
 }
