@@ -25,8 +25,8 @@ use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
 use crate::outbound::postgres::{PostgresDesk, PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
-use crate::usecases::settle_day::{Look, settle_day};
 use crate::usecases::seal_ledger::{Verdict, verify_ledger};
+use crate::usecases::settle_day::{Look, settle_day};
 use crate::usecases::{App, CONSUMER, Signals};
 use crate::{MIGRATOR, NAME};
 

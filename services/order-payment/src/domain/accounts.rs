@@ -95,9 +95,7 @@ fn of_the_order(account: &Account) -> Option<Disagreement> {
     let going_back =
         account.attempts.iter().any(|tried| tried.kind == AttemptKind::Refund && !tried.state.is_settled());
     match account.status {
-        OrderStatus::Completed if paid_minor != account.total.minor() => {
-            Some(Disagreement::NotPaid { paid_minor })
-        }
+        OrderStatus::Completed if paid_minor != account.total.minor() => Some(Disagreement::NotPaid { paid_minor }),
         OrderStatus::Compensated if held_minor != 0 && !going_back => {
             Some(Disagreement::KeptWithoutSale { held_minor })
         }
@@ -124,7 +122,14 @@ mod tests {
     fn moved(number: u32, kind: LedgerKind, debit_minor: i64) -> Moved {
         let receivable_minor = if kind == LedgerKind::Capture { debit_minor } else { -debit_minor };
         let sales_minor = receivable_minor;
-        Moved { attempt: Some(AttemptId::derive(order(), number)), kind, currency: Currency::Eur, debit_minor, receivable_minor, sales_minor }
+        Moved {
+            attempt: Some(AttemptId::derive(order(), number)),
+            kind,
+            currency: Currency::Eur,
+            debit_minor,
+            receivable_minor,
+            sales_minor,
+        }
     }
 
     fn found(status: OrderStatus, attempts: Vec<Tried>, moved: Vec<Moved>) -> Vec<&'static str> {

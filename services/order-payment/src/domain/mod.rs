@@ -27,6 +27,6 @@ pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};
 pub use orphan::Orphan;
 pub use payment::{Attempt, AttemptKind, AttemptState};
 pub use quote::{ListedLine, Priced, PricedLine, QuoteProblem};
-pub use tax::{LineTax, OrderTax, Parts};
 pub use quote::{PricedLine, QuoteProblem};
 pub use refund::{Refund, RefundLine, RefundState, RefundTarget, Wish};
+pub use tax::{LineTax, OrderTax, Parts};

@@ -19,8 +19,8 @@ use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payment
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
 use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
-use crate::usecases::store_credit::sweep_paid_by_credit;
 use crate::usecases::settle_day::settle_recent_days;
+use crate::usecases::store_credit::sweep_paid_by_credit;
 use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.

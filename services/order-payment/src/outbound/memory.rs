@@ -20,7 +20,8 @@ use crate::domain::{
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook,
+    WebhookEnd,
 };
 use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::usecases::{Change, RefundStep};
