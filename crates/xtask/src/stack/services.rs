@@ -64,7 +64,7 @@ pub const SERVICES: &[Service] = &[
 /// Programs that stand beside the services.
 pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
 /// Programs built for a local region but not kept running.
-pub const COMMANDS: &[&str] = &["demo"];
+pub const COMMANDS: &[&str] = &["demo", "shopspherectl"];
 
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
 const GATEWAY_KEY: &str = "sk_local_gateway";

@@ -83,10 +83,19 @@ pub fn written_topics() -> Vec<&'static Topic> {
 }
 
 async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
-    let app = connect(config, process).await?;
+    let database = database(config, process).await?;
+    let products = products::connect(config, process, &database).await?;
+    let app = app(config, process, database.clone(), products)?;
+    let parked = operations::Desk {
+        service: "catalog",
+        database,
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        consumer: Some((CONSUMER, Arc::new(SagaEvents::new(app.clone())))),
+    };
+    let routes = http::router(app.clone()).merge(operations::router(parked));
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
-    chassis::http::serve(process, &config.http, http::router(app.clone()), Some(authenticator)).await?;
+    chassis::http::serve(process, &config.http, routes, Some(authenticator)).await?;
     chassis::grpc::serve(process, &config.grpc, grpc::routes(app)).await?;
     Ok(())
 }
@@ -153,12 +162,6 @@ async fn redrive(config: &Config, process: &Process) -> anyhow::Result<()> {
     let redriven = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, handler).await?;
     tracing::info!(applied = redriven.applied, waiting = redriven.waiting, "parked messages redriven");
     Ok(())
-}
-
-async fn connect(config: &Config, process: &Process) -> anyhow::Result<Arc<App>> {
-    let database = database(config, process).await?;
-    let products = products::connect(config, process, &database).await?;
-    app(config, process, database, products)
 }
 
 /// Declines to start while a migration is pending.

@@ -1,6 +1,7 @@
 //! The rules of orders and payments: types that cannot be wrong, transitions, arithmetic. Pure: no async, no I/O, no clock,
 //! no wire formats. Time and ids come in as arguments; what happened comes out as values.
 
+pub mod accounts;
 pub mod address;
 pub mod backoff;
 pub mod basket;

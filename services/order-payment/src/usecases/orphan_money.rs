@@ -167,6 +167,7 @@ async fn end(app: &App, held: &Orphan, mut orphan: Orphan, outcome: Outcome) -> 
                 reference: intent.clone(),
                 order: None,
                 detail: format!("the gateway does not give the orphan's {} back", orphan.attempt.amount),
+                happened_at: Some(now),
             };
             change.findings.push((finding, now));
         }

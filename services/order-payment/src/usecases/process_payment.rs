@@ -339,6 +339,7 @@ async fn refund_refused(app: &App, version: i64, mut attempt: Attempt) -> Result
         reference: attempt.id.to_string(),
         order: Some(id),
         detail: format!("the gateway does not give {} back", attempt.amount),
+        happened_at: Some(now),
     };
     let step =
         |refund: Refund| RefundStep { is_new: false, refund: refund.ended(RefundState::Refused, now), told: None };

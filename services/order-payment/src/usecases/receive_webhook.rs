@@ -72,6 +72,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
                 reference: hook.event_id.clone(),
                 order: hook.order,
                 detail: format!("{} of intent {}, which no order of ours knows", hook.event_type, hook.intent),
+                happened_at: Some(hook.received_at),
             };
             app.store.note_finding(&finding, app.clock.now()).await?;
         }
@@ -83,6 +84,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
             reference: hook.intent.clone(),
             order: Some(attempt.order),
             detail: format!("webhook {} speaks of another amount or currency", hook.event_id),
+            happened_at: Some(attempt.created_at),
         };
         metrics::alarm("webhook");
         tracing::error!(order.id = %attempt.order, event.id = hook.event_id, "a webhook speaks of another amount");

@@ -326,6 +326,7 @@ async fn what_is_missing(
             reference: format!("{}/{}/{}", closed.gateway, closed.day, unsettled.attempt),
             order: Some(unsettled.order),
             detail: format!("{} {} in our ledger, not settled", unsettled.amount_minor, unsettled.currency),
+            happened_at: Some(midnight),
         });
     }
     Ok(())
@@ -342,5 +343,6 @@ fn finding(closed: &ClosedDay, row: &SettlementRow, outcome: Outcome) -> Finding
         reference: format!("{}/{}/{}", closed.gateway, closed.day, row.sequence),
         order: row.reference.parse().ok(),
         detail: format!("{} of {} {} for {} {what}", row.kind.code(), row.amount_minor, row.currency, row.payment),
+        happened_at: Some(closed.day.and_time(chrono::NaiveTime::MIN).and_utc()),
     }
 }

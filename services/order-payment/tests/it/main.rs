@@ -10,6 +10,7 @@ mod http;
 mod http_money;
 mod ledger;
 mod live;
+mod operators;
 mod order_states;
 mod orphans;
 mod place_order;

@@ -4,6 +4,7 @@
 mod bad_input;
 mod clicks;
 mod kills;
+mod operators;
 mod orders;
 mod ownership;
 mod price_truth;

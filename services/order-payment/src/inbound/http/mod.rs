@@ -1,5 +1,7 @@
 //! The public routes of orders and payments.
 
+mod admin;
+mod admin_bodies;
 mod bodies;
 mod cart;
 mod cart_bodies;
@@ -21,6 +23,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::usecases::App;
+
+pub use admin::{Admin, router as admin_router};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
