@@ -2,7 +2,8 @@
 //!
 //! A service declares its own in its `metrics.rs`, in the same default registry; the admin port shows them together.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, histogram_opts, opts};
 
@@ -73,13 +74,23 @@ pub fn histogram(name: &str, help: &str, labels: &[&str]) -> HistogramVec {
     metric
 }
 
-/// A counter, registered.
+/// Counters by name. Two services that run in one process, as in the simulation, count what they call the same together.
+static COUNTERS: LazyLock<Mutex<BTreeMap<String, (Vec<String>, IntCounterVec)>>> = LazyLock::new(Mutex::default);
+
+/// A counter, registered; the same one when another service of this process has declared it alike.
 ///
 /// # Panics
-/// As [`histogram`].
+/// As [`histogram`], and when the other declaration has other labels.
 pub fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let mut counters = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, metric)) = counters.get(name) {
+        assert_eq!(known, labels, "{name} is declared once, or alike");
+        return metric.clone();
+    }
     let metric = IntCounterVec::new(opts!(name, help), labels).expect("metric names are constants");
     prometheus::register(Box::new(metric.clone())).expect("each metric is declared once");
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    counters.insert(name.to_owned(), (labels, metric.clone()));
     metric
 }
 

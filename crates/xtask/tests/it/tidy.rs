@@ -136,6 +136,8 @@ fn a_crate_that_knows_too_much_is_named_with_the_line_of_its_manifest() {
         ("shop", "services/shop", "testkit"),
         ("shop", "services/shop", "load"),
         ("load", "tools/load", "shop"),
+        ("shop", "services/shop", "saga"),
+        ("saga", "crates/saga", "messaging"),
     ] {
         let text = manifest(from, &format!("{to}.workspace = true"));
         assert_breaks(

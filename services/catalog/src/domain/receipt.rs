@@ -9,7 +9,7 @@ use super::centre::Centre;
 use super::inventory::SupplyKind;
 
 /// The sender's name of a receipt: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReceiptReference(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,14 @@
-//! Stock in memory, for tests of use cases. It passes the same suite as PostgreSQL: what it does not do (the fence, locks,
-//! durability) the suite does not ask.
+//! Stock in memory, for tests of use cases and for the simulation. It passes the same suite as PostgreSQL: what it does not do
+//! (locks, durability) the suite does not ask. Everything is kept in an order of its own, so that two runs over the same
+//! history read the same.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, MessageId, OrderId, Sku};
+use messaging::{Epoch, Outgoing};
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::{Centre, Centres};
@@ -16,11 +18,15 @@ use crate::domain::receipt::{Receipt, ReceiptReference};
 use crate::domain::reservation::{self, Decision, Fact, Movements, Reservation, Status, Step};
 use crate::domain::shelves::{Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
 use crate::domain::shipment::{Shipment, ShipmentState};
+use crate::outbound::postgres::events;
 use crate::usecases::ports::stock::{Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why};
 
+/// One process's way to the stock: what it writes, it writes under its own reign.
+#[derive(Clone)]
 pub struct MemoryStock {
     centres: Centres,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    epoch: Epoch,
 }
 
 /// A change works on a copy, which replaces the original when it went through: all or nothing.
@@ -29,20 +35,23 @@ struct State {
     rows: BTreeMap<Place, StockLevel>,
     waiting: Vec<Waiting>,
     moves: Vec<Move>,
-    reservations: HashMap<OrderId, Reservation>,
+    reservations: BTreeMap<OrderId, Reservation>,
     shipments: BTreeMap<(OrderId, Centre), Shipment>,
-    entitlements: HashMap<(OrderId, Sku), (Entitlement, u32)>,
-    receipts: HashMap<ReceiptReference, Receipt>,
+    entitlements: BTreeMap<(OrderId, Sku), (Entitlement, u32)>,
+    receipts: BTreeMap<ReceiptReference, Receipt>,
     serials: Vec<(SerialNumber, OrderId)>,
-    applied: HashSet<MessageId>,
-    asked: HashMap<OrderId, DateTime<Utc>>,
+    applied: BTreeSet<MessageId>,
+    asked: BTreeMap<OrderId, DateTime<Utc>>,
     findings: Vec<Finding>,
     told: Vec<(OrderId, i64, Fact)>,
+    outbox: Vec<Outgoing>,
+    /// The reign under which writes are accepted.
+    reign: i64,
 }
 
 impl MemoryStock {
     pub fn new(centres: Centres) -> Self {
-        Self { centres, state: Mutex::default() }
+        Self { centres, state: Arc::default(), epoch: Epoch::new(0) }
     }
 
     /// Order, version and fact of everything told so far, in order.
@@ -60,12 +69,40 @@ impl MemoryStock {
         self.state().entitlements.values().filter(|(granted, _)| granted.order == order).cloned().collect()
     }
 
+    /// What is told to others from the `first`-th event on, in the order of its commits.
+    pub fn outbox(&self, first: usize) -> Vec<Outgoing> {
+        self.state().outbox.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// Every stock row.
+    pub fn all_rows(&self) -> BTreeMap<Place, StockLevel> {
+        self.state().rows.clone()
+    }
+
+    /// Every reservation.
+    pub fn reservations(&self) -> Vec<Reservation> {
+        self.state().reservations.values().cloned().collect()
+    }
+
+    /// The same stock as a process of the reign `epoch` writes it.
+    pub fn under(&self, epoch: Epoch) -> Self {
+        Self { centres: self.centres.clone(), state: Arc::clone(&self.state), epoch }
+    }
+
+    /// From now on only processes of the reign `epoch` may write.
+    pub fn begin_reign(&self, epoch: i64) {
+        self.state().reign = epoch;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut state = self.state();
+        if state.reign != self.epoch.get() {
+            return Err(not_writable());
+        }
         let mut next = state.clone();
         let outcome = work(&mut next)?;
         *state = next;
@@ -291,6 +328,7 @@ impl State {
     fn tell(&mut self, step: &Step) {
         let order = step.after.order;
         self.reservations.insert(order, step.after.clone());
+        self.outbox.extend(events::of_step(step));
         self.told.extend(step.told().map(|(version, fact)| (order, version, fact.clone())));
     }
 
@@ -306,6 +344,17 @@ impl State {
         self.put_back(shelves);
         Ok(())
     }
+}
+
+/// In the words of the commit that PostgreSQL goes through.
+fn not_writable() -> StoreError {
+    StoreError::Failed(Failure {
+        message: "this site may not write now",
+        kind: ErrorKind::Unavailable,
+        code: "not-writable",
+        retry_after: Some(std::time::Duration::from_secs(1)),
+        source: None,
+    })
 }
 
 fn of_shelf(error: ShelfError) -> StoreError {

@@ -250,7 +250,7 @@ pub struct Placing {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::*;

@@ -127,8 +127,11 @@ pub fn record(attempt: &mut Attempt, mark: Mark, now: DateTime<Utc>) {
     match mark {
         Mark::Sent => attempt.state = AttemptState::Sent,
         Mark::Authorised => {
+            // What was unknown and is found where it was has made no progress: the pauses go on growing.
+            if attempt.state == AttemptState::Sent {
+                attempt.tries = 0;
+            }
             attempt.state = AttemptState::Authorised;
-            attempt.tries = 0;
         }
         Mark::CaptureRequested => attempt.capture_requested = true,
         Mark::Declined => attempt.give_up(Reason::PaymentDeclined, now),

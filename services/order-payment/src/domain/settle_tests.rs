@@ -365,3 +365,13 @@ fn what_was_refused_for_good_ends_without_a_cancel() {
     assert_eq!(next(&attempt, Some(&failed)), Step::Settle(Outcome::GivenUp));
     assert_eq!(attempt.ending(), (AttemptState::Declined, Reason::PaymentDeclined));
 }
+
+#[test]
+fn an_attempt_that_is_found_where_it_was_waits_longer_each_time() {
+    let mut sent = Attempt { tries: 3, ..in_state(AttemptState::Sent) };
+    record(&mut sent, Mark::Authorised, DateTime::UNIX_EPOCH);
+    assert_eq!(sent.tries, 0, "an answer is progress");
+    let mut unknown = Attempt { tries: 3, ..in_state(AttemptState::Unknown) };
+    record(&mut unknown, Mark::Authorised, DateTime::UNIX_EPOCH);
+    assert_eq!((unknown.state, unknown.tries), (AttemptState::Authorised, 3), "a look that finds nothing new is none");
+}

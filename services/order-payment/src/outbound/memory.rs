@@ -1,13 +1,14 @@
-//! Our books in memory, for tests of use cases. The same suite holds it and PostgreSQL to the same behaviour: one winner,
-//! causes once, balanced books.
+//! Our books in memory, for tests of use cases and for the simulation. The same suite holds it and PostgreSQL to the same
+//! behaviour: one winner, causes once, balanced books, events exactly with their change, nothing written under an old reign.
+//! Everything is kept in an order of its own, so that two runs over the same history read the same.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
-use messaging::{Action, Cause, Committed, RequestKey, StoredAnswer, crash};
+use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
 use super::memory_settlements::SettledDays;
@@ -17,12 +18,12 @@ use crate::domain::{
     Account, Attempt, AttemptKind, AttemptState, Entry, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
     RefundState, RefundTarget, Transaction,
 };
+use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Views, Webhook,
-    WebhookEnd,
+    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Webhook, WebhookEnd,
 };
-use crate::usecases::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::usecases::views::StatusChange;
 use crate::usecases::{Change, RefundStep};
 
 /// A webhook, what came of it, and when to look at it again.
@@ -33,15 +34,15 @@ type RequestScope = (Uuid, &'static str, &'static str, String);
 /// Everything that is in the books. Public to tests that look.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    pub orders: HashMap<OrderId, Order>,
-    pub history: HashMap<OrderId, Vec<StatusChange>>,
+    pub orders: BTreeMap<OrderId, Order>,
+    pub history: BTreeMap<OrderId, Vec<StatusChange>>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub ledger: Vec<Transaction>,
     pub events: Vec<(OrderId, i64, OrderEvent)>,
-    pub people: HashSet<UserId>,
+    pub people: BTreeSet<UserId>,
     pub findings: BTreeMap<(FindingKind, String), (Finding, bool)>,
     pub webhooks: BTreeMap<(String, String), KeptWebhook>,
-    pub shipments: HashMap<OrderId, Shipment>,
+    pub shipments: BTreeMap<OrderId, Shipment>,
     pub settled: SettledDays,
     pub refunds: BTreeMap<(OrderId, u32), Refund>,
     /// Refunds that others were told of, and whether nothing was left.
@@ -56,17 +57,47 @@ pub struct Books {
     pub days: Vec<DaySums>,
     /// What operators did.
     pub actions: Vec<Action>,
-    requests: HashMap<RequestScope, ([u8; 32], StoredAnswer)>,
-    inbox: HashSet<(&'static str, MessageId)>,
+    /// What is told to others, in the order of its commits; the relay's marks are not kept here.
+    pub outbox: Vec<Outgoing>,
+    /// The reign under which writes are accepted.
+    reign: i64,
+    requests: BTreeMap<RequestScope, ([u8; 32], StoredAnswer)>,
+    inbox: BTreeSet<(&'static str, MessageId)>,
 }
 
-#[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Books>);
+/// One process's way to the books: what it writes, it writes under its own reign.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    books: Arc<Mutex<Books>>,
+    epoch: Epoch,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { books: Arc::default(), epoch: Epoch::new(0) }
+    }
+}
 
 impl MemoryStore {
     /// The books, for as long as the guard lives.
     pub fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same books as a process of the reign `epoch` writes them.
+    pub fn under(&self, epoch: Epoch) -> Self {
+        Self { books: Arc::clone(&self.books), epoch }
+    }
+
+    /// From now on only processes of the reign `epoch` may write.
+    pub fn begin_reign(&self, epoch: i64) {
+        self.books().reign = epoch;
+    }
+
+    /// The books to write in, if the fence lets this process.
+    fn writable(&self) -> Result<MutexGuard<'_, Books>, CommitError> {
+        let books = self.books();
+        if books.reign == self.epoch.get() { Ok(books) } else { Err(CommitError::NotWritable) }
     }
 }
 
@@ -219,7 +250,7 @@ impl Books {
         })
     }
 
-    fn charge(&self, found: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
+    pub(super) fn charge(&self, found: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
         self.attempts
             .values()
             .filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt))
@@ -283,7 +314,7 @@ impl Store for MemoryStore {
     async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
         crash::point("commit.before_begin")?;
         {
-            let mut books = self.books();
+            let mut books = self.writable()?;
             if books.unreachable > 0 {
                 books.unreachable -= 1;
                 return Err(CommitError::Unavailable(sqlx::Error::PoolTimedOut));
@@ -293,7 +324,9 @@ impl Store for MemoryStore {
                 let answer = if let Cause::Request(request) = &cause { books.answer(request)? } else { None };
                 return Ok(Committed::Repeated(answer));
             }
+            let told = events::of(&change);
             after.apply(change)?;
+            after.outbox.extend(told);
             *books = after;
         }
         crash::point("commit.after_commit")?;
@@ -331,7 +364,7 @@ impl Store for MemoryStore {
     }
 
     async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
-        if let Some(known) = self.books().attempts.get_mut(&attempt.id)
+        if let Some(known) = self.writable()?.attempts.get_mut(&attempt.id)
             && !known.state.is_settled()
             && known.leased_until == attempt.leased_until
         {
@@ -341,8 +374,8 @@ impl Store for MemoryStore {
     }
 
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
-        let mut books = self.books();
-        let sealed: HashSet<_> =
+        let mut books = self.writable()?;
+        let sealed: BTreeSet<_> =
             books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
         let waiting: Vec<Transaction> =
             books.ledger.iter().filter(|moved| !sealed.contains(&moved.id)).cloned().collect();
@@ -401,7 +434,7 @@ impl Store for MemoryStore {
         until: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError> {
-        let mut books = self.books();
+        let mut books = self.writable()?;
         let free = |attempt: &Attempt| {
             !attempt.state.is_settled()
                 && attempt.due_at <= now
@@ -417,8 +450,11 @@ impl Store for MemoryStore {
     }
 
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        for attempt in
-            self.books().attempts.values_mut().filter(|attempt| attempt.order == order && !attempt.state.is_settled())
+        for attempt in self
+            .writable()?
+            .attempts
+            .values_mut()
+            .filter(|attempt| attempt.order == order && !attempt.state.is_settled())
         {
             attempt.due_at = attempt.due_at.min(now);
         }
@@ -426,7 +462,7 @@ impl Store for MemoryStore {
     }
 
     async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {
-        let mut books = self.books();
+        let mut books = self.writable()?;
         let key = (hook.gateway.clone(), hook.event_id.clone());
         match books.webhooks.get(&key).map(|(known, ..)| known.body == hook.body) {
             None => {
@@ -456,7 +492,7 @@ impl Store for MemoryStore {
 
     async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, _now: DateTime<Utc>) -> Result<(), CommitError> {
         if let Some((kept, known_end, due_at)) =
-            self.books().webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
+            self.writable()?.webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
             && known_end.is_none()
         {
             kept.tries += 1;
@@ -500,7 +536,7 @@ impl Store for MemoryStore {
         until: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Orphan>, CommitError> {
-        let mut books = self.books();
+        let mut books = self.writable()?;
         let free = |attempt: &Attempt| {
             !attempt.state.is_settled()
                 && attempt.due_at <= now
@@ -521,12 +557,12 @@ impl Store for MemoryStore {
     }
 
     async fn note_finding(&self, finding: &Finding, _now: DateTime<Utc>) -> Result<(), CommitError> {
-        self.books().findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
+        self.writable()?.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
         Ok(())
     }
 
     async fn note_comparison(&self, seen: &Comparison, _now: DateTime<Utc>) -> Result<(), CommitError> {
-        let mut books = self.books();
+        let mut books = self.writable()?;
         for ((kind, _), (finding, open)) in &mut books.findings {
             let looked_at = finding.happened_at.is_none_or(|at| at >= seen.since);
             *open = *open && !(kind.is_seen_by_looking() && looked_at);
@@ -552,7 +588,7 @@ impl Store for MemoryStore {
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
-        let mut books = self.books();
+        let mut books = self.writable()?;
         if books.orders.get(&shipment.order).is_none_or(|order| order.status != OrderStatus::Completed) {
             return Err(CommitError::Refused(Conflict::Lost));
         }
@@ -578,68 +614,5 @@ impl Store for MemoryStore {
             }
         }
         Ok(Backlog { open })
-    }
-}
-
-#[async_trait]
-impl Views for MemoryStore {
-    async fn order(&self, owner: UserId, id: OrderId) -> Result<Option<OrderView>, StoreError> {
-        let books = self.books();
-        let Some(order) = books.orders.get(&id).filter(|order| order.user == owner) else { return Ok(None) };
-        let charges =
-            books.attempts.values().filter(|attempt| attempt.order == id && attempt.kind == AttemptKind::Charge);
-        Ok(Some(OrderView {
-            id,
-            status: order.status,
-            total: order.total,
-            tax: order.tax,
-            lines: order.lines.clone(),
-            address: order.address.clone(),
-            created_at: order.created_at,
-            payment: books.charge(|attempt| attempt.order == id).map(|attempt| attempt.state),
-            attempts: u32::try_from(charges.count()).unwrap_or(u32::MAX),
-            credit: order.credit,
-            refunds: books.refunds.range((id, 0)..=(id, u32::MAX)).map(|(_, refund)| refund.clone()).collect(),
-            shipment: books.shipments.get(&id).cloned(),
-            history: books.history.get(&id).cloned().unwrap_or_default(),
-        }))
-    }
-
-    async fn orders(&self, owner: UserId, before: Option<Position>, limit: u16) -> Result<Page<OrderCard>, StoreError> {
-        let books = self.books();
-        let mut mine: Vec<_> = books
-            .orders
-            .values()
-            .filter(|order| order.user == owner)
-            .filter(|order| {
-                before.is_none_or(|position| (order.created_at, order.id) < (position.created_at, position.id))
-            })
-            .collect();
-        mine.sort_by_key(|order| std::cmp::Reverse((order.created_at, order.id)));
-        let more = mine.len() > usize::from(limit);
-        let card = |order: &&Order| OrderCard {
-            id: order.id,
-            status: order.status,
-            total: order.total,
-            line_count: u32::try_from(order.lines.len()).unwrap_or(u32::MAX),
-            created_at: order.created_at,
-        };
-        let items: Vec<_> = mine.iter().take(limit.into()).map(card).collect();
-        let next = items.last().filter(|_| more).map(|last| Position { created_at: last.created_at, id: last.id });
-        Ok(Page { items, next })
-    }
-
-    async fn changes_after(
-        &self,
-        owner: UserId,
-        id: OrderId,
-        version: i64,
-    ) -> Result<Option<Vec<StatusChange>>, StoreError> {
-        let books = self.books();
-        if books.orders.get(&id).is_none_or(|order| order.user != owner) {
-            return Ok(None);
-        }
-        let history = books.history.get(&id).into_iter().flatten();
-        Ok(Some(history.filter(|change| change.version > version).cloned().collect()))
     }
 }

@@ -1,9 +1,11 @@
 //! What we use: our books, the catalog's prices, the payment gateway; and stand-ins for tests.
 
+mod events;
 pub mod gate;
 pub mod gateway;
 pub mod memory;
 pub mod memory_carts;
 mod memory_settlements;
+mod memory_views;
 pub mod postgres;
 pub mod prices;

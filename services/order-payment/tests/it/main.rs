@@ -17,6 +17,7 @@ mod place_order;
 mod price_locks;
 mod reconcile;
 mod refunds;
+mod reigns;
 mod schema;
 mod store_credit;
 mod store_suite;

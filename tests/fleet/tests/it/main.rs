@@ -9,4 +9,5 @@ mod orders;
 mod ownership;
 mod price_truth;
 mod same_key;
+mod saga;
 mod traces;

@@ -8,14 +8,14 @@ use crate::domain::reservation::{Decision, Fact, Step};
 use crate::domain::shipment::ShipmentLine;
 
 /// The events of a decision.
-pub(super) fn of_decision(decision: &Decision) -> Vec<Outgoing> {
+pub(in crate::outbound) fn of_decision(decision: &Decision) -> Vec<Outgoing> {
     match decision {
         Decision::Step(step) => of_step(step),
         Decision::Nothing => Vec::new(),
     }
 }
 
-pub(super) fn of_step(step: &Step) -> Vec<Outgoing> {
+pub(in crate::outbound) fn of_step(step: &Step) -> Vec<Outgoing> {
     step.told().map(|(version, fact)| of_fact(fact, step.after.order, version)).collect()
 }
 

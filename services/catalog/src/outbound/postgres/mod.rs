@@ -6,7 +6,7 @@
 //! written with a look at the version they were read with.
 
 mod commit;
-mod events;
+pub(super) mod events;
 mod failure;
 mod load;
 mod receive;

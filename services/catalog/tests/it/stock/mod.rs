@@ -13,6 +13,7 @@ mod holds;
 mod quotes;
 mod receipts;
 mod refusals;
+mod reigns;
 mod saga;
 mod store_suite;
 mod travel;

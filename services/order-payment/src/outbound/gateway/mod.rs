@@ -24,7 +24,7 @@ use messaging::Epoch;
 use reqwest::RequestBuilder;
 use tracing::Instrument as _;
 
-use crate::domain::keys::gateway_key;
+use crate::domain::keys::call_key;
 use crate::domain::{Answer, Attempt, Call, Intent, Look};
 use crate::usecases::ports::Gateway;
 pub use all::Gateways;
@@ -79,7 +79,7 @@ impl PaymentIntents {
     fn change(&self, call: Call, attempt: &Attempt) -> RequestBuilder {
         self.line
             .post(&wire::path(call, attempt))
-            .header("idempotency-key", gateway_key(self.region, attempt.order, attempt.number, call))
+            .header("idempotency-key", call_key(self.region, attempt, call))
             .header("shopsphere-epoch", self.epoch.get())
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(wire::body(call, attempt, self.region))

@@ -10,7 +10,6 @@ mod commit;
 mod credits;
 mod desk;
 mod desk_rows;
-mod events;
 mod findings;
 mod orders;
 mod orphans;
@@ -32,6 +31,7 @@ use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
+use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};

@@ -1,0 +1,323 @@
+//! What must hold: after every commit, after every effect at the gateway, and once everything is quiet. The truth is taken
+//! from the gateway's own books, from what shoppers were told, and from the stores read directly.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use catalog::domain::reservation::Status;
+use common::{OrderId, Sku};
+use order_payment::domain::{Account, AttemptKind, AttemptState, IntentStatus, Order, OrderStatus, Transaction};
+use order_payment::usecases::Change;
+
+use crate::bus::{ORDERS, STOCK};
+use crate::processes::outbox;
+use crate::setup::Setup;
+use crate::world::{World, lock};
+
+#[derive(Default)]
+pub struct Checks {
+    broken: Option<String>,
+    ledger: Vec<Transaction>,
+    /// Orders whose payment a webhook made due while its outcome was unknown; for the counters.
+    pub hinted: BTreeSet<OrderId>,
+    pub reconciling: bool,
+}
+
+impl Checks {
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// The first complaint counts: what follows is its consequence.
+    pub fn break_off(&mut self, complaint: String) {
+        self.broken.get_or_insert(complaint);
+    }
+
+    pub fn broken(&self) -> Option<String> {
+        self.broken.clone()
+    }
+}
+
+fn complain(world: &World, complaint: String) {
+    lock(&world.checks).break_off(complaint);
+}
+
+/// After a commit to the books of order-payment.
+pub fn after_orders(world: &World, change: &Change) {
+    if !change.ledger.is_empty() {
+        ledger_only_grows(world);
+    }
+    let Some(step) = &change.order else { return };
+    let order = &step.order;
+    let (net, broke_its_word) = {
+        let gateway = lock(&world.gateway);
+        (gateway.net_of(order.id), gateway.broke_its_word(order.id))
+    };
+    match order.status {
+        OrderStatus::Completed if net != order.total.minor() => {
+            complain(
+                world,
+                format!("N3 order {} is COMPLETED and the gateway holds {net} of {}", order.id, order.total),
+            );
+        }
+        OrderStatus::Compensated if net != 0 && !broke_its_word => {
+            complain(world, format!("N3 order {} is COMPENSATED while the gateway holds {net}", order.id));
+        }
+        _ => {}
+    }
+}
+
+fn ledger_only_grows(world: &World) {
+    let now = world.orders.books().ledger.clone();
+    let mut checks = lock(&world.checks);
+    if !now.starts_with(&checks.ledger) {
+        checks.break_off("N8 an entry of the ledger was changed or removed".to_owned());
+    }
+    if now.iter().any(|transaction| !transaction.is_balanced()) {
+        checks.break_off("N8 the ledger is out of balance".to_owned());
+    }
+    let mut sums: BTreeMap<OrderId, i64> = BTreeMap::new();
+    for transaction in &now {
+        *sums.entry(transaction.order).or_default() += sign(transaction);
+    }
+    if let Some((order, sum)) = sums.iter().find(|(_, sum)| **sum < 0) {
+        checks.break_off(format!("N9 refunds of order {order} exceed its captures by {}", -sum));
+    }
+    checks.ledger = now;
+}
+
+/// What a transaction added to what the gateway owes us.
+fn sign(transaction: &Transaction) -> i64 {
+    let owed = transaction.entries.iter().filter(|entry| entry.account == Account::GatewayReceivable);
+    owed.map(|entry| entry.amount_minor).sum()
+}
+
+/// After the gateway did something.
+pub fn after_effect(world: &World) {
+    let (gateway, books) = (lock(&world.gateway), world.orders.books());
+    let mut nets: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for charge in gateway.charges.values() {
+        let Some(order) = charge.intent.order.as_deref() else { continue };
+        let known: Option<&Order> = order.parse().ok().and_then(|id| books.orders.get(&id));
+        let Some(known) = known else {
+            complain(world, format!("N2 the gateway has an intent for order {order}, which does not exist"));
+            return;
+        };
+        if charge.intent.amount_minor != known.total.minor() || charge.intent.currency != known.total.currency().code()
+        {
+            complain(world, format!("N2 the gateway has another amount for order {order}"));
+        }
+        if charge.refunded_minor > charge.captured_minor {
+            complain(world, format!("N9 more was refunded than taken for order {order}"));
+        }
+        let ours =
+            books.attempts.values().find(|attempt| attempt.kind == AttemptKind::Charge && attempt.order == known.id);
+        let intended = ours.is_some_and(|ours| match charge.intent.status {
+            IntentStatus::Succeeded => ours.capture_requested,
+            IntentStatus::RequiresCapture | IntentStatus::Processing => ours.state != AttemptState::Prepared,
+            _ => true,
+        });
+        if !intended {
+            complain(world, format!("P1 money of order {order} moved without a committed intent"));
+        }
+        let sums = nets.entry(order).or_default();
+        sums.0 += charge.captured_minor - charge.refunded_minor;
+        sums.1 = known.total.minor();
+    }
+    if let Some((order, (net, total))) = nets.into_iter().find(|(_, (net, total))| net > total) {
+        complain(world, format!("N1 order {order} is charged {net} for a total of {total}"));
+    }
+}
+
+/// After a commit to the stock.
+pub fn after_stock(world: &World) {
+    for ((sku, _), level) in world.stock.all_rows() {
+        let received = received(&world.setup, &sku);
+        if !level.balances() || received.is_some_and(|received| level.received != received) {
+            complain(world, format!("N12 the units of {sku} do not add up: {level:?}"));
+        }
+    }
+}
+
+/// Goods of an order are on their way.
+pub fn after_shipment(world: &World, order: OrderId) {
+    let status = world.orders.books().orders.get(&order).map(|order| order.status);
+    if status != Some(OrderStatus::Completed) {
+        complain(world, format!("N10 goods of order {order} leave while it is {status:?}"));
+    }
+}
+
+/// What came in, where it is counted.
+fn received(setup: &Setup, sku: &Sku) -> Option<i64> {
+    match sku.as_str() {
+        "LAMP" => Some(setup.lamps.into()),
+        "PHONE" => Some(setup.phones.into()),
+        _ => None,
+    }
+}
+
+/// Everything came to its end: nothing is open, on its way or unaccounted for.
+pub fn is_settled(world: &World) -> bool {
+    open_items(world).is_empty()
+}
+
+/// What keeps the world from being settled, in words.
+pub fn open_items(world: &World) -> Vec<String> {
+    let mut open = Vec::new();
+    let (busy, pending) = (lock(&world.clients).busy, world.pending());
+    if busy > 0 {
+        open.push(format!("{busy} shoppers wait"));
+    }
+    if pending > 0 {
+        open.push(format!("{pending} things are on their way"));
+    }
+    {
+        let books = world.orders.books();
+        open.extend(
+            books
+                .orders
+                .values()
+                .filter(|order| !order.status.is_final())
+                .map(|order| format!("order {} is {}", order.id, order.status)),
+        );
+        open.extend(
+            books
+                .attempts
+                .values()
+                .filter(|attempt| !attempt.state.is_settled())
+                .map(|attempt| format!("attempt {} of order {} is {}", attempt.number, attempt.order, attempt.state)),
+        );
+        open.extend(
+            books
+                .webhooks
+                .values()
+                .filter(|(_, end, _)| end.is_none())
+                .map(|(hook, ..)| format!("webhook {} waits", hook.event_id)),
+        );
+        let gateway = lock(&world.gateway);
+        for order in books.orders.values().filter(|order| order.status == OrderStatus::Compensated) {
+            if gateway.net_of(order.id) != 0 {
+                open.push(format!("the gateway holds money of order {}", order.id));
+            }
+        }
+    }
+    open.extend(
+        world
+            .stock
+            .reservations()
+            .iter()
+            .filter(|held| held.status == Status::Held)
+            .map(|held| format!("units of order {} are held", held.order)),
+    );
+    let rows = [outbox(world, ORDERS).len(), outbox(world, STOCK).len()];
+    let bus = lock(&world.bus);
+    for (service, rows) in rows.into_iter().enumerate() {
+        if bus.marks[service].published.iter().filter(|published| **published).count() < rows {
+            open.push(format!("events of service {service} are not published"));
+        }
+    }
+    if !bus.is_drained() {
+        open.push("records are not consumed".to_owned());
+    }
+    open
+}
+
+/// The last look, when everything is quiet.
+pub fn at_the_end(world: &World) {
+    everybody_got_what_they_paid_for(world);
+    shoppers_were_told_the_truth(world);
+    events_and_commits_agree(world);
+}
+
+fn everybody_got_what_they_paid_for(world: &World) {
+    let books = world.orders.books();
+    let gateway = lock(&world.gateway);
+    let reservations: BTreeMap<OrderId, Status> =
+        world.stock.reservations().into_iter().map(|known| (known.order, known.status)).collect();
+    let mut sold: BTreeMap<Sku, i64> = BTreeMap::new();
+    for order in books.orders.values() {
+        let net = gateway.net_of(order.id);
+        let booked: i64 = books.ledger.iter().filter(|transaction| transaction.order == order.id).map(sign).sum();
+        let status = reservations.get(&order.id).copied();
+        let (money, goods) = match order.status {
+            OrderStatus::Completed => (order.total.minor(), status == Some(Status::Finalised)),
+            _ => (0, matches!(status, Some(Status::Released | Status::Rejected))),
+        };
+        if net != money || booked != money {
+            complain(
+                world,
+                format!("N3 order {} is {}: {net} at the gateway, {booked} in the ledger", order.id, order.status),
+            );
+        }
+        if !goods {
+            complain(world, format!("N13 order {} is {} and its reservation is {status:?}", order.id, order.status));
+        }
+        if order.status == OrderStatus::Completed {
+            for line in &order.lines {
+                *sold.entry(line.sku.clone()).or_default() += i64::from(line.quantity);
+            }
+            if order.lines.iter().any(|line| line.sku.as_str() != "SONG") && !books.shipments.contains_key(&order.id) {
+                complain(world, format!("N13 order {} is paid and nothing was sent", order.id));
+            }
+        }
+    }
+    for ((sku, _), level) in world.stock.all_rows() {
+        if level.held != 0 || level.sold != sold.get(&sku).copied().unwrap_or(0) {
+            complain(world, format!("N13 units of {sku} are stranded: {level:?}"));
+        }
+    }
+}
+
+fn shoppers_were_told_the_truth(world: &World) {
+    let (books, clients) = (world.orders.books(), lock(&world.clients));
+    for (order, _) in clients.answers.values() {
+        if !books.orders.contains_key(order) {
+            complain(world, format!("N4 order {order} was acknowledged and is not there"));
+        }
+    }
+    for (key, order) in &clients.refused {
+        if books.orders.contains_key(order) {
+            complain(world, format!("N7 the request {key} was refused and its order exists"));
+        }
+    }
+    for order in clients.cancelled.iter().filter(|order| !lock(&world.gateway).broke_its_word(**order)) {
+        if books.orders.get(order).is_none_or(|order| order.status != OrderStatus::Compensated) {
+            complain(world, format!("N7 the cancel of order {order} was accepted and it was not cancelled"));
+        }
+    }
+}
+
+fn events_and_commits_agree(world: &World) {
+    let committed: BTreeSet<_> =
+        [ORDERS, STOCK].into_iter().flat_map(|service| outbox(world, service)).map(|row| row.message_id()).collect();
+    let bus = lock(&world.bus);
+    let published: BTreeSet<_> =
+        bus.logs.iter().flat_map(|log| &log.records).map(|record| record.envelope.id).collect();
+    if committed != published {
+        complain(world, format!("N14 {} events were committed and {} published", committed.len(), published.len()));
+    }
+    if let Some((_, id, reason)) = bus.parked.first() {
+        complain(world, format!("N17 message {id} was parked: {reason}"));
+    }
+}
+
+/// The whole state in one text, to compare before and after a replay.
+pub fn digest(world: &World) -> String {
+    let mut text = String::new();
+    {
+        let books = world.orders.books();
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "{:?} {:?} {:?} {:?} {}",
+            books.orders,
+            books.attempts,
+            books.ledger,
+            books.shipments,
+            books.outbox.len()
+        );
+    }
+    let _ =
+        write!(text, "{:?} {:?} {}", world.stock.all_rows(), world.stock.reservations(), world.stock.outbox(0).len());
+    text
+}

@@ -1,0 +1,98 @@
+//! The product half of the catalog, empty: the saga never asks it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use catalog::domain::centre::{Centre, Centres};
+use catalog::domain::cursor::CursorSeal;
+use catalog::domain::product::{CategoryPath, Revision};
+use catalog::domain::ranking::Interests;
+use catalog::outbound::memory_products::MemoryProducts;
+use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
+use catalog::usecases::ports::products::{
+    Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
+    StoreDown,
+};
+use common::{OrderId, Sku};
+use contracts::interest::Subject;
+
+struct Nothing;
+
+/// The one place where goods lie.
+pub fn only_centre() -> Centre {
+    let Ok(only) = Centre::parse("rdc") else { unreachable!("a name of ours") };
+    only
+}
+
+pub fn centres() -> Centres {
+    Centres::new(only_centre(), [])
+}
+
+/// No hold is old enough here to be asked about.
+pub struct NobodyToAsk;
+
+#[async_trait]
+impl Orders for NobodyToAsk {
+    async fn states(&self, _: &[OrderId]) -> Result<Vec<OrderState>, OrdersDown> {
+        Err(OrdersDown("nobody is asked in this shop".to_owned()))
+    }
+}
+
+pub fn ports() -> ProductPorts {
+    let cursors = CursorSeal::new(b"a secret of the simulation");
+    let store = Arc::new(MemoryProducts::default());
+    ProductPorts { store, index: Arc::new(Nothing), cache: Arc::new(Nothing), ratings: Arc::new(Nothing), cursors }
+}
+
+fn absent<T>() -> Result<T, IndexDown> {
+    Err(IndexDown("there is no index in this shop".to_owned()))
+}
+
+#[async_trait]
+impl ProductIndex for Nothing {
+    async fn apply(&self, _: &[Revision]) -> Result<Applied, IndexDown> {
+        absent()
+    }
+
+    async fn search(&self, _: Page<'_>) -> Result<Found, IndexDown> {
+        absent()
+    }
+
+    async fn list(&self, _: Option<&CategoryPath>, _: Option<&Sku>, _: usize, _: &str) -> Result<Vec<Hit>, IndexDown> {
+        absent()
+    }
+
+    async fn interesting(
+        &self,
+        _: Option<&CategoryPath>,
+        _: &Interests,
+        _: usize,
+        _: &str,
+    ) -> Result<Vec<Hit>, IndexDown> {
+        absent()
+    }
+
+    async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown> {
+        absent()
+    }
+
+    async fn completions(&self, _: &str, _: &str) -> Result<Vec<Completion>, IndexDown> {
+        absent()
+    }
+}
+
+#[async_trait]
+impl ProductCache for Nothing {
+    async fn newest(&self, sku: &Sku, store: &Arc<dyn ProductStore>) -> Result<Option<Arc<Revision>>, StoreDown> {
+        Ok(store.newest(sku).await?.map(Arc::new))
+    }
+
+    async fn forget(&self, _: &[Sku]) {}
+}
+
+#[async_trait]
+impl Ratings for Nothing {
+    async fn interests(&self, _: Subject) -> Option<Interests> {
+        None
+    }
+}
