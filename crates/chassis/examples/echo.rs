@@ -60,7 +60,7 @@ impl Service for Echo {
                 process.spawn("relay", async { anyhow::bail!("the broker said no") });
                 Ok(())
             }
-            Role::Migrate => Ok(()),
+            Role::Migrate | Role::Settle => Ok(()),
             Role::Check => anyhow::bail!("the database does not answer"),
             Role::Redrive => anyhow::bail!("unknown message ids: {:?}", process.arguments()),
         }

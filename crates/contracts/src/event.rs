@@ -105,7 +105,7 @@ mod tests {
             refund_id: "r1".to_owned(),
             amount: Some(crate::common::v1::Money { currency: "EUR".to_owned(), units: 1, nanos: 0 }),
             whole: true,
-            lines: vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 2 }],
+            lines: vec![order::v1::OrderLine { sku: "A".to_owned(), quantity: 2, options: Vec::new() }],
             refunded_at_ms: 7,
         });
         assert_eq!(

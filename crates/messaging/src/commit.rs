@@ -227,7 +227,7 @@ impl Database {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.commit_once(change, write, traceparent).await {
+            match crash::around_commit(&change.cause, self.commit_once(change, write, traceparent)).await? {
                 Err(CommitError::Database(error)) if tries < MAX_TRIES && wants_another_try(&error) => {
                     metrics::COMMIT_RETRIES.inc();
                 }
@@ -249,7 +249,6 @@ impl Database {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        crash::point("commit.before")?;
         let mut held = Held::begin(self, change.cause.twins()).await?;
         if !self.admit(held.connection(), change).await? {
             let repeated = match &change.cause {
@@ -284,7 +283,6 @@ impl Database {
             Err(Uncommitted::Unknown(why)) => return self.find_out(change, &why).await,
         }
         self.committed.notify_one();
-        crash::point("commit.after_commit")?;
         Ok(Committed::Applied)
     }
 

@@ -163,7 +163,8 @@ impl<E: std::error::Error + Send + Sync + 'static> Batch<E> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.once(round).await {
+            let causes = round.iter().map(|member| &self.members[*member].change.cause);
+            match crash::around_commits(causes, self.once(round)).await? {
                 Err(CommitError::Database(error)) if tries < MAX_TRIES && wants_another_try(&error) => {
                     metrics::COMMIT_RETRIES.inc();
                 }

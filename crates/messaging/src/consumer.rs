@@ -1,8 +1,8 @@
 //! Consumes events one by one: decoded, checked, handed to a [`Handler`], retried or parked.
 //!
 //! Decided here: what is refused before a handler sees it (undecodable bytes, a foreign region, a future epoch), how long
-//! a retry goes on, and that a parked key keeps its order. Not decided here: that an event has its effect once; that is
-//! the inbox row in the handler's own commit.
+//! a retry goes on, that a parked key keeps its order, and that records of one key never overlap. Not decided here: that an
+//! event has its effect once; that is the inbox row in the handler's own commit.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::crash;
+use crate::crash::{self, Boundary};
 use crate::database::Database;
 use crate::kafka::{KafkaSettings, Record};
 use crate::metrics;
@@ -30,7 +30,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// After this long a message that still asks for a retry is parked, so that its partition goes on. Longer than a database
 /// failover; shorter than what a shopper waits for an order.
 const RETRY_BUDGET: Duration = Duration::from_secs(60);
-/// Records looked at between two looks at the queue.
+/// Records looked at between two looks at the queue; also the most of one partition that are handled side by side.
 const BATCH: usize = 64;
 
 /// An event with the facts that travelled beside it.
@@ -82,6 +82,8 @@ struct Events {
     database: Database,
     prefix: String,
     handler: Arc<dyn Handler>,
+    /// Topics whose records may be handled side by side when their keys differ.
+    overlapping: Vec<&'static str>,
     /// Topics and keys with parked messages, as far as this process knows; the table decides.
     parked: Mutex<HashSet<parking::Queue>>,
 }
@@ -99,8 +101,17 @@ impl Consumer {
         let consumer: StreamConsumer = kafka.consumer(group).create()?;
         let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, database.region())).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let events = Events { group, database, prefix: kafka.topic_prefix.clone(), handler, parked: Mutex::default() };
+        let (prefix, overlapping) = (kafka.topic_prefix.clone(), Vec::new());
+        let events = Events { group, database, prefix, handler, overlapping, parked: Mutex::default() };
         Ok(Self { consumer, events })
+    }
+
+    /// Hands over up to 64 records of one partition of `topic` side by side, never two of one key, for a handler that folds what
+    /// it has at hand into one commit. The offset moves when all of them are done, so a stop hands all of them over again.
+    #[must_use]
+    pub fn overlapping(mut self, topic: &'static Topic) -> Self {
+        self.events.overlapping.push(topic.kind);
+        self
     }
 
     /// Consumes until `shutdown`.
@@ -116,9 +127,10 @@ impl Consumer {
 #[async_trait]
 impl Work for Events {
     async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop> {
-        let Some(record) = records.first() else { return Ok(0) };
-        self.settle(record, shutdown).await?;
-        Ok(1)
+        let round = &records[..self.side_by_side(records)];
+        let settled = futures::future::join_all(round.iter().map(|record| self.settle(record, shutdown))).await;
+        settled.into_iter().collect::<Result<(), Stop>>()?;
+        Ok(round.len())
     }
 
     fn batch(&self) -> usize {
@@ -127,6 +139,18 @@ impl Work for Events {
 }
 
 impl Events {
+    /// How many of `records`, all of one partition, may be handled at once: as far as their keys differ.
+    fn side_by_side(&self, records: &[Record]) -> usize {
+        let Some(first) = records.first() else { return 0 };
+        let name = first.topic.strip_prefix(&self.prefix).unwrap_or(&first.topic);
+        let topic = Topic::of(name, self.database.region());
+        if topic.is_none_or(|topic| !self.overlapping.contains(&topic.kind)) {
+            return 1;
+        }
+        let mut keys = HashSet::new();
+        records.iter().take_while(|record| keys.insert(&record.key[..])).count()
+    }
+
     /// Brings one record to an end: handled, or parked.
     async fn settle(&self, record: &Record, shutdown: &CancellationToken) -> Result<(), Stop> {
         crash::point("consumer.before_handle")?;
@@ -140,9 +164,9 @@ impl Events {
                     metrics::CONSUMED.with_label_values(&[self.group, "done"]).inc();
                     return Ok(());
                 }
-                Ok(Verdict::Park(reason)) if self.park(record, &reason).await => return Ok(()),
+                Ok(Verdict::Park(reason)) if self.park(record, &reason).await? => return Ok(()),
                 Ok(Verdict::Retry)
-                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await =>
+                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await? =>
                 {
                     return Ok(());
                 }
@@ -181,11 +205,12 @@ impl Events {
         if let Some(traceparent) = &delivery.envelope.traceparent {
             contracts::trace::set_parent(&span, traceparent);
         }
-        Ok(self.handler.handle(&delivery).instrument(span).await)
+        Ok(crash::about(delivery.event.kind(), self.handler.handle(&delivery)).instrument(span).await)
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> bool {
-        match parking::park(&self.database, self.group, record, reason).await {
+    async fn park(&self, record: &Record, reason: &str) -> Result<bool, crash::Crashed> {
+        let parked = parking::park(&self.database, self.group, record, reason);
+        Ok(match crash::around(Boundary::Park, parked).await? {
             Ok(()) => {
                 tracing::error!(group = self.group, topic = %record.topic, partition = record.partition, offset = record.offset, reason, "message parked");
                 metrics::CONSUMED.with_label_values(&[self.group, "parked"]).inc();
@@ -196,7 +221,7 @@ impl Events {
                 tracing::warn!(error = %error, "message could not be parked");
                 false
             }
-        }
+        })
     }
 
     async fn load_parked(&self, shutdown: &CancellationToken) {

@@ -1,38 +1,103 @@
 //! Crash points: named places at which a test may stop the process as a power cut would, to show that the next start goes
-//! on from there. Every durable step of this crate has one before and after it; services add their own around calls to
-//! the outside.
+//! on from there. Every durable step of the saga is a [`Boundary`] and goes through [`around`], which has a point before and
+//! one after it; a step inside a step may have a [`point`] of its own.
 //!
-//! Without the feature `crash-points` (testkit turns it on) a point is nothing at all.
+//! Without the feature `crash-points` (testkit turns it on) a point is nothing at all. With it, a test stops the task it
+//! runs (`Plan`), or a program made for it watches each point and may end itself there (`watch`); no program of ours that
+//! is deployed calls `watch`, so none has a setting that could.
+
+pub use crate::boundary::{Boundary, Surrounds};
 
 /// The process stopped here. Whoever gets this error stops as well, without tidying up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process stopped at crash point {0}")]
 pub struct Crashed(pub &'static str);
 
-/// A place where a test may stop the process.
+/// Takes a durable step, with a crash point before and one after it.
 ///
 /// # Errors
-/// [`Crashed`] when the test that runs this task chose this point.
-#[cfg(not(feature = "crash-points"))]
-#[inline(always)]
-pub fn point(_name: &'static str) -> Result<(), Crashed> {
-    Ok(())
+/// [`Crashed`] when the test that runs this task stops at one of the two. The step was taken, or not; that is the point.
+#[inline]
+pub async fn around<F: Future>(boundary: Boundary, step: F) -> Result<F::Output, Crashed> {
+    point(boundary.before())?;
+    let output = step.await;
+    point(boundary.after())?;
+    Ok(output)
+}
+
+/// [`around`] for a step that waits for nobody.
+///
+/// # Errors
+/// As [`around`].
+#[inline]
+pub fn around_now<T>(boundary: Boundary, step: impl FnOnce() -> T) -> Result<T, Crashed> {
+    point(boundary.before())?;
+    let output = step();
+    point(boundary.after())?;
+    Ok(output)
 }
 
 #[cfg(not(feature = "crash-points"))]
-#[inline(always)]
-pub fn carried<F: Future>(work: F) -> F {
-    work
-}
+pub(crate) use nothing::{about, around_commit, around_commits, member};
+#[cfg(not(feature = "crash-points"))]
+pub use nothing::{carried, point};
 
 #[cfg(feature = "crash-points")]
-pub use planned::{Plan, carried, point, under};
+pub use planned::{Plan, Watch, about, carried, point, under, watch};
+#[cfg(feature = "crash-points")]
+pub(crate) use planned::{around_commit, around_commits, member};
+
+/// What the above is in every build that is deployed.
+#[cfg(not(feature = "crash-points"))]
+mod nothing {
+    use super::Crashed;
+    use crate::commit::Cause;
+
+    /// A place where a test may stop the process.
+    ///
+    /// # Errors
+    /// None in this build.
+    #[inline(always)]
+    pub fn point(_name: &'static str) -> Result<(), Crashed> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn carried<F: Future>(work: F) -> F {
+        work
+    }
+
+    #[inline(always)]
+    pub(crate) async fn around_commit<F: Future>(_cause: &Cause, step: F) -> Result<F::Output, Crashed> {
+        Ok(step.await)
+    }
+
+    #[inline(always)]
+    pub(crate) async fn around_commits<'c, F: Future>(
+        _causes: impl Iterator<Item = &'c Cause>,
+        step: F,
+    ) -> Result<F::Output, Crashed> {
+        Ok(step.await)
+    }
+
+    #[inline(always)]
+    pub(crate) fn about<F: Future>(_kind: &'static str, work: F) -> F {
+        work
+    }
+
+    #[inline(always)]
+    pub(crate) fn member() -> Option<&'static str> {
+        None
+    }
+}
 
 #[cfg(feature = "crash-points")]
 mod planned {
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-    use super::Crashed;
+    use super::{Boundary, Crashed};
+    use crate::commit::Cause;
 
     /// What one run passed through, and where it is to stop.
     #[derive(Debug, Default)]
@@ -42,8 +107,20 @@ mod planned {
         passed: Mutex<Vec<&'static str>>,
     }
 
+    /// Sees every point of the whole process.
+    pub struct Watch {
+        pub passing: Box<dyn Fn(&'static str) + Send + Sync>,
+        /// Name under which this process joins its consumer groups. A killed process that comes back under its name goes on at
+        /// once, where the group would else wait for ten seconds whether it is really gone.
+        pub member: String,
+    }
+
+    static WATCH: OnceLock<Watch> = OnceLock::new();
+
     tokio::task_local! {
         static PLAN: Arc<Plan>;
+        /// The kind of event that is being handled.
+        static KIND: &'static str;
     }
 
     impl Plan {
@@ -71,12 +148,60 @@ mod planned {
         }
     }
 
+    /// From now on `watch` sees every point of this process. The first one stays.
+    pub fn watch(watch: Watch) {
+        let _ = WATCH.set(watch);
+    }
+
+    pub(crate) fn member() -> Option<&'static str> {
+        WATCH.get().map(|watch| watch.member.as_str())
+    }
+
     /// A place where a test may stop the process.
     ///
     /// # Errors
     /// [`Crashed`] when the plan of this task stops here or stopped before.
     pub fn point(name: &'static str) -> Result<(), Crashed> {
+        if let Some(watch) = WATCH.get() {
+            (watch.passing)(name);
+        }
         PLAN.try_with(|plan| plan.pass(name)).unwrap_or(Ok(()))
+    }
+
+    /// [`super::around`] for a commit, whose boundary is told by its cause. What has no row in the table (a service outside the
+    /// saga, a test) passes `commit.before` and `commit.after_commit`.
+    pub(crate) async fn around_commit<F: Future>(cause: &Cause, step: F) -> Result<F::Output, Crashed> {
+        let boundary = boundary_of(cause);
+        point(boundary.map_or("commit.before", Boundary::before))?;
+        let output = step.await;
+        point(boundary.map_or("commit.after_commit", Boundary::after))?;
+        Ok(output)
+    }
+
+    /// [`super::around`] for a commit of many changes: a point for each row of the table that is among them.
+    pub(crate) async fn around_commits<'c, F: Future>(
+        causes: impl Iterator<Item = &'c Cause>,
+        step: F,
+    ) -> Result<F::Output, Crashed> {
+        let boundaries: BTreeSet<Boundary> = causes.filter_map(boundary_of).collect();
+        boundaries.iter().try_for_each(|boundary| point(boundary.before()))?;
+        let output = step.await;
+        boundaries.iter().try_for_each(|boundary| point(boundary.after()))?;
+        Ok(output)
+    }
+
+    fn boundary_of(cause: &Cause) -> Option<Boundary> {
+        let name = match cause {
+            Cause::Request(request) => format!("{} {}", request.method, request.route),
+            Cause::Message { consumer, .. } => format!("{} > {consumer}", KIND.try_get().ok()?),
+            Cause::Duty(name) => (*name).to_owned(),
+        };
+        Boundary::ALL.iter().copied().find(|boundary| boundary.name() == name)
+    }
+
+    /// Runs the handling of an event, so that commits within it know of which kind it is.
+    pub fn about<F: Future>(kind: &'static str, work: F) -> impl Future<Output = F::Output> {
+        KIND.scope(kind, work)
     }
 
     /// Runs `work` under `plan`.
@@ -86,10 +211,16 @@ mod planned {
 
     /// Carries the plan of the current task into work that will run on another task.
     pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
-        let plan = PLAN.try_with(Arc::clone).ok();
+        let (plan, kind) = (PLAN.try_with(Arc::clone).ok(), KIND.try_get().ok());
         async move {
-            match plan {
-                Some(plan) => PLAN.scope(plan, work).await,
+            let work = async move {
+                match plan {
+                    Some(plan) => PLAN.scope(plan, work).await,
+                    None => work.await,
+                }
+            };
+            match kind {
+                Some(kind) => KIND.scope(kind, work).await,
                 None => work.await,
             }
         }

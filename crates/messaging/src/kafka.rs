@@ -76,6 +76,9 @@ impl KafkaSettings {
             // Bounds the memory of records fetched ahead.
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.queue.backoff.ms", "50");
+        if let Some(member) = crate::crash::member() {
+            config.set("group.instance.id", member);
+        }
         config
     }
 }

@@ -8,6 +8,7 @@
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
 pub mod batch;
+mod boundary;
 pub mod commit;
 pub mod commit_many;
 pub mod consumer;
@@ -16,11 +17,14 @@ pub mod database;
 pub mod firehose;
 pub mod kafka;
 pub mod metrics;
+pub mod operators;
+pub mod parked;
 pub mod parking;
 mod partitions;
 pub mod publisher;
 pub mod relay;
 pub mod schema;
+pub mod trail;
 mod transaction;
 
 pub use batch::{BatchConsumer, BatchHandler};
@@ -30,7 +34,8 @@ pub use consumer::{Consumer, Delivery, Handler, Verdict};
 pub use database::{Database, DatabaseSettings, Epoch};
 pub use firehose::{Firehose, FirehoseError};
 pub use kafka::{KafkaSettings, Record, create_topics};
-pub use parking::redrive;
+pub use operators::Action;
+pub use parking::{Redriven, Which, redrive, redrive_some};
 pub use publisher::{PublishError, Publisher};
 pub use relay::Relay;
 pub use schema::migrate;

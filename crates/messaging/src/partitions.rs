@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::crash::{self, Crashed};
+use crate::crash::{self, Boundary, Crashed};
 use crate::kafka::Record;
 
 /// Records of one partition waiting in memory before it is paused, and the level at which it goes on.
@@ -68,6 +68,8 @@ pub(crate) async fn run(
     let consumer = Arc::new(consumer);
     let mut workers: HashMap<Place, Worker> = HashMap::new();
     let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
+    // Is there an offset that was stored and not yet committed?
+    let stored = Arc::new(AtomicBool::new(false));
     let mut tick = tokio::time::interval(COMMIT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let outcome = loop {
@@ -84,14 +86,16 @@ pub(crate) async fn run(
                 }
             },
             _ = tick.tick() => {
-                commit(&consumer, CommitMode::Async);
+                if let Err(crashed) = commit_offsets(&consumer, &stored, CommitMode::Async) {
+                    break Err(crashed);
+                }
                 resume(&consumer, &mut workers);
             }
             received = consumer.recv() => match received {
                 Ok(message) => {
                     let record = Record::from_message(&message.detach());
                     let place = (record.topic.clone(), record.partition);
-                    let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &shutdown));
+                    let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &stored, &shutdown));
                     worker.waiting.fetch_add(1, Ordering::Relaxed);
                     if worker.queue.send(record).is_err() {
                         workers.remove(&place);
@@ -110,7 +114,7 @@ pub(crate) async fn run(
     if outcome.is_ok() {
         // Workers see the shutdown after the record they are at.
         let _ = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-        commit(&consumer, CommitMode::Sync);
+        commit_offsets(&consumer, &stored, CommitMode::Sync)?;
     }
     outcome
 }
@@ -119,6 +123,7 @@ fn start(
     tasks: &mut JoinSet<Result<(), Stop>>,
     consumer: &Arc<StreamConsumer>,
     work: &Arc<dyn Work>,
+    stored: &Arc<AtomicBool>,
     shutdown: &CancellationToken,
 ) -> Worker {
     let (queue, records) = mpsc::unbounded_channel();
@@ -128,6 +133,7 @@ fn start(
         Arc::clone(&waiting),
         Arc::clone(consumer),
         Arc::clone(work),
+        Arc::clone(stored),
         shutdown.clone(),
     )));
     Worker { queue, waiting, paused: false }
@@ -138,6 +144,7 @@ async fn work_off(
     waiting: Arc<AtomicUsize>,
     consumer: Arc<StreamConsumer>,
     work: Arc<dyn Work>,
+    stored: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) -> Result<(), Stop> {
     let mut held: Vec<Record> = Vec::new();
@@ -156,6 +163,7 @@ async fn work_off(
         let last = &held[done - 1];
         // Fails when the partition has moved away meanwhile; then its new owner decides.
         let _ = consumer.store_offset(&last.topic, last.partition, last.offset);
+        stored.store(true, Ordering::Release);
         waiting.fetch_sub(done, Ordering::Relaxed);
         held.drain(..done);
         crash::point("consumer.after_offset")?;
@@ -170,11 +178,16 @@ fn resume(consumer: &StreamConsumer, workers: &mut HashMap<Place, Worker>) {
     }
 }
 
-fn commit(consumer: &StreamConsumer, mode: CommitMode) {
-    // "No offset stored" is the usual answer of an idle group.
-    if let Err(error) = consumer.commit_consumer_state(mode) {
+/// Tells the group how far its work is done. An idle group has nothing to tell.
+fn commit_offsets(consumer: &StreamConsumer, stored: &AtomicBool, mode: CommitMode) -> Result<(), Crashed> {
+    if !stored.swap(false, Ordering::AcqRel) {
+        return Ok(());
+    }
+    if let Err(error) = crash::around_now(Boundary::Offsets, || consumer.commit_consumer_state(mode))? {
+        // What a rebalance has committed already, or what the next owner decides.
         tracing::debug!(error = %error, "offsets not committed");
     }
+    Ok(())
 }
 
 fn list((topic, partition): &Place) -> TopicPartitionList {

@@ -12,6 +12,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use crate::commit::Outgoing;
+use crate::crash::{self, Boundary, Crashed};
 use crate::database::Epoch;
 use crate::kafka::KafkaSettings;
 
@@ -21,6 +22,8 @@ pub enum PublishError {
     Client(#[source] KafkaError),
     #[error("the broker did not take every event")]
     NotTaken(#[source] KafkaError),
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 /// Sends events of one region.
@@ -46,6 +49,10 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::NotTaken`] when at least one was not taken. Others may have been: publish all again.
     pub async fn publish_all(&self, events: &[Outgoing], occurred_at_ms: i64) -> Result<(), PublishError> {
+        crash::around(Boundary::PublishDirectly, self.send_all(events, occurred_at_ms)).await?
+    }
+
+    async fn send_all(&self, events: &[Outgoing], occurred_at_ms: i64) -> Result<(), PublishError> {
         let traceparent = contracts::trace::current_traceparent();
         let sends = events.iter().map(|outgoing| {
             let envelope = Envelope {

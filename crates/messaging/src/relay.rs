@@ -20,7 +20,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::crash;
+use crate::crash::{self, Boundary};
 use crate::database::Database;
 use crate::kafka::KafkaSettings;
 use crate::metrics;
@@ -110,7 +110,7 @@ impl Relay {
         while !shutdown.is_cancelled() {
             // About once a minute when idle: 1,200 pauses of 50 ms.
             if rounds.is_multiple_of(1_200) {
-                self.prune(&mut connection).await?;
+                crash::around(Boundary::RelayPrune, self.prune(&mut connection)).await??;
             }
             rounds += 1;
             if self.publish_batch(&mut connection).await? == 0 {
@@ -129,17 +129,11 @@ impl Relay {
     /// # Errors
     /// Whatever interrupted it; every event that was not marked is published again.
     pub async fn publish_batch(&self, connection: &mut PgConnection) -> Result<usize, RelayError> {
-        crash::point("relay.before_claim")?;
-        let batch = self.claim(connection).await?;
+        let batch = crash::around(Boundary::RelayClaim, self.claim(&mut *connection)).await??;
         if batch.is_empty() {
             return Ok(0);
         }
-        crash::point("relay.after_claim")?;
-        // Every send is queued before the first is awaited: the queue keeps their order, the broker gets one batch.
-        let sends: Vec<_> =
-            batch.iter().map(|row| self.publisher.send(row.topic, &row.key, &row.payload, &row.envelope)).collect();
-        let outcomes = join_all(sends).await;
-        crash::point("relay.after_publish")?;
+        let outcomes = crash::around(Boundary::RelayPublish, self.publish(&batch)).await?;
 
         let mut published = (Vec::new(), Vec::new());
         let mut failed_keys = Vec::new();
@@ -160,21 +154,26 @@ impl Relay {
                 }
             }
         }
-        sqlx::query(
+        let mark = sqlx::query(
             "UPDATE outbox SET published_at = now()
              FROM UNNEST($1::uuid[], $2::int[]) AS done (message_id, claim_gen)
              WHERE outbox.message_id = done.message_id AND outbox.claim_gen = done.claim_gen AND published_at IS NULL",
         )
         .bind(&published.0)
-        .bind(&published.1)
-        .execute(connection)
-        .await?;
-        crash::point("relay.after_mark")?;
+        .bind(&published.1);
+        crash::around(Boundary::RelayMark, mark.execute(connection)).await??;
         metrics::OUTBOX_PUBLISHED.inc_by(published.0.len() as u64);
         match failure {
             Some(error) => Err(error.into()),
             None => Ok(published.0.len()),
         }
+    }
+
+    async fn publish(&self, batch: &[Claimed]) -> Vec<Result<(), PublishError>> {
+        // Every send is queued before the first is awaited: the queue keeps their order, the broker gets one batch.
+        let sends: Vec<_> =
+            batch.iter().map(|row| self.publisher.send(row.topic, &row.key, &row.payload, &row.envelope)).collect();
+        join_all(sends).await
     }
 
     async fn claim(&self, connection: &mut PgConnection) -> Result<Vec<Claimed>, RelayError> {

@@ -74,6 +74,7 @@ fn grants(app_role: &str) -> anyhow::Result<Vec<String>> {
         "GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, parked_messages",
         "GRANT SELECT, INSERT, DELETE ON inbox, requests",
         "GRANT SELECT, INSERT, UPDATE ON confirmations",
+        "GRANT SELECT, INSERT ON operator_actions",
     ]
     .map(|grant| format!("{grant} TO {app_role}"))
     .to_vec())

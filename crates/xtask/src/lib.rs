@@ -3,6 +3,7 @@
 
 pub mod campaign;
 pub mod compose_check;
+pub mod crash_points;
 pub mod doctor;
 pub mod layout;
 pub mod net;

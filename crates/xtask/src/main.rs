@@ -12,7 +12,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{campaign, doctor, os, planted, provision, test_run, tidy};
+use xtask::{campaign, crash_points, doctor, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -113,6 +113,15 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
+    /// the test stack)
+    CrashPoints {
+        /// Every behaviour, the second passage, pauses, and the points inside a step
+        #[arg(long)]
+        full: bool,
+        /// Only points whose name contains this; writes nothing
+        only: Option<String>,
+    },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
         /// Only bugs whose name begins like this
@@ -175,6 +184,7 @@ fn run(task: Task) -> Result<ExitCode> {
             return campaign::run(&options).map(code);
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
+        Task::CrashPoints { full, only } => return crash_points::run(full, only.as_deref()).map(code),
         Task::Tidy => {
             let violations = tidy::check(&layout::checkout())?;
             violations.iter().for_each(|violation| println!("{violation}"));

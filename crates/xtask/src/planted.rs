@@ -97,13 +97,16 @@ pub fn run(only: Option<&str>) -> Result<bool> {
     let checkout = layout::checkout();
     let mut bugs = bugs(&checkout)?;
     bugs.retain(|bug| only.is_none_or(|wanted| bug.name.starts_with(wanted)));
+    // What one bug has made cargo build is worth most to the next that touches the same crates.
+    bugs.sort_by_cached_key(|bug| (bug.package.clone(), crates_of(bug), bug.name.clone()));
     if bugs.is_empty() {
         bail!("no planted bug begins with {}", only.unwrap_or_default());
     }
     let nursery = Nursery::open(&checkout)?;
     println!("commit {}, copied to {}", nursery.commit, nursery.source.display());
     nursery.green(&bugs)?;
-    let findings = bugs.iter().map(|bug| nursery.try_bug(bug)).collect::<Result<Vec<_>>>()?;
+    let mut findings = bugs.iter().map(|bug| nursery.try_bug(bug)).collect::<Result<Vec<_>>>()?;
+    findings.sort_by(|left, right| left.bug.name.cmp(&right.bug.name));
     nursery.clean()?;
     let missed = findings.iter().filter(|finding| finding.missed.is_some()).count();
     let width = bugs.iter().map(|bug| bug.name.len()).max().unwrap_or(0);
@@ -117,6 +120,13 @@ pub fn run(only: Option<&str>) -> Result<bool> {
     }
     println!("{} caught, {missed} missed", findings.len() - missed);
     Ok(missed == 0)
+}
+
+/// The crates that a bug changes, by their folders.
+fn crates_of(bug: &Bug) -> BTreeSet<String> {
+    let text = fs::read_to_string(&bug.file).unwrap_or_default();
+    let changed = text.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    changed.map(|file| file.split('/').take(2).collect::<Vec<_>>().join("/")).collect()
 }
 
 /// Where bugs are planted: a copy of the commit and a target folder beside the checkout's own.
@@ -174,6 +184,12 @@ impl Nursery {
             let tests: BTreeSet<&str> =
                 bugs.iter().filter(|bug| bug.package == package).map(|bug| bug.caught_by.as_str()).collect();
             let began = Instant::now();
+            let known = self.known_green();
+            let seen = |test: &&str| known.contains(&format!("{} {package} {test}", self.commit));
+            if tests.iter().all(seen) {
+                println!("{package}: {} tests were green at this commit before", tests.len());
+                continue;
+            }
             let log = format!("green-{package}");
             let built = self.cargo(package, &["--no-run"], &log, BUILD_LIMIT)?;
             if !built.passed {
@@ -184,9 +200,25 @@ impl Nursery {
             if let Some(test) = tests.iter().find(|test| !run.passed || !run.says(test, "ok")) {
                 bail!("{test} is not green without any bug; see {}", run.log.display());
             }
+            self.remember_green(package, &tests)?;
             println!("{package}: {} tests green without a bug, {:.0} s", tests.len(), began.elapsed().as_secs_f64());
         }
         Ok(())
+    }
+
+    /// `commit package test` of each test seen green. A commit is a tree, so what was green there still is.
+    fn known_green(&self) -> BTreeSet<String> {
+        let notes = fs::read_to_string(self.place.join("green")).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
+    }
+
+    fn remember_green(&self, package: &str, tests: &BTreeSet<&str>) -> Result<()> {
+        let mut notes = self.known_green();
+        // Notes of other commits are of no use any more.
+        notes.retain(|line| line.starts_with(&self.commit));
+        notes.extend(tests.iter().map(|test| format!("{} {package} {test}", self.commit)));
+        let lines: Vec<String> = notes.into_iter().collect();
+        fs::write(self.place.join("green"), lines.join("\n")).context("note what is green")
     }
 
     fn try_bug<'b>(&self, bug: &'b Bug) -> Result<Finding<'b>> {
@@ -234,6 +266,8 @@ impl Nursery {
             .args(arguments)
             .current_dir(&self.source)
             .env("CARGO_TARGET_DIR", &self.target)
+            // Line tables of our crates are half of what the linker carries, and a panic names its line without them.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("SHOPSPHERE_PORT_OFFSET", offset)
             .env("SHOPSPHERE_STATE_DIR", Layout::from_env(&self.checkout)?.state)
             .stdin(Stdio::null())

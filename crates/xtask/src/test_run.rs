@@ -283,7 +283,7 @@ impl Run<'_> {
 }
 
 /// The integration test program of a package as the build of the whole workspace made it.
-fn built_test(checkout: &Path, package: &str) -> Result<PathBuf> {
+pub(crate) fn built_test(checkout: &Path, package: &str) -> Result<PathBuf> {
     let listing = Command::new("cargo")
         .args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json"])
         .current_dir(checkout)

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chassis::config::{Auth, Common, ConfigError, Grpc, Http, Redis, Secret};
+use common::Region;
 use messaging::{DatabaseSettings, KafkaSettings};
 use serde::Deserialize;
 
+use crate::domain::price_lock::LockKeys;
 use crate::usecases::Rules;
 
 #[derive(Debug, Deserialize)]
@@ -23,6 +25,7 @@ pub struct Config {
     pub second_gateway: SecondGateway,
     pub gate: Gate,
     pub orders: Orders,
+    pub prices: Prices,
     pub reconcile: Reconcile,
     pub settlement: Settlement,
 }
@@ -99,6 +102,21 @@ pub struct Orders {
     pub max_streams: usize,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+pub struct Prices {
+    pub lock_key: Secret,
+    pub previous_lock_key: Secret,
+    pub lock_s: u32,
+}
+
+impl Prices {
+    /// `None` when no key can be made of the secrets.
+    pub fn keys(&self, region: Region) -> Option<LockKeys> {
+        let previous = (!self.previous_lock_key.is_empty()).then(|| self.previous_lock_key.open());
+        LockKeys::new(region, self.lock_key.open(), previous)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Reconcile {
     pub every_s: u32,
@@ -106,6 +124,9 @@ pub struct Reconcile {
     pub grace_s: u32,
     pub orphan_deadline_s: u32,
 }
+
+/// In bytes. What is shorter can be tried out by whoever has one lock.
+const SHORTEST_LOCK_KEY: usize = 16;
 
 impl Config {
     /// # Errors
@@ -115,6 +136,7 @@ impl Config {
             ("orders.stock_deadline_s", self.orders.stock_deadline_s),
             ("orders.payment_deadline_s", self.orders.payment_deadline_s),
             ("reconcile.every_s", self.reconcile.every_s),
+            ("prices.lock_s", self.prices.lock_s),
         ];
         if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::invalid(key, "must be at least 1"));
@@ -124,6 +146,9 @@ impl Config {
                 "reconcile.window_s",
                 "is not longer than reconcile.grace_s: nothing would be compared",
             ));
+        }
+        if self.prices.lock_key.open().len() < SHORTEST_LOCK_KEY {
+            return Err(ConfigError::invalid("prices.lock_key", "is too short: anybody could promise prices"));
         }
         if self.gateway.api_key.is_empty() {
             return Err(ConfigError::invalid("gateway.api_key", "is empty: no payment could be made"));
@@ -159,6 +184,7 @@ impl Config {
             stock_deadline: seconds(self.orders.stock_deadline_s),
             payment_deadline: seconds(self.orders.payment_deadline_s),
             gateway_timeout: seconds(self.gateway.timeout_s),
+            price_lock: seconds(self.prices.lock_s),
             reconcile_window: seconds(self.reconcile.window_s),
             reconcile_grace: seconds(self.reconcile.grace_s),
             orphan_deadline: seconds(self.reconcile.orphan_deadline_s),
@@ -186,7 +212,11 @@ mod tests {
     #[test]
     fn the_defaults_need_only_the_secrets() {
         assert!(with(&[]).check().is_err());
-        let secrets = [("SHOPSPHERE__GATEWAY__API_KEY", "sk"), ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec")];
+        let secrets = [
+            ("SHOPSPHERE__GATEWAY__API_KEY", "sk"),
+            ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec"),
+            ("SHOPSPHERE__PRICES__LOCK_KEY", "sixteen-bytes-of"),
+        ];
         assert!(with(&secrets).check().is_ok());
         for (variable, value, complaint) in [
             ("SHOPSPHERE__RECONCILE__WINDOW_S", "60", "reconcile.window_s"),

@@ -18,11 +18,11 @@ use crate::domain::BasketLine;
 use crate::domain::{Flow, Via};
 use crate::inbound::events::{self, Events};
 use crate::inbound::grpc as states;
-use crate::inbound::http::{Api, WebhookSettings, WebhookWire, router};
+use crate::inbound::http::{Admin, Api, WebhookSettings, WebhookWire, admin_router, router};
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
 use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
-use crate::outbound::postgres::{PostgresStore, PostgresViews};
+use crate::outbound::postgres::{PostgresCarts, PostgresDesk, PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
 use crate::usecases::seal_ledger::{Verdict, verify_ledger};
@@ -44,6 +44,8 @@ pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::R
         clock: process.clock(),
         store: Arc::new(PostgresStore::new(database.clone())),
         views: Arc::new(PostgresViews::new(database.pool().clone())),
+        carts: Arc::new(PostgresCarts::new(database.clone())),
+        locks: config.prices.keys(region).context("prices.lock_key")?,
         prices: Arc::new(CatalogPrices::new(&config.catalog.grpc_url).context("catalog.grpc_url")?),
         gateway: Arc::new(gateways(config, region, database.epoch())?),
         gate: gate(config, database),
@@ -108,8 +110,20 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
     grpc::serve(process, &config.grpc, states::routes(Arc::clone(&app))).await?;
-    let api = Api::new(app, webhook_settings(&config), config.orders.max_streams, process.shutdown());
-    http::serve(process, &config.http, router(api), Some(authenticator)).await
+    let api = Api::new(Arc::clone(&app), webhook_settings(&config), config.orders.max_streams, process.shutdown());
+    let routes = router(api).merge(operators(&config, app, database));
+    http::serve(process, &config.http, routes, Some(authenticator)).await
+}
+
+/// What operators see and do here.
+fn operators(config: &Config, app: Arc<App>, database: Database) -> axum::Router {
+    let parked = operations::Desk {
+        service: NAME,
+        database: database.clone(),
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        consumer: Some((CONSUMER, Arc::new(Events(Arc::clone(&app))))),
+    };
+    admin_router(Admin { app, desk: Arc::new(PostgresDesk::new(database)) }).merge(operations::router(parked))
 }
 
 pub fn webhook_settings(config: &Config) -> Vec<WebhookSettings> {
@@ -147,6 +161,7 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));
     process.spawn("sealer", timers::sealer(Arc::clone(&app), process.shutdown()));
     process.spawn("orphans", timers::orphans(Arc::clone(&app), process.shutdown()));
+    process.spawn("carts", timers::carts(Arc::clone(&app), process.shutdown()));
     process.spawn("backlog", timers::backlog(Arc::clone(&app), process.shutdown()));
     let hour = config.settlement.hour_utc;
     process.spawn("settlements", timers::settlements(Arc::clone(&app), hour, process.shutdown()));

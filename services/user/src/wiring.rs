@@ -84,7 +84,15 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     let authenticator = Authenticator::start(process, &config.auth, look_up)?;
     let app = app(&config, process, &database, Arc::new(VerifiedTokens::new(authenticator.clone())))?;
     let api = Api::new(app, answers(&config), &process.site().public_url);
-    http::serve(process, &config.http, router(api), Some(authenticator)).await
+    // This service consumes no events, so its table of parked messages stays empty; operators ask each service alike.
+    let parked = operations::Desk {
+        service: crate::NAME,
+        database,
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        consumer: None,
+    };
+    let routes = router(api).merge(operations::router(parked));
+    http::serve(process, &config.http, routes, Some(authenticator)).await
 }
 
 pub fn answers(config: &Config) -> SignUpAnswers {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
-use common::{Currency, Money, Region};
+use common::{Currency, Money, Prices, Region, TaxRate};
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ const LOOKED_AT: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Page {
     pub price: Money,
+    /// Decides on the tax.
+    pub family: String,
     /// The first choice of each option.
     pub options: BTreeMap<String, String>,
 }
@@ -53,7 +55,8 @@ fn page(body: &Value) -> Option<Page> {
     let price = Money::parse(body["price"]["amount"].as_str()?, currency).ok()?;
     let options = body["options"].as_array().map(Vec::as_slice).unwrap_or_default();
     let first = |option: &Value| Some((option["key"].as_str()?.to_owned(), option["values"][0].as_str()?.to_owned()));
-    Some(Page { price, options: options.iter().filter_map(first).collect() })
+    let family = body["family"].as_str()?.to_owned();
+    Some(Page { price, family, options: options.iter().filter_map(first).collect() })
 }
 
 /// What became of a planned order.
@@ -132,19 +135,28 @@ impl Counter<'_> {
     }
 
     fn body(&self, shopper: &Shopper, order: &PlannedOrder) -> Option<Value> {
+        let address = address(shopper, self.region);
         let mut total = Money::zero(self.region.currency());
-        let mut lines = Vec::new();
+        let place = self.region.tax_place(address["country"].as_str()?, address["postal_code"].as_str()?)?;
+        let (mut lines, mut rates) = (Vec::new(), BTreeMap::new());
         for (sku, units) in &order.lines {
             let Some(page) = self.pages.get(sku) else { continue };
-            total = page.price.times(*units).and_then(|price| total.checked_add(price)).ok()?;
+            let price = page.price.times(*units).ok()?;
+            total = total.checked_add(price).ok()?;
+            let rate = rates.entry(place.rate(self.region.tax_class(&page.family)));
+            let of_rate = rate.or_insert(Money::zero(price.currency()));
+            *of_rate = of_rate.checked_add(price).ok()?;
             lines.push(json!({"sku": sku, "quantity": units, "options": page.options}));
         }
         if lines.is_empty() {
             return None;
         }
+        if self.region.prices() == Prices::Exclusive {
+            total = with_tax(total, rates, self.region)?;
+        }
         Some(json!({
             "lines": lines,
-            "shipping_address": address(shopper, self.region),
+            "shipping_address": address,
             "payment": {"method": "card", "token": order.card},
             "expected_total": {"amount": total.amount_string(), "currency": total.currency().code()},
         }))
@@ -179,6 +191,15 @@ impl Counter<'_> {
         let answer = self.api.once(&call).await?.success("clicks")?;
         Ok(answer["accepted"].as_u64().unwrap_or_default())
     }
+}
+
+/// Where prices are shown without tax, the total that the shopper confirms has it on top: one rounding per rate, which is how
+/// the region with such prices has it.
+fn with_tax(total: Money, rates: BTreeMap<TaxRate, Money>, region: Region) -> Option<Money> {
+    rates.into_iter().try_fold(total, |total, (rate, amount)| {
+        let tax = rate.of(amount, Prices::Exclusive, region.tax_ties()).ok()?;
+        total.checked_add(tax).ok()
+    })
 }
 
 /// An address in the first country the region ships to that we know a street in.

@@ -3,6 +3,7 @@
 
 mod caller;
 mod client;
+pub mod etag;
 mod idempotency;
 mod json;
 mod language;

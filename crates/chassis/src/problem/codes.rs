@@ -29,6 +29,7 @@ codes! {
     VERSION_CONFLICT = "version-conflict": "Changed by somebody else in the meantime",
     PRICE_CHANGED = "price-changed": "The price has changed",
     STORE_CREDIT_SHORT = "store-credit-short": "Not enough store credit",
+    PRICE_LOCK_INVALID = "price-lock-invalid": "The price lock is not good for this order",
     OUT_OF_STOCK = "out-of-stock": "Not enough in stock",
     COUPON_USED = "coupon-used": "The coupon has been used",
     RESIDENCY_LOCKED = "residency-locked": "The region of the account cannot be changed now",

@@ -39,6 +39,7 @@ struct Parts {
     fields: Vec<FieldProblem>,
     retry_after: Option<Duration>,
     alternate: Option<String>,
+    member: Option<(&'static str, serde_json::Value)>,
 }
 
 /// The code of a problem answer, left in the response's extensions for the access log and metrics.
@@ -55,6 +56,7 @@ impl Problem {
             fields: Vec::new(),
             retry_after: None,
             alternate: None,
+            member: None,
         }))
     }
 
@@ -102,6 +104,13 @@ impl Problem {
     #[must_use]
     pub fn with_alternate(mut self, url: impl Into<String>) -> Self {
         self.0.alternate = Some(url.into());
+        self
+    }
+
+    /// An extension member (RFC 9457, 3.2): what a program needs to go on from here.
+    #[must_use]
+    pub fn with_member(mut self, name: &'static str, value: serde_json::Value) -> Self {
+        self.0.member = Some((name, value));
         self
     }
 
@@ -194,6 +203,9 @@ impl Problem {
         }
         if let Some(after) = self.retry_after() {
             body["retry_after_ms"] = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).into();
+        }
+        if let Some((name, value)) = &parts.member {
+            body[*name] = value.clone();
         }
         body.to_string()
     }

@@ -115,6 +115,59 @@ async fn an_event_delivered_many_times_has_its_effect_once_and_in_order() {
     assert_eq!(stage.db.count("inbox").await, 6);
 }
 
+/// Waits until `together` deliveries are at hand at once, then lets all go; counts keys that were at hand twice.
+struct Meeting {
+    marking: Arc<Marking>,
+    at_hand: Mutex<Vec<String>>,
+    most: AtomicU32,
+    twice: AtomicU32,
+}
+
+#[async_trait]
+impl Handler for Meeting {
+    async fn handle(&self, delivery: &Delivery) -> Verdict {
+        let key = delivery.event.key().to_owned();
+        {
+            let mut at_hand = self.at_hand.lock().unwrap();
+            self.twice.fetch_add(u32::from(at_hand.contains(&key)), Ordering::Relaxed);
+            at_hand.push(key.clone());
+            self.most.fetch_max(u32::try_from(at_hand.len()).unwrap(), Ordering::Relaxed);
+        }
+        let verdict = self.marking.handle(delivery).await;
+        self.at_hand.lock().unwrap().retain(|other| *other != key);
+        verdict
+    }
+}
+
+#[tokio::test]
+async fn records_of_an_overlapping_topic_are_handled_side_by_side_but_never_two_of_one_key() {
+    let stage = Stage::set().await;
+    let keys: Vec<String> = (0..60).map(|n| format!("o{n}")).collect();
+    let publisher = Publisher::new(&stage.kafka, region(), stage.db.database.epoch().clone()).unwrap();
+    let events: Vec<_> = (1..=3).flat_map(|version| keys.iter().map(move |key| event(key, version))).collect();
+    publisher.publish_all(&events, 1).await.unwrap();
+    let meeting = Arc::new(Meeting {
+        marking: Arc::clone(&stage.handler),
+        at_hand: Mutex::default(),
+        most: AtomicU32::new(0),
+        twice: AtomicU32::new(0),
+    });
+    let shutdown = CancellationToken::new();
+    let database = stage.db.database.clone();
+    let consumer = Consumer::new("marking", &[&STOCK_RESERVED], database, &stage.kafka, Arc::clone(&meeting) as _);
+    let running = tokio::spawn(consumer.unwrap().overlapping(&STOCK_RESERVED).run(shutdown.clone()));
+    until("all marks", PATIENCE, async || exactly(stage.marks().await.len(), 180)).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    for key in &keys {
+        assert_eq!(stage.marks_of(key).await, [format!("{key}/1"), format!("{key}/2"), format!("{key}/3")]);
+    }
+    let partitions = u32::try_from(STOCK_RESERVED.partitions).unwrap();
+    let most = meeting.most.load(Ordering::Relaxed);
+    assert!(most > partitions, "{most} at once over {partitions} partitions: one of each is no overlap");
+    assert_eq!(meeting.twice.load(Ordering::Relaxed), 0, "two records of one key at once");
+}
+
 #[tokio::test]
 async fn a_restarted_consumer_goes_on_where_the_work_was_done() {
     let stage = Stage::set().await;

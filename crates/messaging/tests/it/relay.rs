@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contracts::topics::STOCK_RESERVED;
-use messaging::crash::{Plan, under};
+use messaging::crash::{Boundary, Plan, under};
 use messaging::{Cause, KafkaSettings, Relay};
 use testkit::TestDatabase;
 use testkit::kafka::{read_all, topics};
@@ -76,7 +76,9 @@ async fn a_relay_may_stop_at_any_point_and_nothing_is_lost_or_out_of_order() {
         under(Arc::clone(&recording), relay.publish_batch(&mut connection)).await.unwrap();
     }
     let points = recording.passed();
-    assert_eq!(points, ["relay.before_claim", "relay.after_claim", "relay.after_publish", "relay.after_mark"]);
+    let steps = [Boundary::RelayClaim, Boundary::RelayPublish, Boundary::RelayMark];
+    let expected: Vec<&str> = steps.iter().flat_map(|step| [step.before(), step.after()]).collect();
+    assert_eq!(points, expected);
     for n in 0..points.len() {
         let key = format!("stopped{n}");
         commit_versions(&db, &[&key], 1..=5).await;

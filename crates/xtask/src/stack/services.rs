@@ -64,7 +64,7 @@ pub const SERVICES: &[Service] = &[
 /// Programs that stand beside the services.
 pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
 /// Programs built for a local region but not kept running.
-pub const COMMANDS: &[&str] = &["demo"];
+pub const COMMANDS: &[&str] = &["demo", "shopspherectl"];
 
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
 const GATEWAY_KEY: &str = "sk_local_gateway";
@@ -236,6 +236,7 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
                 text("settlement_url", &format!("{}/v2/settlements", ports.url(Port::PaymentSimulator))),
             ],
         ),
+        ("prices", vec![text("lock_key", &format!("local-price-lock-key-{region}"))]),
     ];
     if let Some(database) = service.database {
         let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));

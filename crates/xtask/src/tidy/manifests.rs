@@ -58,7 +58,8 @@ fn allowed(from: &Package, to: &Package, only_for_tests: bool) -> bool {
         (Place::Crate, "testkit") => library(&["common", "contracts", "messaging", "chassis", "xtask"]),
         // Tools find a local region by its table of ports.
         (Place::Tool, _) => library(&["common", "contracts", "messaging", "chassis", "saga", "xtask"]),
-        (Place::Crate | Place::Service, _) => library(&["common", "contracts", "messaging", "chassis"]),
+        (Place::Crate, _) => library(&["common", "contracts", "messaging", "chassis"]),
+        (Place::Service, _) => library(&["common", "contracts", "messaging", "chassis", "operations"]),
         // Stories run all services in one process.
         (Place::Stories, _) => true,
     };

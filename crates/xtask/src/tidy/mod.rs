@@ -1,6 +1,7 @@
 //! The rules of the architecture, checked by reading manifests and sources: which crate may know which, which room of a service may
-//! know which, who may touch environment, tasks, clock and ids, and how a file looks. Runs as an ordinary test.
+//! know which, who may touch environment, tasks, clock and ids, what stands inside a crash boundary, and how a file looks. Runs as an ordinary test.
 
+mod boundaries;
 mod files;
 mod layers;
 mod manifests;
@@ -47,6 +48,9 @@ pub fn check(root: &Path) -> Result<Vec<Violation>> {
         found.extend(shape::check(source));
         found.extend(layers::check(source));
         found.extend(owners::check(source, &regions));
+    }
+    if let Some(names) = boundaries::names(root)? {
+        found.extend(boundaries::check(&sources, &names));
     }
     found.sort();
     Ok(found)

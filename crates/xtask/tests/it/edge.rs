@@ -182,6 +182,7 @@ fn what_the_edge_answers_itself_is_a_problem_document() {
     };
     problem(&edge.get("/v2/products", ""), "404", "not-found");
     problem(&edge.get("/v1/productsx", ""), "404", "not-found");
+    problem(&edge.get("/v1/cartoons", ""), "404", "not-found");
     let large = format!(
         "POST /v1/products HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         1_048_577
@@ -190,6 +191,10 @@ fn what_the_edge_answers_itself_is_a_problem_document() {
     let down = edge.get(Edge::without_backend(), "");
     problem(&down, "503", "dependency-down");
     assert!(down.to_ascii_lowercase().contains("retry-after: "), "{down}");
+    // Paths of a service that is away are told from paths of nobody.
+    for path in ["/v1/cart?visitor_id=1", "/v1/cart/lines/A-1", "/v1/payments/webhooks/simulator"] {
+        problem(&edge.get(path, ""), "503", "dependency-down");
+    }
     let malformed = edge.request("GET / HTTP/1.1\r\nno header\r\n\r\n");
     assert!(malformed.starts_with("HTTP/1.1 400"), "{malformed}");
     assert!(edge.seen.lock().expect("the list of requests").is_empty(), "nothing of this may reach a service");

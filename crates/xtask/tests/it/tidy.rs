@@ -266,6 +266,60 @@ fn a_file_has_a_header_a_readable_length_and_nothing_unfinished() {
     assert_breaks("crates/common/src/money.rs", &format!("//! Money.\n// {mark}: more\n"), "unfinished", 2, mark);
 }
 
+/// A table with one row, and a file of the saga beside it.
+fn in_saga(name: &str, file: &str, text: &str) -> Vec<Violation> {
+    let table = "//! Table.\nboundaries! {\n    1 Capture \"gateway-capture\" Call \"shop\";\n    2 Expire \"expire\" Commit \"shop\";\n}\n";
+    let manifest = "[package]\nname = \"order-payment\"\n";
+    let repository = planted(
+        name,
+        &[("crates/messaging/src/boundary.rs", table), ("services/order-payment/Cargo.toml", manifest), (file, text)],
+    );
+    check(&repository.root).expect("the planted repository can be read")
+}
+
+#[test]
+fn a_durable_step_outside_a_boundary_is_named() {
+    let usecase = "services/order-payment/src/usecases/pay.rs";
+    let adapter = "services/order-payment/src/outbound/store.rs";
+    let messaging = "crates/messaging/src/relay.rs";
+    for (n, (file, body, naked)) in [
+        (usecase, "app.gateway.send(call).await;", true),
+        (usecase, "crash::around(B::Capture, app.gateway.send(call)).await?;", false),
+        (usecase, "app.gate.pass().await;", true),
+        (usecase, "line.prices.quote(x);", false),
+        (usecase, "Cause::Duty(\"expire\");", false),
+        (usecase, "Cause::Duty(\"forgotten\");", true),
+        (adapter, "self.duty(\"forgotten\", work);", true),
+        (adapter, "sqlx::query(\"UPDATE a SET b = 1\").execute(pool).await;", true),
+        (adapter, "sqlx::query(\"UPDATE a SET b = 1\").execute(&mut *tx).await;", false),
+        (adapter, "sqlx::query(\"SELECT 1\").fetch_one(pool).await;", false),
+        (adapter, "redis.set_ex(key, value, 1).await;", true),
+        (messaging, "sqlx::raw_sql(\"COMMIT\").execute(c).await;", true),
+        (messaging, "consumer.commit_consumer_state(mode);", true),
+        (messaging, "around_now(B::Expire, || consumer.commit_consumer_state(mode));", false),
+        (messaging, "producer.send_result(record);", true),
+        (messaging, "self.publisher.send(topic);", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = in_saga(&format!("boundary{n}"), file, &format!("//! Part.\n\nfn go() {{\n    {body}\n}}\n"));
+        let lines: Vec<_> = found.iter().map(|violation| (violation.rule, violation.line)).collect();
+        assert_eq!(lines, if naked { vec![("boundaries", 4)] } else { vec![] }, "{body}: {found:?}");
+    }
+}
+
+#[test]
+fn a_step_may_stand_in_a_function_that_is_only_called_within_a_boundary() {
+    let file = "crates/messaging/src/relay.rs";
+    let inner = "//! Part.\nfn mark() {\n    sqlx::query(\"DELETE FROM a\").execute(c).await;\n}\n";
+    let only_within = format!("{inner}fn go() {{ around(B::Expire, self.mark()).await; }}\n");
+    assert!(in_saga("within", file, &only_within).is_empty());
+    let also_without = format!("{only_within}fn other() {{ self.mark().await; }}\n");
+    assert_eq!(in_saga("without", file, &also_without).len(), 1);
+    assert_eq!(in_saga("nobody", file, inner).len(), 1, "who calls it is not known");
+}
+
 #[test]
 fn strings_comments_and_lifetimes_do_not_hide_what_follows() {
     let text = "//! Orders.\nconst A: &str = r#\"a \" quote\"#; const B: char = '\"'; const C: char = '\\'';\n/* a /* nested */ comment */\n\

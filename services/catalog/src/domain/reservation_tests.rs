@@ -1,3 +1,5 @@
+//! Stories of reservations: each step from each state, as tables.
+
 use super::super::inventory::StockLevel;
 use super::super::lines::Line;
 use super::*;

@@ -1,3 +1,5 @@
+//! Stories of shelves: tables of who is served from where, and random stories that keep every row exact.
+
 use common::ids;
 use proptest::prelude::*;
 

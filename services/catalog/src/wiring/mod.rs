@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
 use chassis::config::ConfigError;
 use chassis::{Process, Role};
+use contracts::topics::ORDER_CREATED;
 use contracts::{Topic, topics};
 use messaging::{Consumer, Database, Epoch, Relay};
 use sqlx::migrate::Migrator;
@@ -82,10 +83,19 @@ pub fn written_topics() -> Vec<&'static Topic> {
 }
 
 async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
-    let app = connect(config, process).await?;
+    let database = database(config, process).await?;
+    let products = products::connect(config, process, &database).await?;
+    let app = app(config, process, database.clone(), products)?;
+    let parked = operations::Desk {
+        service: "catalog",
+        database,
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        consumer: Some((CONSUMER, Arc::new(SagaEvents::new(app.clone())))),
+    };
+    let routes = http::router(app.clone()).merge(operations::router(parked));
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
-    chassis::http::serve(process, &config.http, http::router(app.clone()), Some(authenticator)).await?;
+    chassis::http::serve(process, &config.http, routes, Some(authenticator)).await?;
     chassis::grpc::serve(process, &config.grpc, grpc::routes(app)).await?;
     Ok(())
 }
@@ -100,7 +110,9 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
         database.clone(),
         &config.kafka,
         Arc::new(SagaEvents::new(app.clone())),
-    )?;
+    )?
+    // New orders of all partitions meet in one batcher.
+    .overlapping(&ORDER_CREATED);
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("saga-consumer", consumer.run(process.shutdown()));
     process.spawn("outbox-relay", relay.run(process.shutdown()));
@@ -150,12 +162,6 @@ async fn redrive(config: &Config, process: &Process) -> anyhow::Result<()> {
     let redriven = messaging::redrive(&database, CONSUMER, &config.kafka.topic_prefix, handler).await?;
     tracing::info!(applied = redriven.applied, waiting = redriven.waiting, "parked messages redriven");
     Ok(())
-}
-
-async fn connect(config: &Config, process: &Process) -> anyhow::Result<Arc<App>> {
-    let database = database(config, process).await?;
-    let products = products::connect(config, process, &database).await?;
-    app(config, process, database, products)
 }
 
 /// Declines to start while a migration is pending.

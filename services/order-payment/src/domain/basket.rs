@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::address::{ShippingAddress, unfit};
 use super::card_data::looks_like_card_data;
+use super::price_lock::LockText;
 
 /// Lines of one order after merging: a large basket, and few enough to be reserved in one short transaction.
 pub const MOST_LINES: usize = 50;
@@ -79,6 +80,8 @@ pub struct PlaceOrder {
     pub credit: CreditWish,
     /// What the shopper saw; never the price.
     pub expected_total: Money,
+    /// The prices the shopper was promised.
+    pub price_lock: Option<LockText>,
 }
 
 /// A line as it came in.
@@ -109,6 +112,7 @@ pub struct RawOrder {
     pub credit: RawCredit,
     /// Decimal text and currency code.
     pub expected_total: (String, String),
+    pub price_lock: Option<LockText>,
 }
 
 /// Why a basket is refused. Nothing of it was kept.
@@ -132,14 +136,23 @@ impl PlaceOrder {
         }
         let mut problems = Vec::new();
         let lines = merged(raw.lines, &mut problems);
+        if lines.is_empty() && problems.is_empty() {
+            problems.push(invalid("/lines", "must have at least one line"));
+        }
         problems.extend(raw.address.open().problems(region));
         let place = raw.address.open().tax_place(region);
         let (token, credit) = payment(&raw.method, raw.token.open(), &raw.credit, region, &mut problems);
         let total = expected_total(&raw.expected_total, region, &mut problems);
         match (token, total, place) {
-            (Some(token), Some(expected_total), Some(place)) if problems.is_empty() => {
-                Ok(Self { lines, address: raw.address, place, token: Private::new(token), credit, expected_total })
-            }
+            (Some(token), Some(expected_total), Some(place)) if problems.is_empty() => Ok(Self {
+                lines,
+                address: raw.address,
+                place,
+                token: Private::new(token),
+                credit,
+                expected_total,
+                price_lock: raw.price_lock,
+            }),
             _ => Err(BasketProblem::Fields(problems)),
         }
     }
@@ -179,6 +192,10 @@ impl PlaceOrder {
             CreditWish::AsMuchAsThereIs => add("credit: as much as there is"),
             CreditWish::Amount(amount) => add(&format!("credit: {amount}")),
             CreditWish::Everything => add("credit: everything"),
+        }
+        // Requests from before there were locks keep their fingerprints.
+        if let Some(lock) = &self.price_lock {
+            add(lock.open());
         }
         digest.finalize().into()
     }
@@ -233,11 +250,12 @@ fn card_data_in(raw: &RawOrder) -> Option<String> {
     if looks_like_card_data(raw.token.open()) {
         return Some("/payment/token".to_owned());
     }
-    let suspicious = |line: &RawLine| {
-        looks_like_card_data(&line.sku)
-            || line.options.iter().any(|(key, value)| looks_like_card_data(key) || looks_like_card_data(value))
-    };
     raw.lines.iter().position(suspicious).map(|index| format!("/lines/{index}"))
+}
+
+fn suspicious(line: &RawLine) -> bool {
+    looks_like_card_data(&line.sku)
+        || line.options.iter().any(|(key, value)| looks_like_card_data(key) || looks_like_card_data(value))
 }
 
 fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine> {
@@ -268,10 +286,20 @@ fn merged(raw: Vec<RawLine>, problems: &mut Vec<FieldProblem>) -> Vec<BasketLine
             None => lines.push(line),
         }
     }
-    if lines.is_empty() && problems.is_empty() {
-        problems.push(invalid("/lines", "must have at least one line"));
-    }
     lines
+}
+
+/// The lines of a basket: the same rules as for an order, but there may be none.
+///
+/// # Errors
+/// [`BasketProblem`] with JSON pointers below `/lines`.
+pub fn basket_lines(raw: Vec<RawLine>) -> Result<Vec<BasketLine>, BasketProblem> {
+    if let Some(index) = raw.iter().position(suspicious) {
+        return Err(BasketProblem::CardData { pointer: format!("/lines/{index}") });
+    }
+    let mut problems = Vec::new();
+    let lines = merged(raw, &mut problems);
+    if problems.is_empty() { Ok(lines) } else { Err(BasketProblem::Fields(problems)) }
 }
 
 fn checked(line: RawLine, index: usize, problems: &mut Vec<FieldProblem>) -> Option<BasketLine> {
@@ -348,6 +376,7 @@ pub mod tests {
             token: Private::new("tok_ok".to_owned()),
             credit: RawCredit::Nothing,
             expected_total: ("49.90".to_owned(), "EUR".to_owned()),
+            price_lock: None,
         }
     }
 
@@ -465,6 +494,11 @@ pub mod tests {
             RawOrder {
                 lines: vec![line("A", 2), line("B", 1)],
                 expected_total: ("49.91".to_owned(), "EUR".to_owned()),
+                ..a_raw_order()
+            },
+            RawOrder {
+                lines: vec![line("A", 2), line("B", 1)],
+                price_lock: Some(LockText::new("pl1.AAAA".to_owned())),
                 ..a_raw_order()
             },
         ];

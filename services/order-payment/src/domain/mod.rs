@@ -1,10 +1,12 @@
 //! The rules of orders and payments: types that cannot be wrong, transitions, arithmetic. Pure: no async, no I/O, no clock,
 //! no wire formats. Time and ids come in as arguments; what happened comes out as values.
 
+pub mod accounts;
 pub mod address;
 pub mod backoff;
 pub mod basket;
 pub mod card_data;
+pub mod cart;
 pub mod gateway;
 pub mod keys;
 pub mod ledger;
@@ -12,6 +14,7 @@ pub mod ledger_seal;
 pub mod order;
 pub mod orphan;
 pub mod payment;
+pub mod price_lock;
 pub mod quote;
 pub mod refund;
 pub mod settle;

@@ -214,10 +214,12 @@ fn of_lines(order: &Order, before: &[Refund], lines: &[RefundLine]) -> Result<i6
     Ok(sum)
 }
 
-/// What `units` of a line cost, of all that it cost. Reckoned from the first unit each time, so that the parts of a line that
+/// What `units` of a line cost, of all that it cost with its tax. Reckoned from the first unit each time, so that the parts of a line that
 /// does not divide evenly still add up to the line.
 fn share(line: &PricedLine, units: u32) -> i64 {
-    let whole = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
+    // Orders from before tax was reckoned cost what is listed.
+    let listed = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
+    let whole = line.tax.as_ref().map_or(listed, |tax| i128::from(tax.parts.gross.minor()));
     let quantity = i128::from(line.quantity.max(1));
     i64::try_from((2 * whole * i128::from(units) + quantity) / (2 * quantity)).unwrap_or(i64::MAX)
 }

@@ -5,12 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::order::tests::an_order;
+use crate::domain::tax::{LineTax, Parts};
 
 fn an_order_of(lines: &[(i64, u32)]) -> Order {
     let line = |(index, (minor, quantity)): (usize, &(i64, u32))| PricedLine {
         sku: Sku::parse(&format!("SKU-{index}")).unwrap(),
         unit_price: eur(*minor),
         quantity: *quantity,
+        tax: None,
         ..an_order().lines[0].clone()
     };
     let lines: Vec<_> = lines.iter().enumerate().map(line).collect();
@@ -67,6 +69,23 @@ fn what_may_go_back_follows_from_what_was_paid_and_what_went_before() {
     for (before, wish, target, expected) in table {
         let decided = decide(&order, before, &wish, target).map(|(amount, _)| amount.minor());
         assert_eq!(decided, expected, "{wish:?} after {before:?}");
+    }
+}
+
+#[test]
+fn a_line_gives_back_its_tax_too() {
+    let mut order = an_order_of(&[(1000, 3)]);
+    let tax = an_order().lines[0].tax.expect("orders are taxed");
+    // 10 % on top, and a rounding that does not divide by three.
+    let parts = Parts { net: eur(3000), tax: eur(301), gross: eur(3301) };
+    order.lines[0].tax = Some(LineTax { parts, ..tax });
+    order.total = eur(3301);
+    let mut refunds: Vec<Refund> = Vec::new();
+    for (number, expected) in [(1, 1100), (2, 1101), (3, 1100)] {
+        let wish = Wish::Lines(vec![line(0, 1)]);
+        let (amount, target) = decide(&order, &refunds, &wish, None).unwrap();
+        assert_eq!(amount.minor(), expected);
+        refunds.push(a_refund(&order, number, amount, target, vec![line(0, 1)]));
     }
 }
 

@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
+use crate::usecases::change_cart::sweep_carts;
 use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::orphan_money::refund_orphans;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
@@ -36,6 +37,8 @@ const SETTLEMENTS_EVERY: Duration = Duration::from_secs(600);
 const SEALS_EVERY: Duration = Duration::from_secs(5);
 /// Orphans wait a day; ten seconds more are nothing.
 const ORPHANS_EVERY: Duration = Duration::from_secs(10);
+/// Nobody waits for a forgotten basket to be gone.
+const CARTS_EVERY: Duration = Duration::from_secs(60);
 /// Metrics are scraped about as often.
 const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -83,6 +86,18 @@ pub async fn deadlines(app: Arc<App>, shutdown: CancellationToken) {
             complain("store credit", &failure);
         }
         pause(DEADLINES_EVERY, &shutdown).await;
+    }
+}
+
+/// Forgets visitors' baskets that are over.
+pub async fn carts(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match sweep_carts(&app).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(failure) => complain("carts", &failure),
+        }
+        pause(CARTS_EVERY, &shutdown).await;
     }
 }
 

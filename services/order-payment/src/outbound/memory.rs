@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
-use messaging::{Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
+use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
 use super::memory_settlements::SettledDays;
+use crate::domain::accounts::{self, Moved, Tried};
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
-    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
+    Account, Attempt, AttemptKind, AttemptState, Entry, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
     RefundState, RefundTarget, Transaction,
 };
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Credit, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Webhook, WebhookEnd,
 };
 use crate::usecases::views::StatusChange;
 use crate::usecases::{Change, RefundStep};
@@ -52,6 +53,10 @@ pub struct Books {
     pub seals: Vec<(Seal, Vec<Leaf>)>,
     /// So many changes from now on find no connection.
     pub unreachable: u32,
+    /// Sums of the last look.
+    pub days: Vec<DaySums>,
+    /// What operators did.
+    pub actions: Vec<Action>,
     /// What is told to others, in the order of its commits; the relay's marks are not kept here.
     pub outbox: Vec<Outgoing>,
     /// The reign under which writes are accepted.
@@ -124,6 +129,7 @@ impl Books {
     fn apply(&mut self, change: Change) -> Result<(), CommitError> {
         let lost = || CommitError::Refused(Conflict::Lost);
         self.people.extend(change.person.map(|(user, _)| user));
+        self.actions.extend(change.action);
         if let Some(step) = change.order {
             let order = step.order;
             match (step.from, self.orders.get(&order.id)) {
@@ -250,6 +256,48 @@ impl Books {
             .filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt))
             .max_by_key(|attempt| attempt.number)
             .cloned()
+    }
+}
+
+/// What the ledger says of one order, for comparison.
+impl Books {
+    fn account_of(&self, order: &Order) -> accounts::Account {
+        let attempts = self.attempts.values().filter(|attempt| attempt.order == order.id);
+        let moved = self.ledger.iter().filter(|transaction| transaction.order == Some(order.id));
+        accounts::Account {
+            order: order.id,
+            status: order.status,
+            total: order.total,
+            placed_at: order.created_at,
+            changed_at: self
+                .history
+                .get(&order.id)
+                .and_then(|steps| steps.last())
+                .map_or(order.created_at, |step| step.at),
+            attempts: attempts
+                .map(|attempt| Tried {
+                    id: attempt.id,
+                    kind: attempt.kind,
+                    state: attempt.state,
+                    amount: attempt.amount,
+                })
+                .collect(),
+            moved: moved.map(moved_by).collect(),
+        }
+    }
+}
+
+fn moved_by(transaction: &Transaction) -> Moved {
+    let sum = |wanted: &dyn Fn(&Entry) -> bool| -> i64 {
+        transaction.entries.iter().filter(|entry| wanted(entry)).map(|entry| entry.amount_minor).sum()
+    };
+    Moved {
+        attempt: transaction.attempt,
+        kind: transaction.kind,
+        currency: transaction.currency,
+        debit_minor: sum(&|entry| entry.amount_minor > 0),
+        receivable_minor: sum(&|entry| entry.account == Account::GatewayReceivable),
+        sales_minor: -sum(&|entry| entry.account == Account::Sales),
     }
 }
 
@@ -428,6 +476,7 @@ impl Store for MemoryStore {
                     reference: hook.event_id.clone(),
                     order: hook.order,
                     detail: String::new(),
+                    happened_at: Some(hook.received_at),
                 };
                 books.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
                 Ok(Kept::Clash)
@@ -512,15 +561,30 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn note_findings(&self, findings: &[Finding], _now: DateTime<Utc>) -> Result<(), CommitError> {
+    async fn note_comparison(&self, seen: &Comparison, _now: DateTime<Utc>) -> Result<(), CommitError> {
         let mut books = self.writable()?;
-        for ((kind, _), (_, open)) in &mut books.findings {
-            *open = *open && !kind.is_seen_by_looking();
+        for ((kind, _), (finding, open)) in &mut books.findings {
+            let looked_at = finding.happened_at.is_none_or(|at| at >= seen.since);
+            *open = *open && !(kind.is_seen_by_looking() && looked_at);
         }
-        for finding in findings {
+        for finding in &seen.findings {
             books.findings.insert((finding.kind, finding.reference.clone()), (finding.clone(), true));
         }
+        books.days = seen.days.clone();
         Ok(())
+    }
+
+    async fn accounts_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Option<Vec<accounts::Account>>, StoreError> {
+        let books = self.books();
+        let in_window = books.orders.values().filter(|order| (from..=to).contains(&order.created_at));
+        let mut accounts: Vec<accounts::Account> = in_window.map(|order| books.account_of(order)).collect();
+        accounts.sort_by_key(|account| (account.placed_at, account.order));
+        Ok((accounts.len() <= usize::try_from(limit).unwrap_or(usize::MAX)).then_some(accounts))
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {

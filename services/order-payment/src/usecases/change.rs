@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::{Region, UserId};
-use messaging::StoredAnswer;
+use messaging::{Action, StoredAnswer};
 
 use super::ports::Finding;
 use crate::domain::{Attempt, OrderStep, Orphan, Refund, Transaction};
@@ -21,6 +21,8 @@ pub struct Change {
     pub findings: Vec<(Finding, DateTime<Utc>)>,
     /// Stored under the request's key.
     pub answer: Option<StoredAnswer>,
+    /// The operator's action that this is.
+    pub action: Option<Action>,
 }
 
 /// A new attempt, or a later version of a known one.

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use common::{ErrorKind, Explain, FieldProblem, Money, Region};
+use common::{ErrorKind, Explain, FieldProblem, Region};
 use messaging::crash::Crashed;
 
+use super::price_locks::Requote;
+use super::view_cart::CartRefusal;
 use crate::domain::WrongState;
 use crate::domain::basket::BasketProblem;
 
@@ -91,8 +93,12 @@ pub enum Failure {
     CardData { pointer: String },
     #[error("some fields are not acceptable; nothing was changed")]
     Fields(Vec<FieldProblem>),
-    #[error("the total is now {0}; nothing was ordered")]
-    PriceChanged(Money),
+    #[error("the total is now {}; nothing was ordered", .0.priced.total())]
+    PriceChanged(Box<Requote>),
+    #[error("the price lock is not one of ours, or not for this order; nothing was ordered")]
+    LockInvalid,
+    #[error(transparent)]
+    Cart(#[from] CartRefusal),
     #[error("there is not enough in stock; nothing was ordered")]
     OutOfStock(Vec<FieldProblem>),
     #[error("the total is higher than one payment can be; nothing was ordered")]
@@ -158,9 +164,10 @@ impl Explain for Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Misdirected(_) => ErrorKind::Misdirected,
-            Self::CardData { .. } | Self::Fields(_) | Self::TooMuch | Self::RefundExceeds(_) => {
+            Self::CardData { .. } | Self::Fields(_) | Self::TooMuch | Self::RefundExceeds(_) | Self::LockInvalid => {
                 ErrorKind::Unprocessable
             }
+            Self::Cart(refusal) => refusal.kind(),
             Self::Forbidden => ErrorKind::Forbidden,
             Self::PriceChanged(_) | Self::OutOfStock(_) | Self::StateConflict(_) => ErrorKind::Conflict,
             Self::NotFound | Self::ForeignEvent => ErrorKind::NotFound,
@@ -179,6 +186,8 @@ impl Explain for Failure {
             Self::Fields(_) => "invalid-field",
             Self::TooMuch => "limit-exceeded",
             Self::PriceChanged(_) => "price-changed",
+            Self::LockInvalid => "price-lock-invalid",
+            Self::Cart(refusal) => refusal.code(),
             Self::OutOfStock(_) => "out-of-stock",
             Self::StateConflict(_) => "state-conflict",
             Self::RefundExceeds(_) => "refund-exceeds-capture",
@@ -200,6 +209,12 @@ impl Explain for Failure {
             }
             Self::PriceChanged(_) => {
                 vec![FieldProblem::new("/expected_total", "price-changed", "not the total any more")]
+            }
+            Self::LockInvalid => {
+                vec![FieldProblem::new("/price_lock", "price-lock-invalid", "not a lock on the prices of this order")]
+            }
+            Self::Cart(CartRefusal::PriceChanged { .. }) => {
+                vec![FieldProblem::new("/expected_unit_price", "price-changed", "not the price any more")]
             }
             _ => Vec::new(),
         }

@@ -4,21 +4,28 @@
 pub mod begin_payment;
 pub mod cancel_order;
 pub mod change;
+pub mod change_cart;
 pub mod compensate_order;
+pub mod compensate_saga;
+pub mod desk;
 pub mod error;
 pub mod order_states;
 pub mod orphan_money;
+pub mod own_finding;
 pub mod place_order;
 pub mod ports;
+pub mod price_locks;
 pub mod process_payment;
 pub mod receive_webhook;
 pub mod reconcile;
 pub mod record_shipment;
 pub mod refund_order;
 pub mod register_user;
+pub mod retry_saga;
 pub mod seal_ledger;
 pub mod settle_day;
 pub mod store_credit;
+pub mod view_cart;
 pub mod views;
 
 use std::sync::Arc;
@@ -29,7 +36,9 @@ use tokio::sync::{Mutex, Notify};
 
 pub use change::{AttemptStep, Change, RefundStep};
 pub use error::Failure;
-use ports::{Gateway, Prices, ReplicationGate, Store, Views};
+use ports::{Carts, Gateway, Prices, ReplicationGate, Store, Views};
+
+use crate::domain::price_lock::LockKeys;
 
 /// Name of this service among the consumers of events; part of each inbox row.
 pub const CONSUMER: &str = "order-payment";
@@ -45,6 +54,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub views: Arc<dyn Views>,
     pub prices: Arc<dyn Prices>,
+    pub carts: Arc<dyn Carts>,
+    pub locks: LockKeys,
     pub gateway: Arc<dyn Gateway>,
     pub gate: Arc<dyn ReplicationGate>,
     pub rules: Rules,
@@ -58,6 +69,8 @@ pub struct Rules {
     pub stock_deadline: Duration,
     /// How long the payment may take from then on.
     pub payment_deadline: Duration,
+    /// How long prices are held for a basket: long enough to type an address, short enough that no sale lives on in a drawer.
+    pub price_lock: Duration,
     /// How long one worker has an attempt to itself: longer than the gateway's time-out of 10 s with quick calls around it,
     /// and the longest that an order waits after its worker died or could not commit. Two workers on one attempt are
     /// harmless (same keys, one winner per version), so it need not cover the slowest payment.
@@ -81,6 +94,7 @@ impl Default for Rules {
         Self {
             stock_deadline: Duration::minutes(15),
             payment_deadline: Duration::minutes(15),
+            price_lock: Duration::minutes(15),
             payment_lease: Duration::seconds(20),
             gateway_timeout: Duration::seconds(10),
             reconcile_window: Duration::hours(48),

@@ -3,11 +3,12 @@
 //! other; it ends in the books, and with it the difference.
 
 use common::OrderId;
-use messaging::{Cause, crash};
+use messaging::Cause;
+use messaging::crash::{self, Boundary};
 
 use super::change::OrphanStep;
 use super::ports::{Finding, FindingKind};
-use super::process_payment::{gate_is_open, lease_covers_a_call};
+use super::process_payment::{boundary_of, gate_is_open, lease_covers_a_call};
 use super::{App, Change, Failure};
 use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{Answer, AttemptState, Intent, IntentStatus, LedgerKind, Look, Orphan, Transaction, Via};
@@ -99,18 +100,16 @@ async fn carry(app: &App, mut held: Orphan) -> Result<(), Failure> {
                 attempt.due_at = now;
                 Lesson::Later
             }
-            Step::Send(call) if attempt.via.flow.gates(call) && !gate_is_open(app).await => {
+            Step::Send(call) if attempt.via.flow.gates(call) && !gate_is_open(app).await? => {
                 settle::gate_closed(attempt, now);
                 Lesson::Later
             }
             Step::Send(call) => {
-                crash::point("orphan.before_send")?;
-                let answer = app.gateway.send(call, attempt).await;
-                crash::point("orphan.after_send")?;
+                let answer = crash::around(boundary_of(call), app.gateway.send(call, attempt)).await?;
                 settle::learn(attempt, call, answer, app.clock.now())
             }
             Step::Ask(look) => {
-                let answer = app.gateway.look(look, attempt).await;
+                let answer = crash::around(Boundary::GatewayLook, app.gateway.look(look, attempt)).await?;
                 settle::learn_from_look(attempt, look, answer, app.clock.now())
             }
         };
@@ -134,7 +133,7 @@ async fn carry(app: &App, mut held: Orphan) -> Result<(), Failure> {
 /// the books take back what they said.
 async fn still_an_orphan(app: &App, held: &Orphan) -> Result<bool, Failure> {
     let mut orphan = held.clone();
-    match app.gateway.look(Look::Intent, &held.attempt).await {
+    match crash::around(Boundary::GatewayLook, app.gateway.look(Look::Intent, &held.attempt)).await? {
         Answer::Intent(intent) if is_known(app, &intent).await? => {
             let now = app.clock.now();
             orphan.attempt.state = AttemptState::Voided;
@@ -168,6 +167,7 @@ async fn end(app: &App, held: &Orphan, mut orphan: Orphan, outcome: Outcome) -> 
                 reference: intent.clone(),
                 order: None,
                 detail: format!("the gateway does not give the orphan's {} back", orphan.attempt.amount),
+                happened_at: Some(now),
             };
             change.findings.push((finding, now));
         }

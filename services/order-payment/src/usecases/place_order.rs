@@ -1,16 +1,19 @@
 //! `PlaceOrder`: takes a shopper's order. The synchronous answer means *accepted and durable*; everything after it is events.
 
 use common::{FieldProblem, Money, OrderId};
+use messaging::crash::{self, Boundary};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use tracing::Instrument as _;
 
 use super::error::Conflict;
 use super::ports::Quote;
+use super::price_locks::{Requote, at_locked_price, honoured, issue};
 use super::{App, Change, Failure, Shopper};
 use crate::domain::basket::CreditWish;
 use crate::domain::basket::RawOrder;
 use crate::domain::order::Placing;
-use crate::domain::{LedgerKind, ListedLine, Order, PlaceOrder, Priced, QuoteProblem, quote};
+use crate::domain::price_lock::PriceLock;
+use crate::domain::{LedgerKind, ListedLine, Order, PlaceOrder, QuoteProblem, quote};
 use crate::metrics;
 
 pub const ROUTE: &str = "/v1/orders";
@@ -63,10 +66,19 @@ async fn place(
     if let Some(answer) = app.store.find_answer(&request).await? {
         return Ok(replayed(id, answer));
     }
-    let quote = app.prices.quote(&command.lines).await?;
-    let priced = priced(&command, &quote, app)?;
+    let now = app.clock.now();
+    let lock = honoured(app, shopper, &command, now)?;
+    let quote = crash::around(Boundary::QuotePrices, app.prices.quote(&command.lines)).await??;
+    let listed = listed(&command, &quote, lock.as_ref(), app)?;
+    let priced = quote::price(listed.clone(), command.place, app.region).map_err(|problem| match problem {
+        QuoteProblem::TooMuch => Failure::TooMuch,
+        QuoteProblem::CrookedPrice(_) => super::error::PricesError::Crooked(problem.to_string()).into(),
+    })?;
+    in_stock(&command, &quote)?;
     if priced.total() != command.expected_total {
-        return Err(Failure::PriceChanged(priced.total()));
+        let issue = || issue(app, Some(shopper.user), Some(command.place), &listed, priced.total(), now);
+        let lock = lock.is_none().then(issue);
+        return Err(Failure::PriceChanged(Box::new(Requote { priced, lock })));
     }
     let credit = credit(app, shopper, &command, priced.total()).await?;
     let fingerprint = request.fingerprint;
@@ -80,7 +92,7 @@ async fn place(
         fingerprint,
         deadline: app.rules.stock_deadline,
     };
-    let step = Order::place(placing, app.clock.now());
+    let step = Order::place(placing, now);
     let answer = render(&step.order);
     let change = Change {
         // UserRegistered may still be on its way; the verified token says as much as the event would.
@@ -141,20 +153,22 @@ async fn credit(app: &App, shopper: Shopper, command: &PlaceOrder, total: Money)
     }
 }
 
-/// The lines at the catalog's prices. All lines at fault are named at once.
-fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<Priced, Failure> {
-    let (mut lines, mut unknown, mut short) = (Vec::new(), Vec::new(), Vec::new());
+/// The lines at their prices: the locked ones under a lock, else the catalog's. What is not sold is named at once; a lock does
+/// not bring it back.
+fn listed(
+    command: &PlaceOrder,
+    quote: &Quote,
+    lock: Option<&PriceLock>,
+    app: &App,
+) -> Result<Vec<ListedLine>, Failure> {
+    let (mut lines, mut unknown) = (Vec::new(), Vec::new());
     for (index, line) in command.lines.iter().enumerate() {
         let Some(quoted) = quote.known.get(&line.sku) else {
             unknown.push(FieldProblem::new(format!("/lines/{index}/sku"), "invalid-field", "not sold here"));
             continue;
         };
-        if quoted.available < line.quantity {
-            let message = format!("{} available", quoted.available);
-            short.push(FieldProblem::new(format!("/lines/{index}/quantity"), "out-of-stock", message));
-        }
         let class = app.region.tax_class(&quoted.family);
-        lines.push(ListedLine {
+        let listed = ListedLine {
             sku: line.sku.clone(),
             name: quoted.name.clone(),
             quantity: line.quantity,
@@ -163,15 +177,23 @@ fn priced(command: &PlaceOrder, quote: &Quote, app: &App) -> Result<Priced, Fail
             revision: quoted.revision,
             class,
             rate: command.place.rate(class),
+        };
+        lines.push(match lock {
+            Some(lock) => at_locked_price(listed, lock, command.place),
+            None => listed,
         });
     }
-    if !unknown.is_empty() {
-        return Err(Failure::Fields(unknown));
+    if unknown.is_empty() { Ok(lines) } else { Err(Failure::Fields(unknown)) }
+}
+
+/// A hint that saves the shopper a wait; the reservation decides. All lines that are short are named at once.
+fn in_stock(command: &PlaceOrder, quote: &Quote) -> Result<(), Failure> {
+    let mut short = Vec::new();
+    for (index, line) in command.lines.iter().enumerate() {
+        if let Some(quoted) = quote.known.get(&line.sku).filter(|quoted| quoted.available < line.quantity) {
+            let message = format!("{} available", quoted.available);
+            short.push(FieldProblem::new(format!("/lines/{index}/quantity"), "out-of-stock", message));
+        }
     }
-    let priced = quote::price(lines, command.place, app.region).map_err(|problem| match problem {
-        QuoteProblem::TooMuch => Failure::TooMuch,
-        QuoteProblem::CrookedPrice(_) => super::error::PricesError::Crooked(problem.to_string()).into(),
-    })?;
-    // A hint that saves the shopper a wait; the reservation decides.
-    if short.is_empty() { Ok(priced) } else { Err(Failure::OutOfStock(short)) }
+    if short.is_empty() { Ok(()) } else { Err(Failure::OutOfStock(short)) }
 }

@@ -11,6 +11,8 @@ use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
 use super::settle_day::Settlements;
 use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
+use crate::domain::accounts::Account;
+use crate::domain::cart::{Cart, CartOwner};
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
 
@@ -88,8 +90,18 @@ pub trait Store: Settlements + Send + Sync {
     /// Takes note of one difference.
     async fn note_finding(&self, finding: &Finding, now: DateTime<Utc>) -> Result<(), CommitError>;
 
-    /// Takes note of all differences found by one look: new ones open, those no longer found are resolved.
-    async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError>;
+    /// Takes note of all differences found by one look: new ones open; those it looked for, that happened at or after
+    /// `since` and are no longer found, are resolved. With them the sums of whole days are kept.
+    async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Every order placed between two instants with its attempts and its ledger, as one snapshot: nothing that is
+    /// committed meanwhile is seen by half. At most `limit`; [`None`] when there are more.
+    async fn accounts_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Option<Vec<Account>>, StoreError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
 
@@ -124,6 +136,21 @@ pub trait Views: Send + Sync {
         id: OrderId,
         version: i64,
     ) -> Result<Option<Vec<StatusChange>>, StoreError>;
+}
+
+/// Baskets. One that is over reads as none.
+#[async_trait]
+pub trait Carts: Send + Sync {
+    async fn find(&self, owner: CartOwner, now: DateTime<Utc>) -> Result<Option<Cart>, StoreError>;
+
+    /// Writes a basket that still has the version `from`; [`Cart::UNWRITTEN`] when there must be none.
+    async fn write(&self, from: i64, cart: &Cart, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// As `write`, and takes `taken` away in the same commit if it is still as it was read.
+    async fn merge(&self, from: i64, cart: &Cart, taken: &Cart, now: DateTime<Utc>) -> Result<(), CommitError>;
+
+    /// Takes away up to `limit` baskets that are over.
+    async fn sweep(&self, now: DateTime<Utc>, limit: u16) -> Result<u64, CommitError>;
 }
 
 /// The catalog's prices.
@@ -247,6 +274,12 @@ pub enum FindingKind {
     OrderWithoutCharge,
     AmountDiffers,
     StateDiffers,
+    /// The ledger has a transaction whose money no attempt of ours moved.
+    LedgerWithoutAttempt,
+    /// An attempt moved money that is not in the ledger.
+    AttemptWithoutLedger,
+    /// A completed order whose captured money is not its total, or money of an order that ended without a sale.
+    OrderNotBalanced,
     WebhookClash,
     /// The gateway's file of a day and our books.
     SettlementDiffers,
@@ -259,11 +292,14 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
         Self::StateDiffers,
+        Self::LedgerWithoutAttempt,
+        Self::AttemptWithoutLedger,
+        Self::OrderNotBalanced,
         Self::WebhookClash,
         Self::SettlementDiffers,
         Self::RefundRefused,
@@ -277,6 +313,9 @@ impl FindingKind {
             Self::OrderWithoutCharge => "ORDER_WITHOUT_CHARGE",
             Self::AmountDiffers => "AMOUNT_DIFFERS",
             Self::StateDiffers => "STATE_DIFFERS",
+            Self::LedgerWithoutAttempt => "LEDGER_WITHOUT_ATTEMPT",
+            Self::AttemptWithoutLedger => "ATTEMPT_WITHOUT_LEDGER",
+            Self::OrderNotBalanced => "ORDER_NOT_BALANCED",
             Self::WebhookClash => "WEBHOOK_CLASH",
             Self::SettlementDiffers => "SETTLEMENT_DIFFERS",
             Self::RefundRefused => "REFUND_REFUSED",
@@ -296,14 +335,41 @@ impl FindingKind {
     }
 }
 
-/// One difference between the gateway's books and ours.
+/// One difference between the gateway's books and ours, or between two of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// The intent, or the attempt that has none at the gateway.
+    /// The intent, else the attempt, else the order.
     pub reference: String,
     pub order: Option<OrderId>,
     pub detail: String,
+    /// When what it is about happened; `None` counts as when it was first seen.
+    pub happened_at: Option<DateTime<Utc>>,
+}
+
+/// What one comparison of the books saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where its window begins.
+    pub since: DateTime<Utc>,
+    pub findings: Vec<Finding>,
+    /// Whole days only.
+    pub days: Vec<DaySums>,
+}
+
+/// What was sold on one day in one currency, as three books have it, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaySums {
+    /// UTC, by when an order was placed.
+    pub day: NaiveDate,
+    pub currency: Currency,
+    /// Totals of completed orders.
+    pub orders_minor: i64,
+    /// What the ledger says was taken, and what of it went back.
+    pub captured_minor: i64,
+    pub refunded_minor: i64,
+    /// What the gateway says it charged.
+    pub gateway_minor: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 //! commit). Decided in `domain::settle`: which step comes next.
 
 use common::{Explain as _, RefundId};
-use messaging::{Cause, crash};
+use messaging::Cause;
+use messaging::crash::{self, Boundary, Crashed};
 use tracing::Instrument as _;
 
 use super::compensate_order::{ended, told};
@@ -14,8 +15,8 @@ use super::{App, AttemptStep, Change, Failure, RefundStep};
 use crate::domain::refund::is_whole;
 use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{
-    Attempt, AttemptKind, AttemptState, Intent, LedgerKind, Order, OrderStatus, Refund, RefundState, RefundTarget,
-    Transaction,
+    Attempt, AttemptKind, AttemptState, Call, Intent, LedgerKind, Order, OrderStatus, Refund, RefundState,
+    RefundTarget, Transaction,
 };
 use crate::metrics;
 
@@ -114,18 +115,16 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
                 attempt.due_at = app.clock.now();
                 Lesson::Later
             }
-            Step::Send(call) if attempt.via.flow.gates(call) && !gate_is_open(app).await => {
+            Step::Send(call) if attempt.via.flow.gates(call) && !gate_is_open(app).await? => {
                 settle::gate_closed(&mut attempt, app.clock.now());
                 Lesson::Later
             }
             Step::Send(call) => {
-                crash::point("payment.before_send")?;
-                let answer = app.gateway.send(call, &attempt).await;
-                crash::point("payment.after_send")?;
+                let answer = crash::around(boundary_of(call), app.gateway.send(call, &attempt)).await?;
                 settle::learn(&mut attempt, call, answer, app.clock.now())
             }
             Step::Ask(look) => {
-                let answer = app.gateway.look(look, &attempt).await;
+                let answer = crash::around(Boundary::GatewayLook, app.gateway.look(look, &attempt)).await?;
                 settle::learn_from_look(&mut attempt, look, answer, app.clock.now())
             }
         };
@@ -153,12 +152,22 @@ pub(super) fn lease_covers_a_call(app: &App, held: &Attempt) -> bool {
     held.leased_until.is_none_or(|until| app.clock.now() + app.rules.gateway_timeout < until)
 }
 
-pub(super) async fn gate_is_open(app: &App) -> bool {
-    match app.gate.pass().await {
-        Ok(()) => true,
+pub(super) fn boundary_of(call: Call) -> Boundary {
+    match call {
+        Call::Create => Boundary::GatewayCreate,
+        Call::Confirm => Boundary::GatewayConfirm,
+        Call::Capture => Boundary::GatewayCapture,
+        Call::Cancel => Boundary::GatewayCancel,
+        Call::Refund => Boundary::GatewayRefund,
+    }
+}
+
+pub(super) async fn gate_is_open(app: &App) -> Result<bool, Crashed> {
+    match crash::around(Boundary::PassGate, app.gate.pass()).await? {
+        Ok(()) => Ok(true),
         Err(closed) => {
             tracing::warn!(reason = %closed, "payment is held at the gate");
-            false
+            Ok(false)
         }
     }
 }
@@ -168,10 +177,30 @@ async fn keep(app: &App, held: &Attempt, attempt: Attempt) -> Result<Attempt, Fa
     if attempt == *held {
         return Ok(attempt);
     }
+    let duty = learned(held, &attempt);
     let step = AttemptStep::after(held.version, attempt);
     let kept = step.attempt.clone();
-    commit(app, Change { attempts: vec![step], ..Change::default() }).await?;
+    commit(app, duty, Change { attempts: vec![step], ..Change::default() }).await?;
     Ok(kept)
+}
+
+/// The duty under which a change of an attempt is committed: each has a row in the table of boundaries.
+fn learned(held: &Attempt, attempt: &Attempt) -> &'static str {
+    if held.leased_until.is_some() && attempt.leased_until.is_none() {
+        "payment-put-off"
+    } else if held.giving_up != attempt.giving_up {
+        "payment-declined"
+    } else if held.capture_requested != attempt.capture_requested {
+        "payment-capture-requested"
+    } else if held.intent != attempt.intent {
+        "payment-created"
+    } else if held.state == attempt.state {
+        "payment-noted"
+    } else if attempt.state == AttemptState::Authorised {
+        "payment-authorised"
+    } else {
+        "payment-sent"
+    }
 }
 
 /// Commits what was learned and lets go of the attempt until it is due again.
@@ -223,7 +252,7 @@ pub(super) async fn captured(app: &App, version: i64, mut attempt: Attempt) -> R
         }
     };
     change.attempts.insert(0, AttemptStep::after(version, attempt));
-    commit(app, change).await?;
+    commit(app, if late { "payment-late-success" } else { "payment-captured" }, change).await?;
     if late {
         metrics::attempt("late_success");
         tracing::error!(order.id = %id, "money was taken for an order that is given up; it goes back");
@@ -247,7 +276,8 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     let (id, from) = (order.id, order.status);
     let compensates = !from.is_final();
     let change = if compensates { ended(order, reason, now)? } else { Change::default() };
-    commit(app, Change { attempts: vec![AttemptStep::after(version, attempt)], ..change }).await?;
+    let change = Change { attempts: vec![AttemptStep::after(version, attempt)], ..change };
+    commit(app, "payment-given-up", change).await?;
     metrics::attempt(&state.code().to_ascii_lowercase());
     if compensates {
         told(app, id, from, reason);
@@ -290,7 +320,7 @@ pub(super) async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> R
         change.refunds.push(RefundStep { is_new: false, refund, told });
     }
     change.attempts.push(AttemptStep::after(version, attempt));
-    commit(app, change).await?;
+    commit(app, "payment-refunded", change).await?;
     metrics::attempt("refunded");
     metrics::refund(RefundTarget::Card.code(), RefundState::Done.code());
     tracing::info!(order.id = %id, "payment refunded");
@@ -309,6 +339,7 @@ async fn refund_refused(app: &App, version: i64, mut attempt: Attempt) -> Result
         reference: attempt.id.to_string(),
         order: Some(id),
         detail: format!("the gateway does not give {} back", attempt.amount),
+        happened_at: Some(now),
     };
     let step =
         |refund: Refund| RefundStep { is_new: false, refund: refund.ended(RefundState::Refused, now), told: None };
@@ -318,7 +349,7 @@ async fn refund_refused(app: &App, version: i64, mut attempt: Attempt) -> Result
         attempts: vec![AttemptStep::after(version, attempt)],
         ..Change::default()
     };
-    commit(app, change).await?;
+    commit(app, "payment-refund-refused", change).await?;
     metrics::attempt("refund_refused");
     metrics::alarm("refund");
     metrics::refund(RefundTarget::Card.code(), RefundState::Refused.code());
@@ -326,7 +357,7 @@ async fn refund_refused(app: &App, version: i64, mut attempt: Attempt) -> Result
     Ok(())
 }
 
-async fn commit(app: &App, change: Change) -> Result<(), Failure> {
-    app.store.commit(Cause::Duty("payment"), change).await?;
+async fn commit(app: &App, duty: &'static str, change: Change) -> Result<(), Failure> {
+    app.store.commit(Cause::Duty(duty), change).await?;
     Ok(())
 }

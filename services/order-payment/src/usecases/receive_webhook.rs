@@ -2,6 +2,7 @@
 //! webhook is a hint to ask the gateway for the state, never the state itself.
 
 use chrono::Duration;
+use messaging::crash::{self, Boundary};
 
 use super::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 use super::process_payment::captured;
@@ -71,6 +72,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
                 reference: hook.event_id.clone(),
                 order: hook.order,
                 detail: format!("{} of intent {}, which no order of ours knows", hook.event_type, hook.intent),
+                happened_at: Some(hook.received_at),
             };
             app.store.note_finding(&finding, app.clock.now()).await?;
         }
@@ -82,6 +84,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
             reference: hook.intent.clone(),
             order: Some(attempt.order),
             detail: format!("webhook {} speaks of another amount or currency", hook.event_id),
+            happened_at: Some(attempt.created_at),
         };
         metrics::alarm("webhook");
         tracing::error!(order.id = %attempt.order, event.id = hook.event_id, "a webhook speaks of another amount");
@@ -133,7 +136,7 @@ fn not_yet(app: &App, hook: &Webhook) -> WebhookEnd {
 /// Asks the gateway whether an attempt that is given up took money after all; if so, records it and sends it back.
 /// `None`: the gateway does not say.
 pub(super) async fn look_for_late_success(app: &App, attempt: Attempt) -> Result<Option<bool>, Failure> {
-    match app.gateway.look(Look::Intent, &attempt).await {
+    match crash::around(Boundary::GatewayLook, app.gateway.look(Look::Intent, &attempt)).await? {
         Answer::Intent(intent) if intent.status == IntentStatus::Succeeded => {
             captured(app, attempt.version, attempt).await?;
             Ok(Some(true))

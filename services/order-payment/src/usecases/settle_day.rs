@@ -12,6 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use common::{AttemptId, OrderId};
 
+use messaging::crash::{self, Boundary};
+
 use super::error::{CommitError, StoreError};
 use super::ports::{Finding, FindingKind};
 use super::process_payment::{captured, refunded};
@@ -170,7 +172,7 @@ pub async fn settle_recent_days(app: &App) -> Result<(), Failure> {
 /// # Errors
 /// A file that cannot be had or believed, one that has changed since the day was settled, books that cannot be read or written.
 pub async fn settle_day(app: &App, gateway: &str, day: NaiveDate) -> Result<Look, Failure> {
-    let fetched = app.gateway.settlement(gateway, day).await;
+    let fetched = crash::around(Boundary::GatewaySettlement, app.gateway.settlement(gateway, day)).await?;
     let bytes = fetched.map_err(|reason| Failure::broken(format!("no settlement file of {gateway}: {reason}")))?;
     let Some(bytes) = bytes else { return Ok(Look::NoFile) };
     let file = read(bytes, day)?;
@@ -324,6 +326,7 @@ async fn what_is_missing(
             reference: format!("{}/{}/{}", closed.gateway, closed.day, unsettled.attempt),
             order: Some(unsettled.order),
             detail: format!("{} {} in our ledger, not settled", unsettled.amount_minor, unsettled.currency),
+            happened_at: Some(midnight),
         });
     }
     Ok(())
@@ -340,5 +343,6 @@ fn finding(closed: &ClosedDay, row: &SettlementRow, outcome: Outcome) -> Finding
         reference: format!("{}/{}/{}", closed.gateway, closed.day, row.sequence),
         order: row.reference.parse().ok(),
         detail: format!("{} of {} {} for {} {what}", row.kind.code(), row.amount_minor, row.currency, row.payment),
+        happened_at: Some(closed.day.and_time(chrono::NaiveTime::MIN).and_utc()),
     }
 }

@@ -293,14 +293,14 @@ async fn an_event_of_another_region_or_order_is_parked() {
 }
 
 /// The books of one test: in memory, new for each world, or in one database that all its worlds share.
-struct Place(Option<Arc<TestDatabase>>);
+pub struct Place(Option<Arc<TestDatabase>>);
 
 impl Place {
-    async fn both() -> [Self; 2] {
+    pub async fn both() -> [Self; 2] {
         [Self(None), Self(Some(a_database().await))]
     }
 
-    fn world(&self) -> World {
+    pub fn world(&self) -> World {
         self.0.as_ref().map_or_else(World::in_memory, World::on)
     }
 }

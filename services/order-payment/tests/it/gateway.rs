@@ -14,6 +14,7 @@ use order_payment::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use order_payment::inbound::timers;
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::gateway::{Gateways, PaymentIntents, Square};
+use order_payment::outbound::memory_carts::MemoryCarts;
 use order_payment::outbound::postgres::{PostgresStore, PostgresViews};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::place_order::place_order;
@@ -24,7 +25,7 @@ use payment_simulator::{EntryKind, Running, Settings, Timings};
 use testkit::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{FixedPrices, REGION, a_key, an_order, answer, line, shopper};
+use crate::world::{FixedPrices, REGION, a_key, an_order, answer, line, lock_keys, shopper};
 
 /// Short enough that a hundred lost answers fit into a test.
 const CALL_TIMEOUT: Duration = Duration::from_millis(700);
@@ -75,6 +76,8 @@ impl Shop {
             store: Arc::new(PostgresStore::new(database.database.clone())),
             views: Arc::new(PostgresViews::new(database.database.pool().clone())),
             prices: prices.clone(),
+            carts: Arc::new(MemoryCarts::default()),
+            locks: lock_keys(REGION),
             gateway: Arc::new(gateways),
             gate: Arc::new(NoStandby),
             rules: Rules {

@@ -1,5 +1,6 @@
 //! Stories of orders and payments. Those that need servers use the test stack.
 
+mod carts;
 mod crashes;
 mod events;
 mod gateway;
@@ -9,9 +10,11 @@ mod http;
 mod http_money;
 mod ledger;
 mod live;
+mod operators;
 mod order_states;
 mod orphans;
 mod place_order;
+mod price_locks;
 mod reconcile;
 mod refunds;
 mod reigns;

@@ -1,7 +1,10 @@
 //! Books compared: differences are noted, stay open while they last, and are resolved.
 
 use chrono::Duration;
+use common::OrderId;
 use order_payment::domain::{Answer, IntentStatus};
+use order_payment::outbound::postgres::PostgresDesk;
+use order_payment::usecases::own_finding::{acknowledge_finding, resolve_finding};
 use order_payment::usecases::ports::{FindingKind, Gateway as _};
 use order_payment::usecases::reconcile::reconcile;
 
@@ -46,6 +49,151 @@ async fn a_charge_nobody_ordered_is_found_and_a_charge_that_vanished_too() {
         backlog.open.iter().any(|row| row.what == "finding" && row.state == "ORDER_WITHOUT_CHARGE" && row.count == 1),
         "{backlog:?}"
     );
+}
+
+/// Does to our own books what nothing of ours can do: the triggers are off for it.
+async fn spoil(world: &World, table: &str, statement: &str) {
+    let spoilt =
+        format!("ALTER TABLE {table} DISABLE TRIGGER USER; {statement}; ALTER TABLE {table} ENABLE TRIGGER USER");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(spoilt)).execute(&world.database.as_ref().unwrap().owner).await.unwrap();
+}
+
+async fn found(world: &World) -> Vec<(FindingKind, Option<OrderId>)> {
+    let mut found: Vec<_> =
+        reconcile(&world.app).await.unwrap().into_iter().map(|finding| (finding.kind, finding.order)).collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn orders_that_do_not_agree_with_the_ledger_are_found() {
+    let world = World::in_postgres().await;
+    let (unbooked, short, kept) =
+        (world.an_order_to_pay().await, world.an_order_to_pay().await, world.an_order_to_pay().await);
+    world.pay().await;
+    assert_eq!(found(&world).await, []);
+    let of =
+        |order: OrderId| format!("transaction_id = (SELECT attempt_id FROM payment_attempts WHERE order_id = '{order}')");
+    spoil(&world, "ledger_entries", &format!("DELETE FROM ledger_entries WHERE {}", of(unbooked))).await;
+    spoil(&world, "ledger_transactions", &format!("DELETE FROM ledger_transactions WHERE {}", of(unbooked))).await;
+    spoil(
+        &world,
+        "ledger_entries",
+        &format!("UPDATE ledger_entries SET amount_minor = sign(amount_minor) * 4989 WHERE {}", of(short)),
+    )
+    .await;
+    let ended = "status = 'COMPENSATED', reason = 'CANCELLED'";
+    spoil(&world, "orders", &format!("UPDATE orders SET {ended} WHERE order_id = '{kept}'")).await;
+    let mut expected = vec![
+        (FindingKind::AttemptWithoutLedger, Some(unbooked)),
+        (FindingKind::AmountDiffers, Some(short)),
+        (FindingKind::OrderNotBalanced, Some(kept)),
+    ];
+    expected.sort();
+    assert_eq!(found(&world).await, expected);
+    spoil(
+        &world,
+        "payment_attempts",
+        &format!("UPDATE payment_attempts SET state = 'VOIDED' WHERE order_id = '{kept}'"),
+    )
+    .await;
+    let kinds: Vec<_> = found(&world).await.into_iter().filter(|(_, order)| *order == Some(kept)).collect();
+    // The gateway charged, we say voided, and the ledger has it: told from both sides.
+    assert!(kinds.contains(&(FindingKind::LedgerWithoutAttempt, Some(kept))), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn what_left_the_window_is_not_taken_for_mended() {
+    for world in worlds().await {
+        let lost = world.an_order_to_pay().await;
+        world.pay().await;
+        let intent = world.charge(lost).await.intent.unwrap();
+        world.gateway.intents.lock().unwrap().remove(&intent);
+        assert_eq!(found(&world).await, [(FindingKind::OrderWithoutCharge, Some(lost))]);
+        // Two days later nobody has done anything about it; it is only too old to be looked at.
+        world.clock.advance(Duration::hours(49));
+        assert_eq!(found(&world).await, []);
+        let open_now = match &world.memory {
+            Some(_) => i64::from(world.books().findings.values().any(|(_, open)| *open)),
+            None => open(&world).await,
+        };
+        assert_eq!(open_now, 1, "a difference that was never mended stays open");
+    }
+}
+
+#[tokio::test]
+async fn a_finding_has_an_owner_an_end_and_a_history_that_nobody_changes() {
+    let world = World::in_postgres().await;
+    let database = world.database.as_ref().unwrap();
+    let desk = PostgresDesk::new(database.database.clone());
+    let lost = world.an_order_to_pay().await;
+    world.pay().await;
+    let intent = world.charge(lost).await.intent.unwrap();
+    world.gateway.intents.lock().unwrap().remove(&intent);
+    reconcile(&world.app).await.unwrap();
+    let (kind, operator) = ("ORDER_WITHOUT_CHARGE", common::UserId::from_uuid(common::ids::random()));
+    let named = (kind, intent.as_str());
+    let why = |text: &str| text.to_owned();
+    acknowledge_finding(&world.app, &desk, operator, named, why("asked the gateway")).await.unwrap();
+    let again = acknowledge_finding(&world.app, &desk, operator, named, why("me too")).await.unwrap_err();
+    assert_eq!(common::Explain::code(&again), "state-conflict");
+    let absent = acknowledge_finding(&world.app, &desk, operator, (kind, "pi_none"), why("?")).await.unwrap_err();
+    assert_eq!(common::Explain::code(&absent), "not-found");
+    let report = order_payment::usecases::desk::Desk::report(&desk).await.unwrap();
+    assert_eq!((report.counts[0].open, report.counts[0].acknowledged), (0, 1));
+    assert_eq!(report.findings[0].acknowledged_by, Some(operator));
+
+    world.clock.advance(Duration::minutes(1));
+    resolve_finding(&world.app, &desk, operator, named, why("gateway's mistake, they told us")).await.unwrap();
+    // It is still there: the next look opens it anew, without an owner, and its age counts from then.
+    world.clock.advance(Duration::minutes(1));
+    reconcile(&world.app).await.unwrap();
+    let report = order_payment::usecases::desk::Desk::report(&desk).await.unwrap();
+    assert_eq!((report.counts[0].open, report.counts[0].acknowledged), (1, 0));
+    assert_eq!(report.counts[0].oldest_at, world.app.clock.now());
+    let history: Vec<(String, String)> =
+        sqlx::query_as("SELECT state, note FROM reconciliation_history ORDER BY history_id")
+            .fetch_all(&database.owner)
+            .await
+            .unwrap();
+    let told: Vec<(&str, &str)> = history.iter().map(|(state, note)| (state.as_str(), note.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("OPEN", "captured here, not charged there"),
+            ("ACKNOWLEDGED", "asked the gateway"),
+            ("RESOLVED", "gateway's mistake, they told us"),
+            ("OPEN", "captured here, not charged there"),
+        ]
+    );
+    for statement in [
+        "UPDATE reconciliation_history SET note = ''",
+        "DELETE FROM reconciliation_history",
+        "DELETE FROM reconciliation_findings",
+    ] {
+        assert!(sqlx::query(statement).execute(&database.owner).await.is_err(), "{statement}");
+    }
+    let actions: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM operator_actions").fetch_one(&database.owner).await.unwrap();
+    assert_eq!(actions, 2, "refused ones are not written down as done");
+}
+
+#[tokio::test]
+async fn whole_days_are_added_up_in_three_books() {
+    let world = World::in_postgres().await;
+    world.an_order_to_pay().await;
+    world.pay().await;
+    // The next day is whole once the window has both its ends.
+    world.clock.advance(Duration::hours(20));
+    reconcile(&world.app).await.unwrap();
+    let desk = PostgresDesk::new(world.database.as_ref().unwrap().database.clone());
+    let report = order_payment::usecases::desk::Desk::report(&desk).await.unwrap();
+    let sums: Vec<_> = report
+        .days
+        .iter()
+        .map(|(day, _)| (day.orders_minor, day.captured_minor, day.refunded_minor, day.gateway_minor))
+        .collect();
+    assert_eq!(sums, [(4990, 4990, 0, 4990)]);
 }
 
 async fn open(world: &World) -> i64 {

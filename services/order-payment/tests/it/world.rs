@@ -10,16 +10,18 @@ use common::{Clock, ManualClock, MessageId, Money, OrderId, Private, Region, Sku
 use messaging::{Cause, StoredAnswer};
 use order_payment::MIGRATOR;
 use order_payment::domain::basket::{RawLine, RawOrder};
+use order_payment::domain::price_lock::LockKeys;
 use order_payment::domain::{
     Answer, Attempt, BasketLine, Call, Intent, IntentStatus, Look, Order, OrderStatus, ShippingAddress,
 };
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::memory::MemoryStore;
-use order_payment::outbound::postgres::{PostgresStore, PostgresViews};
+use order_payment::outbound::memory_carts::MemoryCarts;
+use order_payment::outbound::postgres::{PostgresCarts, PostgresStore, PostgresViews};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::error::PricesError;
 use order_payment::usecases::place_order::{Placed, place_order};
-use order_payment::usecases::ports::{Gateway, Prices, Quote, Quoted, Store, Views};
+use order_payment::usecases::ports::{Carts, Gateway, Prices, Quote, Quoted, Store, Views};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, CONSUMER, Failure, Rules, Shopper, Signals};
 use testkit::TestDatabase;
@@ -229,7 +231,7 @@ pub fn start() -> DateTime<Utc> {
 impl World {
     pub fn in_memory() -> Self {
         let store = Arc::new(MemoryStore::default());
-        Self::new(store.clone(), store.clone(), Some(store), None)
+        Self::new(store.clone(), store.clone(), Arc::new(MemoryCarts::default()), Some(store), None)
     }
 
     pub async fn in_postgres() -> Self {
@@ -240,12 +242,14 @@ impl World {
     pub fn on(database: &Arc<TestDatabase>) -> Self {
         let store = Arc::new(PostgresStore::new(database.database.clone()));
         let views = Arc::new(PostgresViews::new(database.database.pool().clone()));
-        Self::new(store, views, None, Some(Arc::clone(database)))
+        let carts = Arc::new(PostgresCarts::new(database.database.clone()));
+        Self::new(store, views, carts, None, Some(Arc::clone(database)))
     }
 
     fn new(
         store: Arc<dyn Store>,
         views: Arc<dyn Views>,
+        carts: Arc<dyn Carts>,
         memory: Option<Arc<MemoryStore>>,
         database: Option<Arc<TestDatabase>>,
     ) -> Self {
@@ -259,6 +263,8 @@ impl World {
             store,
             views,
             prices: prices.clone(),
+            carts,
+            locks: lock_keys(REGION),
             gateway: gateway.clone(),
             gate: Arc::new(NoStandby),
             rules: Rules::default(),
@@ -342,6 +348,10 @@ impl World {
     }
 }
 
+pub fn lock_keys(region: Region) -> LockKeys {
+    LockKeys::new(region, "a secret of the tests", None).unwrap()
+}
+
 pub async fn a_database() -> Arc<TestDatabase> {
     Arc::new(TestDatabase::create("order_payment", &MIGRATOR).await)
 }
@@ -382,6 +392,7 @@ pub fn an_order() -> RawOrder {
         token: Private::new("tok_ok".to_owned()),
         credit: order_payment::domain::basket::RawCredit::Nothing,
         expected_total: ("49.90".to_owned(), "EUR".to_owned()),
+        price_lock: None,
     }
 }
 

@@ -4,7 +4,10 @@
 mod bad_input;
 mod clicks;
 mod kills;
+mod operators;
 mod orders;
 mod ownership;
+mod price_truth;
+mod same_key;
 mod saga;
 mod traces;

@@ -124,7 +124,6 @@ async fn extending_survives_every_crash() {
     story(10, order_created, |order| vec![payment_pending(order, 9_999_999_999_999)], ending).await;
 }
 
-/// A return has no topic yet that brings it; the use case is driven as its handler would.
 #[tokio::test]
 async fn returning_survives_every_crash() {
     let order = OrderId::from_uuid(ids::random());

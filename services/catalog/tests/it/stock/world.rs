@@ -17,7 +17,6 @@ use catalog::usecases::App;
 use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
 use catalog::usecases::ports::stock::{Committed, StockStore, StoreError};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
-use catalog::usecases::return_inventory::{ReturnInventory, return_inventory};
 use chrono::DateTime;
 use common::{ManualClock, MessageId, OrderId, Region, Sku, ids};
 use contracts::{Envelope, Event, order};
@@ -294,9 +293,15 @@ pub fn compensated(order: OrderId) -> Event {
 
 /// The money of `list`, or of all of it, came back, told by message number `n`.
 pub async fn returned(world: &World, order: OrderId, n: i64, list: Option<&[(&str, u32)]>) -> Verdict {
-    let cause = MessageId::derive(&order.to_string(), n, "order.refunded");
-    let command = ReturnInventory { order, lines: list.map(lines) };
-    Verdict::of(return_inventory(&world.app, cause, command).await)
+    let event = Event::from(order::v1::OrderRefunded {
+        order_id: order.to_string(),
+        whole: list.is_none(),
+        lines: list.map(wire_lines).unwrap_or_default(),
+        ..Default::default()
+    });
+    let mut told = delivery(&event);
+    told.envelope.id = MessageId::derive(&order.to_string(), n, "order.refunded");
+    world.saga.handle(&told).await
 }
 
 /// The same event always travels under the same id.

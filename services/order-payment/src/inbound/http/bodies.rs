@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::Private;
 use messaging::StoredAnswer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::money::{LineTaxView, MoneyView, OrderTaxView};
 use super::refunds::RefundView;
 use crate::domain::basket::{RawCredit, RawLine, RawOrder};
+use crate::domain::price_lock::LockText;
 use crate::domain::{Order, PricedLine, ShippingAddress};
 use crate::usecases::views::{OrderCard, OrderView, StatusChange};
 
@@ -20,6 +21,8 @@ pub struct OrderBody {
     shipping_address: AddressBody,
     payment: PaymentBody,
     expected_total: MoneyBody,
+    #[serde(default, deserialize_with = "present")]
+    price_lock: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,13 +77,18 @@ impl From<CreditBody> for RawCredit {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MoneyBody {
-    pub(super) amount: String,
-    pub(super) currency: String,
+    pub amount: String,
+    pub currency: String,
+}
+
+/// `null` is not the same as absent.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(body: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(body).map(Some)
 }
 
 impl From<OrderBody> for RawOrder {
     fn from(body: OrderBody) -> Self {
-        let OrderBody { lines, shipping_address: address, payment, expected_total } = body;
+        let OrderBody { lines, shipping_address: address, payment, expected_total, price_lock } = body;
         let line = |line: LineBody| RawLine {
             sku: line.sku,
             quantity: line.quantity,
@@ -94,12 +102,13 @@ impl From<OrderBody> for RawOrder {
             token: Private::new(payment.token),
             credit: payment.store_credit.map_or(RawCredit::Nothing, RawCredit::from),
             expected_total: (expected_total.amount, expected_total.currency),
+            price_lock: price_lock.map(LockText::new),
         }
     }
 }
 
 #[derive(Serialize)]
-struct LineView {
+pub(super) struct LineView {
     sku: String,
     name: String,
     quantity: u32,

@@ -1,6 +1,10 @@
 //! The public routes of orders and payments.
 
+mod admin;
+mod admin_bodies;
 mod bodies;
+mod cart;
+mod cart_bodies;
 mod cursor;
 mod money;
 mod orders;
@@ -19,6 +23,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::usecases::App;
+
+pub use admin::{Admin, router as admin_router};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +70,7 @@ pub fn router(api: Api) -> Router {
         .merge(orders::router())
         .merge(refunds::router())
         .merge(store_credit::router())
+        .merge(cart::router())
         .merge(stream::router())
         .merge(webhooks::router())
         .with_state(api)

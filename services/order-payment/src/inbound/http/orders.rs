@@ -13,7 +13,7 @@ use messaging::StoredAnswer;
 use serde::Deserialize;
 
 use super::bodies::{self, ListView, OrderBody, PageView};
-use super::{Api, cursor};
+use super::{Api, cart_bodies, cursor};
 use crate::usecases::views::MOST_ITEMS;
 use crate::usecases::{Failure, Shopper, cancel_order, place_order, views};
 
@@ -104,6 +104,10 @@ pub(super) fn order_id(text: &str) -> Result<OrderId, Problem> {
 pub(super) fn problem(failure: Failure) -> Problem {
     match failure {
         Failure::Misdirected(region) => Problem::from(failure).with_alternate(region.base_url()),
+        Failure::PriceChanged(requote) => {
+            let quote = cart_bodies::requoted(&requote);
+            Problem::from(Failure::PriceChanged(requote)).with_member("quote", quote)
+        }
         failure => failure.into(),
     }
 }

@@ -1,7 +1,8 @@
 //! Writes one change: person, order with lines and history, attempts, ledger. Runs inside the transaction that also holds
 //! the fence, the cause and the outbox.
 
-use common::Prices;
+use common::{Prices, Region};
+use messaging::operators;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -12,7 +13,7 @@ use crate::usecases::Change;
 use crate::usecases::error::Conflict;
 
 /// All of it, in the order the foreign keys want.
-pub async fn write(tx: &mut PgConnection, change: &Change) -> Written {
+pub async fn write(tx: &mut PgConnection, region: Region, change: &Change) -> Written {
     if let Some((user, region)) = change.person {
         // When somebody became known is of no interest to anybody but an operator; the database's clock will do.
         sqlx::query("INSERT INTO order_users (user_id, residency_region, known_since) VALUES ($1, $2, now()) ON CONFLICT (user_id) DO NOTHING")
@@ -33,6 +34,9 @@ pub async fn write(tx: &mut PgConnection, change: &Change) -> Written {
     }
     for transaction in &change.ledger {
         ledger(tx, transaction).await?;
+    }
+    if let Some(action) = &change.action {
+        operators::record(&mut *tx, region, action).await?;
     }
     for step in &change.refunds {
         refunds::write(tx, step).await?;

@@ -5,34 +5,68 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{Written, unread};
 use crate::usecases::error::StoreError;
-use crate::usecases::ports::{Backlog, Finding, FindingKind, OpenCount};
+use crate::usecases::ports::{Backlog, DaySums, Finding, FindingKind, OpenCount};
 
-/// Opens a difference, or sees a known one again.
+/// Opens a difference, or sees a known one again. One that was resolved and is found again opens anew: its age counts from
+/// now and nobody has it.
 pub async fn note(tx: &mut PgConnection, finding: &Finding, now: DateTime<Utc>) -> Written {
     sqlx::query(
-        "INSERT INTO reconciliation_findings (kind, reference, order_id, detail, first_seen_at, last_seen_at)
-         VALUES ($1, $2, $3, $4, $5, $5)
-         ON CONFLICT (kind, reference) DO UPDATE SET detail = excluded.detail, last_seen_at = excluded.last_seen_at, resolved_at = NULL",
+        "INSERT INTO reconciliation_findings AS known (kind, reference, order_id, detail, happened_at, first_seen_at, last_seen_at)
+         VALUES ($1, $2, $3, $4, $6, $5, $5)
+         ON CONFLICT (kind, reference) DO UPDATE SET
+             detail = excluded.detail, last_seen_at = excluded.last_seen_at, happened_at = excluded.happened_at,
+             first_seen_at = CASE WHEN known.resolved_at IS NULL THEN known.first_seen_at ELSE excluded.first_seen_at END,
+             acknowledged_at = CASE WHEN known.resolved_at IS NULL THEN known.acknowledged_at END,
+             acknowledged_by = CASE WHEN known.resolved_at IS NULL THEN known.acknowledged_by END,
+             acknowledgement = CASE WHEN known.resolved_at IS NULL THEN known.acknowledgement END,
+             resolved_at = NULL, resolution = NULL",
     )
     .bind(finding.kind.code())
     .bind(&finding.reference)
     .bind(finding.order.map(|order| order.uuid()))
     .bind(&finding.detail)
     .bind(now)
+    .bind(finding.happened_at)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// What the look at `now` did not find again is resolved. What no look can find stays for a person.
-pub async fn resolve_older(tx: &mut PgConnection, now: DateTime<Utc>) -> Written {
-    let staying: Vec<&str> =
-        FindingKind::ALL.into_iter().filter(|kind| !kind.is_seen_by_looking()).map(FindingKind::code).collect();
-    sqlx::query("UPDATE reconciliation_findings SET resolved_at = $1 WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind <> ALL($2)")
-        .bind(now)
-        .bind(staying)
-        .execute(tx)
-        .await?;
+/// What the look at `now` looked for and did not find again is resolved, if it happened at or after `since`: what is older
+/// was not looked at.
+pub async fn resolve_older(tx: &mut PgConnection, since: DateTime<Utc>, now: DateTime<Utc>) -> Written {
+    let looked_for: Vec<&str> =
+        FindingKind::ALL.into_iter().filter(|kind| kind.is_seen_by_looking()).map(FindingKind::code).collect();
+    sqlx::query(
+        "UPDATE reconciliation_findings SET resolved_at = $1, resolution = 'no longer found'
+         WHERE resolved_at IS NULL AND last_seen_at < $1 AND kind = ANY($2) AND coalesce(happened_at, first_seen_at) >= $3",
+    )
+    .bind(now)
+    .bind(looked_for)
+    .bind(since)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the sums of a whole day; a later look corrects an earlier one.
+pub async fn keep_day(tx: &mut PgConnection, sums: &DaySums, now: DateTime<Utc>) -> Written {
+    sqlx::query(
+        "INSERT INTO reconciliation_days (day, currency, orders_minor, captured_minor, refunded_minor, gateway_minor, looked_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (day, currency) DO UPDATE SET
+             orders_minor = excluded.orders_minor, captured_minor = excluded.captured_minor,
+             refunded_minor = excluded.refunded_minor, gateway_minor = excluded.gateway_minor, looked_at = excluded.looked_at",
+    )
+    .bind(sums.day)
+    .bind(sums.currency.code())
+    .bind(sums.orders_minor)
+    .bind(sums.captured_minor)
+    .bind(sums.refunded_minor)
+    .bind(sums.gateway_minor)
+    .bind(now)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -3,9 +3,13 @@
 //! One statement per function; a row struct stays in its file; a row that does not convert is an inconsistency naming table,
 //! column and row. A violated constraint that two honest callers can bring about is mapped by its name.
 
+mod accounts;
 mod attempts;
+mod carts;
 mod commit;
 mod credits;
+mod desk;
+mod desk_rows;
 mod findings;
 mod orders;
 mod orphans;
@@ -24,13 +28,16 @@ use chrono::{DateTime, Utc};
 use common::{Currency, OrderId, Region, UserId};
 use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
 
+use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
 use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
 
+pub use carts::PostgresCarts;
+pub use desk::PostgresDesk;
 pub use views::PostgresViews;
 
 type Written = Result<(), WriteError<Conflict>>;
@@ -64,10 +71,11 @@ impl Store for PostgresStore {
     async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
+        let region = self.database.region();
         self.database
             .commit(head, move |tx| {
                 let change = Arc::clone(&change);
-                Box::pin(async move { commit::write(tx, &change).await })
+                Box::pin(async move { commit::write(tx, region, &change).await })
             })
             .await
     }
@@ -244,18 +252,30 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn note_findings(&self, found: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError> {
-        let found: Arc<[Finding]> = found.into();
-        self.duty("note-findings", move |tx| {
-            let found = Arc::clone(&found);
+    async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError> {
+        let seen = Arc::new(seen.clone());
+        self.duty("note-comparison", move |tx| {
+            let seen = Arc::clone(&seen);
             Box::pin(async move {
-                for finding in found.iter() {
+                for finding in &seen.findings {
                     findings::note(tx, finding, now).await?;
                 }
-                findings::resolve_older(tx, now).await
+                for day in &seen.days {
+                    findings::keep_day(tx, day, now).await?;
+                }
+                findings::resolve_older(tx, seen.since, now).await
             })
         })
         .await
+    }
+
+    async fn accounts_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Option<Vec<Account>>, StoreError> {
+        accounts::between(self.database.pool(), from, to, limit).await
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {

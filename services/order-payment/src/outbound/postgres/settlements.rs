@@ -192,7 +192,7 @@ async fn close(tx: &mut PgConnection, day: &ClosedDay, found: &[Finding], now: D
     }
     // What this look at the day no longer found is in order.
     sqlx::query(
-        "UPDATE reconciliation_findings SET resolved_at = $1
+        "UPDATE reconciliation_findings SET resolved_at = $1, resolution = 'no longer found'
          WHERE kind = 'SETTLEMENT_DIFFERS' AND resolved_at IS NULL AND last_seen_at < $1 AND starts_with(reference, $2)",
     )
     .bind(now)

@@ -48,6 +48,7 @@ pub async fn keep(
         reference: hook.event_id.clone(),
         order: hook.order,
         detail: "an event id came with two contents; the second was dropped".to_owned(),
+        happened_at: Some(hook.received_at),
     };
     findings::note(tx, &finding, hook.received_at).await?;
     Ok(Kept::Clash)

@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use chassis::Problem;
-use chassis::extract::{Caller, Json};
+use chassis::extract::{Caller, Json, etag};
 use http::HeaderMap;
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, etag, personal, present, problem};
+use super::{Api, personal, present, problem};
 use crate::domain::{Address, AddressForm};
 use crate::usecases;
 use crate::usecases::ports::AddressBook;

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use chassis::Problem;
-use chassis::extract::{Caller, Json};
+use chassis::extract::{Caller, Json, etag};
 use chrono::SecondsFormat;
 use http::HeaderMap;
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, etag, personal, present, problem};
+use super::{Api, personal, present, problem};
 use crate::domain::{Profile, ProfileForm};
 use crate::usecases;
 

@@ -3,7 +3,6 @@
 mod addresses;
 mod clicks;
 mod consents;
-mod etag;
 mod me;
 mod regions;
 mod sessions;

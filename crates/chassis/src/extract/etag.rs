@@ -4,13 +4,13 @@ use http::HeaderMap;
 use http::header::IF_MATCH;
 
 /// `version` as the value of `ETag`.
-pub(super) fn of(version: i64) -> String {
+pub fn of(version: i64) -> String {
     format!("\"{version}\"")
 }
 
 /// The version the caller saw. `None` without `If-Match`; a tag that is not one of ours matches no version, and neither does
 /// `*`: whoever changes something must have seen it.
-pub(super) fn expected(headers: &HeaderMap) -> Option<i64> {
+pub fn expected(headers: &HeaderMap) -> Option<i64> {
     let mut values = headers.get_all(IF_MATCH).iter();
     let first = values.next()?;
     let single = values.next().is_none();
@@ -18,8 +18,8 @@ pub(super) fn expected(headers: &HeaderMap) -> Option<i64> {
     Some(version.filter(|_| single).unwrap_or(NO_VERSION))
 }
 
-/// Versions begin at 1.
-const NO_VERSION: i64 = 0;
+/// No version is negative.
+const NO_VERSION: i64 = -1;
 
 #[cfg(test)]
 mod tests {
