@@ -10,6 +10,8 @@ use common::{Money, SharedClock};
 use contracts::Envelope;
 use messaging::{Delivery, Epoch, Handler, Outgoing, Verdict};
 use order_payment::domain::BasketLine;
+use order_payment::domain::price_lock::LockKeys;
+use order_payment::outbound::memory_carts::MemoryCarts;
 use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::error::PricesError;
 use order_payment::usecases::ports::{GateClosed, Prices, Quote, Quoted, ReplicationGate};
@@ -98,11 +100,21 @@ fn orders_app(here: &Here) -> Arc<App> {
         store: Arc::new(Orders { here: here.clone(), inner: inner.clone() }),
         views: Arc::new(inner),
         prices: Arc::new(SimPrices { here: here.clone() }),
+        carts: Arc::new(MemoryCarts::default()),
+        locks: locks(),
         gateway: Arc::new(SimGateway { here: here.clone() }),
         gate: Arc::new(SimGate { here: here.clone() }),
         rules: world.setup.rules,
         signals: Signals::default(),
     })
+}
+
+/// Nobody here brings a locked price; the application wants keys all the same.
+fn locks() -> LockKeys {
+    let Some(keys) = LockKeys::new(REGION, "a secret of the simulation", None) else {
+        unreachable!("a secret of ours")
+    };
+    keys
 }
 
 fn stock_app(here: &Here) -> Arc<catalog::usecases::App> {

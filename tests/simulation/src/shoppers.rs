@@ -59,6 +59,7 @@ fn raw(wish: &Wish) -> RawOrder {
         token: Private::new(wish.card.token().to_owned()),
         credit: RawCredit::Nothing,
         expected_total: (format!("{}.{:02}", minor / 100, minor % 100), REGION.currency().code().to_owned()),
+        price_lock: None,
     }
 }
 

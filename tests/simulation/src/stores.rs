@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use common::{AttemptId, Currency, OrderId, Region, UserId};
 use messaging::{Cause, CommitError as AnyCommitError, Committed, RequestKey, StoredAnswer};
+use order_payment::domain::accounts::Account;
 use order_payment::domain::ledger_seal::{Leaf, Seal};
 use order_payment::domain::{
     Attempt, AttemptKind, AttemptState, Order, OrderStatus, Orphan, Reason, Refund, Transaction,
@@ -15,7 +16,9 @@ use order_payment::domain::{
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::usecases::Change;
 use order_payment::usecases::error::{CommitError, Conflict, StoreError};
-use order_payment::usecases::ports::{Backlog, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+use order_payment::usecases::ports::{
+    Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
+};
 use order_payment::usecases::settle_day::{Booked, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
 
 use crate::bus::ORDERS;
@@ -336,9 +339,19 @@ impl Store for Orders {
         self.inner.note_finding(finding, now).await
     }
 
-    async fn note_findings(&self, findings: &[Finding], now: DateTime<Utc>) -> Result<(), CommitError> {
+    async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError> {
         self.here.moment(Moment::BeforeCommit).await;
-        self.inner.note_findings(findings, now).await
+        self.inner.note_comparison(seen, now).await
+    }
+
+    async fn accounts_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Option<Vec<Account>>, StoreError> {
+        self.here.moment(Moment::Read).await;
+        self.inner.accounts_between(from, to, limit).await
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
