@@ -3,6 +3,7 @@
 pub mod gate;
 pub mod gateway;
 pub mod memory;
+mod memory_accounts;
 pub mod memory_carts;
 mod memory_settlements;
 pub mod postgres;
