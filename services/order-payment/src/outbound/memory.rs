@@ -11,11 +11,12 @@ use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
 use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
+use super::memory_accounts;
 use super::memory_settlements::SettledDays;
-use crate::domain::accounts::{self, Moved, Tried};
+use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
-    Account, Attempt, AttemptKind, AttemptState, Entry, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
+    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
     RefundState, RefundTarget, Transaction,
 };
 use crate::outbound::events;
@@ -256,48 +257,6 @@ impl Books {
             .filter(|attempt| attempt.kind == AttemptKind::Charge && found(attempt))
             .max_by_key(|attempt| attempt.number)
             .cloned()
-    }
-}
-
-/// What the ledger says of one order, for comparison.
-impl Books {
-    fn account_of(&self, order: &Order) -> accounts::Account {
-        let attempts = self.attempts.values().filter(|attempt| attempt.order == order.id);
-        let moved = self.ledger.iter().filter(|transaction| transaction.order == Some(order.id));
-        accounts::Account {
-            order: order.id,
-            status: order.status,
-            total: order.total,
-            placed_at: order.created_at,
-            changed_at: self
-                .history
-                .get(&order.id)
-                .and_then(|steps| steps.last())
-                .map_or(order.created_at, |step| step.at),
-            attempts: attempts
-                .map(|attempt| Tried {
-                    id: attempt.id,
-                    kind: attempt.kind,
-                    state: attempt.state,
-                    amount: attempt.amount,
-                })
-                .collect(),
-            moved: moved.map(moved_by).collect(),
-        }
-    }
-}
-
-fn moved_by(transaction: &Transaction) -> Moved {
-    let sum = |wanted: &dyn Fn(&Entry) -> bool| -> i64 {
-        transaction.entries.iter().filter(|entry| wanted(entry)).map(|entry| entry.amount_minor).sum()
-    };
-    Moved {
-        attempt: transaction.attempt,
-        kind: transaction.kind,
-        currency: transaction.currency,
-        debit_minor: sum(&|entry| entry.amount_minor > 0),
-        receivable_minor: sum(&|entry| entry.account == Account::GatewayReceivable),
-        sales_minor: -sum(&|entry| entry.account == Account::Sales),
     }
 }
 
@@ -579,12 +538,8 @@ impl Store for MemoryStore {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         limit: u32,
-    ) -> Result<Option<Vec<accounts::Account>>, StoreError> {
-        let books = self.books();
-        let in_window = books.orders.values().filter(|order| (from..=to).contains(&order.created_at));
-        let mut accounts: Vec<accounts::Account> = in_window.map(|order| books.account_of(order)).collect();
-        accounts.sort_by_key(|account| (account.placed_at, account.order));
-        Ok((accounts.len() <= usize::try_from(limit).unwrap_or(usize::MAX)).then_some(accounts))
+    ) -> Result<Option<Vec<OrderAccount>>, StoreError> {
+        Ok(memory_accounts::between(&self.books(), (from, to), limit))
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {

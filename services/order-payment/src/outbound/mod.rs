@@ -4,6 +4,7 @@ mod events;
 pub mod gate;
 pub mod gateway;
 pub mod memory;
+mod memory_accounts;
 pub mod memory_carts;
 mod memory_settlements;
 mod memory_views;
