@@ -118,7 +118,7 @@ pub enum CommitError<E> {
     KeyReused,
     #[error("a request with this idempotency key is under way; nothing was changed by this one")]
     InProgress,
-    #[error("a row that this change needs is held by another change; nothing was changed")]
+    #[error("too many other changes are under way; nothing was changed")]
     Busy,
     #[error("the outcome is not known yet; repeat the request with the same key")]
     OutcomeUnknown,

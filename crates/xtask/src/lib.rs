@@ -1,6 +1,7 @@
 //! What `./dev` does: puts real servers on this machine, starts and stops a whole region, runs all checks, holds the architecture
 //! rules. Tests use `ports` and `stack` to reach, kill and restart single processes. Nothing here is part of a running region.
 
+pub mod bench;
 pub mod campaign;
 pub mod compose_check;
 pub mod crash_points;

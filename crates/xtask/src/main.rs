@@ -12,7 +12,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{campaign, crash_points, doctor, os, planted, provision, test_run, tidy};
+use xtask::{bench, campaign, crash_points, doctor, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -122,6 +122,23 @@ enum Task {
         /// Only points whose name contains this; writes nothing
         only: Option<String>,
     },
+    /// Two things measured side by side: `bench list`, `bench limits`, `bench page`, `bench NAME`
+    Bench {
+        #[arg(default_value = "list")]
+        name: String,
+        /// Pairs of ours and theirs
+        #[arg(long, default_value_t = bench::PAIRS)]
+        pairs: usize,
+        /// Speeds of the disk: as it is, or a millisecond per flush
+        #[arg(long, default_value = "raw,1ms", value_delimiter = ',')]
+        fsync: Vec<String>,
+        /// Do not build; use the optimised programs that are there
+        #[arg(long)]
+        no_build: bool,
+        /// Do not measure again when the spread is wide
+        #[arg(long)]
+        once: bool,
+    },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
         /// Only bugs whose name begins like this
@@ -182,6 +199,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Campaign { orders, seed, concurrency, kill_every, broker_every, release } => {
             let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release };
             return campaign::run(&options).map(code);
+        }
+        Task::Bench { name, pairs, fsync, no_build, once } => {
+            let fsync = fsync.iter().map(|word| bench::Fsync::parse(word)).collect::<Result<_>>()?;
+            return bench::run(&name, &bench::Options { pairs: pairs.max(1), fsync, no_build, once });
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::CrashPoints { full, only } => return crash_points::run(full, only.as_deref()).map(code),

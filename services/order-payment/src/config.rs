@@ -100,6 +100,7 @@ pub struct Orders {
     pub payment_deadline_s: u32,
     pub owner_refund_window_s: u32,
     pub max_streams: usize,
+    pub max_together: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -140,6 +141,9 @@ impl Config {
         ];
         if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::invalid(key, "must be at least 1"));
+        }
+        if !(1..=500).contains(&self.orders.max_together) {
+            return Err(ConfigError::invalid("orders.max_together", "must be between 1 and 500"));
         }
         if self.reconcile.window_s <= self.reconcile.grace_s {
             return Err(ConfigError::invalid(

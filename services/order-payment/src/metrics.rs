@@ -38,6 +38,14 @@ static REFUNDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_refunds_total", "steps of refunds by target and state", &["target", "state"])
 });
 
+static INTAKE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_order_intake_refused_total",
+        "orders turned away before a commit",
+        &["reason"],
+    )
+});
+
 static WEBHOOKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_payment_webhooks_total", "verified webhooks by novelty", &["kind"])
 });
@@ -118,6 +126,11 @@ pub fn replay(route: &str) {
 /// A refund came to be, or ended.
 pub fn refund(target: &str, state: &str) {
     REFUNDS.with_label_values(&[target, state]).inc();
+}
+
+/// An order was turned away because too many wait to be committed.
+pub fn intake_full() {
+    INTAKE.with_label_values(&["full"]).inc();
 }
 
 /// A verified webhook: `new`, `again` or `clash`.

@@ -10,7 +10,7 @@ use chassis::config::Secret;
 use chassis::{Process, grpc, http};
 use common::Sku;
 use contracts::Topic;
-use contracts::topics::TOPICS;
+use contracts::topics::{STOCK_REJECTED, STOCK_RESERVED, TOPICS};
 use messaging::{Consumer, Database, Epoch, Relay, schema};
 
 use crate::config::Config;
@@ -22,6 +22,7 @@ use crate::inbound::http::{Admin, Api, WebhookSettings, WebhookWire, admin_route
 use crate::inbound::timers;
 use crate::outbound::gate::{NoStandby, StandbyGate};
 use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
+use crate::outbound::postgres::intake::intake;
 use crate::outbound::postgres::{PostgresCarts, PostgresDesk, PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
 use crate::usecases::ports::ReplicationGate;
@@ -38,11 +39,15 @@ const APP_ROLE: &str = "order_payment_app";
 /// # Errors
 /// A setting that cannot be used.
 pub fn app(config: &Config, process: &Process, database: &Database) -> anyhow::Result<Arc<App>> {
+    app_with(config, process, database, PostgresStore::new(database.clone()))
+}
+
+fn app_with(config: &Config, process: &Process, database: &Database, store: PostgresStore) -> anyhow::Result<Arc<App>> {
     let region = process.site().region;
     Ok(Arc::new(App {
         region,
         clock: process.clock(),
-        store: Arc::new(PostgresStore::new(database.clone())),
+        store: Arc::new(store),
         views: Arc::new(PostgresViews::new(database.pool().clone())),
         carts: Arc::new(PostgresCarts::new(database.clone())),
         locks: config.prices.keys(region).context("prices.lock_key")?,
@@ -106,7 +111,7 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     let database = database(&config, process)?;
     schema::verify(&database, &MIGRATOR).await?;
     watch(process, &database);
-    let app = app(&config, process, &database)?;
+    let app = app_with(&config, process, &database, store(&config, process, &database))?;
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
     grpc::serve(process, &config.grpc, states::routes(Arc::clone(&app))).await?;
@@ -124,6 +129,18 @@ fn operators(config: &Config, app: Arc<App>, database: Database) -> axum::Router
         consumer: Some((CONSUMER, Arc::new(Events(Arc::clone(&app))))),
     };
     admin_router(Admin { app, desk: Arc::new(PostgresDesk::new(database)) }).merge(operations::router(parked))
+}
+
+/// The books as `serve` writes them: new orders share commits.
+fn store(config: &Config, process: &Process, database: &Database) -> PostgresStore {
+    match config.orders.max_together {
+        ..=1 => PostgresStore::new(database.clone()),
+        most_together => {
+            let (intake, lanes) = intake(database.clone(), most_together);
+            process.spawn("order-intake", lanes.run(process.shutdown()));
+            PostgresStore::with_intake(database.clone(), intake)
+        }
+    }
 }
 
 pub fn webhook_settings(config: &Config) -> Vec<WebhookSettings> {
@@ -154,7 +171,10 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     let relay = Relay::new(database.clone(), &config.kafka)?;
     process.spawn("outbox-relay", relay.run(process.shutdown()));
     let consumer =
-        Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?;
+        Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?
+            // Each of these is about one order and waits for its own commit: they wait side by side.
+            .overlapping(&STOCK_RESERVED)
+            .overlapping(&STOCK_REJECTED);
     process.spawn("events", consumer.run(process.shutdown()));
     process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));

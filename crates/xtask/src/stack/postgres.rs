@@ -21,7 +21,7 @@ pub const SUPERUSER: &str = "postgres";
 pub const DATABASES: &[&str] = &["user_profile", "order_payment", "inventory", "keycloak", "ferretdb"];
 
 /// Where PostgreSQL's own programs are, newest version first; Debian does not put them into `PATH`.
-fn program(name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     let debian = (15..=18).rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin/{name}")));
     let found = debian.into_iter().find(|path| path.is_file()).or_else(|| os::which(name));
     found.with_context(|| format!("{name} is missing; it comes with the Debian package postgresql-15"))

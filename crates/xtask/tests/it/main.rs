@@ -1,5 +1,6 @@
 //! Tests of the tools: the rules of the architecture hold here and are seen when they break; processes and ports of a local stack.
 
+mod bench;
 mod cache;
 mod docs;
 mod edge;

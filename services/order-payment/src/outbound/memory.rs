@@ -11,8 +11,9 @@ use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
 use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
+use super::memory_accounts;
 use super::memory_settlements::SettledDays;
-use crate::domain::accounts;
+use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
     Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
@@ -537,12 +538,8 @@ impl Store for MemoryStore {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         limit: u32,
-    ) -> Result<Option<Vec<accounts::Account>>, StoreError> {
-        let books = self.books();
-        let in_window = books.orders.values().filter(|order| (from..=to).contains(&order.created_at));
-        let mut accounts: Vec<accounts::Account> = in_window.map(|order| books.account_of(order)).collect();
-        accounts.sort_by_key(|account| (account.placed_at, account.order));
-        Ok((accounts.len() <= usize::try_from(limit).unwrap_or(usize::MAX)).then_some(accounts))
+    ) -> Result<Option<Vec<OrderAccount>>, StoreError> {
+        Ok(memory_accounts::between(&self.books(), (from, to), limit))
     }
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {

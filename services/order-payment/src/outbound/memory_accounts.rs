@@ -1,34 +1,33 @@
-//! What the books in memory say of one order, to be compared with others.
+//! Orders with their attempts and their ledger, from the books in memory.
+
+use chrono::{DateTime, Utc};
 
 use super::memory::Books;
-use crate::domain::accounts::{self, Moved, Tried};
-use crate::domain::{Account, Entry, Order, Transaction};
+use crate::domain::accounts::{Account, Moved, Tried};
+use crate::domain::{Account as LedgerAccount, Entry, Order, Transaction};
 
-/// What the ledger says of one order, for comparison.
-impl Books {
-    pub(super) fn account_of(&self, order: &Order) -> accounts::Account {
-        let attempts = self.attempts.values().filter(|attempt| attempt.order == order.id);
-        let moved = self.ledger.iter().filter(|transaction| transaction.order == Some(order.id));
-        accounts::Account {
-            order: order.id,
-            status: order.status,
-            total: order.total,
-            placed_at: order.created_at,
-            changed_at: self
-                .history
-                .get(&order.id)
-                .and_then(|steps| steps.last())
-                .map_or(order.created_at, |step| step.at),
-            attempts: attempts
-                .map(|attempt| Tried {
-                    id: attempt.id,
-                    kind: attempt.kind,
-                    state: attempt.state,
-                    amount: attempt.amount,
-                })
-                .collect(),
-            moved: moved.map(moved_by).collect(),
-        }
+/// In the order of placing; `None`: there are more than `limit`.
+pub fn between(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>), limit: u32) -> Option<Vec<Account>> {
+    let in_window = books.orders.values().filter(|order| (from..=to).contains(&order.created_at));
+    let mut accounts: Vec<Account> = in_window.map(|order| account_of(books, order)).collect();
+    accounts.sort_by_key(|account| (account.placed_at, account.order));
+    (accounts.len() <= usize::try_from(limit).unwrap_or(usize::MAX)).then_some(accounts)
+}
+
+fn account_of(books: &Books, order: &Order) -> Account {
+    let attempts = books.attempts.values().filter(|attempt| attempt.order == order.id);
+    let moved = books.ledger.iter().filter(|transaction| transaction.order == Some(order.id));
+    let last_step = books.history.get(&order.id).and_then(|steps| steps.last());
+    Account {
+        order: order.id,
+        status: order.status,
+        total: order.total,
+        placed_at: order.created_at,
+        changed_at: last_step.map_or(order.created_at, |step| step.at),
+        attempts: attempts
+            .map(|attempt| Tried { id: attempt.id, kind: attempt.kind, state: attempt.state, amount: attempt.amount })
+            .collect(),
+        moved: moved.map(moved_by).collect(),
     }
 }
 
@@ -41,7 +40,7 @@ fn moved_by(transaction: &Transaction) -> Moved {
         kind: transaction.kind,
         currency: transaction.currency,
         debit_minor: sum(&|entry| entry.amount_minor > 0),
-        receivable_minor: sum(&|entry| entry.account == Account::GatewayReceivable),
-        sales_minor: -sum(&|entry| entry.account == Account::Sales),
+        receivable_minor: sum(&|entry| entry.account == LedgerAccount::GatewayReceivable),
+        sales_minor: -sum(&|entry| entry.account == LedgerAccount::Sales),
     }
 }

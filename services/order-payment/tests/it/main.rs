@@ -8,6 +8,7 @@ mod gateway_conformance;
 mod gateway_settlement;
 mod http;
 mod http_money;
+mod intake;
 mod ledger;
 mod live;
 mod operators;

@@ -17,6 +17,7 @@ use order_payment::domain::{
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::outbound::memory_carts::MemoryCarts;
+use order_payment::outbound::postgres::intake::intake;
 use order_payment::outbound::postgres::{PostgresCarts, PostgresStore, PostgresViews};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::error::PricesError;
@@ -25,6 +26,7 @@ use order_payment::usecases::ports::{Carts, Gateway, Prices, Quote, Quoted, Stor
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, CONSUMER, Failure, Rules, Shopper, Signals};
 use testkit::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
 pub const REGION: Region = Region::Eu;
 
@@ -240,7 +242,18 @@ impl World {
 
     /// Another world on the same database: a new process with a new gateway. Cheap, so a harness can make hundreds.
     pub fn on(database: &Arc<TestDatabase>) -> Self {
-        let store = Arc::new(PostgresStore::new(database.database.clone()));
+        Self::with_store(database, Arc::new(PostgresStore::new(database.database.clone())))
+    }
+
+    /// Books in PostgreSQL whose new orders share commits.
+    pub fn with_intake(database: &Arc<TestDatabase>) -> Self {
+        let (intake, lanes) = intake(database.database.clone(), 64);
+        tokio::spawn(lanes.run(CancellationToken::new()));
+        Self::with_store(database, Arc::new(PostgresStore::with_intake(database.database.clone(), intake)))
+    }
+
+    /// A world on these books.
+    pub fn with_store(database: &Arc<TestDatabase>, store: Arc<dyn Store>) -> Self {
         let views = Arc::new(PostgresViews::new(database.database.pool().clone()));
         let carts = Arc::new(PostgresCarts::new(database.database.clone()));
         Self::new(store, views, carts, None, Some(Arc::clone(database)))
@@ -356,9 +369,9 @@ pub async fn a_database() -> Arc<TestDatabase> {
     Arc::new(TestDatabase::create("order_payment", &MIGRATOR).await)
 }
 
-/// Both kinds of books, one after the other: one suite holds them to the same behaviour.
+/// All kinds of books, one after the other: one suite holds them to the same behaviour.
 pub async fn worlds() -> Vec<World> {
-    vec![World::in_memory(), World::in_postgres().await]
+    vec![World::in_memory(), World::in_postgres().await, World::with_intake(&a_database().await)]
 }
 
 pub fn answer(order: &Order) -> StoredAnswer {

@@ -11,8 +11,10 @@ mod credits;
 mod desk;
 mod desk_rows;
 mod findings;
+pub mod intake;
 mod orders;
 mod orphans;
+mod placements;
 mod refunds;
 mod seals;
 mod settlements;
@@ -38,6 +40,7 @@ use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipmen
 
 pub use carts::PostgresCarts;
 pub use desk::PostgresDesk;
+pub use intake::Intake;
 pub use views::PostgresViews;
 
 type Written = Result<(), WriteError<Conflict>>;
@@ -45,11 +48,18 @@ type Written = Result<(), WriteError<Conflict>>;
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     database: Database,
+    /// Where new orders go; without one, each is committed by itself.
+    intake: Option<Intake>,
 }
 
 impl PostgresStore {
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self { database, intake: None }
+    }
+
+    /// New orders share commits. Somebody has to run the intake's lanes.
+    pub fn with_intake(database: Database, intake: Intake) -> Self {
+        Self { database, intake: Some(intake) }
     }
 
     /// A change by one of our own duties, whose state `write` writes.
@@ -69,6 +79,9 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
+        if let Some(intake) = self.intake.as_ref().filter(|_| placements::placement(&change).is_some()) {
+            return intake.commit(cause, change).await;
+        }
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
         let region = self.database.region();

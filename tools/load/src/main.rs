@@ -1,0 +1,60 @@
+//! The command line. Decided here: words and flags.
+
+mod connection;
+mod orders;
+mod stand_ins;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load for benchmarks.
+#[derive(Parser)]
+#[command(version)]
+struct Flags {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Answer what an order-payment process alone asks, until killed
+    StandIns {
+        /// Where the issuer's key set is served
+        #[arg(long)]
+        issuer_address: SocketAddr,
+        /// The issuer, as tokens name it; the path of its key set follows from it
+        #[arg(long)]
+        issuer: String,
+        /// Where prices are quoted
+        #[arg(long)]
+        quote_address: SocketAddr,
+        #[arg(long)]
+        redis: String,
+        #[arg(long, default_value_t = 256)]
+        people: usize,
+        /// Tokens are written here, one a line, when everything answers
+        #[arg(long)]
+        tokens: PathBuf,
+    },
+    /// Place orders of three lines each and say how it went
+    Orders(orders::Load),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Flags::parse().task {
+        Task::StandIns { issuer_address, issuer, quote_address, redis, people, tokens } => {
+            stand_ins::run(&stand_ins::StandIns { issuer_address, issuer, quote_address, redis, people, tokens })
+        }
+        Task::Orders(load) => orders::run(&load),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
