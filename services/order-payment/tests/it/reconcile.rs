@@ -72,8 +72,9 @@ async fn orders_that_do_not_agree_with_the_ledger_are_found() {
         (world.an_order_to_pay().await, world.an_order_to_pay().await, world.an_order_to_pay().await);
     world.pay().await;
     assert_eq!(found(&world).await, []);
-    let of =
-        |order: OrderId| format!("transaction_id = (SELECT attempt_id FROM payment_attempts WHERE order_id = '{order}')");
+    let of = |order: OrderId| {
+        format!("transaction_id = (SELECT attempt_id FROM payment_attempts WHERE order_id = '{order}')")
+    };
     spoil(&world, "ledger_entries", &format!("DELETE FROM ledger_entries WHERE {}", of(unbooked))).await;
     spoil(&world, "ledger_transactions", &format!("DELETE FROM ledger_transactions WHERE {}", of(unbooked))).await;
     spoil(

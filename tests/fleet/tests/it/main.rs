@@ -8,6 +8,6 @@ mod operators;
 mod orders;
 mod ownership;
 mod price_truth;
-mod same_key;
 mod saga;
+mod same_key;
 mod traces;
