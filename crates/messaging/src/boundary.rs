@@ -104,7 +104,7 @@ boundaries! {
     31 ExpireOrder "expire-order" Commit "order-payment/usecases/compensate_order";
     32 ExpirePayment "expire-payment" Commit "order-payment/usecases/compensate_order";
     33 GatewayList "gateway-list" Call "order-payment/usecases/reconcile";
-    34 NoteFindings "note-findings" Commit "order-payment/usecases/reconcile";
+    34 NoteComparison "note-comparison" Commit "order-payment/usecases/reconcile";
     // The stock.
     35 ReserveInventory "order.created > catalog" Commit "catalog/usecases/reserve_inventory";
     36 FinaliseInventory "order.completed > catalog" Commit "catalog/usecases/finalise_inventory";
@@ -140,6 +140,10 @@ boundaries! {
     63 ExtendHold "extend_hold" Commit "catalog/usecases/extend_hold";
     64 SendAwaited "send_awaited" Commit "catalog/usecases/send_awaited";
     65 ReturnUnits "order.refunded > catalog" Commit "catalog/inbound/events";
+    // What an operator does.
+    66 OperatorCompensates "operator-compensates" Commit "order-payment/usecases/compensate_saga";
+    67 OperatorAtDesk "operator" Commit "order-payment/outbound/postgres/desk";
+    68 OperatorAction "operator-action" Commit "messaging/operators";
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Sandbox {
                 hold: Duration::from_millis(300),
                 settle: Duration::from_millis(800),
                 webhook_retry: Duration::from_millis(200),
-                late: Duration::from_millis(800),
+                ..Timings::default()
             },
             ..Settings::new(folder.join("books.redb"))
         };

@@ -93,9 +93,10 @@ async fn tell_of_a_shipment(order: &str) {
     let order: OrderId = order.parse().unwrap();
     let event = Event::from(ShipmentCreated {
         order_id: order.to_string(),
-        shipment_id: ShipmentId::derive(order).to_string(),
+        shipment_id: ShipmentId::derive(order, "too-early").to_string(),
         fulfilment_centre: "too-early".to_owned(),
         created_at_ms: 1,
+        lines: Vec::new(),
     });
     let envelope = Envelope {
         id: common::MessageId::from_uuid(common::ids::random()),

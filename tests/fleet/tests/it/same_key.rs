@@ -2,7 +2,6 @@
 //! and everybody who is told yes is told the same.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -20,16 +19,27 @@ const SERVER: &str = "order-payment-serve";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_key_fifty_times_across_kills_is_one_order_and_one_capture() {
     let stack = Stack::from_env().expect("the test stack is described by the environment");
-    let shopper = Arc::new(Shopper::new().await);
-    let product = Arc::new(product_in_stock("gadget").await);
-    let (key, asked) = (key(), Arc::new(AtomicUsize::new(0)));
-    let twins: Vec<_> = (0..TWINS)
-        .map(|_| {
-            let (shopper, product, key, asked) = (shopper.clone(), product.clone(), key.clone(), asked.clone());
-            tokio::spawn(async move { insist(&shopper, &product, &key, &asked).await })
-        })
-        .collect();
+    let shopper = Shopper::new().await;
+    let product = product_in_stock("gadget").await;
+    let (key, asked) = (key(), AtomicUsize::new(0));
+    let twins = futures::future::join_all((0..TWINS).map(|_| insist(&shopper, &product, &key, &asked)));
+    let (answers, ()) = tokio::join!(twins, kill_the_server(&stack, &asked));
+    let bodies: BTreeSet<Vec<u8>> = answers.into_iter().collect();
+    assert_eq!(bodies.len(), 1, "everybody is told the same, byte for byte");
+    let body: serde_json::Value = serde_json::from_slice(bodies.first().expect("there is one")).expect("it is JSON");
+    let order = body["order_id"].as_str().expect("an order has an id");
+    let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders WHERE user_id = $1::uuid")
+        .bind(&shopper.user_id)
+        .fetch_one(&operator::database("order_payment"))
+        .await
+        .expect("orders can be counted");
+    assert_eq!(orders, 1);
+    assert_eq!(shopper.wait_for_end(order).await["status"], "COMPLETED");
+    let captures = operator::books(order).await.iter().filter(|entry| entry["kind"] == "capture").count();
+    assert_eq!(captures, 1);
+}
 
+async fn kill_the_server(stack: &Stack, asked: &AtomicUsize) {
     for kill in 1..=KILLS {
         // In the middle: requests are under way, and after the first kill somebody is asking again.
         until("requests under way", PATIENCE, async || {
@@ -44,23 +54,6 @@ async fn the_same_key_fifty_times_across_kills_is_one_order_and_one_capture() {
             .expect("starting does not panic")
             .unwrap_or_else(|error| panic!("{SERVER} starts again: {error:#}"));
     }
-
-    let mut bodies = BTreeSet::new();
-    for twin in twins {
-        bodies.insert(twin.await.expect("no twin panics"));
-    }
-    assert_eq!(bodies.len(), 1, "everybody is told the same, byte for byte");
-    let body: serde_json::Value = serde_json::from_slice(bodies.first().expect("there is one")).expect("it is JSON");
-    let order = body["order_id"].as_str().expect("an order has an id");
-    let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders WHERE user_id = $1::uuid")
-        .bind(&shopper.user_id)
-        .fetch_one(&operator::database("order_payment"))
-        .await
-        .expect("orders can be counted");
-    assert_eq!(orders, 1);
-    assert_eq!(shopper.wait_for_end(order).await["status"], "COMPLETED");
-    let captures = operator::books(order).await.iter().filter(|entry| entry["kind"] == "capture").count();
-    assert_eq!(captures, 1);
 }
 
 /// Sends until the answer is a yes; gives its bytes. Anything else (no connection, a broken one, a twin under way, a process that is
