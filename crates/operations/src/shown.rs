@@ -85,7 +85,7 @@ mod tests {
         let created = order::v1::OrderCreated {
             order_id: "o1".to_owned(),
             user_id: PERSON.to_owned(),
-            lines: vec![OrderLine { sku: "LAMP-1".to_owned(), quantity: 2 }],
+            lines: vec![OrderLine { sku: "LAMP-1".to_owned(), quantity: 2, options: Vec::new() }],
             ship_to_country: "IS".to_owned(),
             ..Default::default()
         };
