@@ -50,7 +50,7 @@ async fn a_process_of_another_reign_writes_nothing() {
         assert!(matches!(claimed, Err(CommitError::NotWritable)), "{claimed:?}");
         let hinted = store.hint(order, now - Duration::hours(1)).await;
         assert!(matches!(hinted, Err(CommitError::NotWritable)), "{hinted:?}");
-        let id = ShipmentId::derive(order, "eu-1");
+        let id = ShipmentId::derive(order, "rdc");
         let shipment = Shipment { order, id, fulfilment_centre: "rdc".to_owned(), created_at: now };
         let shipped = store.record_shipment(world.message(), shipment).await;
         assert!(matches!(shipped, Err(CommitError::NotWritable | CommitError::Refused(_))), "{shipped:?}");
