@@ -65,13 +65,16 @@ struct Measured {
     foreign: f64,
 }
 
+/// What was done, the processor time of each party, that of what is measured, and the share of the machine that was foreign.
+type Watched<T> = (T, Vec<(String, f64)>, f64, f64);
+
 /// Processor time of every party while `work` runs, and the share of the machine that belonged to nobody here.
 fn watched<T>(
     rig: &Rig,
     tested: &[&str],
     generator: &str,
     work: impl FnOnce() -> Result<T>,
-) -> Result<(T, Vec<(String, f64)>, f64, f64)> {
+) -> Result<Watched<T>> {
     let parties = || -> Vec<(String, f64)> {
         let servers = ["postgres", "order-payment-serve", "redis"];
         let mut parties: Vec<(String, f64)> =
