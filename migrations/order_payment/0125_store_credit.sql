@@ -45,7 +45,8 @@ BEGIN
     SELECT coalesce(-sum(entry.amount_minor), 0) INTO held
         FROM ledger_transactions moved JOIN ledger_entries entry USING (transaction_id)
         WHERE moved.order_id = NEW.order_id AND entry.account = 'store_credit_held';
-    IF held <> CASE WHEN NEW.status IN ('CREATED', 'PAYMENT_PENDING') THEN NEW.credit_minor ELSE 0 END THEN
+    -- In brackets: an IF would end at the first THEN.
+    IF held <> (CASE WHEN NEW.status IN ('CREATED', 'PAYMENT_PENDING') THEN NEW.credit_minor ELSE 0 END) THEN
         RAISE EXCEPTION 'order % has % of store credit set aside', NEW.order_id, held USING ERRCODE = 'check_violation', CONSTRAINT = 'orders_credit_is_settled';
     END IF;
     RETURN NULL;
