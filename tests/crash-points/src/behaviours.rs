@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{MessageId, OrderId, UserId, ids};
 use contracts::topics::{PRODUCT_CHANGED, STOCK_RESERVED, USER_REGISTERED};
-use contracts::{Envelope, Event, user};
+use contracts::{Envelope, user};
 use messaging::crash::Boundary;
 use messaging::{Epoch, Outgoing, Publisher};
 use serde_json::json;
@@ -311,7 +311,7 @@ async fn redriven(stage: &Stage) -> Vec<Placed> {
     .bind(stage.sandbox.kafka.topic_name(&USER_REGISTERED, region()))
     .bind(i64::from(ids::random().as_fields().0) + (1_i64 << 40))
     .bind(person.to_string().as_bytes())
-    .bind(Event::from(outgoing.event.clone()).encode())
+    .bind(outgoing.event.encode())
     .bind(json!(headers))
     .execute(&stage.sandbox.orders)
     .await

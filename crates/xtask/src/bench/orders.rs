@@ -69,12 +69,7 @@ struct Measured {
 type Watched<T> = (T, Vec<(String, f64)>, f64, f64);
 
 /// Processor time of every party while `work` runs, and the share of the machine that belonged to nobody here.
-fn watched<T>(
-    rig: &Rig,
-    tested: &[&str],
-    generator: &str,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<Watched<T>> {
+fn watched<T>(rig: &Rig, tested: &[&str], generator: &str, work: impl FnOnce() -> Result<T>) -> Result<Watched<T>> {
     let parties = || -> Vec<(String, f64)> {
         let servers = ["postgres", "order-payment-serve", "redis"];
         let mut parties: Vec<(String, f64)> =
