@@ -21,6 +21,10 @@ const SAGA: &[&str] = &["crates/messaging/src/", "services/order-payment/src/", 
 const OUTSIDE: &[(&str, &str)] = &[
     ("crates/messaging/src/firehose", "clicks"),
     ("crates/messaging/src/schema", "migrations"),
+    (
+        "crates/messaging/src/transaction",
+        "the transaction as such: commit and commit_many carry it within their boundary",
+    ),
     ("services/order-payment/src/outbound/postgres/carts", "baskets: nothing is ordered yet"),
     ("services/order-payment/src/usecases/view_cart", "shows prices"),
     ("services/catalog/src/outbound/mongo", "revisions of products: their own outbox, told again until marked"),

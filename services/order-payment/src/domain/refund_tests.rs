@@ -48,10 +48,12 @@ fn line(index: usize, quantity: u32) -> RefundLine {
 #[test]
 fn what_may_go_back_follows_from_what_was_paid_and_what_went_before() {
     use RefundTarget::{Card, StoreCredit};
+    /// What went before, what is wished and where to; what goes back.
+    type Case<'a> = (&'a [Refund], Wish, Option<RefundTarget>, Result<i64, RefundProblem>);
     let order = an_order_of(&[(1000, 3), (499, 1)]);
     let half = a_refund(&order, 1, eur(2000), Card, vec![line(0, 2)]);
     let refused = Refund { state: RefundState::Refused, ..half.clone() };
-    let table: [(&[Refund], Wish, Option<RefundTarget>, Result<i64, RefundProblem>); 13] = [
+    let table: [Case<'_>; 13] = [
         (&[], Wish::Rest, None, Ok(3499)),
         (&[], Wish::Amount(eur(3499)), None, Ok(3499)),
         (&[], Wish::Amount(eur(3500)), None, Err(RefundProblem::Exceeds)),

@@ -135,8 +135,10 @@ mod tests {
     fn lines_share_a_rounded_total_or_are_rounded_each() {
         use Prices::{Exclusive, Inclusive};
         use RoundTax::{Line, Total};
+        /// Amounts with their rates, the rules, and the tax of each.
+        type Case<'a> = (&'a [(i64, u32)], TaxRules, &'a [i64]);
         let three = [(10, 50_000); 3];
-        let table: [(&[(i64, u32)], TaxRules, &[i64]); 7] = [
+        let table: [Case<'_>; 7] = [
             (&three, rules(Exclusive, Line, Ties::HalfUp), &[1, 1, 1]),
             (&three, rules(Exclusive, Line, Ties::HalfEven), &[0, 0, 0]),
             // 1.5 in sum

@@ -268,7 +268,9 @@ async fn bad_requests_for_baskets_get_their_problem_and_change_nothing() {
     let at = |sku: &str| format!("/v1/cart/lines/{sku}?visitor_id={}", &visitor["/v1/cart?visitor_id=".len()..]);
     let lamp = json!({"quantity": 1});
     let many: Vec<_> = (0..1000).map(|index| json!({"sku": format!("S{index}"), "quantity": 1})).collect();
-    let table: Vec<(&str, String, Option<&str>, Value, u16, &str)> = vec![
+    /// Method, path, `If-Match`, body; status and code of the answer.
+    type Refusal<'a> = (&'a str, String, Option<&'a str>, Value, u16, &'a str);
+    let table: Vec<Refusal<'_>> = vec![
         ("GET", "/v1/cart".to_owned(), None, Value::Null, 401, "unauthenticated"),
         ("GET", "/v1/cart?visitor_id=1".to_owned(), None, Value::Null, 422, "invalid-field"),
         ("GET", "/v1/cart?whose=mine".to_owned(), None, Value::Null, 400, "malformed-request"),

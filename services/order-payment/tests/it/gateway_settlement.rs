@@ -85,7 +85,7 @@ async fn a_day_in_order_is_closed_with_its_total_and_no_difference_however_often
                 (2, 0, 9980, 9980, 0)
             );
         }
-        assert_eq!(open_findings(&world).await, [String::new(); 0]);
+        assert_eq!(open_findings(&world).await, Vec::<String>::new());
         // The day is in the books.
         let settled = world.app.store.settled(GATEWAY, today(&world)).await.unwrap().unwrap();
         assert_eq!((settled.open, settled.closed_at), (0, tonight(&world)));
