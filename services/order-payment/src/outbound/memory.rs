@@ -333,6 +333,7 @@ impl Store for MemoryStore {
     }
 
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError> {
+        crash::point("commit.before_begin")?;
         let mut books = self.writable()?;
         let sealed: BTreeSet<_> =
             books.seals.iter().flat_map(|(_, leaves)| leaves).map(|leaf| leaf.transaction).collect();
@@ -350,6 +351,8 @@ impl Store for MemoryStore {
         };
         let leaves = waiting.iter().zip(&hashes).zip(seal.first..).map(leaf).collect();
         books.seals.push((seal.clone(), leaves));
+        drop(books);
+        crash::point("commit.after_commit")?;
         Ok(Some(seal))
     }
 
