@@ -240,6 +240,7 @@ mod tests {
     #[test]
     fn a_second_gateway_is_whole_or_not_there() {
         let mut second = vec![
+            ("SHOPSPHERE__PRICES__LOCK_KEY", "a key for price locks"),
             ("SHOPSPHERE__GATEWAY__API_KEY", "sk"),
             ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec"),
             ("SHOPSPHERE__SECOND_GATEWAY__NAME", "square"),

@@ -175,8 +175,12 @@ fn missed(passed: &Passed) -> Vec<String> {
             format!("no behaviour passes {point}: a new boundary needs one in tests/crash-points/src/behaviours.rs")
         })
         .collect();
-    if points.contains("commit.before") {
-        faults.push("a commit of the saga has no row in crates/messaging/src/boundary.rs".to_owned());
+    for ((victim, _), behaviours) in passed.iter().filter(|((_, point), _)| point == "commit.before") {
+        let while_doing: Vec<String> = behaviours.keys().map(|behaviour| format!("{behaviour:?}")).collect();
+        faults.push(format!(
+            "a commit of {victim:?} has no row in crates/messaging/src/boundary.rs; it is made while {}",
+            while_doing.join(", ")
+        ));
     }
     faults
 }
