@@ -273,7 +273,15 @@ async fn send_back(app: &App, findings: &[Finding], charges: &[Attempt]) -> Resu
             continue;
         };
         if attempt.state.is_settled() {
-            look_for_late_success(app, attempt.clone()).await?;
+            match look_for_late_success(app, attempt.clone()).await {
+                Ok(_) => {}
+                // Somebody else is at it, or our books have this money already; the finding stays open, and one odd order does
+                // not keep the others from being looked at.
+                Err(failure) if failure.is_lost() => {
+                    tracing::warn!(order.id = %attempt.order, "money that looks late cannot be booked now");
+                }
+                Err(failure) => return Err(failure),
+            }
         } else {
             app.store.hint(attempt.order, app.clock.now()).await?;
         }
