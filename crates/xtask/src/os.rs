@@ -72,14 +72,17 @@ pub struct ProcessFacts {
     /// One letter, `Z` for a zombie.
     pub state: char,
     pub group: i32,
+    /// Threads that have not ended, the first one included.
+    pub threads: u32,
     /// Clock ticks between boot and the start of the process.
     pub started: u64,
 }
 
-/// The facts of a live process; `None` when there is none. A zombie counts as none.
+/// The facts of a live process; `None` when there is none. A zombie counts as none, but not while other threads of it are still
+/// ending: until the last one is gone its ports and files are held.
 pub fn process(pid: i32) -> Option<ProcessFacts> {
     reap(pid);
-    facts(pid).filter(|facts| facts.state != 'Z')
+    facts(pid).filter(|facts| facts.state != 'Z' || facts.threads > 1)
 }
 
 fn facts(pid: i32) -> Option<ProcessFacts> {
@@ -89,6 +92,7 @@ fn facts(pid: i32) -> Option<ProcessFacts> {
     Some(ProcessFacts {
         state: fields.first()?.chars().next()?,
         group: fields.get(2)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
 }

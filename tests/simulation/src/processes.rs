@@ -396,7 +396,7 @@ async fn payments(here: Here, app: Arc<App>) {
                 Ok(claimed) if !claimed.is_empty() => {
                     for attempt in claimed {
                         let app = Arc::clone(&app);
-                        world.spawn(here.process, async move { carry_claimed(&app, attempt).await });
+                        world.spawn(here.process, async move { drop(carry_claimed(&app, attempt).await) });
                     }
                 }
                 Ok(_) => world.sleep(20_000).await,

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use xtask::layout::checkout;
 use xtask::planted::{Bug, bugs, judge};
 
-/// Fewer would leave one of the parts that must never be silent without a bug.
-const FEWEST: usize = 8;
+/// What was asked for at least: the parts that must never be silent, each with several.
+const FEWEST: usize = 25;
 
 fn all() -> Vec<Bug> {
     bugs(&checkout()).expect("the planted bugs can be read")
@@ -21,24 +21,27 @@ fn every_planted_bug_names_a_test_that_exists() {
     let bugs = all();
     assert!(bugs.len() >= FEWEST, "only {} planted bugs", bugs.len());
     for bug in &bugs {
-        let name = bug.caught_by.rsplit("::").next().unwrap_or_default();
-        let file = file_of(bug).unwrap_or_else(|| panic!("{}: there is no module of {}", bug.name, bug.caught_by));
-        let text = fs::read_to_string(&file).expect("the test's file");
-        assert!(text.contains(&format!("fn {name}(")), "{}: {} has no {name}", bug.name, file.display());
+        assert!(is_written(bug), "{}: there is no test {} in {}", bug.name, bug.caught_by, bug.package);
     }
 }
 
-/// The file of the innermost module that is one; modules within a file belong to it.
-fn file_of(bug: &Bug) -> Option<PathBuf> {
-    let folder = ["crates", "services", "tools"]
+/// Whether the test stands in the file of one of its modules: below `tests/it` or `src`, or beside a file of `src` as `…_tests.rs`.
+fn is_written(bug: &Bug) -> bool {
+    let folder = ["crates", "services", "tools", "tests"]
         .iter()
         .map(|top| checkout().join(top).join(&bug.package))
-        .find(|path| path.is_dir())?;
+        .find(|path| path.is_dir());
+    let Some(folder) = folder else { return false };
     let modules: Vec<&str> = bug.caught_by.split("::").collect();
-    (1..modules.len()).rev().find_map(|depth| {
-        let path = folder.join("tests/it").join(modules[..depth].join("/")).with_extension("rs");
-        path.is_file().then_some(path)
-    })
+    let name = format!("fn {}(", modules.last().copied().unwrap_or_default());
+    let mut files = vec![folder.join("tests/it/main.rs")];
+    for depth in 1..modules.len() {
+        let path = modules[..depth].join("/");
+        files.push(folder.join("tests/it").join(format!("{path}.rs")));
+        files.push(folder.join("src").join(format!("{path}.rs")));
+        files.push(folder.join("src").join(format!("{path}_tests.rs")));
+    }
+    files.iter().any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(&name)))
 }
 
 #[test]

@@ -41,6 +41,8 @@ const CLEAN: &[(&str, &str)] = &[
         "crates/testkit/src/lib.rs",
         "//! Workbench.\nfn any() { std::env::var(\"A\"); tokio::spawn(x); Uuid::new_v4(); }\n",
     ),
+    ("crates/saga/Cargo.toml", "[package]\nname = \"saga\"\n[dependencies]\ncontracts.workspace = true\n"),
+    ("crates/saga/src/lib.rs", "//! The saga.\n"),
     ("crates/xtask/Cargo.toml", "[package]\nname = \"xtask\"\n"),
     ("crates/xtask/src/lib.rs", "//! Tools.\n"),
     (

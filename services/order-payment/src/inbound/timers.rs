@@ -12,11 +12,12 @@ use common::Explain as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::Attempt;
 use crate::metrics;
 use crate::usecases::change_cart::sweep_carts;
 use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::orphan_money::refund_orphans;
-use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
+use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments, give_back};
 use crate::usecases::receive_webhook::process_webhooks;
 use crate::usecases::reconcile::reconcile;
 use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
@@ -26,6 +27,9 @@ use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
 const PAYMENTS_EVERY: Duration = Duration::from_millis(250);
+/// Tries to give a claim back, and the pause between two: half of the lease, after which it is free anyway.
+const RETURNS: usize = 10;
+const RETURN_PAUSE: Duration = Duration::from_secs(1);
 /// Webhooks come in through another process, so only the timer tells. A hint is worth less than the state it hints at.
 const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// Deadlines are minutes away; two seconds more are nothing.
@@ -50,7 +54,7 @@ pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
         let free = CONCURRENCY.saturating_sub(under_way.len());
         if free > 0 {
             match claim_payments(&app, free).await {
-                Ok(claimed) => under_way.extend(claimed.into_iter().map(|attempt| carry_claimed(&app, attempt))),
+                Ok(claimed) => under_way.extend(claimed.into_iter().map(|attempt| carry(&app, attempt))),
                 Err(failure) => complain("payments", &failure),
             }
         }
@@ -62,6 +66,17 @@ pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
         }
     }
     while under_way.next().await.is_some() {}
+}
+
+/// Carries one attempt; a claim that cannot be given back yet is tried again while its lease lasts.
+async fn carry(app: &App, attempt: Attempt) {
+    let Some(held) = carry_claimed(app, attempt).await else { return };
+    for _ in 0..RETURNS {
+        tokio::time::sleep(RETURN_PAUSE).await;
+        if give_back(app, &held).await {
+            return;
+        }
+    }
 }
 
 /// Works off kept webhooks.

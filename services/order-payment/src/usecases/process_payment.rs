@@ -25,10 +25,6 @@ use crate::metrics;
 pub const CONCURRENCY: usize = 16;
 /// Steps of one attempt per claim. A whole payment takes eight; the limit breaks a circle that should not be.
 const MOST_STEPS: usize = 16;
-/// Tries to give an attempt back that could not be committed, and the pause between two: together half of its lease, because
-/// after that the lease is as good.
-const RETURNS: usize = 10;
-const RETURN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Takes up to `free` due attempts, for this worker alone until the lease ends.
 ///
@@ -40,34 +36,38 @@ pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Fail
     Ok(app.store.claim_due(now, now + app.rules.payment_lease, limit).await?)
 }
 
-/// Carries one claimed attempt as far as it goes; what happens to it is logged with it.
-pub async fn carry_claimed(app: &App, attempt: Attempt) {
+/// Carries one claimed attempt as far as it goes; what happens to it is logged with it. Gives back the claim of a step that could
+/// not be committed, or that claim itself when even this was not possible: without a connection both fail, and the lease ends
+/// by itself unless the caller tries again.
+pub async fn carry_claimed(app: &App, attempt: Attempt) -> Option<Attempt> {
     let (id, claimed) = (attempt.order, attempt.clone());
     match process_payment(app, attempt).await {
-        Ok(()) => {}
+        Ok(()) => None,
         // Somebody else changed the attempt; whoever that was goes on with it.
-        Err(failure) if failure.is_lost() => tracing::debug!(order.id = %id, "payment is in other hands"),
+        Err(failure) if failure.is_lost() => {
+            tracing::debug!(order.id = %id, "payment is in other hands");
+            None
+        }
         Err(failure) => {
             tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed");
-            if !failure.is_crash() {
-                give_back(app, &claimed).await;
-            }
+            (!failure.is_crash() && !give_back(app, &claimed).await).then_some(claimed)
         }
     }
 }
 
 /// A step that could not be committed waits a second, not for the end of its lease. Whoever goes on looks at the gateway
-/// first. Without a connection the few tries here fail too, and the lease ends by itself.
-async fn give_back(app: &App, claimed: &Attempt) {
-    for _ in 0..RETURNS {
-        let due_at = app.clock.now() + chrono::Duration::seconds(1);
-        match app.store.let_go(claimed, due_at).await {
-            Ok(()) => return app.signals.payments.notify_one(),
-            Err(error) => {
-                tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back")
-            }
+/// first. Says whether it is given back.
+pub async fn give_back(app: &App, claimed: &Attempt) -> bool {
+    let due_at = app.clock.now() + chrono::Duration::seconds(1);
+    match app.store.let_go(claimed, due_at).await {
+        Ok(()) => {
+            app.signals.payments.notify_one();
+            true
         }
-        tokio::time::sleep(RETURN_PAUSE).await;
+        Err(error) => {
+            tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back");
+            false
+        }
     }
 }
 
