@@ -144,6 +144,10 @@ boundaries! {
     66 OperatorCompensates "operator-compensates" Commit "order-payment/usecases/compensate_saga";
     67 OperatorAtDesk "operator" Commit "order-payment/outbound/postgres/desk";
     68 OperatorAction "operator-action" Commit "messaging/operators";
+    // Baskets: no order yet, but commits of the same programs.
+    69 WriteCart "write-cart" Commit "order-payment/outbound/postgres/carts";
+    70 MergeCarts "merge-carts" Commit "order-payment/outbound/postgres/carts";
+    71 SweepCarts "sweep-carts" Commit "order-payment/outbound/postgres/carts";
 }
 
 #[cfg(test)]

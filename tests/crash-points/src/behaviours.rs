@@ -69,6 +69,9 @@ pub const WITHOUT_RUN: &[Boundary] = &[
     Boundary::OperatorCompensates,
     Boundary::OperatorAtDesk,
     Boundary::OperatorAction,
+    Boundary::WriteCart,
+    Boundary::MergeCarts,
+    Boundary::SweepCarts,
 ];
 
 /// The people and the shelf that all behaviours share.
