@@ -196,7 +196,10 @@ fn plan(passed: &Passed, extent: Extent) -> Vec<Planned> {
         let mut add = |behaviour: Behaviour, passage: u32, end: End| {
             planned.push(Planned { victim: *victim, behaviour, fate: Fate { point: point.clone(), passage, end } });
         };
-        let Some((first, _)) = behaviours.first_key_value() else { continue };
+        // A hint may also come by chance, when a webhook is faster than the worker; this behaviour always brings one.
+        let sure = Some(Behaviour::AnswerLost)
+            .filter(|sure| boundary_of(point) == Some(Boundary::HintPayment) && behaviours.contains_key(sure));
+        let Some(first) = sure.as_ref().or(behaviours.keys().next()) else { continue };
         if extent == Extent::Boundaries {
             if is_boundary {
                 add(*first, 1, End::Kill);
