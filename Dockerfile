@@ -13,10 +13,10 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked \
+    cargo build --profile dist --locked \
         -p user -p catalog -p order-payment -p personalization -p payment-simulator -p edge-tracer -p demo \
     && mkdir /out \
-    && for bin in user catalog order-payment personalization payment-simulator edge-tracer demo; do cp target/release/$bin /out/; done
+    && for bin in user catalog order-payment personalization payment-simulator edge-tracer demo; do cp target/dist/$bin /out/; done
 
 FROM debian:12-slim
 ARG BIN
