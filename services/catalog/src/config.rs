@@ -19,6 +19,7 @@ pub struct Config {
     pub mongo: Mongo,
     pub elasticsearch: Elasticsearch,
     pub ratings: Ratings,
+    pub pictures: Pictures,
     pub cache: Cache,
     pub personalization: Personalization,
     pub order_payment: OrderPayment,
@@ -43,6 +44,13 @@ pub struct Elasticsearch {
     pub index_prefix: String,
     /// Longest a search may take.
     pub search_deadline_ms: u64,
+}
+
+/// Pictures of products.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pictures {
+    /// A folder that all processes of the region share.
+    pub folder: String,
 }
 
 /// The interests of people.

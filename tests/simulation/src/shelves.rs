@@ -8,6 +8,8 @@ use catalog::domain::cursor::CursorSeal;
 use catalog::domain::product::{CategoryPath, Revision};
 use catalog::domain::ranking::Interests;
 use catalog::outbound::memory_products::MemoryProducts;
+use catalog::outbound::pictures::PictureFolder;
+use catalog::usecases::families::Families;
 use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
 use catalog::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
@@ -41,7 +43,15 @@ impl Orders for NobodyToAsk {
 pub fn ports() -> ProductPorts {
     let cursors = CursorSeal::new(b"a secret of the simulation");
     let store = Arc::new(MemoryProducts::default());
-    ProductPorts { store, index: Arc::new(Nothing), cache: Arc::new(Nothing), ratings: Arc::new(Nothing), cursors }
+    ProductPorts {
+        families: Families::new(store.clone()),
+        store,
+        index: Arc::new(Nothing),
+        cache: Arc::new(Nothing),
+        ratings: Arc::new(Nothing),
+        pictures: Arc::new(PictureFolder::new("no-pictures".into())),
+        cursors,
+    }
 }
 
 fn absent<T>() -> Result<T, IndexDown> {

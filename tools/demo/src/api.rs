@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// Longest wait for one answer. The edge gives up earlier.
 const ONE_TRY: Duration = Duration::from_secs(20);
 
+/// Longest a file and the answer to it take: a hundred thousand products on a busy machine.
+const UPLOAD: Duration = Duration::from_secs(1_800);
+
 /// How long a call is repeated: a service that was killed is back within this time, or somebody has to look.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -138,6 +141,22 @@ impl Api {
         let bytes = response.bytes().await.context("the answer broke off")?;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
         Ok((Reply { status, body, replayed }, wanted))
+    }
+
+    /// Sends a file and gives the answer as it comes: it begins while the file is still on its way. Not repeated: whoever sent
+    /// it decides.
+    ///
+    /// # Errors
+    /// No answer, or one that is no success.
+    pub async fn upload(&self, path: &str, token: &str, media: &str, file: Vec<u8>) -> anyhow::Result<Response> {
+        let call = Call { method: Method::POST, path, token: Some(token), ..Call::default() };
+        let request = self.request(&call).header("content-type", media).timeout(UPLOAD).body(file);
+        let response = request.send().await.context("no answer")?;
+        let status = response.status();
+        if !status.is_success() {
+            bail!("{status}: {}", response.text().await.unwrap_or_default());
+        }
+        Ok(response)
     }
 
     /// Opens a stream of events.

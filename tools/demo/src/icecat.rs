@@ -90,10 +90,34 @@ fn written(value: &Value) -> Option<String> {
     }
 }
 
-/// Without control characters, without space around, at most `max` characters.
+/// Without markup and control characters, without space around, at most `max` characters: the shop's texts are plain.
 fn cut(text: &str, max: usize) -> String {
+    let text = without_markup(text);
     let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(max).collect();
     plain.trim().to_owned()
+}
+
+/// A space instead of each tag. An angle bracket that begins none stays.
+fn without_markup(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = rest.find('<') {
+        let inside = &rest[begin + 1..];
+        let is_tag = inside.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '/' || letter == '!');
+        plain.push_str(&rest[..begin]);
+        match inside.find('>').filter(|_| is_tag) {
+            Some(end) => {
+                plain.push(' ');
+                rest = &inside[end + 1..];
+            }
+            None => {
+                plain.push('<');
+                rest = inside;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// The dataset names no units; these are its conventions for the most frequent numbers.
@@ -238,6 +262,12 @@ mod tests {
         ] {
             assert_eq!(category(title), shelf, "{title}");
         }
+    }
+
+    #[test]
+    fn markup_is_taken_out_and_other_brackets_stay() {
+        let described = "<div>Cables <br />< 2 m</div> <img src=\"https://x\">and 3 > 2";
+        assert_eq!(without_markup(described), " Cables  < 2 m   and 3 > 2");
     }
 
     #[test]

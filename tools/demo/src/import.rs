@@ -1,4 +1,5 @@
-//! Loads the Icecat dataset through the admin API: all of it, each product once, with progress.
+//! Loads the Icecat dataset as anybody loads a catalog: as a file of JSON lines, sent to the shop's own import, which looks
+//! through all of it and then writes it, and tells how far it is.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -6,24 +7,25 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use flate2::read::MultiGzDecoder;
-use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::generate::{Product, Supply, spread};
 use crate::icecat;
-use crate::seed::{Written, staff, wait_for_search, write};
+use crate::seed::{Written, staff, wait_for_search};
+use crate::shopper::Shopper;
 use crate::stack::{Stack, dataset};
 use crate::stock::{ReceiptLine, receive};
 
 pub const FILE: &str = "icecat/products.ndjson.gz";
 
-/// Products of one request, about half a megabyte.
-const BATCH: usize = 200;
-/// Requests under way at once: the shop's store writes one while the next is parsed.
-const AT_ONCE: usize = 2;
 /// A line of progress after so many products.
-const REPORT_EVERY: usize = 2_000;
+const REPORT_EVERY: u64 = 2_000;
+
+/// Where the shop takes files.
+const IMPORTS: &str = "/v1/admin/products/imports";
 
 /// # Errors
 /// No dataset, or the shop refuses.
@@ -37,23 +39,7 @@ pub async fn icecat(stack: &Stack, datasets: Option<PathBuf>) -> anyhow::Result<
     let products = read(&file)?;
     println!("read       {} products of {}", products.len(), FILE);
     let staff = staff(&stack.api).await?;
-    let mut written = Written::default();
-    let mut done = 0;
-    let mut batches = futures::stream::iter(products.chunks(BATCH))
-        .map(|batch| {
-            let staff = &staff;
-            async move { write(&stack.api, staff, batch).await.map(|written| (batch.len(), written)) }
-        })
-        .buffered(AT_ONCE);
-    while let Some(outcome) = batches.next().await {
-        let (count, one) = outcome?;
-        written = written.and(one);
-        done += count;
-        if done % REPORT_EVERY < count || done == products.len() {
-            let rate = done as f64 / started.elapsed().as_secs_f64().max(0.001);
-            println!("           {done:>6} of {} · {rate:.0} per s", products.len());
-        }
-    }
+    let written = import(stack, &staff, &products, started).await?;
     println!("products   {written}");
     let supply = |product: &Product| Supply::Counted(40 + u32::try_from(spread(&product.sku) % 160).unwrap_or(0));
     let lines: Vec<ReceiptLine> =
@@ -73,6 +59,64 @@ pub async fn icecat(stack: &Stack, datasets: Option<PathBuf>) -> anyhow::Result<
     println!("search     knows all of them");
     println!("done in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Sends the products as one file and reads what the shop tells of them.
+async fn import(stack: &Stack, staff: &Shopper, products: &[Product], started: Instant) -> anyhow::Result<Written> {
+    let mut file = Vec::new();
+    for product in products {
+        serde_json::to_writer(&mut file, product)?;
+        file.push(b'\n');
+    }
+    let path = format!("{IMPORTS}?lines={}&reason=icecat", products.len());
+    let token = staff.token(&stack.api).await?;
+    let mut answer = stack.api.upload(&path, &token, "application/x-ndjson", file).await?;
+    let (mut unread, mut reported) = (Vec::new(), 0);
+    loop {
+        let piece = answer.chunk().await.context("the answer broke off; import again, what is stored stays")?;
+        let is_end = piece.is_none();
+        unread.extend_from_slice(&piece.unwrap_or_default());
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            let told: Told =
+                serde_json::from_slice(&line).context("the shop said something that is no word of an import")?;
+            if let Some(written) = said(told, products.len(), started, &mut reported)? {
+                return Ok(written);
+            }
+        }
+        if is_end {
+            bail!("the import ended without a word; import again, what is stored stays");
+        }
+    }
+}
+
+/// One line of the answer.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Told {
+    Received { bytes: u64 },
+    Fault { line: u64, errors: Vec<Value> },
+    Progress { checked: u64, written: u64 },
+    Done { created: u64, changed: u64, unchanged: u64 },
+    Refused { code: String, detail: String },
+}
+
+fn said(told: Told, of: usize, started: Instant, reported: &mut u64) -> anyhow::Result<Option<Written>> {
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    match told {
+        Told::Received { bytes } => println!("sent       {} KiB at {seconds:.1} s", bytes / 1024),
+        Told::Fault { line, errors } => println!("line {line}: {}", Value::from(errors)),
+        Told::Progress { checked, written } => {
+            let (word, done) = if written == 0 { ("checked", checked) } else { ("written", written) };
+            if done >= *reported + REPORT_EVERY || done < *reported || done == of as u64 {
+                *reported = done;
+                println!("{word}    {done:>6} of {of} · {:.0} per s", done as f64 / seconds);
+            }
+        }
+        Told::Done { created, changed, unchanged } => return Ok(Some(Written { created, changed, unchanged })),
+        Told::Refused { code, detail } => bail!("the shop refused the file: {code}: {detail}"),
+    }
+    Ok(None)
 }
 
 /// All products of the file, each id once. Lines end with the byte `\n` only: one text holds other line separators.

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use common::{FieldProblem, Sku};
 
-use super::price::PriceList;
+pub use super::draft_sale::{MOST_VARIANTS, OfferedDraft, PriceDraft, VariantDraft};
+use super::plain_text;
 use super::product::{Attribute, CategoryPath, InvalidProduct, Product, ProductOption, Text, is_name};
 
 /// Longest brand name, in characters.
@@ -44,9 +45,14 @@ pub struct ProductDraft {
     pub texts: Vec<TextDraft>,
     /// Currency code and amount.
     pub prices: Vec<(String, String)>,
+    /// For one region, or for a time.
+    pub special_prices: Vec<PriceDraft>,
     pub attributes: Vec<AttributeDraft>,
     pub options: Vec<(String, Vec<String>)>,
     pub images: Vec<String>,
+    /// The regions it is offered in; none named: everywhere.
+    pub offered: Vec<OfferedDraft>,
+    pub variants: Vec<VariantDraft>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,7 +69,38 @@ pub struct AttributeDraft {
     pub unit: Option<String>,
 }
 
+impl From<&Attribute> for AttributeDraft {
+    fn from(attribute: &Attribute) -> Self {
+        let Attribute { key, value, unit } = attribute.clone();
+        Self { key, value, unit }
+    }
+}
+
 impl ProductDraft {
+    /// As somebody would write `product`; checking it gives the same product.
+    pub fn of(product: &Product) -> Self {
+        let text = |text: &Text| TextDraft {
+            language: text.language.clone(),
+            name: text.name.clone(),
+            description: text.description.clone(),
+        };
+        let usual = product.prices.usual();
+        Self {
+            sku: product.sku.to_string(),
+            family: product.family.code().to_owned(),
+            category: product.category.to_string(),
+            brand: product.brand.clone(),
+            texts: product.texts.iter().map(text).collect(),
+            prices: usual.map(|price| (price.currency().code().to_owned(), price.amount_string())).collect(),
+            special_prices: product.prices.special().map(|price| (&price).into()).collect(),
+            attributes: product.attributes.iter().map(AttributeDraft::from).collect(),
+            options: product.options.iter().map(|option| (option.key.clone(), option.values.clone())).collect(),
+            images: product.images.clone(),
+            offered: OfferedDraft::of(&product.assortment),
+            variants: product.variants.iter().map(VariantDraft::of).collect(),
+        }
+    }
+
     /// The product, if every field is acceptable. `place` is the JSON pointer of the draft in the request.
     ///
     /// # Errors
@@ -75,38 +112,48 @@ impl ProductDraft {
         let category = faults.keep("/category", CategoryPath::parse(&self.category));
         faults.text("/brand", &self.brand, 1, MAX_BRAND);
         let texts = faults.texts(self.texts);
-        let prices = faults.prices(&self.prices);
-        let attributes = faults.attributes(self.attributes);
+        let prices = faults.price_list("", &self.prices, &self.special_prices);
+        let attributes = faults.attributes("", self.attributes);
         let options = faults.options(self.options);
-        faults.images(&self.images);
-        match (sku, family, category, prices) {
-            (Some(sku), Some(family), Some(category), Some(prices)) if faults.list.is_empty() => Ok(Product {
-                sku,
-                family,
-                category,
-                brand: self.brand,
-                texts,
-                prices,
-                attributes,
-                options,
-                images: self.images,
-            }),
+        faults.images("", &self.images);
+        let assortment = faults.assortment(&self.offered);
+        let variants = faults.variants(&self.sku, self.variants);
+        let checked = (sku, family, category, prices, assortment.zip(variants));
+        match checked {
+            (Some(sku), Some(family), Some(category), Some(prices), Some((assortment, variants)))
+                if faults.list.is_empty() =>
+            {
+                Ok(Product {
+                    sku,
+                    family,
+                    schema: 1,
+                    category,
+                    brand: self.brand,
+                    texts,
+                    prices,
+                    attributes,
+                    options,
+                    images: self.images,
+                    assortment,
+                    variants,
+                })
+            }
             _ => Err(InvalidProduct(faults.list)),
         }
     }
 }
 
-struct Faults<'a> {
+pub(super) struct Faults<'a> {
     place: &'a str,
     list: Vec<FieldProblem>,
 }
 
 impl Faults<'_> {
-    fn add(&mut self, pointer: &str, message: impl Into<String>) {
+    pub(super) fn add(&mut self, pointer: &str, message: impl Into<String>) {
         self.list.push(FieldProblem::new(format!("{}{pointer}", self.place), "invalid", message));
     }
 
-    fn keep<T, E: std::fmt::Display>(&mut self, pointer: &str, result: Result<T, E>) -> Option<T> {
+    pub(super) fn keep<T, E: std::fmt::Display>(&mut self, pointer: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(pointer, error.to_string())).ok()
     }
 
@@ -115,12 +162,12 @@ impl Faults<'_> {
         let length = text.chars().count();
         if length < min || length > max {
             self.add(pointer, format!("has {min} to {max} characters"));
-        } else if text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t') {
-            self.add(pointer, "has control characters");
+        } else if let Some(message) = plain_text::fault(text) {
+            self.add(pointer, message);
         }
     }
 
-    fn count(&mut self, pointer: &str, count: usize, min: usize, max: usize) -> bool {
+    pub(super) fn count(&mut self, pointer: &str, count: usize, min: usize, max: usize) -> bool {
         let fits = (min..=max).contains(&count);
         if !fits {
             self.add(pointer, format!("has {min} to {max} entries"));
@@ -159,32 +206,18 @@ impl Faults<'_> {
         texts
     }
 
-    fn prices(&mut self, drafts: &[(String, String)]) -> Option<PriceList> {
-        let mut prices = Vec::with_capacity(drafts.len());
-        for (currency, amount) in drafts {
-            let plain = currency.len() <= 8 && currency.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            let pointer = if plain { format!("/prices/{currency}") } else { "/prices".to_owned() };
-            prices.push(self.keep(&pointer, PriceList::parse_one(currency, amount)));
-        }
-        if prices.is_empty() {
-            self.add("/prices", "at least one price is needed");
-            return None;
-        }
-        let prices: Option<Vec<_>> = prices.into_iter().collect();
-        self.keep("/prices", PriceList::new(prices?))
-    }
-
-    fn attributes(&mut self, drafts: Vec<AttributeDraft>) -> Vec<Attribute> {
-        if !self.count("/attributes", drafts.len(), 0, MAX_ATTRIBUTES) {
+    /// Those of the product, or of one of its variants at `pointer`.
+    pub(super) fn attributes(&mut self, pointer: &str, drafts: Vec<AttributeDraft>) -> Vec<Attribute> {
+        if !self.count(&format!("{pointer}/attributes"), drafts.len(), 0, MAX_ATTRIBUTES) {
             return Vec::new();
         }
         let mut known = BTreeSet::new();
         let mut attributes = Vec::with_capacity(drafts.len());
         for (index, AttributeDraft { key, value, unit }) in drafts.into_iter().enumerate() {
-            self.key(&format!("/attributes/{index}/key"), &key, &mut known);
-            self.text(&format!("/attributes/{index}/value"), &value, 1, MAX_VALUE);
+            self.key(&format!("{pointer}/attributes/{index}/key"), &key, &mut known);
+            self.text(&format!("{pointer}/attributes/{index}/value"), &value, 1, MAX_VALUE);
             if let Some(unit) = &unit {
-                self.text(&format!("/attributes/{index}/unit"), unit, 1, MAX_UNIT);
+                self.text(&format!("{pointer}/attributes/{index}/unit"), unit, 1, MAX_UNIT);
             }
             attributes.push(Attribute { key, value, unit });
         }
@@ -209,14 +242,14 @@ impl Faults<'_> {
         options
     }
 
-    fn images(&mut self, images: &[String]) {
-        if !self.count("/images", images.len(), 0, MAX_IMAGES) {
+    pub(super) fn images(&mut self, pointer: &str, images: &[String]) {
+        if !self.count(&format!("{pointer}/images"), images.len(), 0, MAX_IMAGES) {
             return;
         }
         for (index, image) in images.iter().enumerate() {
             if image.len() > MAX_IMAGE || !(is_site_path(image) || is_public_https(image)) {
                 self.add(
-                    &format!("/images/{index}"),
+                    &format!("{pointer}/images/{index}"),
                     "an image is a path below this site or an https URL of a named public host",
                 );
             }
@@ -275,6 +308,7 @@ mod tests {
             attributes: vec![attribute("colour", "red")],
             options: vec![("size".to_owned(), vec!["S".to_owned()])],
             images: vec!["/static/products/fa-1.svg".to_owned(), "https://images.example.com/a.jpg?w=1".to_owned()],
+            ..ProductDraft::default()
         }
     }
 

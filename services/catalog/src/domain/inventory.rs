@@ -283,6 +283,18 @@ impl Availability {
 }
 
 impl Level {
+    /// How far away the goods are, the nearest first: what a product with several forms says of itself.
+    pub fn distance(self) -> u8 {
+        match self {
+            Self::Digital => 0,
+            Self::InStock => 1,
+            Self::Low => 2,
+            Self::MadeToOrder => 3,
+            Self::BackOrder => 4,
+            Self::Out => 5,
+        }
+    }
+
     /// As the public API spells it.
     pub fn code(self) -> &'static str {
         match self {

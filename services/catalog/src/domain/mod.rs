@@ -12,9 +12,16 @@ pub mod shelves;
 pub mod shipment;
 
 // products
+pub mod assortment;
 pub mod cursor;
 pub mod draft;
+mod draft_sale;
+pub mod patch;
+pub mod picture;
+mod plain_text;
 pub mod price;
 pub mod product;
 pub mod ranking;
+pub mod schema;
 pub mod search_query;
+pub mod trail;

@@ -6,10 +6,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
-use common::{FieldProblem, Sku};
+use chrono::{DateTime, TimeDelta, Utc};
+use common::{FieldProblem, Region, Sku, UserId};
 
-use super::price::PriceList;
+use super::assortment::Assortment;
+use super::price::{Price, PriceList};
+use super::trail::{Runs, Trail, just_before};
 
 /// How a product is made and handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,11 +132,25 @@ pub struct ProductOption {
     pub values: Vec<String>,
 }
 
+/// One of several forms that a product is bought in, such as a size of a colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// What is ordered and lies on the shelf.
+    pub sku: Sku,
+    /// What tells it from the others.
+    pub attributes: Vec<Attribute>,
+    /// `None`: it costs what the product costs.
+    pub prices: Option<PriceList>,
+    pub images: Vec<String>,
+}
+
 /// A product as it can be sold. Made only by `ProductDraft::check` and by the stores, which hold checked products.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     pub sku: Sku,
     pub family: Family,
+    /// The version of the family's schema that its attributes were checked against.
+    pub schema: u32,
     pub category: CategoryPath,
     pub brand: String,
     /// At least one.
@@ -144,9 +160,50 @@ pub struct Product {
     pub options: Vec<ProductOption>,
     /// `https` URLs or paths below the site.
     pub images: Vec<String>,
+    pub assortment: Assortment,
+    /// Without any, the product itself is what is ordered.
+    pub variants: Vec<Variant>,
 }
 
 impl Product {
+    /// Whether people of `region` may see and buy it at that moment.
+    pub fn is_offered(&self, region: Region, at: DateTime<Utc>) -> bool {
+        self.price_at(region, at).is_some()
+    }
+
+    /// What it costs in `region` at that moment; `None`: it is not offered there then.
+    pub fn price_at(&self, region: Region, at: DateTime<Utc>) -> Option<Price> {
+        self.assortment.offers(region, at).then(|| self.prices.at(region, at)).flatten()
+    }
+
+    /// As [`Product::price_at`], for the product itself or one of its variants. Where there are variants, the product itself
+    /// is not for sale; one of them is.
+    pub fn item_price_at(&self, item: &Sku, region: Region, at: DateTime<Utc>) -> Option<Price> {
+        let prices = match self.variant(item) {
+            Some(variant) => variant.prices.as_ref().unwrap_or(&self.prices),
+            None if *item == self.sku && self.variants.is_empty() => &self.prices,
+            None => return None,
+        };
+        self.assortment.offers(region, at).then(|| prices.at(region, at)).flatten()
+    }
+
+    pub fn variant(&self, sku: &Sku) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.sku == *sku)
+    }
+
+    /// The moments at which what people of `region` see may change without a new revision, in no order.
+    pub fn turns(&self, region: Region) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+        let of_variants =
+            self.variants.iter().filter_map(|variant| variant.prices.as_ref()).flat_map(move |own| own.turns(region));
+        let windows = self.assortment.window(region).into_iter().flat_map(|window| window.turns().collect::<Vec<_>>());
+        self.prices.turns(region).chain(of_variants).chain(windows)
+    }
+
+    /// The first such moment after `at`: nothing computed from this product may be kept for longer.
+    pub fn next_turn(&self, region: Region, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.turns(region).filter(|turn| *turn > at).min()
+    }
+
     /// The text in the first of `languages` that the product has, else in English, else in whatever there is.
     pub fn text<'a>(&'a self, languages: &[&str]) -> Option<&'a Text> {
         let in_language = |wanted: &str| self.texts.iter().find(|text| text.language == wanted);
@@ -164,6 +221,37 @@ pub enum State {
     Live(Product),
     /// The tombstone: gone, and older news about it is to be ignored.
     Deleted(Sku),
+    /// The SKU is a variant of a product. Writing this under the variant's own SKU is what keeps two products from claiming
+    /// one SKU: the number of a revision has one writer.
+    VariantOf {
+        sku: Sku,
+        product: Sku,
+    },
+}
+
+impl State {
+    pub fn sku(&self) -> &Sku {
+        match self {
+            Self::Live(product) => &product.sku,
+            Self::Deleted(sku) | Self::VariantOf { sku, .. } => sku,
+        }
+    }
+}
+
+/// Who made a revision, and why they say they did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    pub user: UserId,
+    pub reason: Option<String>,
+}
+
+/// What an item costs at some moment, and what it may be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub price: Price,
+    /// The lowest price of the thirty days before this one began, where the present one is a reduction: for a time only, and
+    /// below that.
+    pub reduced_from: Option<common::Money>,
 }
 
 /// One step in the life of a product.
@@ -175,20 +263,66 @@ pub struct Revision {
     pub changed_at: DateTime<Utc>,
     /// W3C trace context of the request that made it.
     pub traceparent: Option<String>,
+    /// `None` for what was written before authors were kept.
+    pub author: Option<Author>,
+    /// Prices before this revision, in the region of the store.
+    pub trail: Trail,
 }
 
 impl Revision {
-    pub fn sku(&self) -> &Sku {
-        match &self.state {
-            State::Live(product) => &product.sku,
-            State::Deleted(sku) => sku,
+    /// The next one after `newest`. Time does not go back in the life of a product, whatever the clocks of two writers say.
+    pub fn after(
+        newest: Option<&Self>,
+        number: i64,
+        state: State,
+        region: Region,
+        now: DateTime<Utc>,
+        author: Option<Author>,
+    ) -> Self {
+        // Stores keep milliseconds; what is kept must be what was meant.
+        let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
+        let changed_at = newest.map_or(now, |newest| now.max(newest.changed_at + TimeDelta::milliseconds(1)));
+        let trail = newest.map(|newest| newest.trail_until(region, just_before(changed_at))).unwrap_or_default();
+        Self { number, state, changed_at, traceparent: None, author, trail }
+    }
+
+    /// The trail with this revision's own prices until `at`.
+    pub fn trail_until(&self, region: Region, at: DateTime<Utc>) -> Trail {
+        self.trail.follow(&self.state, region, self.changed_at, at)
+    }
+
+    /// What `item`, the product or one of its variants, costs in `region` at that moment; `None`: it is not offered.
+    pub fn offer(&self, item: &Sku, region: Region, at: DateTime<Utc>) -> Option<Offer> {
+        let product = self.live()?;
+        let price = match product.variant(item) {
+            Some(_) => product.item_price_at(item, region, at)?,
+            None => product.price_at(region, at)?,
+        };
+        if !price.is_temporary() {
+            return Some(Offer { price, reduced_from: None });
         }
+        let priced_by = product.variant(item).filter(|own| own.prices.is_some()).map_or(&product.sku, |own| &own.sku);
+        let trail = self.trail_until(region, at);
+        let lowest = trail.of(priced_by).and_then(Runs::lowest_before);
+        Some(Offer { price, reduced_from: lowest.filter(|lowest| lowest.minor() > price.amount.minor()) })
+    }
+
+    pub fn sku(&self) -> &Sku {
+        self.state.sku()
     }
 
     pub fn live(&self) -> Option<&Product> {
         match &self.state {
             State::Live(product) => Some(product),
-            State::Deleted(_) => None,
+            State::Deleted(_) | State::VariantOf { .. } => None,
+        }
+    }
+
+    /// The product whose variant this SKU is.
+    pub fn variant_of(&self) -> Option<&Sku> {
+        match &self.state {
+            State::VariantOf { product, .. } => Some(product),
+            State::Live(_) | State::Deleted(_) => None,
         }
     }
 }
@@ -207,6 +341,8 @@ pub enum Step {
 pub fn step_to(newest: Option<&Revision>, wanted: &State) -> Step {
     match newest {
         None if matches!(wanted, State::Deleted(_)) => Step::Unchanged,
+        // The claim of a variant is its product's; deleting the variant means writing the product without it.
+        Some(newest) if newest.variant_of().is_some() && matches!(wanted, State::Deleted(_)) => Step::Unchanged,
         None => Step::Next { number: 1, created: true },
         Some(newest) if newest.state == *wanted => Step::Unchanged,
         Some(newest) => Step::Next { number: newest.number + 1, created: newest.live().is_none() },
@@ -228,6 +364,7 @@ mod tests {
         Product {
             sku: Sku::parse("A-1").unwrap(),
             family: Family::Gadget,
+            schema: 1,
             category: CategoryPath::parse("audio/headphones").unwrap(),
             brand: "Acme".to_owned(),
             texts: vec![Text { language: "en".to_owned(), name: name.to_owned(), description: String::new() }],
@@ -235,11 +372,20 @@ mod tests {
             attributes: Vec::new(),
             options: Vec::new(),
             images: Vec::new(),
+            assortment: Assortment::everywhere(),
+            variants: Vec::new(),
         }
     }
 
     fn revision(number: i64, state: State) -> Revision {
-        Revision { number, state, changed_at: DateTime::<Utc>::UNIX_EPOCH, traceparent: None }
+        Revision {
+            number,
+            state,
+            changed_at: DateTime::<Utc>::UNIX_EPOCH,
+            traceparent: None,
+            author: None,
+            trail: Trail::default(),
+        }
     }
 
     #[test]

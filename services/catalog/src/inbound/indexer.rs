@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use common::{Money, Region, Sku};
+use common::{Region, Sku};
 use contracts::catalog::v1::{self, ProductChanged};
 use contracts::{Envelope, Event, topics};
 use messaging::{BatchHandler, Record};
 
-use crate::domain::price::PriceList;
-use crate::domain::product::{Attribute, CategoryPath, Product, Revision, State, Text};
+use super::product_sale;
+use crate::domain::product::{CategoryPath, Product, Revision, State, Text};
+use crate::domain::trail::Trail;
 use crate::metrics::{INDEX_LAG, INDEXED};
 use crate::usecases::App;
 use crate::usecases::index_products::index_products;
@@ -83,15 +84,17 @@ pub fn revision(event: ProductChanged) -> Result<Revision, ImpossibleChange> {
     let changed_at = DateTime::from_timestamp_millis(event.changed_at_ms).ok_or(ImpossibleChange("time"))?;
     let number = event.revision;
     let state = if event.deleted { State::Deleted(sku) } else { State::Live(product(sku, event)?) };
-    Ok(Revision { number, state, changed_at, traceparent: None })
+    // Who changed it and what it cost before is asked of the store.
+    Ok(Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default() })
 }
 
 fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange> {
-    let prices: Result<Vec<Money>, _> = event.prices.into_iter().map(Money::try_from).collect();
-    let prices = prices.ok().and_then(|prices| PriceList::new(prices).ok());
+    let prices = product_sale::price_list(event.prices, event.special_prices);
+    let variants: Option<Vec<_>> = event.variants.into_iter().map(product_sale::variant).collect();
     Ok(Product {
         sku,
         family: event.family.parse().map_err(|_| ImpossibleChange("family"))?,
+        schema: event.schema.max(1),
         category: CategoryPath::parse(&event.category).map_err(|_| ImpossibleChange("category"))?,
         brand: event.brand,
         texts: event
@@ -100,17 +103,11 @@ fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange>
             .map(|v1::LocalisedText { language, name, description }| Text { language, name, description })
             .collect(),
         prices: prices.ok_or(ImpossibleChange("price"))?,
-        attributes: event
-            .attributes
-            .into_iter()
-            .map(|v1::Attribute { key, value, unit }| Attribute {
-                key,
-                value,
-                unit: Some(unit).filter(|unit| !unit.is_empty()),
-            })
-            .collect(),
+        attributes: event.attributes.into_iter().map(product_sale::attribute).collect(),
         options: Vec::new(),
         images: event.images,
+        assortment: product_sale::assortment(event.offered).ok_or(ImpossibleChange("assortment"))?,
+        variants: variants.ok_or(ImpossibleChange("variant"))?,
     })
 }
 
@@ -127,6 +124,8 @@ mod tests {
             state: State::Deleted(Sku::parse("A-1").unwrap()),
             changed_at: DateTime::<Utc>::UNIX_EPOCH,
             traceparent: None,
+            author: None,
+            trail: Trail::default(),
         };
         let id = MessageId::derive("A-1", version, "product.changed");
         let envelope = Envelope { id, region, epoch: 1, version, occurred_at_ms: 0, source_lsn: 0, traceparent: None };

@@ -9,4 +9,6 @@ pub mod stock_watch;
 // products
 pub mod http;
 pub mod indexer;
+mod product_sale;
 pub mod relay;
+pub mod turns;

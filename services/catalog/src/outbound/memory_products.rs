@@ -8,14 +8,15 @@ use common::Sku;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
-use crate::domain::product::Revision;
-use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
+use crate::domain::product::{Author, Revision};
+use crate::domain::schema::Schema;
+use crate::usecases::ports::products::{Insertion, ProductStore, SchemaStore, StoreDown};
 
 /// Product and number to the revision and whether it was published.
 type Revisions = BTreeMap<(Sku, i64), (Revision, bool)>;
 
 #[derive(Default)]
-pub struct MemoryProducts(Mutex<Revisions>);
+pub struct MemoryProducts(Mutex<Revisions>, Mutex<Vec<Schema>>);
 
 impl MemoryProducts {
     fn lock(&self) -> MutexGuard<'_, Revisions> {
@@ -44,7 +45,7 @@ impl ProductStore for MemoryProducts {
         let insert = |revision: &Revision| match stored.entry((revision.sku().clone(), revision.number)) {
             std::collections::btree_map::Entry::Occupied(_) => Insertion::Taken,
             std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert((revision.clone(), false));
+                free.insert((revision.clone(), revision.variant_of().is_some()));
                 Insertion::Written
             }
         };
@@ -67,8 +68,31 @@ impl ProductStore for MemoryProducts {
         Ok(())
     }
 
+    async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        let stored = self.lock();
+        let of_product = stored.range((sku.clone(), i64::MIN)..(sku.clone(), before.unwrap_or(i64::MAX)));
+        Ok(of_product.rev().take(limit).map(|(_, (revision, _))| revision.clone()).collect())
+    }
+
     async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
         let revisions: Vec<_> = self.lock().values().map(|(revision, _)| Ok(revision.clone())).collect();
         Ok(stream::iter(revisions).boxed())
+    }
+}
+
+#[async_trait]
+impl SchemaStore for MemoryProducts {
+    async fn schemas(&self) -> Result<Vec<Schema>, StoreDown> {
+        Ok(self.1.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn add_schema(&self, schema: &Schema, _: &Author) -> Result<Insertion, StoreDown> {
+        let mut schemas = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &Schema| (known.family, known.version) == (schema.family, schema.version);
+        if schemas.iter().any(same) {
+            return Ok(Insertion::Taken);
+        }
+        schemas.push(schema.clone());
+        Ok(Insertion::Written)
     }
 }

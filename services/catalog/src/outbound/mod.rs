@@ -8,8 +8,10 @@ pub mod postgres;
 // products
 pub mod cache;
 pub mod document;
+mod document_sale;
 pub mod feed;
 pub mod memory_products;
 pub mod mongo;
+pub mod pictures;
 pub mod ratings;
 pub mod search;

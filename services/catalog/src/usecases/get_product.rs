@@ -4,22 +4,44 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{ErrorKind, Explain, Sku};
+use chrono::{DateTime, Utc};
+use common::{ErrorKind, Explain, Region, Sku};
 
 use super::App;
 use super::ports::products::StoreDown;
 use crate::domain::inventory::Level;
-use crate::domain::product::Revision;
+use crate::domain::product::{Offer, Revision};
 
 /// A page waits this long for the stock: availability is a hint, the order decides.
 const STOCK_PATIENCE: Duration = Duration::from_millis(50);
 
+/// What a page shows. A variant is shown on the page of its product.
 #[derive(Clone, Debug)]
 pub struct ProductPage {
-    /// Never a tombstone.
+    /// Never a tombstone, and offered here at [`Self::at`].
     pub revision: Arc<Revision>,
+    /// The moment whose prices are shown.
+    pub at: DateTime<Utc>,
+    pub offer: Offer,
     /// `None` when the stock could not be asked in time.
     pub availability: Option<Level>,
+    /// In the order of the product.
+    pub variants: Vec<VariantPage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariantPage {
+    pub sku: Sku,
+    /// `None`: it has no price here now.
+    pub offer: Option<Offer>,
+    pub availability: Option<Level>,
+}
+
+impl ProductPage {
+    /// When the page must be made anew although nobody changed the product: a price or the time of its sale begins or ends.
+    pub fn right_until(&self, region: Region) -> Option<DateTime<Utc>> {
+        self.revision.live().and_then(|product| product.next_turn(region, self.at))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,16 +69,39 @@ impl Explain for GetProductError {
     }
 }
 
-/// The product page of `sku`. A product without a price in the region's currency is not sold here, so it is not found.
+/// The product page of `sku`. A product that has no price in the region's currency or is not shown there now is not sold here,
+/// so it is not found.
 pub async fn get_product(app: &App, sku: &Sku) -> Result<ProductPage, GetProductError> {
+    let at = app.clock.now();
     let asked = std::slice::from_ref(sku);
-    let (revision, levels) = tokio::join!(app.products.cache.newest(sku, &app.products.store), levels(app, asked));
-    let revision = revision?.ok_or(GetProductError::NotFound)?;
-    let sold_here = revision.live().is_some_and(|product| product.prices.in_currency(app.region.currency()).is_some());
-    if !sold_here {
-        return Err(GetProductError::NotFound);
+    let (revision, own) = tokio::join!(newest_page(app, sku), levels(app, asked));
+    let revision = revision?;
+    let product = revision.live().ok_or(GetProductError::NotFound)?;
+    let offer = revision.offer(&product.sku, app.region, at).ok_or(GetProductError::NotFound)?;
+    if product.variants.is_empty() {
+        let availability = own.map(|levels| level_of(&levels, sku));
+        return Ok(ProductPage { at, offer, availability, variants: Vec::new(), revision });
     }
-    Ok(ProductPage { availability: levels.map(|levels| level_of(&levels, sku)), revision })
+    let skus: Vec<Sku> = product.variants.iter().map(|variant| variant.sku.clone()).collect();
+    let found = levels(app, &skus).await;
+    let variant = |sku: Sku| VariantPage {
+        offer: revision.offer(&sku, app.region, at),
+        availability: found.as_ref().map(|levels| level_of(levels, &sku)),
+        sku,
+    };
+    let variants: Vec<VariantPage> = skus.into_iter().map(variant).collect();
+    let availability = variants.iter().filter_map(|variant| variant.availability).min_by_key(|level| level.distance());
+    Ok(ProductPage { at, offer, availability, variants, revision })
+}
+
+/// The newest revision of the product that `sku` is or is a variant of.
+async fn newest_page(app: &App, sku: &Sku) -> Result<Arc<Revision>, GetProductError> {
+    let newest = async |sku: &Sku| app.products.cache.newest(sku, &app.products.store).await;
+    let revision = newest(sku).await?.ok_or(GetProductError::NotFound)?;
+    let Some(owner) = revision.variant_of() else { return Ok(revision) };
+    let of_product = newest(owner).await?.ok_or(GetProductError::NotFound)?;
+    let has_it = of_product.live().is_some_and(|product| product.variant(sku).is_some());
+    if has_it { Ok(of_product) } else { Err(GetProductError::NotFound) }
 }
 
 /// What the stock says about `skus`; `None` when it says nothing in time.

@@ -182,6 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::assortment::Assortment;
     use crate::domain::price::PriceList;
     use crate::domain::product::{CategoryPath, Family, Product};
 
@@ -189,6 +190,7 @@ mod tests {
         let product = Product {
             sku: Sku::parse(sku).unwrap(),
             family: Family::General,
+            schema: 1,
             category: CategoryPath::parse("a").unwrap(),
             brand: "x".to_owned(),
             texts: Vec::new(),
@@ -196,6 +198,8 @@ mod tests {
             attributes: Vec::new(),
             options: Vec::new(),
             images: Vec::new(),
+            assortment: Assortment::everywhere(),
+            variants: Vec::new(),
         };
         Hit { product, revision: 1, relevance: 1.0, highlights: Vec::new() }
     }

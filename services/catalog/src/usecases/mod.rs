@@ -28,12 +28,19 @@ pub mod send_awaited;
 pub mod stock_error;
 
 // products
+mod claim_skus;
+pub mod export_products;
+pub mod families;
 pub mod get_product;
+pub mod import_products;
 pub mod index_products;
 pub mod list_products;
 pub mod personalise;
+pub mod pictures;
+pub mod product_history;
 pub mod publish_products;
 pub mod put_product;
+pub mod renew_turned;
 pub mod search_products;
 
 /// What every use case works with. Built once, by `wiring`, in production and in tests.

@@ -6,11 +6,27 @@ use std::collections::HashMap;
 use common::{ErrorKind, Explain, Sku};
 
 use super::App;
+use super::claim_skus::{Obstacle, claim_skus};
 use super::ports::products::{Insertion, StoreDown};
-use crate::domain::product::{Product, Revision, State, Step, step_to};
+use crate::domain::product::{Author, Product, Revision, State, Step, step_to};
 
 /// Products of one batch.
 pub const MAX_BATCH: usize = 500;
+
+/// On whose behalf something is written.
+#[derive(Clone, Debug, Default)]
+pub struct By<'a> {
+    /// Kept with each revision.
+    pub author: Option<Author>,
+    pub traceparent: Option<&'a str>,
+}
+
+impl By<'_> {
+    pub(super) fn revision(&self, app: &App, newest: Option<&Revision>, number: i64, state: State) -> Revision {
+        let next = Revision::after(newest, number, state, app.region, app.clock.now(), self.author.clone());
+        Revision { traceparent: self.traceparent.map(str::to_owned), ..next }
+    }
+}
 
 /// What a batch did. Products that met another writer are named by their place in the batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +35,8 @@ pub struct BatchOutcome {
     pub changed: usize,
     pub unchanged: usize,
     pub overtaken: Vec<(usize, Sku)>,
+    /// Products that want a SKU of another product, and that SKU.
+    pub in_use: Vec<(usize, Sku)>,
 }
 
 /// What became of one product.
@@ -37,6 +55,8 @@ pub enum PutProductError {
     Outdated,
     #[error("somebody else changed the product at the same moment; nothing was changed")]
     Overtaken,
+    #[error("the SKU {0} belongs to another product; nothing was changed")]
+    InUse(Sku),
     #[error(transparent)]
     Store(#[from] StoreDown),
 }
@@ -46,7 +66,7 @@ impl Explain for PutProductError {
         match self {
             Self::NotFound => ErrorKind::NotFound,
             Self::Outdated => ErrorKind::PreconditionFailed,
-            Self::Overtaken => ErrorKind::Conflict,
+            Self::Overtaken | Self::InUse(_) => ErrorKind::Conflict,
             Self::Store(error) => error.kind(),
         }
     }
@@ -56,6 +76,7 @@ impl Explain for PutProductError {
             Self::NotFound => "not-found",
             Self::Outdated => "precondition-failed",
             Self::Overtaken => "version-conflict",
+            Self::InUse(_) => "state-conflict",
             Self::Store(error) => error.code(),
         }
     }
@@ -63,11 +84,7 @@ impl Explain for PutProductError {
 
 /// Writes up to [`MAX_BATCH`] products, each by itself: some may be written while others meet another writer. A SKU that
 /// occurs twice counts with its last place; the earlier ones are overtaken.
-pub async fn put_products(
-    app: &App,
-    products: Vec<Product>,
-    traceparent: Option<&str>,
-) -> Result<BatchOutcome, StoreDown> {
+pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
     let skus: Vec<Sku> = products.iter().map(|product| product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
     let newest: HashMap<&Sku, &Revision> = newest.iter().map(|revision| (revision.sku(), revision)).collect();
@@ -81,13 +98,25 @@ pub async fn put_products(
         }
         let before = newest.get(&product.sku).copied();
         let wanted = State::Live(product);
-        match step_to(before, &wanted) {
-            Step::Unchanged => outcome.unchanged += 1,
-            Step::Next { number, created } => {
-                places.push((place, created));
-                revisions.push(revision(app, number, wanted, traceparent));
+        let Step::Next { number, created } = step_to(before, &wanted) else {
+            outcome.unchanged += 1;
+            continue;
+        };
+        if let State::Live(product) = &wanted {
+            match claim_skus(app, product, before, by).await? {
+                Some(Obstacle::InUse(sku)) => {
+                    outcome.in_use.push((place, sku));
+                    continue;
+                }
+                Some(Obstacle::Overtaken) => {
+                    outcome.overtaken.push((place, product.sku.clone()));
+                    continue;
+                }
+                None => {}
             }
         }
+        places.push((place, created));
+        revisions.push(by.revision(app, before, number, wanted));
     }
     let insertions = if revisions.is_empty() { Vec::new() } else { app.products.store.insert(&revisions).await? };
     let mut written = Vec::new();
@@ -109,12 +138,9 @@ pub async fn put_product(
     app: &App,
     wanted: State,
     expected: Option<i64>,
-    traceparent: Option<&str>,
+    by: &By<'_>,
 ) -> Result<Written, PutProductError> {
-    let sku = match &wanted {
-        State::Live(product) => product.sku.clone(),
-        State::Deleted(sku) => sku.clone(),
-    };
+    let sku = wanted.sku().clone();
     let newest = app.products.store.newest(&sku).await?;
     let is_there = newest.as_ref().is_some_and(|revision| revision.live().is_some());
     if matches!(wanted, State::Deleted(_)) && !is_there {
@@ -127,7 +153,15 @@ pub async fn put_product(
     let Step::Next { number, created } = step_to(newest.as_ref(), &wanted) else {
         return Ok(Written { revision: number_now.unwrap_or_default(), created: false });
     };
-    let insertions = app.products.store.insert(&[revision(app, number, wanted, traceparent)]).await?;
+    if let State::Live(product) = &wanted {
+        match claim_skus(app, product, newest.as_ref(), by).await? {
+            Some(Obstacle::InUse(sku)) => return Err(PutProductError::InUse(sku)),
+            Some(Obstacle::Overtaken) => return Err(PutProductError::Overtaken),
+            None => {}
+        }
+    }
+    let revision = by.revision(app, newest.as_ref(), number, wanted);
+    let insertions = app.products.store.insert(&[revision]).await?;
     app.products.cache.forget(&[sku]).await;
     match insertions.first() {
         Some(Insertion::Written) => Ok(Written { revision: number, created }),
@@ -135,8 +169,4 @@ pub async fn put_product(
         _ if expected.is_some() => Err(PutProductError::Outdated),
         _ => Err(PutProductError::Overtaken),
     }
-}
-
-fn revision(app: &App, number: i64, state: State, traceparent: Option<&str>) -> Revision {
-    Revision { number, state, changed_at: app.clock.now(), traceparent: traceparent.map(str::to_owned) }
 }

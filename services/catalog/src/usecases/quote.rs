@@ -48,7 +48,10 @@ pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
     let skus = Lines::new(wanted.clone())?.skus();
     let (revisions, availability) = tokio::join!(app.products.store.newest_many(&skus), app.stock.availability(&skus));
     let (revisions, availability) = (revisions?, availability?);
-    let products: HashMap<&Sku, (&Product, i64)> = revisions.iter().filter_map(live).collect();
+    let owners: Vec<Sku> = revisions.iter().filter_map(Revision::variant_of).cloned().collect();
+    let owners = if owners.is_empty() { Vec::new() } else { app.products.store.newest_many(&owners).await? };
+    let products: HashMap<&Sku, (&Product, i64)> =
+        revisions.iter().filter_map(live).chain(owners.iter().flat_map(of_variants)).collect();
     let mut quote = Quote { lines: Vec::with_capacity(wanted.len()), unknown: Vec::new() };
     for line in wanted {
         let available = availability.get(&line.sku).copied().unwrap_or(Availability::NONE);
@@ -64,16 +67,30 @@ fn live(revision: &Revision) -> Option<(&Sku, (&Product, i64))> {
     revision.live().map(|product| (&product.sku, (product, revision.number)))
 }
 
-/// `None` when the product has no price in this region's currency: it is not sold here.
+/// The variants of a product, each with it. The product's revision is the variant's too.
+fn of_variants(revision: &Revision) -> impl Iterator<Item = (&Sku, (&Product, i64))> {
+    let (product, number) = (revision.live().into_iter(), revision.number);
+    product.flat_map(move |product| product.variants.iter().map(move |variant| (&variant.sku, (product, number))))
+}
+
+/// `None` when it has no price in this region now, or is not shown here now: it is not sold here.
 fn quoted(app: &App, (product, revision): (&Product, i64), line: &Line, available: Availability) -> Option<QuotedLine> {
     Some(QuotedLine {
         line: line.clone(),
-        name: product.text(app.region.languages())?.name.clone(),
+        name: name(product, &line.sku, app.region.languages())?,
         family: product.family.code(),
-        unit_price: product.prices.in_currency(app.region.currency())?,
+        unit_price: product.item_price_at(&line.sku, app.region, app.clock.now())?.amount,
         revision,
         available: available.units(),
     })
+}
+
+/// Of a variant with what tells it apart: `Coat (M, red)`.
+fn name(product: &Product, item: &Sku, languages: &[&str]) -> Option<String> {
+    let name = product.text(languages)?.name.clone();
+    let Some(variant) = product.variant(item) else { return Some(name) };
+    let told: Vec<&str> = variant.attributes.iter().map(|attribute| attribute.value.as_str()).collect();
+    Some(format!("{name} ({})", told.join(", ")))
 }
 
 impl Explain for QuoteError {

@@ -1,5 +1,6 @@
 //! Wiring of the product half: its stores, its index, its cache, and the two workers that carry changes from one to the other.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,17 +10,20 @@ use chassis::{Process, Role};
 use contracts::topics;
 use messaging::{BatchConsumer, Database, Epoch, Publisher};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::domain::cursor::CursorSeal;
 use crate::inbound::indexer::Indexer;
-use crate::inbound::relay;
+use crate::inbound::{relay, turns};
 use crate::outbound::cache::{CacheSettings, RedisCache};
 use crate::outbound::feed::KafkaFeed;
 use crate::outbound::mongo::{self, MongoProducts};
+use crate::outbound::pictures::PictureFolder;
 use crate::outbound::ratings::RedisRatings;
 use crate::outbound::search::{ElasticProducts, Prepared};
 use crate::usecases::App;
+use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
 use crate::usecases::index_products::{fill, rebuild_index};
 use crate::usecases::ports::products::ProductPorts;
 
@@ -28,6 +32,8 @@ const INDEXER: &str = "catalog-indexer";
 
 /// The word after `migrate` that asks for a new index.
 const REINDEX: &str = "reindex";
+/// The word after `migrate` that writes products anew under the newest schemas of their families.
+const SCHEMAS: &str = "schemas";
 
 /// Longest wait for Redis to connect, and between tries; callers wait less by their own deadlines.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -55,13 +61,37 @@ pub async fn connect(config: &Config, process: &Process, _database: &Database) -
     once(process, "elasticsearch", move || ping_index(asked_index.clone()));
     // Also opens the connection, which takes longer than anybody waits for interests.
     once(process, "redis", move || ping_ratings(asked_ratings.clone()));
+    let families = Families::new(Arc::new(store.clone()));
+    // A schema that cannot be read yet is read by the loop below; until then products are seen as they are kept.
+    if let Err(error) = families.refresh().await {
+        tracing::warn!(reason = %error, "the schemas of families are not known yet");
+    }
+    process.spawn("family-schemas", follow_schemas(families.clone(), process.shutdown()));
     Ok(ProductPorts {
-        store: Arc::new(store),
+        store: Arc::new(InNewestForm::new(Arc::new(store), families.clone())),
+        families,
+        pictures: Arc::new(PictureFolder::new(PathBuf::from(&config.pictures.folder))),
         index: Arc::new(index),
         cache: Arc::new(RedisCache::new(redis, region, settings)),
         ratings,
         cursors: CursorSeal::new(config.pseudonym.key.open().as_bytes()),
     })
+}
+
+/// Between two looks at the schemas that other processes may have added. What is written meanwhile is checked against the
+/// version before, which stands beside the new one.
+const SCHEMAS_PAUSE: Duration = Duration::from_secs(10);
+
+async fn follow_schemas(families: Families, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(SCHEMAS_PAUSE) => {}
+        }
+        if let Err(error) = families.refresh().await {
+            tracing::warn!(reason = %error, "the schemas of families could not be read");
+        }
+    }
 }
 
 /// Role work: tells the feed what was written, and brings the index up to the feed.
@@ -73,8 +103,11 @@ pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) ->
     let consumer = BatchConsumer::new(INDEXER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, indexer)
         .context("kafka")?;
     let shutdown = process.shutdown();
-    process.spawn("product-relay", async move { relay::run(&*app.products.store, &feed, shutdown).await });
+    let told = app.clone();
+    process.spawn("product-relay", async move { relay::run(&*told.products.store, &feed, shutdown).await });
     process.spawn("product-indexer", consumer.run(process.shutdown()));
+    let (turning, store, shutdown) = (index(config, process)?, app.products.store.clone(), process.shutdown());
+    process.spawn("product-turns", async move { turns::run(&*store, &turning, shutdown).await });
     Ok(())
 }
 
@@ -84,6 +117,19 @@ pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
     let store = store(config).await?;
+    let families = Families::new(Arc::new(store.clone()));
+    families.refresh().await?;
+    if process.arguments().iter().any(|word| word == SCHEMAS) {
+        let progress = |migrated: Migrated, of: usize| {
+            let Migrated { adopted, current, stubborn, overtaken } = migrated;
+            let done = adopted + current + stubborn + overtaken;
+            tracing::info!(done, of, adopted, current, stubborn, overtaken, "products go over to the newest schemas");
+        };
+        let (region, clock) = (process.site().region, process.clock());
+        migrate_products(&store, &families.known(), region, &clock, progress).await?;
+        return Ok(());
+    }
+    let store = InNewestForm::new(Arc::new(store), families);
     let index = index(config, process)?;
     let prepared = index.migrate().await?;
     let applied = if prepared == Prepared::Created {

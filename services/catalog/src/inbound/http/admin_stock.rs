@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use common::{FieldProblem, OrderId, Sku};
 use serde::{Deserialize, Serialize};
 
+use super::desk::Desk;
 use crate::domain::centre::{Centre, Centres};
 use crate::domain::inventory::SupplyKind;
 use crate::domain::receipt::{InvalidReceipt, Receipt, ReceiptLine, ReceiptReference};
@@ -66,7 +67,7 @@ async fn receive(
     caller: Caller,
     Json(body): Json<ReceiptBody>,
 ) -> Result<Json<ReceiptAnswer>, Problem> {
-    caller.require_role("staff")?;
+    Desk::Stock.open_to(&caller)?;
     let receipt = body.into_receipt(&app.centres).map_err(Problem::invalid_fields)?;
     let committed = receive_stock(&app, &receipt).await?;
     let repeated = committed == Committed::Repeated;
@@ -138,7 +139,7 @@ async fn limit(
     caller: Caller,
     Json(body): Json<LimitBody>,
 ) -> Result<Json<StockView>, Problem> {
-    caller.require_role("staff")?;
+    Desk::Stock.open_to(&caller)?;
     let sku = known(&sku)?;
     if body.limit > MOST_BACK_ORDERS {
         let problem = FieldProblem::new("/limit", "range", format!("at most {MOST_BACK_ORDERS}"));
@@ -154,7 +155,7 @@ async fn stock(
     Path(sku): Path<String>,
     caller: Caller,
 ) -> Result<Json<StockView>, Problem> {
-    caller.require_role("staff")?;
+    Desk::Stock.open_to(&caller)?;
     view(&app, known(&sku)?).await
 }
 
@@ -230,7 +231,7 @@ async fn reservation(
     Path(order): Path<String>,
     caller: Caller,
 ) -> Result<Json<ReservationView>, Problem> {
-    caller.require_role("staff")?;
+    Desk::Stock.open_to(&caller)?;
     let unknown = Problem::not_found;
     let order: OrderId = order.parse().map_err(|_| unknown())?;
     let found = app.stock.reservation(order).await?.ok_or_else(unknown)?;

@@ -3,9 +3,15 @@
 //! Decided here: who counts as the shopper of a page. A token that is wrong is refused, as everywhere; but when the session
 //! store cannot be asked, a page that anybody may see is shown as to anybody.
 
+mod admin_families;
+mod admin_prices;
 mod admin_products;
 mod admin_stock;
+mod desk;
+mod imports;
 mod pages;
+mod pictures;
+mod product_body;
 mod products;
 mod search;
 mod view;
@@ -28,6 +34,10 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(products::router(app.clone()))
         .merge(search::router(app.clone()))
         .merge(admin_products::router(app.clone()))
+        .merge(admin_prices::router(app.clone()))
+        .merge(admin_families::router(app.clone()))
+        .merge(imports::router(app.clone()))
+        .merge(pictures::router(app.clone()))
         .merge(admin_stock::router(app))
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chassis::Problem;
 use chassis::extract::{Json, Language, Path};
-use common::{Region, Sku};
+use common::{Money, Region, Sku};
 use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::Browsing;
 use super::pages::{self, PageView};
 use super::view::{ProductView, availability_code};
-use crate::domain::product::label_of;
+use crate::domain::product::{Offer, label_of};
 use crate::domain::search_query::ListQuery;
 use crate::usecases::App;
 use crate::usecases::get_product::{ProductPage, get_product};
@@ -28,6 +28,9 @@ use crate::usecases::list_products::list_products;
 
 /// A page may be this old in a shared cache, in seconds, and be shown while it is renewed: prices are confirmed by the order.
 const SHARED_PAGE: &str = "public, max-age=0, s-maxage=10, stale-while-revalidate=30";
+
+/// Seconds after which no shared cache shows such a page any more.
+const LONGEST_SHARED: i64 = 40;
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -54,10 +57,11 @@ async fn list(
     let query = ListQuery::parse(&parameters)?;
     let found = list_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, found.personal, uri.path(), &parameters, found.next_cursor.as_deref());
+    let (region, now) = (app.region, app.clock.now());
     let items = found
         .items
         .iter()
-        .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, app.region));
+        .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, region, now));
     Ok((headers, Json(ListView { items: items.collect(), page: PageView { next_cursor: found.next_cursor } })))
 }
 
@@ -74,7 +78,7 @@ async fn one(
     let mut answer = HeaderMap::new();
     answer.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
     answer.insert(VARY, HeaderValue::from_static("Accept-Language"));
-    answer.insert(CACHE_CONTROL, HeaderValue::from_static(SHARED_PAGE));
+    answer.insert(CACHE_CONTROL, shared_page(&page, app.region));
     if let Ok(tag) = HeaderValue::try_from(&tag) {
         answer.insert(ETAG, tag);
     }
@@ -82,18 +86,40 @@ async fn one(
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
     let product = page.revision.live().ok_or_else(Problem::not_found)?;
-    let view = ProductView::new(product, page.revision.number, page.availability, language, app.region);
+    let view = ProductView::of_page(product, &page, language, app.region);
     Ok((answer, Json(view)).into_response())
+}
+
+/// How old a page may get in shared caches: never beyond the moment when its price or its sale ends by itself.
+fn shared_page(page: &ProductPage, region: Region) -> HeaderValue {
+    let left = page.right_until(region).map(|turn| (turn - page.at).num_seconds());
+    match left {
+        Some(left) if left < LONGEST_SHARED => {
+            let rule = format!("public, max-age=0, s-maxage={}", left.min(10));
+            HeaderValue::try_from(rule).unwrap_or(HeaderValue::from_static("no-store"))
+        }
+        _ => HeaderValue::from_static(SHARED_PAGE),
+    }
 }
 
 /// Everything that decides the bytes of the answer. The region is in it: a copy from elsewhere never counts as fresh here.
 fn entity_tag(page: &ProductPage, sku: &Sku, language: &str, region: Region) -> String {
-    let facts = format!(
-        "{sku}\n{}\n{language}\n{}\n{}",
+    let offer = |offer: Option<Offer>| match offer {
+        Some(Offer { price, reduced_from }) => {
+            format!("{} {}", price.amount.minor(), reduced_from.map(Money::minor).unwrap_or_default())
+        }
+        None => String::new(),
+    };
+    let mut facts = format!(
+        "{sku}\n{}\n{language}\n{}\n{}\n{}",
         page.revision.number,
         region.code(),
-        availability_code(page.availability)
+        availability_code(page.availability),
+        offer(Some(page.offer)),
     );
+    for variant in &page.variants {
+        facts += &format!("\n{}\n{}", availability_code(variant.availability), offer(variant.offer));
+    }
     format!("\"{}\"", hex::encode(&Sha256::digest(facts)[..12]))
 }
 

@@ -17,6 +17,7 @@ use super::view::ProductView;
 use crate::domain::product::label_of;
 use crate::domain::search_query::{SearchQuery, completion_text};
 use crate::usecases::App;
+use crate::usecases::list_products::Listed;
 use crate::usecases::ports::products::{Bucket, Completion, Facet};
 use crate::usecases::search_products::{Ranked, SearchAnswer, search_products};
 
@@ -89,8 +90,12 @@ async fn search(
 }
 
 fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) -> SearchView {
+    let (region, now) = (app.region, app.clock.now());
+    let product = |Listed { hit, availability }: &Listed| {
+        ProductView::new(&hit.product, hit.revision, *availability, language, region, now)
+    };
     let item = |Ranked { listed, rank }: Ranked| ItemView {
-        product: ProductView::new(&listed.hit.product, listed.hit.revision, listed.availability, language, app.region),
+        product: product(&listed),
         score: rank.score(),
         highlights: listed.hit.highlights.into_iter().collect(),
         explain: query.explain.then_some(ExplainView { relevance: rank.relevance, interest: rank.boost }),

@@ -1,10 +1,12 @@
 //! Products as the API shows them: one language, one currency, the availability of now.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use common::{Money, Region};
 use serde::Serialize;
 
 use crate::domain::inventory::Level;
-use crate::domain::product::{Product, label_of};
+use crate::domain::product::{Attribute, Offer, Product, ProductOption, label_of};
+use crate::usecases::get_product::{ProductPage, VariantPage};
 
 #[derive(Debug, Serialize)]
 pub struct ProductView {
@@ -16,12 +18,37 @@ pub struct ProductView {
     category: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<MoneyView>,
+    #[serde(flatten)]
+    reduction: Option<ReductionView>,
     attributes: Vec<AttributeView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     options: Vec<OptionView>,
     images: Vec<String>,
     availability: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<VariantView>,
     revision: i64,
+}
+
+/// Beside a price that is announced as lower than before: what the law asks to be said.
+#[derive(Debug, Serialize)]
+struct ReductionView {
+    lowest_price_of_30_days: MoneyView,
+    /// The first moment after the reduction.
+    price_until: String,
+}
+
+#[derive(Debug, Serialize)]
+struct VariantView {
+    sku: String,
+    attributes: Vec<AttributeView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<MoneyView>,
+    #[serde(flatten)]
+    reduction: Option<ReductionView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    availability: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,19 +80,16 @@ impl From<Money> for MoneyView {
 }
 
 impl ProductView {
-    pub fn new(product: &Product, revision: i64, availability: Option<Level>, language: &str, region: Region) -> Self {
+    /// A product of a list: its price of now, without what it cost before.
+    pub fn new(
+        product: &Product,
+        revision: i64,
+        availability: Option<Level>,
+        language: &str,
+        region: Region,
+        at: DateTime<Utc>,
+    ) -> Self {
         let text = product.text(&[language]);
-        let attribute = |attribute: &crate::domain::product::Attribute| AttributeView {
-            key: attribute.key.clone(),
-            label: attribute.label(),
-            value: attribute.value.clone(),
-            unit: attribute.unit.clone(),
-        };
-        let option = |option: &crate::domain::product::ProductOption| OptionView {
-            key: option.key.clone(),
-            label: label_of(&option.key),
-            values: option.values.clone(),
-        };
         Self {
             sku: product.sku.to_string(),
             family: product.family.code(),
@@ -73,13 +97,64 @@ impl ProductView {
             description: text.map(|text| text.description.clone()).unwrap_or_default(),
             brand: product.brand.clone(),
             category: product.category.to_string(),
-            price: product.prices.in_currency(region.currency()).map(MoneyView::from),
-            attributes: product.attributes.iter().map(attribute).collect(),
-            options: product.options.iter().map(option).collect(),
+            price: product.price_at(region, at).map(|price| price.amount.into()),
+            reduction: None,
+            attributes: product.attributes.iter().map(AttributeView::from).collect(),
+            options: product.options.iter().map(OptionView::from).collect(),
             images: product.images.clone(),
             availability: availability_code(availability),
+            variants: Vec::new(),
             revision,
         }
+    }
+
+    /// A product on its own page; `product` is that of the page.
+    pub fn of_page(product: &Product, page: &ProductPage, language: &str, region: Region) -> Self {
+        let plain = Self::new(product, page.revision.number, page.availability, language, region, page.at);
+        let variants = page.variants.iter().map(|variant| VariantView::new(product, variant));
+        Self { reduction: ReductionView::of(Some(page.offer)), variants: variants.collect(), ..plain }
+    }
+}
+
+impl ReductionView {
+    fn of(offer: Option<Offer>) -> Option<Self> {
+        let offer = offer?;
+        Some(Self {
+            lowest_price_of_30_days: offer.reduced_from?.into(),
+            price_until: offer.price.valid.until()?.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        })
+    }
+}
+
+impl VariantView {
+    fn new(product: &Product, page: &VariantPage) -> Self {
+        let variant = product.variant(&page.sku);
+        let attributes = variant.iter().flat_map(|variant| &variant.attributes);
+        Self {
+            sku: page.sku.to_string(),
+            attributes: attributes.map(AttributeView::from).collect(),
+            price: page.offer.map(|offer| offer.price.amount.into()),
+            reduction: ReductionView::of(page.offer),
+            images: variant.map(|variant| variant.images.clone()).unwrap_or_default(),
+            availability: availability_code(page.availability),
+        }
+    }
+}
+
+impl From<&Attribute> for AttributeView {
+    fn from(attribute: &Attribute) -> Self {
+        Self {
+            key: attribute.key.clone(),
+            label: attribute.label(),
+            value: attribute.value.clone(),
+            unit: attribute.unit.clone(),
+        }
+    }
+}
+
+impl From<&ProductOption> for OptionView {
+    fn from(option: &ProductOption) -> Self {
+        Self { key: option.key.clone(), label: label_of(&option.key), values: option.values.clone() }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Product changes as events. The full state of a revision travels, so that a reader needs no other event to
 //! understand it; its number is the version, so that a reader can tell old from new.
 
+mod sale;
+
 use async_trait::async_trait;
 use chassis::problem::chain;
 use contracts::catalog::v1::{self, ProductChanged};
@@ -57,14 +59,17 @@ pub fn changed(revision: &Revision) -> ProductChanged {
             .cloned()
             .map(|Text { language, name, description }| v1::LocalisedText { language, name, description })
             .collect(),
-        prices: product.prices.iter().map(Into::into).collect(),
-        attributes: product
-            .attributes
-            .iter()
-            .cloned()
-            .map(|Attribute { key, value, unit }| v1::Attribute { key, value, unit: unit.unwrap_or_default() })
-            .collect(),
+        prices: product.prices.usual().map(Into::into).collect(),
+        attributes: product.attributes.iter().cloned().map(attribute).collect(),
         images: product.images.clone(),
+        special_prices: product.prices.special().map(sale::special_price).collect(),
+        offered: sale::offered(&product.assortment),
+        variants: product.variants.iter().map(sale::variant).collect(),
+        schema: product.schema,
         ..empty
     }
+}
+
+fn attribute(Attribute { key, value, unit }: Attribute) -> v1::Attribute {
+    v1::Attribute { key, value, unit: unit.unwrap_or_default() }
 }

@@ -8,6 +8,7 @@
 
 mod ferretdb;
 mod schema;
+mod schemas;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -167,6 +168,21 @@ impl ProductStore for MongoProducts {
         let mark_all =
             || async { stream::iter(revisions).map(mark).buffer_unordered(AT_ONCE).try_collect::<()>().await };
         self.batches.call(mark_all).await.map_err(down)
+    }
+
+    async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let find = || async {
+            // The equality of the SKU finds the documents; the range only chooses among them.
+            let filter = match before {
+                None => doc! {"sku": sku.as_str()},
+                Some(before) => doc! {"sku": sku.as_str(), "revision": {"$lt": before}},
+            };
+            let cursor = self.revisions.find(filter).sort(doc! {"revision": -1}).limit(limit).await?;
+            cursor.try_collect::<Vec<_>>().await
+        };
+        let documents = self.batches.call(find).await.map_err(down)?;
+        documents.into_iter().map(revision).collect()
     }
 
     async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {

@@ -10,7 +10,11 @@ use serde::Deserialize;
 use super::{client, ferretdb};
 
 pub(super) const COLLECTION: &str = "product_revisions";
-const DESCRIPTION: &str = include_str!("../../../../../migrations/catalog/mongo/product_revisions.json");
+/// Revisions first: their indexes are what FerretDB needs help with.
+const DESCRIPTIONS: [&str; 2] = [
+    include_str!("../../../../../migrations/catalog/mongo/product_revisions.json"),
+    include_str!("../../../../../migrations/catalog/mongo/family_schemas.json"),
+];
 
 const NAMESPACE_EXISTS: i32 = 48;
 const NOT_IMPLEMENTED: i32 = 238;
@@ -33,16 +37,18 @@ struct IndexDescription {
 /// # Errors
 /// What the store said.
 pub async fn migrate(url: &str, database: &str, ferretdb_postgres: &str) -> anyhow::Result<()> {
-    let description: Description = serde_json::from_str(DESCRIPTION).context("product_revisions.json")?;
     let target = client(url).await?.database(database);
-    create(&target, &description).await.context("the collection of revisions cannot be created")?;
-    let collection = target.collection::<Document>(&description.collection);
-    for IndexDescription { name, key } in description.indexes {
-        let options = IndexOptions::builder().name(name).build();
-        collection
-            .create_index(IndexModel::builder().keys(key).options(options).build())
-            .await
-            .context("an index of revisions cannot be created")?;
+    for text in DESCRIPTIONS {
+        let description: Description = serde_json::from_str(text).context("the description of a collection")?;
+        create(&target, &description).await.context("a collection cannot be created")?;
+        let collection = target.collection::<Document>(&description.collection);
+        for IndexDescription { name, key } in description.indexes {
+            let options = IndexOptions::builder().name(name).build();
+            collection
+                .create_index(IndexModel::builder().keys(key).options(options).build())
+                .await
+                .context("an index cannot be created")?;
+        }
     }
     if !ferretdb_postgres.is_empty() {
         ferretdb::help(ferretdb_postgres, database, COLLECTION).await.context("mongo.ferretdb_postgres_url")?;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use common::{Currency, Money, Sku};
+use chrono::{DateTime, Utc};
+use common::{Currency, Money, Region, Sku};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::domain::price::PriceList;
+use crate::domain::assortment::{Assortment, Window};
+use crate::domain::price::{Price, PriceList};
 use crate::domain::product::{Attribute, CategoryPath, Product, Revision, Text};
 
 /// Fields of the mapping in `migrations/catalog/elasticsearch/products.json`.
@@ -34,9 +36,22 @@ pub(super) struct ProductDocument {
     name: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     description: BTreeMap<String, String>,
-    /// Currency to minor units.
+    /// Currency to minor units, as they were when this was written; [`Self::turns_at`] says until when that is right.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     prices: BTreeMap<String, i64>,
+    /// Prices of the region, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<PriceBody>,
+    /// Nobody of the region finds it before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown_from: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown_until: Option<i64>,
+    /// When this must be written anew although there is no new revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turns_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variant_skus: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attrs: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,19 +76,34 @@ struct AttributeBody {
     unit: Option<String>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct PriceBody {
+    currency: String,
+    minor: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+}
+
 /// serde hands fields by reference.
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-impl From<&Revision> for ProductDocument {
-    fn from(revision: &Revision) -> Self {
+impl ProductDocument {
+    /// What the index of `region` keeps of `revision` at that moment.
+    pub(super) fn of(revision: &Revision, region: Region, at: DateTime<Utc>) -> Self {
         let sku = revision.sku().to_string();
         let changed_at = revision.changed_at.timestamp_millis();
         let Some(product) = revision.live() else {
             return Self { sku, revision: revision.number, deleted: true, changed_at, ..Self::default() };
         };
         let texts = || product.texts.iter();
+        let shown = product.assortment.window(region);
+        // Somebody who looks for size M finds what comes in size M.
+        let of_variants = || product.variants.iter().flat_map(|variant| &variant.attributes);
+        let attributes = || product.attributes.iter().chain(of_variants());
         let name: BTreeMap<_, _> = texts().map(|text| (text.language.clone(), text.name.clone())).collect();
         Self {
             sku,
@@ -89,13 +119,15 @@ impl From<&Revision> for ProductDocument {
                 .filter(|text| !text.description.is_empty())
                 .map(|text| (text.language.clone(), text.description.clone()))
                 .collect(),
-            prices: product.prices.iter().map(|price| (price.currency().code().to_owned(), price.minor())).collect(),
-            attrs: product
-                .attributes
-                .iter()
-                .map(|attribute| format!("{}={}", attribute.key, attribute.value))
-                .collect(),
-            attribute_words: product.attributes.iter().map(|attribute| attribute.value.clone()).collect(),
+            prices: prices(&product.prices, region, at),
+            timeline: product.prices.timeline(region).into_iter().map(PriceBody::from).collect(),
+            shown_from: shown.and_then(|window| window.from()).map(|at| at.timestamp_millis()),
+            // A region it is not offered in never shows it.
+            shown_until: shown.map_or(Some(0), |window| window.until().map(|at| at.timestamp_millis())),
+            turns_at: product.next_turn(region, at).map(|at| at.timestamp_millis()),
+            variant_skus: product.variants.iter().map(|variant| variant.sku.to_string()).collect(),
+            attrs: distinct(attributes().map(|attribute| format!("{}={}", attribute.key, attribute.value))),
+            attribute_words: distinct(attributes().map(|attribute| attribute.value.clone())),
             attributes: product
                 .attributes
                 .iter()
@@ -109,9 +141,7 @@ impl From<&Revision> for ProductDocument {
             name,
         }
     }
-}
 
-impl ProductDocument {
     /// The product as far as the document has it; `None` for a document that is none of ours.
     pub(super) fn into_product(self) -> Option<Product> {
         let description = self.description;
@@ -119,16 +149,25 @@ impl ProductDocument {
             let description = description.get(&language).cloned().unwrap_or_default();
             Text { language, name, description }
         });
-        let price = |(currency, minor): (&String, &i64)| {
-            currency.parse::<Currency>().and_then(|currency| Money::from_minor(*minor, currency)).ok()
+        let money = |currency: &str, minor: i64| {
+            currency.parse::<Currency>().and_then(|currency| Money::from_minor(minor, currency)).ok()
         };
+        let listed = self.timeline.iter().filter_map(|body| {
+            let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
+            let valid = Window::new(moment(body.from), moment(body.until)).ok()?;
+            Some(Price { region: None, amount: money(&body.currency, body.minor)?, valid })
+        });
+        // A document from before there were timelines.
+        let kept = self.prices.iter().filter(|_| self.timeline.is_empty());
+        let kept = kept.filter_map(|(currency, minor)| money(currency, *minor)).map(Price::usual);
         Some(Product {
             sku: Sku::parse(&self.sku).ok()?,
             family: self.family.parse().ok()?,
+            schema: 1,
             category: CategoryPath::parse(&self.category).ok()?,
             brand: self.brand,
             texts: texts.collect(),
-            prices: PriceList::new(self.prices.iter().filter_map(price)).ok()?,
+            prices: PriceList::of(listed.chain(kept)).ok()?,
             attributes: self
                 .attributes
                 .into_iter()
@@ -136,21 +175,57 @@ impl ProductDocument {
                 .collect(),
             options: Vec::new(),
             images: self.images,
+            // Who is not to see it does not find it.
+            assortment: Assortment::everywhere(),
+            variants: Vec::new(),
         })
     }
 }
 
+impl From<Price> for PriceBody {
+    fn from(price: Price) -> Self {
+        let millis = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_millis());
+        Self {
+            currency: price.amount.currency().code().to_owned(),
+            minor: price.amount.minor(),
+            from: millis(price.valid.from()),
+            until: millis(price.valid.until()),
+        }
+    }
+}
+
+/// In the region's currency what is in force, in the others what is usual.
+fn prices(list: &PriceList, region: Region, at: DateTime<Utc>) -> BTreeMap<String, i64> {
+    let elsewhere = list.usual().filter(|price| price.currency() != region.currency());
+    let here = list.at(region, at).map(|price| price.amount);
+    elsewhere.chain(here).map(|price| (price.currency().code().to_owned(), price.minor())).collect()
+}
+
+/// In the order of their first place.
+fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut known = std::collections::HashSet::new();
+    texts.filter(|text| known.insert(text.clone())).collect()
+}
+
 /// The lines of a bulk request. The revision is the version: the index keeps whichever is higher, and a tombstone is a
 /// document like any other, so that it outlives everything that might still arrive late.
-pub(super) fn bulk(revisions: &[Revision]) -> Bytes {
+pub(super) fn bulk(revisions: &[Revision], region: Region, at: DateTime<Utc>) -> Bytes {
+    lines(revisions, region, at, "external")
+}
+
+/// The same for documents that are written again under the revision they have.
+pub(super) fn renewal(revisions: &[Revision], region: Region, at: DateTime<Utc>) -> Bytes {
+    lines(revisions, region, at, "external_gte")
+}
+
+fn lines(revisions: &[Revision], region: Region, at: DateTime<Utc>, version_type: &str) -> Bytes {
     let mut lines = BytesMut::with_capacity(revisions.len() * 2048);
     for revision in revisions {
-        let action =
-            json!({"index": {"_id": revision.sku().as_str(), "version": revision.number, "version_type": "external"}});
+        let action = json!({"index": {"_id": revision.sku().as_str(), "version": revision.number, "version_type": version_type}});
         lines.put_slice(action.to_string().as_bytes());
         lines.put_u8(b'\n');
         // A struct of texts and numbers always becomes JSON.
-        lines.put_slice(&serde_json::to_vec(&ProductDocument::from(revision)).unwrap_or_default());
+        lines.put_slice(&serde_json::to_vec(&ProductDocument::of(revision, region, at)).unwrap_or_default());
         lines.put_u8(b'\n');
     }
     lines.freeze()

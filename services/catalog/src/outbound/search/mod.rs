@@ -9,13 +9,14 @@ mod build;
 mod client;
 mod document;
 mod query;
+mod turns;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::problem::chain;
 use chassis::resilience::{CallError, Guard, GuardSettings};
-use common::{Region, Sku};
+use common::{Clock as _, Region, Sku, SystemClock};
 use serde_json::{Value, json};
 
 use crate::domain::product::{CategoryPath, Revision};
@@ -86,7 +87,7 @@ impl ElasticProducts {
         if revisions.is_empty() {
             return Ok(Applied::default());
         }
-        let lines = document::bulk(revisions);
+        let lines = document::bulk(revisions, self.region, SystemClock.now());
         let path = format!("{index}/_bulk?require_alias={}", index == self.alias);
         let answer = self
             .batches

@@ -86,9 +86,14 @@ fn better(text: Option<&str>, language: &str) -> Vec<Value> {
     ]
 }
 
-/// Alive and priced here.
+/// Alive, priced here, and within the time it is shown.
 fn for_sale(region: Region) -> Vec<Value> {
-    vec![json!({"term": {"deleted": false}}), json!({"exists": {"field": price_field(region)}})]
+    let hidden = json!([{"range": {"shown_from": {"gt": "now"}}}, {"range": {"shown_until": {"lte": "now"}}}]);
+    vec![
+        json!({"term": {"deleted": false}}),
+        json!({"exists": {"field": price_field(region)}}),
+        json!({"bool": {"must_not": hidden}}),
+    ]
 }
 
 fn price_field(region: Region) -> String {
@@ -106,6 +111,7 @@ fn shown_fields(language: &str, region: Region) -> Value {
         "name",
         "attributes",
         "images",
+        "timeline",
         price_field(region),
         format!("description.{language}"),
         "description.en"

@@ -1,5 +1,6 @@
 //! What the use cases ask of the world, in words of the domain. Implemented in `outbound`, twice: for real and in memory.
 
 pub mod orders;
+pub mod pictures;
 pub mod products;
 pub mod stock;

@@ -8,10 +8,13 @@ use common::{ErrorKind, Explain, Sku};
 use contracts::interest::Subject;
 use futures::stream::BoxStream;
 
+use super::pictures::Pictures;
 use crate::domain::cursor::CursorSeal;
-use crate::domain::product::{CategoryPath, Product, Revision};
+use crate::domain::product::{Author, CategoryPath, Product, Revision};
 use crate::domain::ranking::Interests;
+use crate::domain::schema::Schema;
 use crate::domain::search_query::SearchQuery;
+use crate::usecases::families::Families;
 
 /// Everything that product use cases work with.
 #[derive(Clone)]
@@ -20,6 +23,8 @@ pub struct ProductPorts {
     pub index: Arc<dyn ProductIndex>,
     pub cache: Arc<dyn ProductCache>,
     pub ratings: Arc<dyn Ratings>,
+    pub families: Families,
+    pub pictures: Arc<dyn Pictures>,
     pub cursors: CursorSeal,
 }
 
@@ -80,8 +85,21 @@ pub trait ProductStore: Send + Sync {
     /// Remembers that these were published. Forgetting it only publishes them again.
     async fn mark_published(&self, revisions: &[Revision]) -> Result<(), StoreDown>;
 
+    /// Revisions of `sku` with a number below `before`, the newest first, at most `limit`.
+    async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown>;
+
     /// All revisions of all products, in any order.
     async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown>;
+}
+
+/// Versions of the schemas of families, append-only as well.
+#[async_trait]
+pub trait SchemaStore: Send + Sync {
+    /// All versions that were added, in any order.
+    async fn schemas(&self) -> Result<Vec<Schema>, StoreDown>;
+
+    /// Adds a version whose number is free.
+    async fn add_schema(&self, schema: &Schema, author: &Author) -> Result<Insertion, StoreDown>;
 }
 
 /// Tells others what changed.
@@ -190,6 +208,16 @@ pub trait ProductIndex: Send + Sync {
     async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown>;
 
     async fn completions(&self, text: &str, language: &str) -> Result<Vec<Completion>, IndexDown>;
+}
+
+/// Documents that must be written anew although their products did not change.
+#[async_trait]
+pub trait TurningIndex: Send + Sync {
+    /// Up to `limit` products whose document is past its time, the most overdue first.
+    async fn turned(&self, limit: usize) -> Result<Vec<Sku>, IndexDown>;
+
+    /// Writes these revisions again, as [`ProductIndex::apply`] does, also over the same revision.
+    async fn renew(&self, revisions: &[Revision]) -> Result<Applied, IndexDown>;
 }
 
 /// A second home for an index while it is built anew.

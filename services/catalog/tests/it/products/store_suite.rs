@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalog::domain::product::Revision;
+use catalog::domain::product::{Author, Family, Revision, State};
+use catalog::domain::schema::{Declared, Kind, Schema};
 use catalog::outbound::memory_products::MemoryProducts;
-use catalog::usecases::ports::products::{Insertion, ProductStore};
-use common::Sku;
+use catalog::usecases::ports::products::{Insertion, ProductStore, SchemaStore};
+use common::{Sku, UserId, ids};
 use futures::StreamExt as _;
 use futures::future::join_all;
 
@@ -39,6 +40,9 @@ promises! {
     a_batch_tells_what_became_of_each,
     a_revision_waits_until_it_is_marked,
     everything_that_was_written_can_be_read,
+    the_life_of_a_product_is_read_from_its_end,
+    the_claim_of_a_variant_is_kept_and_told_to_nobody,
+    a_version_of_a_schema_belongs_to_whoever_adds_it_first,
 }
 
 fn sku(text: &str) -> Sku {
@@ -118,6 +122,70 @@ async fn everything_that_was_written_can_be_read(store: Arc<dyn ProductStore>) {
     let mut read: Vec<i64> = store.all().await.unwrap().map(|revision| revision.unwrap().number).collect().await;
     read.sort_unstable();
     assert_eq!(read, (1..=30).collect::<Vec<_>>());
+}
+
+async fn the_life_of_a_product_is_read_from_its_end(store: Arc<dyn ProductStore>) {
+    let (name, other) = (unique(), unique());
+    let revisions: Vec<Revision> = (1..=12).map(|number| live(draft(&name), number)).collect();
+    store.insert(&revisions).await.unwrap();
+    store.insert(&[live(draft(&other), 7)]).await.unwrap();
+    let numbers = async |before: Option<i64>, limit: usize| -> Vec<i64> {
+        let history = store.history(&sku(&name), before, limit).await.unwrap();
+        history.iter().map(|revision| revision.number).collect()
+    };
+    assert_eq!(numbers(None, 5).await, [12, 11, 10, 9, 8]);
+    assert_eq!(numbers(Some(8), 5).await, [7, 6, 5, 4, 3]);
+    assert_eq!(numbers(Some(3), 5).await, [2, 1]);
+    assert!(numbers(Some(1), 5).await.is_empty());
+    assert!(store.history(&sku(&unique()), None, 5).await.unwrap().is_empty());
+}
+
+async fn the_claim_of_a_variant_is_kept_and_told_to_nobody(store: Arc<dyn ProductStore>) {
+    let (variant, product, other) = (unique(), unique(), unique());
+    let claim = |product: &str| {
+        let state = State::VariantOf { sku: sku(&variant), product: sku(product) };
+        Revision { state, ..gone(&variant, 1) }
+    };
+    assert_eq!(store.insert(&[claim(&product)]).await.unwrap(), [Insertion::Written]);
+    assert_eq!(store.insert(&[claim(&other)]).await.unwrap(), [Insertion::Taken], "one product has it");
+    let kept = store.newest(&sku(&variant)).await.unwrap().unwrap();
+    assert_eq!((kept.variant_of(), kept.live()), (Some(&sku(&product)), None));
+    assert!(store.unpublished(10).await.unwrap().is_empty());
+}
+
+async fn a_version_of_a_schema_belongs_to_whoever_adds_it_first(store: Arc<dyn SchemaStore>) {
+    let author = Author { user: UserId::from_uuid(ids::random()), reason: Some("new".to_owned()) };
+    let declared = |key: &str, kind: Kind| Declared {
+        key: key.to_owned(),
+        kind,
+        required: true,
+        per_variant: key == "size",
+        formerly: Some(format!("old_{key}")),
+        default: None,
+    };
+    let schema = Schema {
+        family: Family::Gadget,
+        version: 2,
+        attributes: vec![
+            declared("size", Kind::OneOf(vec!["S".to_owned(), "M".to_owned()])),
+            declared("weight", Kind::Number { unit: Some("g".to_owned()) }),
+            declared("wireless", Kind::Flag),
+            declared("note", Kind::Text),
+        ],
+        open: true,
+    };
+    assert!(store.schemas().await.unwrap().is_empty());
+    let adding = (0..6).map(|_| {
+        let (store, schema, author) = (store.clone(), schema.clone(), author.clone());
+        tokio::spawn(async move { store.add_schema(&schema, &author).await.unwrap() })
+    });
+    let outcomes = join_all(adding).await.into_iter().map(|outcome| outcome.unwrap());
+    assert_eq!(outcomes.filter(|outcome| *outcome == Insertion::Written).count(), 1);
+    let next = Schema { version: 3, attributes: Vec::new(), ..schema.clone() };
+    assert_eq!(store.add_schema(&next, &author).await.unwrap(), Insertion::Written);
+    let mut kept = store.schemas().await.unwrap();
+    kept.sort_by_key(|schema| schema.version);
+    assert_eq!(kept, [schema, next]);
 }
 
 #[tokio::test]

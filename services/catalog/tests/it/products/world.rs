@@ -1,6 +1,7 @@
 //! A shop of its own for each story: a database in the document store, an index, keys of its own in Redis, and the HTTP
 //! router as the service has it, without a port.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use catalog::config::Config;
 use catalog::domain::cursor::CursorSeal;
 use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
 use catalog::domain::product::{Product, Revision, State};
+use catalog::domain::trail::Trail;
 use catalog::inbound::http::router;
 use catalog::outbound::cache::{CacheSettings, RedisCache};
 use catalog::outbound::mongo::{self, MongoProducts};
+use catalog::outbound::pictures::PictureFolder;
 use catalog::outbound::ratings::RedisRatings;
 use catalog::outbound::search::ElasticProducts;
 use catalog::usecases::App;
+use catalog::usecases::families::{Families, InNewestForm};
 use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::Service as _;
@@ -75,6 +79,8 @@ pub struct Shop {
     pub app: Arc<App>,
     pub index: ElasticProducts,
     pub store: MongoProducts,
+    /// Where its pictures lie.
+    pub pictures: PathBuf,
     router: Router,
 }
 
@@ -97,8 +103,12 @@ impl Shop {
         let (store, index) = tokio::join!(document_store(), index());
         let settings =
             CacheSettings { shared: Duration::from_secs(30), local: Duration::from_millis(200), local_entries: 100 };
+        let families = Families::new(Arc::new(store.clone()));
+        let pictures = std::env::temp_dir().join(format!("shop-{}", unique()));
         let products = ProductPorts {
-            store: Arc::new(store.clone()),
+            store: Arc::new(InNewestForm::new(Arc::new(store.clone()), families.clone())),
+            families,
+            pictures: Arc::new(PictureFolder::new(pictures.clone())),
             index: Arc::new(index.clone()),
             cache: Arc::new(RedisCache::new(redis, Region::Eu, settings)),
             ratings,
@@ -115,7 +125,7 @@ impl Shop {
         });
         let config = config();
         let router = chassis::http::dress(&config.common.site, &config.http, router(app.clone()), None);
-        Self { prefix: unique().to_uppercase(), app, index, store, router }
+        Self { prefix: unique().to_uppercase(), app, index, store, pictures, router }
     }
 
     pub fn sku(&self, name: &str) -> String {
@@ -169,6 +179,23 @@ impl Shop {
         self.send(request.body(Body::from(body.to_string())).expect("a request")).await
     }
 
+    /// Sends a file and gives the lines of the answer.
+    pub async fn upload(&self, caller: &Caller, path: &str, media: &str, body: Body) -> Vec<Value> {
+        let request = authorised(caller, Request::post(path)).header("content-type", media);
+        let bytes = self.raw(request.body(body).expect("a request")).await;
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect()
+    }
+
+    /// The bytes of an answer.
+    pub async fn raw(&self, request: Request<Body>) -> bytes::Bytes {
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        response.into_body().collect().await.expect("a body").to_bytes()
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("the router always answers");
         let (status, headers) = (response.status(), response.headers().clone());
@@ -180,6 +207,7 @@ impl Shop {
     /// Nothing of this shop stays in the index server; the document store keeps its small databases.
     pub async fn close(self) {
         self.index.drop_all().await.expect("the index can be dropped");
+        let _ = std::fs::remove_dir_all(&self.pictures);
     }
 }
 
@@ -208,7 +236,7 @@ impl Answer {
 }
 
 /// The chassis looks for a caller among a request's extensions first: there a test puts whom a token would have named.
-fn authorised(caller: &Caller, request: http::request::Builder) -> http::request::Builder {
+pub fn authorised(caller: &Caller, request: http::request::Builder) -> http::request::Builder {
     request.header("authorization", "Bearer of-a-test").extension(caller.clone())
 }
 
@@ -267,5 +295,5 @@ pub fn gone(sku: &str, number: i64) -> Revision {
 fn revision(state: State, number: i64) -> Revision {
     // Stores keep milliseconds.
     let changed_at = chrono::DateTime::from_timestamp_millis(1_700_000_000_000 + number).expect("a time");
-    Revision { number, state, changed_at, traceparent: None }
+    Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default() }
 }

@@ -7,6 +7,8 @@ use catalog::domain::cursor::CursorSeal;
 use catalog::domain::product::{CategoryPath, Revision};
 use catalog::domain::ranking::Interests;
 use catalog::outbound::memory_products::MemoryProducts;
+use catalog::outbound::pictures::PictureFolder;
+use catalog::usecases::families::Families;
 use catalog::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
     StoreDown,
@@ -18,7 +20,15 @@ struct Nothing;
 
 pub fn ports(store: Arc<MemoryProducts>) -> ProductPorts {
     let cursors = CursorSeal::new(b"a secret of the tests");
-    ProductPorts { store, index: Arc::new(Nothing), cache: Arc::new(Nothing), ratings: Arc::new(Nothing), cursors }
+    ProductPorts {
+        families: Families::new(store.clone()),
+        store,
+        index: Arc::new(Nothing),
+        cache: Arc::new(Nothing),
+        ratings: Arc::new(Nothing),
+        pictures: Arc::new(PictureFolder::new("no-pictures".into())),
+        cursors,
+    }
 }
 
 fn absent<T>() -> Result<T, IndexDown> {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use catalog::domain::assortment::Assortment;
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::price::PriceList;
 use catalog::domain::product::{Attribute, CategoryPath, Family, Product, Revision, State, Text};
+use catalog::domain::trail::Trail;
 use catalog::inbound::events::SagaEvents;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::ports::products::ProductStore as _;
@@ -19,6 +21,7 @@ async fn with_subscription(world: &World) -> SagaEvents {
     let product = Product {
         sku: sku("D"),
         family: Family::DigitalSubscription,
+        schema: 1,
         category: CategoryPath::parse("digital").unwrap(),
         brand: "Lumen".to_owned(),
         texts: vec![Text { language: "en".to_owned(), name: "D".to_owned(), description: String::new() }],
@@ -26,9 +29,18 @@ async fn with_subscription(world: &World) -> SagaEvents {
         attributes: vec![Attribute { key: "term".to_owned(), value: "12".to_owned(), unit: Some("months".to_owned()) }],
         options: Vec::new(),
         images: Vec::new(),
+        assortment: Assortment::everywhere(),
+        variants: Vec::new(),
     };
     let state = State::Live(product);
-    let revision = Revision { number: 1, state, changed_at: DateTime::UNIX_EPOCH, traceparent: None };
+    let revision = Revision {
+        number: 1,
+        state,
+        changed_at: DateTime::UNIX_EPOCH,
+        traceparent: None,
+        author: None,
+        trail: Trail::default(),
+    };
     products.insert(&[revision]).await.unwrap();
     receive(&*world.store, "r1", &[("D", SupplyKind::Unlimited, 0)]).await.unwrap();
     SagaEvents::new(app_with(world.store.clone(), products))

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use catalog::domain::assortment::Assortment;
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::lines::{InvalidLines, Line, Lines};
 use catalog::domain::price::PriceList;
 use catalog::domain::product::{CategoryPath, Family, Product, Revision, State, Text};
+use catalog::domain::trail::Trail;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::App;
 use catalog::usecases::ports::products::ProductStore as _;
@@ -20,6 +22,7 @@ fn product(text: &str, prices: &[(i64, Currency)]) -> Product {
     Product {
         sku: sku(text),
         family: Family::Gadget,
+        schema: 1,
         category: CategoryPath::parse("gadgets").unwrap(),
         brand: "Lumen".to_owned(),
         texts: ["en", "de"]
@@ -33,11 +36,20 @@ fn product(text: &str, prices: &[(i64, Currency)]) -> Product {
         attributes: Vec::new(),
         options: Vec::new(),
         images: Vec::new(),
+        assortment: Assortment::everywhere(),
+        variants: Vec::new(),
     }
 }
 
 fn revision(number: i64, state: State) -> Revision {
-    Revision { number, state, changed_at: DateTime::UNIX_EPOCH, traceparent: None }
+    Revision {
+        number,
+        state,
+        changed_at: DateTime::UNIX_EPOCH,
+        traceparent: None,
+        author: None,
+        trail: Trail::default(),
+    }
 }
 
 /// A and D are sold here, U only elsewhere, G no longer.

@@ -1,0 +1,219 @@
+//! The schemas of families: known to every process, checked at every write, and followed lazily at every read: whoever reads a
+//! product sees it under the newest schema it can go over to, and whoever writes it writes it so. Products that nobody touches
+//! are written anew by [`migrate_products`].
+//!
+//! Another process may add a version a moment before we hear of it; what we write until then is checked against the version
+//! before, and says so. Versions stand side by side, so that is no fault.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use common::{ErrorKind, Explain, FieldProblem, Region, SharedClock, Sku};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+
+use super::ports::products::{Insertion, ProductStore, SchemaStore, StoreDown};
+use crate::domain::product::{Author, Family, InvalidProduct, Product, Revision, State};
+use crate::domain::schema::{Schema, Schemas};
+
+/// Products written at once while they go over.
+const PORTION: usize = 200;
+
+/// What this process knows of the schemas, and where they are kept.
+#[derive(Clone)]
+pub struct Families {
+    known: Arc<ArcSwap<Schemas>>,
+    store: Arc<dyn SchemaStore>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AddSchemaError {
+    #[error("{} fields of the schema are not acceptable", .0.len())]
+    Invalid(Vec<FieldProblem>),
+    #[error("somebody else added a version at the same moment; nothing was changed")]
+    Overtaken,
+    #[error(transparent)]
+    Store(#[from] StoreDown),
+}
+
+impl Families {
+    /// Knows only open schemas until [`Families::refresh`].
+    pub fn new(store: Arc<dyn SchemaStore>) -> Self {
+        Self { known: Arc::default(), store }
+    }
+
+    pub fn known(&self) -> Arc<Schemas> {
+        self.known.load_full()
+    }
+
+    /// Reads what others have added.
+    pub async fn refresh(&self) -> Result<(), StoreDown> {
+        self.known.store(Arc::new(Schemas::of(self.store.schemas().await?)));
+        Ok(())
+    }
+
+    /// The next version of a family's schema.
+    pub async fn add(&self, schema: Schema, author: &Author) -> Result<Schema, AddSchemaError> {
+        self.refresh().await?;
+        let version = self.known().newest(schema.family).version + 1;
+        let schema = Schema { version, ..schema }.check().map_err(AddSchemaError::Invalid)?;
+        match self.store.add_schema(&schema, author).await? {
+            Insertion::Written => self.refresh().await?,
+            Insertion::Taken => return Err(AddSchemaError::Overtaken),
+        }
+        Ok(schema)
+    }
+
+    pub fn versions(&self, family: Family) -> Vec<Schema> {
+        self.known().versions(family)
+    }
+
+    /// The product under the newest schema of its family. `place` is its JSON pointer in the request.
+    ///
+    /// # Errors
+    /// What that schema does not accept.
+    pub fn accept(&self, product: Product, place: &str) -> Result<Product, InvalidProduct> {
+        let schema = self.known().newest(product.family);
+        let faults = schema.faults(&product, place);
+        if faults.is_empty() { Ok(Product { schema: schema.version, ..product }) } else { Err(InvalidProduct(faults)) }
+    }
+}
+
+impl Explain for AddSchemaError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) => ErrorKind::Unprocessable,
+            Self::Overtaken => ErrorKind::Conflict,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid-field",
+            Self::Overtaken => "version-conflict",
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn fields(&self) -> Vec<FieldProblem> {
+        match self {
+            Self::Invalid(faults) => faults.clone(),
+            Self::Overtaken | Self::Store(_) => Vec::new(),
+        }
+    }
+}
+
+/// A store whose products are seen under the newest schema they can go over to. What is written is written as it is.
+pub struct InNewestForm {
+    store: Arc<dyn ProductStore>,
+    families: Families,
+}
+
+impl InNewestForm {
+    pub fn new(store: Arc<dyn ProductStore>, families: Families) -> Self {
+        Self { store, families }
+    }
+}
+
+fn in_newest_form(schemas: &Schemas, revision: Revision) -> Revision {
+    let adopted = revision.live().and_then(|product| schemas.adopt(product));
+    match adopted {
+        Some(product) => Revision { state: State::Live(product), ..revision },
+        None => revision,
+    }
+}
+
+#[async_trait]
+impl ProductStore for InNewestForm {
+    async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown> {
+        let schemas = self.families.known();
+        Ok(self.store.newest(sku).await?.map(|revision| in_newest_form(&schemas, revision)))
+    }
+
+    async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        let schemas = self.families.known();
+        let newest = self.store.newest_many(skus).await?;
+        Ok(newest.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
+    }
+
+    async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
+        self.store.insert(revisions).await
+    }
+
+    async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        let schemas = self.families.known();
+        let waiting = self.store.unpublished(limit).await?;
+        Ok(waiting.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
+    }
+
+    async fn mark_published(&self, revisions: &[Revision]) -> Result<(), StoreDown> {
+        self.store.mark_published(revisions).await
+    }
+
+    async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        // What was, as it was.
+        self.store.history(sku, before, limit).await
+    }
+
+    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
+        let schemas = self.families.known();
+        let all = self.store.all().await?;
+        Ok(all.map(move |revision| revision.map(|revision| in_newest_form(&schemas, revision))).boxed())
+    }
+}
+
+/// What became of products that were to go over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// Written anew under the newest schema.
+    pub adopted: usize,
+    /// Under it already.
+    pub current: usize,
+    /// Cannot go over: they stay under the schema they have until somebody changes them.
+    pub stubborn: usize,
+    /// Somebody else wrote them meanwhile; the next run looks again.
+    pub overtaken: usize,
+}
+
+/// Writes every product of `store` anew that can go over to a newer schema. `store` shows products as they are kept. Can be
+/// stopped and repeated at any time: what was written is current.
+pub async fn migrate_products(
+    store: &dyn ProductStore,
+    schemas: &Schemas,
+    region: Region,
+    clock: &SharedClock,
+    progress: impl Fn(Migrated, usize),
+) -> Result<Migrated, StoreDown> {
+    let mut skus = BTreeSet::new();
+    let mut all = store.all().await?;
+    while let Some(revision) = all.next().await {
+        skus.insert(revision?.sku().clone());
+    }
+    let skus: Vec<Sku> = skus.into_iter().collect();
+    let mut sum = Migrated::default();
+    for portion in skus.chunks(PORTION) {
+        let mut adopted = Vec::new();
+        for revision in store.newest_many(portion).await? {
+            let Some(product) = revision.live() else { continue };
+            match schemas.adopt(product) {
+                Some(product) => {
+                    let (number, state) = (revision.number + 1, State::Live(product));
+                    adopted.push(Revision::after(Some(&revision), number, state, region, clock.now(), None));
+                }
+                None if product.schema < schemas.newest(product.family).version => sum.stubborn += 1,
+                None => sum.current += 1,
+            }
+        }
+        for insertion in if adopted.is_empty() { Vec::new() } else { store.insert(&adopted).await? } {
+            match insertion {
+                Insertion::Written => sum.adopted += 1,
+                Insertion::Taken => sum.overtaken += 1,
+            }
+        }
+        progress(sum, skus.len());
+    }
+    Ok(sum)
+}
