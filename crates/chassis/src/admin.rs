@@ -29,7 +29,7 @@ pub async fn serve(process: &Process) -> anyhow::Result<SocketAddr> {
     let admin = process.admin();
     let port = if process.role() == Role::Work { admin.work_port } else { admin.port };
     let listening = Listening { name: "admin", bind: admin.bind, port, max_connections: MAX_CONNECTIONS };
-    server::serve(process, listening, router(process)).await
+    server::serve(process, listening, router(process), None).await
 }
 
 /// The routes, without a port.

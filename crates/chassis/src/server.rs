@@ -3,19 +3,26 @@
 //! Ours instead of `axum::serve` because of what that does not offer: a bound on connections, on slow request heads, on streams
 //! and resets of HTTP/2, and a socket option. Everything about requests is decided by the router that is handed in.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::body::Body;
 use axum::{Extension, Router};
+use futures::future::{Either, Ready, ready};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::http::Front;
 use crate::lifecycle::Process;
 
 /// A client that takes longer for a request's head is not one of ours; the edge sends heads in one piece.
@@ -45,8 +52,16 @@ pub(crate) struct Listening {
     pub max_connections: usize,
 }
 
+/// What a port answers with: a router, and perhaps finished answers in front of it.
+type Served = (Router, Option<Arc<Front>>);
+
 /// Opens the port and serves `router` until the process shuts down; then open connections finish what they have begun.
-pub(crate) async fn serve(process: &Process, listening: Listening, router: Router) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn serve(
+    process: &Process,
+    listening: Listening,
+    router: Router,
+    front: Option<Arc<Front>>,
+) -> anyhow::Result<SocketAddr> {
     let address = SocketAddr::new(listening.bind, listening.port);
     let listener = TcpListener::bind(address)
         .await
@@ -54,12 +69,13 @@ pub(crate) async fn serve(process: &Process, listening: Listening, router: Route
     let bound = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(port.name = listening.name, address = %bound, "listening");
     let loop_process = process.clone();
-    process
-        .spawn(listening.name, async move { accept(loop_process, listener, listening.max_connections, router).await });
+    process.spawn(listening.name, async move {
+        accept(loop_process, listener, listening.max_connections, (router, front)).await
+    });
     Ok(bound)
 }
 
-async fn accept(process: Process, listener: TcpListener, max_connections: usize, router: Router) {
+async fn accept(process: Process, listener: TcpListener, max_connections: usize, served: Served) {
     let shutdown = process.shutdown();
     let slots = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
@@ -76,9 +92,9 @@ async fn accept(process: Process, listener: TcpListener, max_connections: usize,
         match accepted {
             Ok((stream, peer)) => {
                 let watcher = graceful.watcher();
-                let router = router.clone();
+                let served = served.clone();
                 process.spawn_work(async move {
-                    converse(stream, peer, router, watcher).await;
+                    converse(stream, peer, served, watcher).await;
                     drop(slot);
                 });
             }
@@ -93,7 +109,12 @@ async fn accept(process: Process, listener: TcpListener, max_connections: usize,
     graceful.shutdown().await;
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, watcher: hyper_util::server::graceful::Watcher) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    (router, front): Served,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
     // Answers are small and written at once; waiting to fill a packet only adds delay.
     let _ = stream.set_nodelay(true);
     let mut builder = Builder::new(TokioExecutor::new());
@@ -106,10 +127,30 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, watcher: 
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
+    let service = Faced { front, behind: TowerToHyperService::new(router.layer(Extension(Peer(peer)))) };
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // An error here is the peer's doing (it went away, it sent garbage) and was answered if it could be.
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(reason = %error, "connection ended");
+    }
+}
+
+/// Gives what is at hand, and asks the router for the rest.
+struct Faced {
+    front: Option<Arc<Front>>,
+    behind: TowerToHyperService<Router>,
+}
+
+impl Service<Request<Incoming>> for Faced {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, TowerToHyperServiceFuture<Router, Request<Incoming>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        match self.front.as_ref().and_then(|front| front.answer(&request)) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(self.behind.call(request)),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction;
 //! [`Database::commit_many`] is the same for many changes at once.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
-//! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit.
+//! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit; [`Tail`] lets every process hear everything.
 //!
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
@@ -24,6 +24,7 @@ mod partitions;
 pub mod publisher;
 pub mod relay;
 pub mod schema;
+pub mod tail;
 pub mod trail;
 mod transaction;
 
@@ -39,3 +40,4 @@ pub use parking::{Redriven, Which, redrive, redrive_some};
 pub use publisher::{PublishError, Publisher};
 pub use relay::Relay;
 pub use schema::migrate;
+pub use tail::{Hears, Tail};

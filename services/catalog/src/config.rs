@@ -21,7 +21,9 @@ pub struct Config {
     pub ratings: Ratings,
     pub pictures: Pictures,
     pub cache: Cache,
+    pub pages: Pages,
     pub personalization: Personalization,
+    pub cdn: Cdn,
     pub order_payment: OrderPayment,
     pub pseudonym: Pseudonym,
 }
@@ -44,6 +46,10 @@ pub struct Elasticsearch {
     pub index_prefix: String,
     /// Longest a search may take.
     pub search_deadline_ms: u64,
+    /// How long an answer that is not empty is given again to the same question.
+    pub remembered_ms: u64,
+    /// Several searches in one request, while the index is busy.
+    pub grouped: bool,
 }
 
 /// Pictures of products.
@@ -60,7 +66,15 @@ pub struct Ratings {
     pub patience_ms: u64,
 }
 
-/// Product pages.
+/// Finished product pages of this process.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pages {
+    pub max_bytes: u64,
+    pub fresh_ms: u64,
+    pub stale_ms: u64,
+}
+
+/// Newest revisions.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Cache {
     pub shared_ttl_s: u64,
@@ -72,6 +86,16 @@ pub struct Cache {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Personalization {
     pub grpc_url: String,
+    /// How long a strip waits for them.
+    pub patience_ms: u64,
+}
+
+/// Who keeps copies of our answers outside.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Cdn {
+    /// Told what changed; empty: nobody is.
+    pub purge_url: String,
+    pub purge_token: Secret,
 }
 
 /// Who owns the deadlines of orders.
@@ -95,10 +119,16 @@ impl AsRef<Common> for Config {
 /// A shorter key could be guessed by trying.
 const PSEUDONYM_KEY_MIN_LENGTH: usize = 16;
 
+/// Less than this and a page may not find room in its part of the memory.
+const LEAST_PAGES: u64 = 1 << 20;
+
 /// Looks for values that do not fit together, before anything is opened.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     if config.pseudonym.key.open().len() < PSEUDONYM_KEY_MIN_LENGTH {
         return Err(ConfigError::invalid("pseudonym.key", "must have at least 16 characters"));
+    }
+    if config.pages.max_bytes < LEAST_PAGES {
+        return Err(ConfigError::invalid("pages.max_bytes", "must be at least 1048576: a few hundred pages"));
     }
     if config.ratings.patience_ms >= config.elasticsearch.search_deadline_ms {
         return Err(ConfigError::invalid(

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 /// Committed transitions of reservations, as this service's part of the order saga.
 pub static SAGA_TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -81,4 +81,33 @@ pub static INDEX_LAG: LazyLock<HistogramVec> = LazyLock::new(|| {
 /// Revisions told to the feed.
 pub static PUBLISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_products_published_total", "product revisions told to the feed", &[])
+});
+
+/// Product pages made by outcome: made, absent, down. Hits are counted with the requests of their route.
+pub static PAGES_MADE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_pages_made_total", "product pages made by outcome", &["outcome"])
+});
+
+/// Product pages taken away before their time by cause: changed, stock, forgotten.
+pub static PAGES_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_pages_dropped_total", "product pages dropped by cause", &["cause"])
+});
+
+/// Memory of the finished pages.
+pub static PAGES_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| chassis::metrics::gauge("shopsphere_pages_bytes", "memory of finished product pages", &[]));
+
+/// Searches by how they were answered: asked (of the index), remembered; and how many of those asked travelled grouped.
+pub static SEARCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_searches_total", "searches by how they were answered", &["how"])
+});
+
+/// Calls for recommendations by outcome: answered, late, failed.
+pub static STRIPS_ASKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_strips_asked_total", "calls for recommendations by outcome", &["outcome"])
+});
+
+/// Keys that the edge was told to forget by outcome: taken, refused (and told again).
+pub static PURGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_edge_purges_total", "keys told to the edge by outcome", &["outcome"])
 });

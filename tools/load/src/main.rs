@@ -2,6 +2,7 @@
 
 mod connection;
 mod orders;
+mod pages;
 mod stand_ins;
 
 use std::net::SocketAddr;
@@ -41,6 +42,8 @@ enum Task {
     },
     /// Place orders of three lines each and say how it went
     Orders(orders::Load),
+    /// Ask for pages and say how it went, or whether two servers say the same
+    Pages(pages::Load),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
             stand_ins::run(&stand_ins::StandIns { issuer_address, issuer, quote_address, redis, people, tokens })
         }
         Task::Orders(load) => orders::run(&load),
+        Task::Pages(load) => pages::run(&load),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -77,6 +77,11 @@ impl KeyCache {
         !self.keys.load().is_empty()
     }
 
+    /// Whether the issuer publishes the key of that id, as far as is known.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.keys.load().contains_key(id)
+    }
+
     /// The key of that id, after one fetch if it is not known.
     pub(super) async fn find(&self, id: &str) -> Option<Key> {
         if let Some(key) = self.keys.load().get(id) {

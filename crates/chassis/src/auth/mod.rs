@@ -9,6 +9,7 @@ mod jwks;
 mod keys;
 mod session;
 mod token;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use session::{RedisSessions, SessionReader, SessionStoreDown};
 use jwks::KeyCache;
 use token::Expected;
 pub use token::TokenHolder;
+use verdicts::{Verdict, Verdicts};
 
 /// Every reason why a caller is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +85,7 @@ pub struct Authenticator {
     expected: Expected,
     foreign: Vec<(String, Region)>,
     keys: Arc<KeyCache>,
+    verdicts: Verdicts,
     sessions: Arc<dyn SessionReader>,
     clock: SharedClock,
 }
@@ -115,6 +118,7 @@ impl Authenticator {
             },
             foreign: foreign_issuers(settings, region)?,
             keys: keys.clone(),
+            verdicts: Verdicts::default(),
             sessions,
             clock: process.clock(),
         });
@@ -155,20 +159,26 @@ impl Authenticator {
     /// # Errors
     /// See [`AuthError`]; never `StoreDown`.
     pub async fn holder(&self, token: &str) -> Result<TokenHolder, AuthError> {
+        let now = self.clock.now().timestamp();
+        if let Some(verdict) = self.verdicts.of(token, now).filter(|verdict| self.keys.has(&verdict.key_id)) {
+            return Ok(verdict.holder.clone());
+        }
         let unread = token::read(token).ok_or(AuthError::Unauthenticated)?;
         // Only for this answer the issuer is read without trust; nothing of the person is looked at or logged.
         if let Some((_, region)) = self.foreign.iter().find(|(issuer, _)| *issuer == unread.claims.iss) {
             return Err(AuthError::AnotherRegion(*region));
         }
-        if !unread.is_acceptable(&self.expected, self.clock.now().timestamp()) {
+        if !unread.is_acceptable(&self.expected, now) {
             return Err(AuthError::Unauthenticated);
         }
         let key = self.keys.find(&unread.header.kid).await.ok_or(AuthError::Unauthenticated)?;
+        let (key_id, until) = (unread.header.kid.clone(), unread.good_until(&self.expected));
         let holder = unread.verified_by(&key).ok_or(AuthError::Unauthenticated)?;
         // The token is genuine, so what it says about the region is the issuer's word.
         if holder.region != self.region {
             return Err(AuthError::AnotherRegion(holder.region));
         }
+        self.verdicts.remember(token, Verdict { holder: holder.clone(), key_id, until });
         Ok(holder)
     }
 

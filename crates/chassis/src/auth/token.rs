@@ -112,6 +112,11 @@ impl Unread<'_> {
             && reached(claims.iat)
     }
 
+    /// Unix seconds from which on [`Self::is_acceptable`] says no because of the time.
+    pub(super) fn good_until(&self, expected: &Expected) -> i64 {
+        self.claims.exp.saturating_add(expected.leeway_s)
+    }
+
     /// Checks the signature; only then the claims become facts.
     pub(super) fn verified_by(self, key: &Key) -> Option<TokenHolder> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {

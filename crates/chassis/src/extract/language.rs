@@ -54,9 +54,10 @@ fn thousandths(parameter: &str) -> u32 {
     match number.split_once('.') {
         None => number.parse::<u32>().map_or(0, |whole| whole.min(1) * 1000),
         Some((whole, fraction)) => {
-            let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+            let digit = |sum: u32, byte: u8| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'));
+            let digits = fraction.bytes().chain(*b"000").take(3).try_fold(0, digit).unwrap_or(0);
             let whole = whole.parse::<u32>().unwrap_or(0).min(1) * 1000;
-            (whole + digits.parse::<u32>().unwrap_or(0)).min(1000)
+            (whole + digits).min(1000)
         }
     }
 }

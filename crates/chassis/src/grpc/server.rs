@@ -70,7 +70,7 @@ pub async fn serve(process: &Process, settings: &Grpc, routes: Routes) -> anyhow
         .layer(middleware::from_fn(observe));
     let listening =
         Listening { name: "grpc", bind: settings.bind, port: settings.port, max_connections: settings.max_connections };
-    server::serve(process, listening, router).await
+    server::serve(process, listening, router, None).await
 }
 
 fn answer(status: Status) -> Response {

@@ -12,8 +12,8 @@ use http::{HeaderName, HeaderValue};
 use super::Shared;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SITE: HeaderName = HeaderName::from_static("shopsphere-site");
-const EPOCH: HeaderName = HeaderName::from_static("shopsphere-epoch");
+pub(super) const SITE: HeaderName = HeaderName::from_static("shopsphere-site");
+pub(super) const EPOCH: HeaderName = HeaderName::from_static("shopsphere-epoch");
 
 /// The id of the request, for the layers further in.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Req
 }
 
 /// A client's id is taken over when it cannot do harm in a log: 8 to 64 of `A-Z a-z 0-9 . _ -`.
-fn sane(value: &HeaderValue) -> Option<&str> {
+pub(super) fn sane(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?;
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     ((8..=64).contains(&text.len()) && text.bytes().all(known)).then_some(text)

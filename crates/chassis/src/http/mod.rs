@@ -3,6 +3,7 @@
 //! Not decided here: the routes (each folder of a service has its `router()`), and how a connection is taken (`server`).
 
 mod answer;
+mod front;
 mod guards;
 mod observe;
 mod sse;
@@ -19,11 +20,13 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use crate::auth::Authenticator;
-use crate::config::{Http, Site};
+use crate::config::{Http, Site, Telemetry};
 use crate::lifecycle::Process;
 use crate::problem::{Problem, codes};
 use crate::server::{self, Listening};
 
+pub(crate) use front::Front;
+pub use front::{AtHand, IDENTIFYING, Shelf};
 pub use sse::sse;
 
 /// What the layers share. One per port.
@@ -48,7 +51,24 @@ pub async fn serve(
 ) -> anyhow::Result<SocketAddr> {
     let listening =
         Listening { name: "http", bind: settings.bind, port: settings.port, max_connections: settings.max_connections };
-    server::serve(process, listening, dress(process.site(), settings, router, authenticator)).await
+    server::serve(process, listening, dress(process.site(), settings, router, authenticator), None).await
+}
+
+/// As [`serve`], with finished answers in front of everything.
+///
+/// # Errors
+/// The port cannot be opened.
+pub async fn serve_behind(
+    process: &Process,
+    settings: &Http,
+    router: Router,
+    authenticator: Option<Arc<Authenticator>>,
+    (shelf, telemetry): (Arc<dyn Shelf>, &Telemetry),
+) -> anyhow::Result<SocketAddr> {
+    let listening =
+        Listening { name: "http", bind: settings.bind, port: settings.port, max_connections: settings.max_connections };
+    let front = Arc::new(Front::new(shelf, process.site(), settings, telemetry));
+    server::serve(process, listening, dress(process.site(), settings, router, authenticator), Some(front)).await
 }
 
 /// The router with all layers, without a port: what [`serve`] serves. Tests may call it as a tower service.

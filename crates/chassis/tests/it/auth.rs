@@ -315,6 +315,16 @@ async fn a_rotated_key_is_found_by_itself_and_a_removed_one_stops_working() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_good_before_ends_with_its_time() {
+    let shop = Shop::open("leeway_s = 60\n").await;
+    let last_moments = shop.altered("claims", "exp", json!(chrono::Utc::now().timestamp() - 58));
+    assert_eq!((shop.me(&last_moments).await, shop.me(&last_moments).await), (200, 200));
+    eventually("it has expired", async || shop.me(&last_moments).await == 401).await;
+    let other_signature = format!("{}.{}", shop.token().rsplit_once('.').unwrap().0, encode(&[1; 64]));
+    assert_eq!(shop.me(&other_signature).await, 401, "what was found out about one token says nothing of another");
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_keys_fetches_the_key_set_at_most_once() {
     let shop = Shop::open("cooldown_s = 60\n").await;
     let before = shop.issuer.fetches.load(Ordering::SeqCst);

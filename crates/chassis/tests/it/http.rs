@@ -1,6 +1,7 @@
 //! The public port: bad input, panics, overload, deadlines, identifying headers, stopping.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::response::sse::Event;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use chassis::extract::{ClientAddress, IdempotencyKey, Json, Language, Path, Query};
+use chassis::http::{AtHand, Shelf};
 use chassis::{Problem, Process};
 use common::{ErrorKind, Explain, OrderId};
 use http::StatusCode;
@@ -337,4 +339,38 @@ async fn a_request_smuggled_by_two_lengths_is_refused() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{attack:?}: {answer}");
     }
     assert_eq!(client().get(format!("{base}/v1/language")).send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// Has one answer at hand.
+struct OneFinished;
+
+impl Shelf for OneFinished {
+    fn route(&self) -> &'static str {
+        "/finished/{name}"
+    }
+
+    fn at_hand(&self, uri: &http::Uri, _: &http::HeaderMap) -> Option<AtHand> {
+        let headers = http::HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("\"1\""))]);
+        let body = Bytes::from_static(b"finished before");
+        (uri.path() == "/finished/one").then_some(AtHand { changed: true, headers, body })
+    }
+}
+
+#[tokio::test]
+async fn what_is_finished_is_answered_in_front_of_the_router_and_looks_the_same() {
+    let settings = settings("");
+    let process = process(&settings);
+    let router = Router::new().route("/finished/{name}", get(async || "made now"));
+    let front = (Arc::new(OneFinished) as Arc<dyn Shelf>, &settings.common.telemetry);
+    let address = chassis::http::serve_behind(&process, &settings.http, router, None, front).await.unwrap();
+    for (name, expected) in [("one", "finished before"), ("two", "made now")] {
+        let answer = client().get(format!("http://{address}/finished/{name}")).send().await.unwrap();
+        for header in ["x-request-id", "shopsphere-site", "shopsphere-epoch", "content-length", "date"] {
+            assert!(answer.headers().contains_key(header), "{header} of {name}");
+        }
+        assert_eq!(answer.text().await.unwrap(), expected);
+    }
+    let posted = client().post(format!("http://{address}/finished/one")).send().await.unwrap();
+    assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED, "only what is read is finished");
+    process.stop();
 }

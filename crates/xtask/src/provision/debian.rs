@@ -46,9 +46,14 @@ pub fn missing() -> Vec<&'static str> {
 /// When this is no Debian-like machine, we may not install, or the installation fails.
 pub fn install_missing() -> Result<()> {
     let packages = missing();
-    if packages.is_empty() {
-        return Ok(());
-    }
+    if packages.is_empty() { Ok(()) } else { install(&packages) }
+}
+
+/// Installs what only one command needs, when it is asked for.
+///
+/// # Errors
+/// As [`install_missing`].
+pub fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if os::which("apt-get").is_none() {
         bail!("missing: {list}; this machine has no apt-get, install them in your system's way and run again");
@@ -60,7 +65,7 @@ pub fn install_missing() -> Result<()> {
     eprintln!("installing Debian packages: {list}");
     apt(sudo, &["update", "-qq"])?;
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(&packages);
+    install.extend(packages);
     apt(sudo, &install)
 }
 

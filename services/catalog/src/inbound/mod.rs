@@ -3,6 +3,7 @@
 
 // stock
 pub mod events;
+pub mod freshness;
 pub mod grpc;
 pub mod stock_watch;
 
@@ -10,5 +11,6 @@ pub mod stock_watch;
 pub mod http;
 pub mod indexer;
 mod product_sale;
+pub mod purges;
 pub mod relay;
 pub mod turns;

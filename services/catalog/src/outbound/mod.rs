@@ -7,6 +7,7 @@ pub mod postgres;
 
 // products
 pub mod cache;
+pub mod cdn;
 pub mod document;
 mod document_sale;
 pub mod feed;
@@ -14,4 +15,5 @@ pub mod memory_products;
 pub mod mongo;
 pub mod pictures;
 pub mod ratings;
+pub mod recommendations;
 pub mod search;

@@ -3,11 +3,13 @@
 //! For somebody with interests the first page begins with a *shelf*: products that suit them, from anywhere in the list, at
 //! most half of the page. The rest follows in the usual order without those on the shelf, and the cursor carries the
 //! shelf's SKUs that are still ahead. So the list changes with a person's clicks, while leafing through it shows each
-//! product exactly once, whatever happens to the profile in between.
+//! product exactly once, whatever happens to the profile in between. A page with a shelf has a cursor of its own: going back with it
+//! shows what stood there.
 
 use std::collections::HashMap;
 
 use common::{ErrorKind, Explain, Sku};
+use futures::future::join_all;
 
 use super::App;
 use super::get_product::{level_of, levels};
@@ -15,6 +17,7 @@ use super::personalise::{Shopper, interests_of};
 use super::ports::products::{Hit, IndexDown};
 use crate::domain::cursor::InvalidCursor;
 use crate::domain::inventory::Level;
+use crate::domain::product::Product;
 use crate::domain::ranking::{Traits, WINDOW, weave};
 use crate::domain::search_query::ListQuery;
 
@@ -31,6 +34,8 @@ pub struct Listed {
 #[derive(Clone, Debug)]
 pub struct ProductList {
     pub items: Vec<Listed>,
+    /// Names this very page: with it the same products come in the same order, also when interests have changed meanwhile.
+    pub cursor: Option<String>,
     pub next_cursor: Option<String>,
     /// The answer is for one person and must not be shared.
     pub personal: bool,
@@ -75,26 +80,52 @@ pub async fn list_products(
     shopper: Shopper,
 ) -> Result<ProductList, ListError> {
     let scope = query.scope();
-    let position = match &query.cursor {
-        Some(cursor) => Position::decode(&app.products.cursors.open(&scope, cursor)?)?,
-        None => Position::default(),
+    let begin = match &query.cursor {
+        Some(cursor) => Begin::decode(&app.products.cursors.open(&scope, cursor)?)?,
+        None => Begin::Top,
     };
-    let is_first = query.cursor.is_none();
+    let (position, may_have_shelf) = match &begin {
+        Begin::At(position) => (position.clone(), false),
+        Begin::Top | Begin::Shelf(_) => (Position::default(), true),
+    };
     // Enough that the page is full after what was shown before has been left out, and one more to know whether it goes on.
-    let most_left_out = if is_first { LONGEST_SHELF } else { position.shown.len() };
+    let most_left_out = if may_have_shelf { LONGEST_SHELF } else { position.shown.len() };
     let plain = app.products.index.list(
         query.category.as_ref(),
         position.after.as_ref(),
         query.limit + most_left_out + 1,
         language,
     );
-    let (plain, shelf) =
-        tokio::join!(plain, async { if is_first { shelf(app, query, language, shopper).await } else { None } });
+    let shelf = async {
+        match &begin {
+            Begin::Top => shelf(app, query, language, shopper).await.unwrap_or_default(),
+            Begin::Shelf(skus) => shelf_again(app, skus).await,
+            Begin::At(_) => Vec::new(),
+        }
+    };
+    let (plain, shelf) = tokio::join!(plain, shelf);
     // A personal answer stays personal on its first page even when the shelf turned out empty: the choice itself is personal.
-    let personal = is_first && shopper.is_somebody();
-    let (items, next) = page_of(plain?, shelf.unwrap_or_default(), position, query.limit);
+    let personal = matches!(begin, Begin::Shelf(_)) || (begin == Begin::Top && shopper.is_somebody());
+    let on_shelf: Vec<Sku> = shelf.iter().map(|hit| hit.product.sku.clone()).collect();
+    let (items, next) = page_of(plain?, shelf, position, query.limit);
     let next_cursor = next.map(|next| app.products.cursors.seal(&scope, &next.encode()));
-    Ok(ProductList { items: with_levels(app, items).await, next_cursor, personal })
+    let cursor = match begin {
+        // Nothing but the place in the list decides what stands there: asked again without a cursor it is the same.
+        Begin::Top if on_shelf.is_empty() => None,
+        Begin::Top => Some(app.products.cursors.seal(&scope, &Begin::Shelf(on_shelf).encode())),
+        Begin::Shelf(_) | Begin::At(_) => query.cursor.clone(),
+    };
+    Ok(ProductList { items: with_levels(app, items).await, cursor, next_cursor, personal })
+}
+
+/// The shelf as it was shown before, without what is no longer sold here.
+async fn shelf_again(app: &App, skus: &[Sku]) -> Vec<Hit> {
+    let found = skus.iter().map(|sku| async move {
+        let revision = app.products.cache.newest(sku, &app.products.store).await.ok()??;
+        let product = revision.live().filter(|product| product.is_offered(app.region, app.clock.now()))?;
+        Some(Hit { product: product.clone(), revision: revision.number, relevance: 1.0, highlights: Vec::new() })
+    });
+    join_all(found).await.into_iter().flatten().collect()
 }
 
 /// What suits the shopper best. Reads the profile first, since it decides what to look for; without one nothing is asked.
@@ -141,7 +172,11 @@ fn page_of(plain: Vec<Hit>, shelf: Vec<Hit>, position: Position, limit: usize) -
 
 /// What ranking looks at in a hit.
 pub(super) fn traits(hit: &Hit) -> Traits<'_> {
-    let product = &hit.product;
+    traits_of(&hit.product)
+}
+
+/// What ranking looks at in a product.
+pub(super) fn traits_of(product: &Product) -> Traits<'_> {
     Traits {
         sku: product.sku.as_str(),
         category: &product.category,
@@ -157,6 +192,39 @@ pub(super) async fn with_levels(app: &App, hits: Vec<Hit>) -> Vec<Listed> {
     hits.into_iter()
         .map(|hit| Listed { availability: levels.as_ref().map(|levels| level_of(levels, &hit.product.sku)), hit })
         .collect()
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Begin {
+    Top,
+    /// The top again, with the shelf that stood there.
+    Shelf(Vec<Sku>),
+    At(Position),
+}
+
+impl Begin {
+    const SHELF: &str = "s";
+
+    fn encode(&self) -> String {
+        match self {
+            Self::Top => String::new(),
+            Self::Shelf(skus) => {
+                std::iter::once(Self::SHELF).chain(skus.iter().map(Sku::as_str)).collect::<Vec<_>>().join(";")
+            }
+            Self::At(position) => position.encode(),
+        }
+    }
+
+    fn decode(text: &str) -> Result<Self, InvalidCursor> {
+        match text.split_once(';') {
+            Some((Self::SHELF, skus)) => {
+                let skus = skus.split(';').take(LONGEST_SHELF).map(Sku::parse).collect::<Result<_, _>>();
+                skus.map(Self::Shelf).map_err(|_| InvalidCursor)
+            }
+            _ => Position::decode(text).map(Self::At),
+        }
+    }
 }
 
 impl Position {

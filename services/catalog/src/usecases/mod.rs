@@ -42,6 +42,7 @@ pub mod publish_products;
 pub mod put_product;
 pub mod renew_turned;
 pub mod search_products;
+pub mod strip;
 
 /// What every use case works with. Built once, by `wiring`, in production and in tests.
 pub struct App {

@@ -24,6 +24,11 @@ impl Shopper {
         }
     }
 
+    /// Whose interests count; `None` for nobody.
+    pub fn subject(self) -> Option<Subject> {
+        self.0
+    }
+
     pub fn is_somebody(self) -> bool {
         self.0.is_some()
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
 use chassis::config::ConfigError;
+use chassis::http::Shelf;
 use chassis::{Process, Role};
 use contracts::topics::ORDER_CREATED;
 use contracts::{Topic, topics};
@@ -86,16 +87,21 @@ async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
     let app = app(config, process, database.clone(), products)?;
+    let stock_watch = PgStock::new(database.clone(), app.centres.clone());
     let parked = operations::Desk {
         service: "catalog",
         database,
         topic_prefix: config.kafka.topic_prefix.clone(),
         consumer: Some((CONSUMER, Arc::new(SagaEvents::new(app.clone())))),
     };
-    let routes = http::router(app.clone()).merge(operations::router(parked));
+    let pages = products::pages(config, process, &app, Arc::new(stock_watch))?;
+    let routes = http::router_over(pages.clone(), app.clone())
+        .merge(http::strip::router(app.clone(), products::recommender(config)?))
+        .merge(operations::router(parked));
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
-    chassis::http::serve(process, &config.http, routes, Some(authenticator)).await?;
+    let front = (pages as Arc<dyn Shelf>, &config.common.telemetry);
+    chassis::http::serve_behind(process, &config.http, routes, Some(authenticator), front).await?;
     chassis::grpc::serve(process, &config.grpc, grpc::routes(app)).await?;
     Ok(())
 }

@@ -8,27 +8,36 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::{Process, Role};
 use contracts::topics;
-use messaging::{BatchConsumer, Database, Epoch, Publisher};
+use messaging::{BatchConsumer, Database, Epoch, Publisher, Tail};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::domain::cursor::CursorSeal;
+use crate::inbound::freshness::{Revisions, follow_stock};
+use crate::inbound::http::finished::{PageSettings, Pages};
 use crate::inbound::indexer::Indexer;
+use crate::inbound::purges::Purges;
 use crate::inbound::{relay, turns};
 use crate::outbound::cache::{CacheSettings, RedisCache};
+use crate::outbound::cdn::PurgeWebhook;
 use crate::outbound::feed::KafkaFeed;
 use crate::outbound::mongo::{self, MongoProducts};
 use crate::outbound::pictures::PictureFolder;
 use crate::outbound::ratings::RedisRatings;
-use crate::outbound::search::{ElasticProducts, Prepared};
+use crate::outbound::recommendations::GrpcRecommender;
+use crate::outbound::search::{ElasticProducts, Prepared, SearchSettings};
 use crate::usecases::App;
 use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
 use crate::usecases::index_products::{fill, rebuild_index};
+use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
 
 /// The consumer group of the search index.
 const INDEXER: &str = "catalog-indexer";
+
+/// The consumer group that tells the edge.
+const PURGER: &str = "catalog-cdn";
 
 /// The word after `migrate` that asks for a new index.
 const REINDEX: &str = "reindex";
@@ -94,6 +103,36 @@ async fn follow_schemas(families: Families, shutdown: CancellationToken) {
     }
 }
 
+/// Role serve: the finished pages, and those who keep them true: one hears of revisions, one of the stock, one renews.
+pub fn pages(
+    config: &Config,
+    process: &Process,
+    app: &Arc<App>,
+    stock: Arc<dyn StockWatch>,
+) -> anyhow::Result<Arc<Pages>> {
+    let settings = PageSettings {
+        max_bytes: config.pages.max_bytes,
+        fresh: Duration::from_millis(config.pages.fresh_ms),
+        stale: Duration::from_millis(config.pages.stale_ms),
+    };
+    let pages = Pages::new(app.clone(), settings);
+    let revisions = Arc::new(Revisions::new(pages.clone(), app.region));
+    let tail = Tail::new("catalog-pages", &[&topics::PRODUCT_CHANGED], app.region, &config.kafka, revisions)
+        .context("kafka")?;
+    process.spawn("pages-revisions", tail.run(process.shutdown()));
+    process.spawn("pages-stock", follow_stock(app.clone(), stock, pages.clone(), process.shutdown()));
+    process.spawn("pages-renewal", pages.clone().renew_stale(process.shutdown()));
+    Ok(pages)
+}
+
+/// Role serve: who knows what goes with what.
+pub fn recommender(config: &Config) -> anyhow::Result<Arc<GrpcRecommender>> {
+    let patience = Duration::from_millis(config.personalization.patience_ms);
+    let key = config.pseudonym.key.open().as_bytes();
+    let recommender = GrpcRecommender::new(&config.personalization.grpc_url, key, patience);
+    recommender.map(Arc::new).context("personalization.grpc_url")
+}
+
 /// Role work: tells the feed what was written, and brings the index up to the feed.
 pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) -> anyhow::Result<()> {
     let site = process.site();
@@ -102,6 +141,13 @@ pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) ->
     let indexer = Arc::new(Indexer::new(app.clone()));
     let consumer = BatchConsumer::new(INDEXER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, indexer)
         .context("kafka")?;
+    if !config.cdn.purge_url.is_empty() {
+        let webhook = PurgeWebhook::new(&config.cdn.purge_url, config.cdn.purge_token.clone()).context("cdn")?;
+        let purges = Arc::new(Purges::new(Arc::new(webhook)));
+        let consumer = BatchConsumer::new(PURGER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, purges)
+            .context("kafka")?;
+        process.spawn("edge-purges", consumer.run(process.shutdown()));
+    }
     let shutdown = process.shutdown();
     let told = app.clone();
     process.spawn("product-relay", async move { relay::run(&*told.products.store, &feed, shutdown).await });
@@ -164,12 +210,12 @@ fn index(config: &Config, process: &Process) -> anyhow::Result<ElasticProducts> 
 
 fn elastic(config: &Config, region: common::Region) -> anyhow::Result<ElasticProducts> {
     let settings = &config.elasticsearch;
-    ElasticProducts::new(
-        &settings.url,
-        &settings.index_prefix,
-        region,
-        Duration::from_millis(settings.search_deadline_ms),
-    )
+    let searches = SearchSettings {
+        deadline: Duration::from_millis(settings.search_deadline_ms),
+        remembered: Duration::from_millis(settings.remembered_ms),
+        grouped: settings.grouped,
+    };
+    ElasticProducts::with(&settings.url, &settings.index_prefix, region, searches)
 }
 
 fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {

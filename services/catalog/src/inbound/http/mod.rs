@@ -8,15 +8,17 @@ mod admin_prices;
 mod admin_products;
 mod admin_stock;
 mod desk;
+pub mod finished;
 mod imports;
 mod pages;
 mod pictures;
 mod product_body;
 mod products;
 mod search;
+pub mod strip;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -25,13 +27,23 @@ use chassis::extract::MaybeCaller;
 use common::{ErrorKind, VisitorId};
 use http::request::Parts;
 
+use self::finished::{PageSettings, Pages};
 use crate::usecases::App;
 use crate::usecases::personalise::{Consent, Shopper};
 
-/// All routes of the public port.
+/// All routes of the public port, over pages of the default size.
 pub fn router(app: Arc<App>) -> Router {
+    router_over(Pages::new(app.clone(), PageSettings::default()), app)
+}
+
+/// All routes of the public port, over the pages that this process keeps.
+pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
+    // By its own type first: a weak pointer to a trait is made from a weak pointer to a type.
+    let listener: Weak<Pages> = Arc::downgrade(&pages);
+    app.products.cache.tell(listener);
     Router::new()
         .merge(products::router(app.clone()))
+        .merge(products::page_router(pages))
         .merge(search::router(app.clone()))
         .merge(admin_products::router(app.clone()))
         .merge(admin_prices::router(app.clone()))

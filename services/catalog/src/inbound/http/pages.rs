@@ -1,16 +1,32 @@
 //! What pages of lists have in common: reading the query, headers of caching, where the next page is.
 
+use axum::response::{IntoResponse as _, Response};
 use chassis::Problem;
 use common::ErrorKind;
-use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, LINK, VARY};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LINK, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+
+use super::finished::{Encoding, has_tag, tag};
+
+/// `view` as an answer with a strong tag over its bytes, or 304 when the caller has these very bytes.
+pub fn tagged<T: Serialize>(mut headers: HeaderMap, view: &T, asked: &HeaderMap) -> Response {
+    // A view is texts and numbers; nothing in it can fail to become JSON.
+    let body = serde_json::to_vec(view).unwrap_or_default();
+    let tag = tag(&body, Encoding::Identity);
+    headers.insert(ETAG, tag.clone());
+    if has_tag(asked, &tag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (headers, body).into_response()
+}
 
 /// Longer queries are not parsed: the longest sensible one has 256 characters and 20 filters.
 const MAX_QUERY: usize = 16 * 1024;
 
-/// Lists may be this old in a shared cache, in seconds; they change with every product.
-const SHARED_LIST: &str = "public, max-age=0, s-maxage=5";
+/// Lists may be this old in a shared cache, in seconds, and be shown while they are renewed; they change with every product.
+const SHARED_LIST: &str = "public, max-age=0, s-maxage=5, stale-while-revalidate=30";
 /// What is for one person stays with that person.
 const PERSONAL: &str = "private, no-store";
 

@@ -1,7 +1,7 @@
 //! Products as the API shows them: one language, one currency, the availability of now.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use common::{Money, Region};
+use common::{Money, Prices, Region};
 use serde::Serialize;
 
 use crate::domain::inventory::Level;
@@ -18,6 +18,8 @@ pub struct ProductView {
     category: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<MoneyView>,
+    /// Whether the price contains the tax, as the law of the region wants it shown.
+    price_includes_tax: bool,
     #[serde(flatten)]
     reduction: Option<ReductionView>,
     attributes: Vec<AttributeView>,
@@ -98,6 +100,7 @@ impl ProductView {
             brand: product.brand.clone(),
             category: product.category.to_string(),
             price: product.price_at(region, at).map(|price| price.amount.into()),
+            price_includes_tax: region.prices() == Prices::Inclusive,
             reduction: None,
             attributes: product.attributes.iter().map(AttributeView::from).collect(),
             options: product.options.iter().map(OptionView::from).collect(),

@@ -1,10 +1,11 @@
 //! Newest revisions in Redis, and the most wanted ones for a moment in this process.
 //!
-//! How old can a page be? At most the sum of both times to live, and usually a second: whoever changes or indexes a product
-//! deletes it from Redis. A reader that loaded just before the change may put the old one back; the time to live ends that.
+//! How old can a revision be? At most the sum of both times to live, and usually a second: whoever changes or indexes a product
+//! deletes it from Redis, and then tells those in this process who made something of it. A reader that loaded just before the
+//! change may put the old one back; the time to live ends that, and pages know the least number they may be made of.
 //! The order never reads from here. When Redis is away or slow, the store is asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use redis::aio::ConnectionManager;
 
 use super::document::RevisionDocument;
 use crate::domain::product::Revision;
+use crate::usecases::ports::pages::Forgets;
 use crate::usecases::ports::products::{ProductCache, ProductStore, StoreDown};
 
 /// Longest a page waits for the cache: the store answers in a few milliseconds too.
@@ -37,6 +39,8 @@ pub struct RedisCache {
     region: Region,
     shared: Duration,
     local: Cache<Sku, Arc<Revision>>,
+    /// Those in this process who keep what was made of revisions: one for each router.
+    listeners: RwLock<Vec<Weak<dyn Forgets>>>,
 }
 
 /// Why a look-up gave nothing to keep.
@@ -59,6 +63,7 @@ impl RedisCache {
             region,
             shared: settings.shared,
             local: Cache::builder().max_capacity(settings.local_entries).time_to_live(settings.local).build(),
+            listeners: RwLock::default(),
         }
     }
 
@@ -119,5 +124,14 @@ impl ProductCache for RedisCache {
         }
         let _: Result<(), _> =
             self.guard.call(|| async { pipeline.query_async::<()>(&mut self.redis.clone()).await }).await;
+        // Last: whoever makes it anew must not find the old one in Redis.
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.forget(skus));
+    }
+
+    fn tell(&self, listener: Weak<dyn Forgets>) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(listener);
     }
 }

@@ -5,6 +5,7 @@
 //! no row when another came first; stock rows are locked in the order of SKU and centre, decided about under the lock, and
 //! written with a look at the version they were read with.
 
+mod changes;
 mod commit;
 pub(super) mod events;
 mod failure;

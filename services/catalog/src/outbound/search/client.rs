@@ -43,6 +43,11 @@ impl Failure {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// What a member of a group of requests was told.
+    pub(super) fn refused(status: u16, reason: &str) -> Self {
+        Self::Refused { status, reason: reason.chars().take(MAX_REASON).collect() }
+    }
+
     /// The refusal names this type of error.
     pub(super) fn says(&self, kind: &str) -> bool {
         matches!(self, Self::Refused { reason, .. } if reason.contains(kind))
@@ -86,7 +91,16 @@ impl Client {
         self.send(Method::POST, path, "application/x-ndjson", lines).await
     }
 
+    /// The answer as it came.
+    pub(super) async fn post_bytes(&self, path: &str, kind: &str, body: Bytes) -> Result<Bytes, Failure> {
+        self.exchange(Method::POST, path, kind, body).await
+    }
+
     async fn send(&self, method: Method, path: &str, kind: &str, body: Bytes) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.exchange(method, path, kind, body).await?)?)
+    }
+
+    async fn exchange(&self, method: Method, path: &str, kind: &str, body: Bytes) -> Result<Bytes, Failure> {
         let request = self
             .http
             .request(method, format!("{}/{path}", self.url))
@@ -99,6 +113,6 @@ impl Client {
             let reason = String::from_utf8_lossy(&body).chars().take(MAX_REASON).collect();
             return Err(Failure::Refused { status: status.as_u16(), reason });
         }
-        Ok(serde_json::from_slice(&body)?)
+        Ok(body)
     }
 }

@@ -1,19 +1,22 @@
 //! The search index in Elasticsearch, spoken to in its plain REST API.
 //!
 //! Decided here: names (an alias that everybody uses, numbered indexes behind it) and how the index is called. What a
-//! product looks like in it is said by `document`, what is asked by `query`, what the answers mean by `answer`, and how
-//! an index comes into being by `build`.
+//! product looks like in it is said by `document`, what is asked by `query`, what the answers mean by `answer`, how
+//! searches travel by `grouping`, and how an index comes into being by `build`.
 
 mod answer;
 mod build;
 mod client;
 mod document;
+mod grouping;
 mod query;
 mod turns;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chassis::problem::chain;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::{Clock as _, Region, Sku, SystemClock};
@@ -25,6 +28,8 @@ use crate::usecases::ports::products::{Applied, Completion, Found, Hit, IndexDow
 
 pub use build::Prepared;
 use client::{Client, Failure};
+pub use grouping::SearchSettings;
+use grouping::{Answer, Lanes, Remembered};
 
 /// Longest a batch of changes may take; a page never waits for one.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
@@ -37,6 +42,8 @@ pub struct ElasticProducts {
     region: Region,
     searches: Guard,
     batches: Guard,
+    lanes: Lanes,
+    remembered: Remembered,
 }
 
 impl ElasticProducts {
@@ -45,9 +52,21 @@ impl ElasticProducts {
     /// # Errors
     /// No HTTP client can be made.
     pub fn new(url: &str, prefix: &str, region: Region, deadline: Duration) -> anyhow::Result<Self> {
+        Self::with(url, prefix, region, SearchSettings { deadline, remembered: Duration::ZERO, grouped: true })
+    }
+
+    /// As [`Self::new`], with everything said about how searches travel.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn with(url: &str, prefix: &str, region: Region, settings: SearchSettings) -> anyhow::Result<Self> {
+        let (client, deadline) = (Client::new(url)?, settings.deadline);
+        let alias = format!("{prefix}products-{}", region.code());
         Ok(Self {
-            client: Client::new(url)?,
-            alias: format!("{prefix}products-{}", region.code()),
+            lanes: Lanes::new(client.clone(), &alias, settings.grouped),
+            remembered: Remembered::new(settings.remembered),
+            client,
+            alias,
             region,
             // A page is not worth a second try: whoever reads it will try again sooner.
             searches: Guard::new("elasticsearch", GuardSettings { deadline, max_tries: 1, ..GuardSettings::default() }),
@@ -69,9 +88,16 @@ impl ElasticProducts {
         self.client.head(&self.alias).await.map_err(|failure| IndexDown(chain(&failure)))
     }
 
-    async fn ask(&self, body: Value) -> Result<Value, IndexDown> {
-        let path = format!("{}/_search?request_cache=false", self.alias);
-        self.searches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)
+    /// What a search asks of the index, as it is sent: for whoever wants to try or to measure it without us.
+    pub fn question(&self, page: Page<'_>) -> String {
+        query::search(page, self.region).to_string()
+    }
+
+    async fn ask(&self, body: Value) -> Result<Arc<Answer>, IndexDown> {
+        let question = Bytes::from(body.to_string());
+        let asked =
+            async { self.searches.call_if(|| self.lanes.ask(question.clone()), Failure::is_fault).await.map_err(down) };
+        self.remembered.or_ask(question.clone(), asked).await
     }
 
     /// Makes what was written visible to searches; for tests, which do not wait for the next refresh.
@@ -80,6 +106,7 @@ impl ElasticProducts {
     /// The server does not answer.
     pub async fn refresh(&self) -> Result<(), IndexDown> {
         let path = format!("{}/_refresh", self.alias);
+        self.remembered.forget_all();
         self.batches.call(|| self.client.post(&path, &Value::Null)).await.map(|_| ()).map_err(down)
     }
 

@@ -1,6 +1,9 @@
 //! What the use cases ask of the world, in words of the domain. Implemented in `outbound`, twice: for real and in memory.
 
 pub mod orders;
+pub mod pages;
 pub mod pictures;
 pub mod products;
+pub mod purger;
+pub mod recommender;
 pub mod stock;

@@ -1,13 +1,14 @@
 //! What the product use cases ask of the world: a store of revisions, an index to search, a cache, the interests of people,
 //! and a feed that tells others of changes. Each has a handful of methods; none says how it is done.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, Sku};
 use contracts::interest::Subject;
 use futures::stream::BoxStream;
 
+use super::pages::Forgets;
 use super::pictures::Pictures;
 use crate::domain::cursor::CursorSeal;
 use crate::domain::product::{Author, CategoryPath, Product, Revision};
@@ -239,6 +240,9 @@ pub trait ProductCache: Send + Sync {
     async fn newest(&self, sku: &Sku, store: &Arc<dyn ProductStore>) -> Result<Option<Arc<Revision>>, StoreDown>;
 
     async fn forget(&self, skus: &[Sku]);
+
+    /// `listener` is told what is to be forgotten, as long as it lives. A cache that keeps nothing has nobody to tell.
+    fn tell(&self, _listener: Weak<dyn Forgets>) {}
 }
 
 /// What people care about.

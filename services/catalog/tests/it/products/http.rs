@@ -36,13 +36,14 @@ async fn a_page_shows_the_product_in_the_language_of_the_reader() {
     assert_eq!(page.status, 200, "{}", page.body);
     let expected = json!({
         "sku": shop.sku("A"), "family": "gadget", "name": "Headphones", "description": "Loud", "brand": "Acme",
-        "category": "audio/headphones", "price": {"amount": "49.90", "currency": "EUR"},
+        "category": "audio/headphones", "price": {"amount": "49.90", "currency": "EUR"}, "price_includes_tax": true,
         "attributes": [{"key": "weight", "label": "Weight", "value": "200", "unit": "g"}],
         "options": [{"key": "size", "label": "Size", "values": ["S", "M"]}],
         "images": ["/static/products/x.svg"], "availability": "out", "revision": 1
     });
     assert_eq!(page.body, expected);
-    assert_eq!((page.header("content-language"), page.header("vary")), ("en", "Accept-Language"));
+    assert_eq!((page.header("content-language"), page.header("vary")), ("en", "Accept-Language, Accept-Encoding"));
+    assert_eq!(page.header("content-type"), "application/json");
     assert!(page.header("cache-control").starts_with("public, ") && page.header("cache-control").contains("s-maxage="));
     let german = shop.get(&path).await;
     assert_eq!((german.body["name"].as_str(), german.header("content-language")), (Some("Kopfhörer"), "de"));
@@ -73,6 +74,25 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
         (page.status.as_u16(), page.body["brand"].as_str(), page.body["revision"].as_i64()),
         (200, Some("Emca"), Some(2))
     );
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_list_that_did_not_change_is_not_sent_again() {
+    let shop = Shop::open().await;
+    shop.stock_up(vec![shop.draft("A")]).await;
+    for path in ["/v1/products?category=audio", "/v1/categories"] {
+        let tag = shop.get(path).await.header("etag").to_owned();
+        let again = || Request::get(path).header("if-none-match", &tag).body(Body::empty()).unwrap();
+        let unchanged = shop.send(again()).await;
+        assert_eq!(
+            (unchanged.status.as_u16(), unchanged.body, unchanged.headers["etag"].to_str().unwrap()),
+            (304, Value::Null, tag.as_str())
+        );
+        shop.stock_up(vec![shop.draft(if path.contains('?') { "B" } else { "C" })]).await;
+        assert_eq!(shop.send(again()).await.status, 200, "{path}");
+    }
+    assert_eq!(shop.get("/v1/products?category=audio").await.header("cache-tag"), "c-audio");
     shop.close().await;
 }
 

@@ -2,13 +2,17 @@
 
 mod cache;
 mod families;
+mod finished;
+mod grouping;
 mod http;
 mod imports;
 mod index;
 mod personal;
 mod pictures;
 mod pipeline;
+mod purges;
 mod sale;
 mod search;
 mod store_suite;
+mod strip;
 mod world;

@@ -83,6 +83,34 @@ async fn leafing_through_a_personal_list_shows_everything_once_even_when_the_int
 }
 
 #[tokio::test]
+async fn going_back_to_a_personal_page_shows_what_stood_there() {
+    let shop = shop().await;
+    let person = UserId::from_uuid(ids::random());
+    let someone = caller(person, &[]);
+    likes(person, "fashion", 3.0).await;
+    let first = shop.get_as(&someone, "/v1/products?limit=2").await;
+    assert_eq!(first.skus(&shop), ["Z1", "A1"]);
+    let cursor = |answer: &super::world::Answer, name: &str| answer.body["page"][name].as_str().map(str::to_owned);
+    let (this, next) = (cursor(&first, "cursor").unwrap(), cursor(&first, "next_cursor").unwrap());
+    likes(person, "audio", 9.0).await;
+    let second = shop.get_as(&someone, &format!("/v1/products?limit=2&cursor={next}")).await;
+    assert_eq!(second.skus(&shop), ["A2", "A3"]);
+    assert_eq!(cursor(&second, "cursor").as_deref(), Some(next.as_str()), "a later page is named by its cursor");
+    for _ in 0..2 {
+        let back = shop.get_as(&someone, &format!("/v1/products?limit=2&cursor={this}")).await;
+        assert_eq!(back.skus(&shop), ["Z1", "A1"], "as it stood there");
+        assert_eq!(cursor(&back, "next_cursor").as_deref(), Some(next.as_str()), "and forward again from there");
+        assert_eq!(back.header("cache-control"), "private, no-store");
+    }
+    let anew = shop.get_as(&someone, "/v1/products?limit=2").await.skus(&shop);
+    assert!(anew.iter().all(|name| name.starts_with('A')), "asked anew it is another list: {anew:?}");
+    let plain = shop.get("/v1/products?limit=2").await;
+    assert_eq!(cursor(&plain, "cursor"), None, "the address alone names the plain page");
+    shop.get(&format!("/v1/products?category=audio&cursor={this}")).await.is_problem(400, "cursor-invalid");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_search_is_woven_and_says_why() {
     let shop = shop().await;
     let person = UserId::from_uuid(ids::random());

@@ -2,7 +2,7 @@
 //! what the tables refuse by themselves.
 
 mod audit;
-mod bare_shop;
+pub mod bare_shop;
 mod batches;
 mod centres;
 mod crashes;

@@ -1,0 +1,41 @@
+//! What moved in the stock, read from the movements by their number.
+
+use async_trait::async_trait;
+use common::Sku;
+
+use super::PgStock;
+use super::failure::{inconsistent, of_read};
+use crate::usecases::ports::pages::{StockChanges, StockWatch};
+use crate::usecases::ports::stock::StoreError;
+
+/// Movements read at once; more come with the next question.
+const MOST: i64 = 5_000;
+
+#[async_trait]
+impl StockWatch for PgStock {
+    async fn mark(&self) -> Result<i64, StoreError> {
+        let newest = sqlx::query_scalar("SELECT COALESCE(max(movement_id), 0) FROM stock_movements");
+        newest.fetch_one(self.database.pool()).await.map_err(of_read)
+    }
+
+    async fn moved_since(&self, mark: i64) -> Result<StockChanges, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            r"
+            SELECT sku, max(movement_id) AS newest
+            FROM (SELECT sku, movement_id FROM stock_movements WHERE movement_id > $1 ORDER BY movement_id LIMIT $2) AS moved
+            GROUP BY sku
+            ",
+        )
+        .bind(mark)
+        .bind(MOST)
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(of_read)?;
+        let mut changes = StockChanges { mark, skus: Vec::with_capacity(rows.len()) };
+        for (sku, newest) in rows {
+            changes.mark = changes.mark.max(newest);
+            changes.skus.push(Sku::parse(&sku).map_err(|_| inconsistent("stock_movements", "sku", &sku))?);
+        }
+        Ok(changes)
+    }
+}

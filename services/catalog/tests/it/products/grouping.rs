@@ -1,0 +1,161 @@
+//! How searches travel: alone while the index is idle, together while it is busy, and not at all when the same was just asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::post;
+use catalog::outbound::search::{ElasticProducts, SearchSettings};
+use catalog::usecases::ports::products::{Hit, IndexDown, ProductIndex as _};
+use common::Region;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use testkit::{servers, wait};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::world::{draft, index, live, unique};
+
+/// Fails by itself, wherever it travels.
+const BAD: usize = 13;
+
+/// An index that answers when it is allowed to, and remembers the sizes that were asked for, request by request.
+struct Index {
+    asked: Mutex<Vec<Vec<usize>>>,
+    may_answer: Semaphore,
+}
+
+impl Index {
+    async fn start(grouped: bool) -> (Arc<Self>, ElasticProducts) {
+        let index = Arc::new(Self { asked: Mutex::default(), may_answer: Semaphore::new(0) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new()
+            .route("/{index}/_search", post(one))
+            .route("/{index}/_msearch", post(many))
+            .with_state(index.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let settings = SearchSettings { deadline: Duration::from_secs(20), remembered: Duration::ZERO, grouped };
+        (index, ElasticProducts::with(&url, "", Region::Eu, settings).unwrap())
+    }
+
+    async fn answer(&self, sizes: Vec<usize>) {
+        self.asked.lock().unwrap().push(sizes);
+        self.may_answer.acquire().await.unwrap().forget();
+    }
+
+    async fn is_asked(&self, requests: usize) {
+        wait::until("the requests to be there", Duration::from_secs(10), async || {
+            let asked = self.asked.lock().unwrap().clone();
+            if asked.len() >= requests { Ok(()) } else { Err(asked) }
+        })
+        .await;
+    }
+
+    fn everything_may_be_answered(&self) {
+        self.may_answer.add_permits(10_000);
+    }
+}
+
+fn size(question: &str) -> usize {
+    let question: Value = serde_json::from_str(question).expect("a question is JSON");
+    question["size"].as_u64().unwrap() as usize
+}
+
+fn told(size: usize) -> Value {
+    if size == BAD {
+        json!({"error": {"type": "parsing_exception"}, "status": 400})
+    } else {
+        json!({"status": 200, "hits": {"hits": []}})
+    }
+}
+
+async fn one(State(index): State<Arc<Index>>, body: String) -> impl IntoResponse {
+    let size = size(&body);
+    index.answer(vec![size]).await;
+    let status = if size == BAD { http::StatusCode::BAD_REQUEST } else { http::StatusCode::OK };
+    (status, axum::Json(told(size)))
+}
+
+async fn many(State(index): State<Arc<Index>>, body: String) -> impl IntoResponse {
+    let lines: Vec<&str> = body.lines().collect();
+    let sizes: Vec<usize> = lines.chunks(2).map(|pair| size(pair[1])).collect();
+    assert!(lines.chunks(2).all(|pair| serde_json::from_str::<Value>(pair[0]).is_ok()));
+    index.answer(sizes.clone()).await;
+    axum::Json(json!({ "responses": sizes.into_iter().map(told).collect::<Vec<_>>() }))
+}
+
+async fn list(products: &ElasticProducts, size: usize) -> Result<Vec<Hit>, IndexDown> {
+    products.list(None, None, size, "de").await
+}
+
+#[tokio::test]
+async fn an_idle_index_is_asked_at_once_and_a_busy_one_in_groups() {
+    let (index, products) = Index::start(true).await;
+    let searches = (1..=20).map(|size| list(&products, size));
+    let (answers, ()) = tokio::join!(join_all(searches), async {
+        // Four travel alone; what comes meanwhile does not wait for them, only for each other.
+        index.is_asked(5).await;
+        index.everything_may_be_answered();
+    });
+    for (answer, size) in answers.iter().zip(1..) {
+        assert_eq!(answer.is_ok(), size != BAD, "{size}: each member has its own answer: {answer:?}");
+    }
+    let mut asked = index.asked.lock().unwrap().clone();
+    let alone = asked.iter().filter(|request| request.len() == 1).count();
+    assert!(alone >= 4 && asked.len() < 20, "{asked:?}");
+    assert!(asked.iter().all(|request| request.len() <= 16), "{asked:?}");
+    let mut all: Vec<usize> = asked.drain(..).flatten().collect();
+    all.sort_unstable();
+    assert_eq!(all, (1..=20).collect::<Vec<_>>(), "each was asked once");
+}
+
+#[tokio::test]
+async fn whoever_leaves_does_not_take_the_others_along() {
+    let (index, products) = Index::start(true).await;
+    let busy = (1..=4).map(|size| list(&products, size));
+    let (_, ()) = tokio::join!(join_all(busy), async {
+        index.is_asked(4).await;
+        let leaves = tokio::time::timeout(Duration::from_micros(50), list(&products, 5));
+        let stays = (6..=9).map(|size| list(&products, size));
+        let (_, stayed, ()) = tokio::join!(leaves, join_all(stays), async {
+            index.is_asked(5).await;
+            index.everything_may_be_answered();
+        });
+        assert!(stayed.iter().all(Result::is_ok), "{stayed:?}");
+    });
+}
+
+#[tokio::test]
+async fn searches_can_be_told_to_travel_alone() {
+    let (index, products) = Index::start(false).await;
+    index.everything_may_be_answered();
+    join_all((1..=12).map(|size| list(&products, size))).await;
+    let asked = index.asked.lock().unwrap().clone();
+    assert!(asked.len() == 12 && asked.iter().all(|request| request.len() == 1), "{asked:?}");
+}
+
+#[tokio::test]
+async fn the_same_question_is_asked_once_in_a_while_unless_its_answer_was_empty() {
+    // Somebody else writes; this one reads the same index and remembers.
+    let writer = index().await;
+    let prefix = writer.alias().trim_end_matches("products-eu").to_owned();
+    let hours = Duration::from_secs(7_200);
+    let settings = SearchSettings { deadline: Duration::from_secs(10), remembered: hours, grouped: true };
+    let reader = ElasticProducts::with(&servers().elasticsearch_url, &prefix, Region::Eu, settings).unwrap();
+    let found = async || reader.list(None, None, 10, "de").await.unwrap().len();
+    let (one, other) = (unique(), unique());
+    assert_eq!(found().await, 0);
+    writer.apply(&[live(draft(&one), 1)]).await.unwrap();
+    writer.refresh().await.unwrap();
+    assert_eq!(found().await, 1, "nothing is not remembered");
+    writer.apply(&[live(draft(&other), 1)]).await.unwrap();
+    writer.refresh().await.unwrap();
+    assert_eq!(found().await, 1, "remembered");
+    assert_eq!(reader.list(None, None, 9, "de").await.unwrap().len(), 2, "another question");
+    reader.refresh().await.unwrap();
+    assert_eq!(found().await, 2);
+    writer.drop_all().await.unwrap();
+}

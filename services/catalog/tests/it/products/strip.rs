@@ -1,0 +1,176 @@
+//! The strip below a product: whoever knows what goes with it is asked under a pseudonym and not waited for, interests move its
+//! order, and what cannot be bought is not on it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use catalog::domain::draft::ProductDraft;
+use catalog::domain::inventory::SupplyKind;
+use catalog::inbound::http::strip;
+use catalog::outbound::recommendations::GrpcRecommender;
+use catalog::usecases::ports::recommender::Recommender;
+use common::{UserId, ids};
+use contracts::interest;
+use contracts::personalization::v1::recommendation_service_server::{
+    RecommendationService, RecommendationServiceServer,
+};
+use contracts::personalization::v1::{
+    GenerateRecommendationsRequest, GenerateRecommendationsResponse, InterestProfile, Rating, Recommendation,
+};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use redis::AsyncCommands as _;
+use serde_json::Value;
+use testkit::servers;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+use super::world::{PSEUDONYM_KEY, Shop, caller, config, redis_at};
+use crate::stock::world::receive;
+
+/// Personalization, as far as the catalog sees it.
+#[derive(Clone, Default)]
+struct Known {
+    skus: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<GenerateRecommendationsRequest>>>,
+}
+
+#[tonic::async_trait]
+impl RecommendationService for Known {
+    async fn generate_recommendations(
+        &self,
+        request: tonic::Request<GenerateRecommendationsRequest>,
+    ) -> Result<tonic::Response<GenerateRecommendationsResponse>, tonic::Status> {
+        self.asked.lock().unwrap().push(request.into_inner());
+        let recommendation = |sku: &String| Recommendation { sku: sku.clone(), reason: "viewed_together".to_owned() };
+        Ok(tonic::Response::new(GenerateRecommendationsResponse {
+            items: self.skus.lock().unwrap().iter().map(recommendation).collect(),
+            model: "of-a-test".to_owned(),
+            profile_age_ms: None,
+            degraded: false,
+        }))
+    }
+}
+
+impl Known {
+    async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, service) = (listener.local_addr().unwrap(), RecommendationServiceServer::new(self.clone()));
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        address
+    }
+}
+
+fn recommender(address: SocketAddr, patience: Duration) -> Arc<dyn Recommender> {
+    Arc::new(GrpcRecommender::new(&format!("http://{address}"), PSEUDONYM_KEY, patience).unwrap())
+}
+
+/// Four headphones and two coats, all but A4 on the shelf.
+async fn shop() -> Shop {
+    let shop = Shop::open().await;
+    let mut drafts: Vec<ProductDraft> = (1..=4).map(|number| shop.draft(&format!("A{number}"))).collect();
+    drafts.extend(
+        (1..=2)
+            .map(|number| ProductDraft { category: "fashion/coats".to_owned(), ..shop.draft(&format!("Z{number}")) }),
+    );
+    shop.stock_up(drafts).await;
+    let there = ["A1", "A2", "A3", "Z1", "Z2"].map(|name| shop.sku(name));
+    let lines: Vec<_> = there.iter().map(|sku| (sku.as_str(), SupplyKind::Counted, 50)).collect();
+    receive(&*shop.app.stock, "r-1", &lines).await.unwrap();
+    shop
+}
+
+async fn ask(
+    shop: &Shop,
+    recommender: &Arc<dyn Recommender>,
+    query: &str,
+    who: Option<UserId>,
+) -> (u16, HeaderMap, Value) {
+    let config = config();
+    let routes = strip::router(shop.app.clone(), recommender.clone());
+    let router = chassis::http::dress(&config.common.site, &config.http, routes, None);
+    let mut request = Request::get(format!("/v1/products/{}/recommendations{query}", shop.sku("A1")));
+    if let Some(user) = who {
+        request = request.header("authorization", "Bearer of-a-test").extension(caller(user, &[]));
+    }
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, headers, serde_json::from_slice(&bytes).unwrap())
+}
+
+fn names(shop: &Shop, body: &Value) -> Vec<String> {
+    let own = format!("{}-", shop.prefix);
+    let items = body["items"].as_array().unwrap_or_else(|| panic!("items in {body}"));
+    items.iter().map(|item| item["sku"].as_str().unwrap().replace(&own, "")).collect()
+}
+
+#[tokio::test]
+async fn a_strip_has_names_and_prices_and_the_order_of_whoever_asks() {
+    let shop = shop().await;
+    let known = Known::default();
+    *known.skus.lock().unwrap() = ["A2", "A4", "A1", "A3", "Z1", "GONE"].map(|name| shop.sku(name)).to_vec();
+    let recommender = recommender(known.serve().await, Duration::from_secs(5));
+    let (status, headers, body) = ask(&shop, &recommender, "?kind=also_viewed", None).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(names(&shop, &body), ["A2", "A3", "Z1"], "neither itself, nor what is sold out, nor what is gone");
+    assert_eq!((body["model"].as_str(), body["degraded"].as_bool()), (Some("of-a-test"), Some(false)));
+    assert_eq!(body["items"][0]["price"]["amount"], "49.90");
+    assert_eq!(body["items"][0]["availability"], "in_stock");
+    assert_eq!(body["items"][0]["reason"], "viewed_together");
+    assert!(headers["cache-control"].to_str().unwrap().starts_with("public"));
+
+    let person = UserId::from_uuid(ids::random());
+    let profile = InterestProfile {
+        categories: vec![Rating { key: "fashion".to_owned(), weight: 5.0 }],
+        ..InterestProfile::default()
+    };
+    let pseudonym = interest::pseudonym(PSEUDONYM_KEY, person);
+    let key = interest::profile_key(&pseudonym);
+    redis_at(&servers().redis_url).set_ex::<_, _, ()>(key, interest::encode_profile(&profile), 60).await.unwrap();
+    let (_, headers, body) = ask(&shop, &recommender, "?kind=also_viewed&limit=2", Some(person)).await;
+    assert_eq!(names(&shop, &body), ["Z1", "A2"], "the coat passes the headphones");
+    assert_eq!(headers["cache-control"], "private, no-store");
+    let asked = known.asked.lock().unwrap().clone();
+    assert_eq!((asked[0].pseudonym.as_str(), asked[1].pseudonym.as_str()), ("", pseudonym.as_str()));
+    assert!(asked.iter().all(|request| request.sku == shop.sku("A1")));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn without_whoever_knows_neighbours_stand_in_and_nobody_waits() {
+    let shop = shop().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // One port where nobody listens, and one where somebody takes the connection and says nothing.
+    for address in ["127.0.0.1:1".parse().unwrap(), silent.local_addr().unwrap()] {
+        let recommender = recommender(address, Duration::from_millis(20));
+        let (status, _, body) = ask(&shop, &recommender, "", None).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(names(&shop, &body), ["A2", "A3"]);
+        assert_eq!((body["model"].as_str(), body["degraded"].as_bool()), (Some("neighbours"), Some(true)));
+    }
+    shop.index.drop_all().await.unwrap();
+    let recommender = recommender("127.0.0.1:1".parse().unwrap(), Duration::from_millis(20));
+    let (status, _, body) = ask(&shop, &recommender, "", None).await;
+    assert_eq!((status, names(&shop, &body)), (200, Vec::new()), "an empty strip is a strip");
+}
+
+#[tokio::test]
+async fn a_crooked_question_is_told_what_is_wrong() {
+    let shop = shop().await;
+    let recommender = recommender("127.0.0.1:1".parse().unwrap(), Duration::from_millis(5));
+    for (query, pointer) in [
+        ("?kind=for_you", "/kind"),
+        ("?limit=0", "/limit"),
+        ("?limit=25", "/limit"),
+        ("?limit=x", "/limit"),
+        ("?visitor_id=me", "/visitor_id"),
+    ] {
+        let (status, _, body) = ask(&shop, &recommender, query, None).await;
+        assert_eq!((status, body["errors"][0]["pointer"].as_str()), (400, Some(pointer)), "{query}: {body}");
+    }
+    shop.close().await;
+}
