@@ -138,6 +138,9 @@ enum Task {
         /// Do not measure again when the spread is wide
         #[arg(long)]
         once: bool,
+        /// For quality-recs: recorded visits of another shop, in the same layout
+        #[arg(long)]
+        data: Option<std::path::PathBuf>,
     },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
@@ -200,9 +203,9 @@ fn run(task: Task) -> Result<ExitCode> {
             let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release };
             return campaign::run(&options).map(code);
         }
-        Task::Bench { name, pairs, fsync, no_build, once } => {
+        Task::Bench { name, pairs, fsync, no_build, once, data } => {
             let fsync = fsync.iter().map(|word| bench::Fsync::parse(word)).collect::<Result<_>>()?;
-            return bench::run(&name, &bench::Options { pairs: pairs.max(1), fsync, no_build, once });
+            return bench::run(&name, &bench::Options { pairs: pairs.max(1), fsync, no_build, once, data });
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::CrashPoints { full, only } => return crash_points::run(full, only.as_deref()).map(code),

@@ -6,6 +6,7 @@
 
 mod cpu;
 mod orders;
+mod quality_recs;
 pub mod results;
 mod rig;
 
@@ -31,6 +32,8 @@ pub struct Options {
     pub no_build: bool,
     /// Measure once, even if the spread is wide.
     pub once: bool,
+    /// Recorded data to judge by, for the benches of quality.
+    pub data: Option<std::path::PathBuf>,
 }
 
 /// A run that says nothing, with the reason.
@@ -88,8 +91,10 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
                     bench.name, bench.ours, bench.theirs, bench.floors.0, bench.floors.1
                 );
             }
+            println!("{:<18} recommendations against VMIS-kNN on recorded visits", quality_recs::NAME);
             Ok(ExitCode::SUCCESS)
         }
+        quality_recs::NAME => quality_recs::run(options.data.as_deref(), options.no_build),
         "page" => page().map(|()| ExitCode::SUCCESS),
         "limits" => limits(options).map(|()| ExitCode::SUCCESS),
         name => match BENCHES.iter().find(|bench| bench.name == name) {

@@ -50,16 +50,16 @@ pub fn packages(root: &Path) -> Result<Vec<Package>> {
 fn allowed(from: &Package, to: &Package, only_for_tests: bool) -> bool {
     let library = |names: &[&str]| to.place == Place::Crate && names.contains(&to.name.as_str());
     let in_code = match (from.place, from.name.as_str()) {
-        (Place::Crate, "common" | "xtask") => false,
+        (Place::Crate, "common" | "xtask" | "recommender") => false,
         (Place::Crate, "contracts") => library(&["common"]),
         (Place::Crate, "messaging" | "chassis") => library(&["common", "contracts"]),
         // The saga's table knows what is said, never who says it: no service asks it, tests and tools do.
         (Place::Crate, "saga") => library(&["common", "contracts"]),
         (Place::Crate, "testkit") => library(&["common", "contracts", "messaging", "chassis", "xtask"]),
         // Tools find a local region by its table of ports.
-        (Place::Tool, _) => library(&["common", "contracts", "messaging", "chassis", "saga", "xtask"]),
+        (Place::Tool, _) => library(&["common", "contracts", "messaging", "chassis", "saga", "recommender", "xtask"]),
         (Place::Crate, _) => library(&["common", "contracts", "messaging", "chassis"]),
-        (Place::Service, _) => library(&["common", "contracts", "messaging", "chassis", "operations"]),
+        (Place::Service, _) => library(&["common", "contracts", "messaging", "chassis", "operations", "recommender"]),
         // Stories run all services in one process.
         (Place::Stories, _) => true,
     };
