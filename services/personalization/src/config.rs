@@ -19,6 +19,12 @@ pub struct Config {
     pub redis: Redis,
     pub kafka: KafkaSettings,
     pub pseudonym: PseudonymKey,
+    pub visits: Visits,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Visits {
+    pub folder: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -28,6 +28,11 @@ pub static RECOMMENDATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_recommendations_total", "recommendation answers", &["kind", "degraded"])
 });
 
+/// Steps of visits that the index of this process took in.
+pub static VISIT_STEPS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_visit_steps_total", "steps of visits taken into the index", &[])
+});
+
 /// Products learned from the catalog.
 pub static PRODUCTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter(

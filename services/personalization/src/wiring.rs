@@ -14,8 +14,13 @@ use crate::inbound::clicks::ClickConsumer;
 use crate::inbound::grpc::Recommender;
 use crate::inbound::http::{self, Api};
 use crate::inbound::products::ProductConsumer;
+use crate::metrics;
 use crate::outbound::redis::{Patience, RedisStore};
-use crate::usecases::{App, Learner, Popularity, refresh, watch_popularity};
+use crate::outbound::visit_file::VisitFile;
+use crate::usecases::ports::VisitStream;
+use crate::usecases::{
+    App, Learner, Popularity, StoreUnavailable, VisitIndex, follow, follow_visits, refresh, watch_popularity,
+};
 
 /// Consumer groups. The one of products stands alone, so that a flood of clicks does not delay what they mean.
 const CLICK_GROUP: &str = "personalization";
@@ -28,6 +33,12 @@ const PRODUCT_GROUP: &str = "personalization-features";
 pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     let store = RedisStore::connect(config.redis.url.open(), "")?;
     let app = app(&store, process);
+    let file = VisitFile::in_folder(&config.visits.folder);
+    if let Some(bytes) = file.read() {
+        let adopted = app.visits.adopt(&bytes);
+        tracing::info!(adopted, visits = app.visits.read(recommender::Index::len), "index of visits read from disk");
+    }
+    process.spawn("visits", keep_visits(app.visits.clone(), Arc::new(store.clone()), file, process.shutdown()));
     let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
     process.spawn("popularity", watch(watching, process.shutdown()));
     let deadline = std::time::Duration::from_millis(config.auth.session_deadline_ms);
@@ -45,7 +56,13 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
 /// What answers work with; tests use it as production does.
 pub fn app(store: &RedisStore, process: &Process) -> App {
     let page = Arc::new(store.with_patience(Patience::Page));
-    App { shelves: page.clone(), features: page, popularity: Arc::new(Popularity::default()), clock: process.clock() }
+    App {
+        shelves: page.clone(),
+        features: page,
+        popularity: Arc::new(Popularity::default()),
+        visits: Arc::new(VisitIndex::default()),
+        clock: process.clock(),
+    }
 }
 
 /// Learns from clicks and products.
@@ -59,6 +76,9 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
         let store = checked.clone();
         async move { store.ping().await }
     });
+    // A learner keeps the index too: it is there when no answering process is, and writes it down for those that start.
+    let visits = Arc::new(VisitIndex::default());
+    process.spawn("visits", keep_visits(visits, Arc::new(store.clone()), VisitFile::default(), process.shutdown()));
     let learner = Learner { interests: Arc::new(store.clone()), features: Arc::new(store) };
     let region = process.site().region;
     let clicks = Arc::new(ClickConsumer { learner: learner.clone(), clock: process.clock() });
@@ -77,6 +97,56 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     RedisStore::connect(config.redis.url.open(), "")?.ping().await?;
     tracing::info!("redis answers");
+    Ok(())
+}
+
+/// Leads the index of visits on until the process stops, and writes it down: on this machine's disk, and for those that start
+/// without a disk in the store, which one process at a time does.
+pub async fn keep_visits(
+    visits: Arc<VisitIndex>,
+    stream: Arc<dyn VisitStream>,
+    file: VisitFile,
+    shutdown: CancellationToken,
+) {
+    let (mut failing, mut written, mut last) = (false, visits.position(), tokio::time::Instant::now());
+    loop {
+        match follow(&visits, stream.as_ref()).await {
+            Ok(learned) => {
+                failing = false;
+                metrics::VISIT_STEPS.with_label_values::<&str>(&[]).inc_by(learned as u64);
+            }
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(error = &error as &dyn std::error::Error, "the stream of visits cannot be followed");
+            }
+            Err(_) => {}
+        }
+        let stopping = shutdown.is_cancelled();
+        if (stopping || last.elapsed() >= follow_visits::WRITE_DOWN) && written != visits.position() {
+            (written, last) = (visits.position(), tokio::time::Instant::now());
+            if let Err(error) = write_down(&visits, stream.as_ref(), &file).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not in the store");
+            }
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(follow_visits::FOLLOW) => {}
+        }
+    }
+}
+
+async fn write_down(visits: &VisitIndex, stream: &dyn VisitStream, file: &VisitFile) -> Result<(), StoreUnavailable> {
+    let bytes = visits.to_bytes();
+    // Some megabytes once a minute: a disk takes milliseconds for it.
+    if let Err(error) = file.write(&bytes) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not on disk");
+    }
+    if stream.may_write().await? {
+        stream.write_snapshot(&bytes).await?;
+    }
     Ok(())
 }
 

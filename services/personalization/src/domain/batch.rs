@@ -11,6 +11,7 @@ use super::click::{Feature, Position, Pseudonym, Report};
 use super::interest::{Gains, Profile};
 use super::popularity::{self, Gain, Pair};
 use super::recent::{self, Recent};
+use super::visit::{self, VisitStep};
 
 /// Reports of one partition, per person, each person's in the order of the stream.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub struct Outcome {
     pub people: Vec<(Pseudonym, PersonChange)>,
     pub gains: Vec<Gain>,
     pub pairs: BTreeMap<Pair, u32>,
+    /// What the index of visits learns, each person's steps in their order.
+    pub steps: Vec<VisitStep>,
     /// New position of popularity; `None` when nothing was new to it.
     pub counted: Option<Position>,
     /// Reports that were counted before.
@@ -131,6 +134,8 @@ impl Batch {
                 *outcome.pairs.entry(pair).or_default() += 1;
             }
         }
+        let clicks = new.iter().flat_map(|report| &report.clicks);
+        outcome.steps.extend(visit::steps(pseudonym, clicks, |sku| features.contains_key(sku)));
         if let Some(profile) = Profile::fold(before, new, features) {
             outcome.people.push((pseudonym.clone(), PersonChange::Remembered { profile, recent }));
         }

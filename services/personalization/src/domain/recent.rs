@@ -48,7 +48,7 @@ fn shorten(list: &mut Vec<Recent>) {
 }
 
 /// Being shown something is not looking at it, and taking it out of the basket is not either.
-fn counts(kind: ClickKind) -> bool {
+pub(super) fn counts(kind: ClickKind) -> bool {
     matches!(kind, ClickKind::View | ClickKind::Search | ClickKind::Add | ClickKind::Buy)
 }
 

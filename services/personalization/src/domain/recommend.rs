@@ -3,6 +3,7 @@
 //! Decided here: scores, reasons, what is left out. Not decided here: where candidates come from (`usecases`).
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use common::Sku;
 
@@ -24,6 +25,8 @@ pub enum Reason {
     SameBrand,
     SameCategory,
     RecentlyViewed,
+    /// Came next in visits like this one.
+    VisitsLikeYours,
 }
 
 impl Reason {
@@ -38,6 +41,7 @@ impl Reason {
             Self::SameBrand => "same-brand",
             Self::SameCategory => "same-category",
             Self::RecentlyViewed => "recently-viewed",
+            Self::VisitsLikeYours => "visits-like-yours",
         }
     }
 }
@@ -87,22 +91,28 @@ pub fn for_you(
         }
     }
     scored.sort_by(|one, two| two.0.total_cmp(&one.0).then_with(|| one.1.cmp(two.1)));
+    let chosen = varied(scored.into_iter(), |(_, _, category, _)| *category, limit);
+    let chosen = chosen.into_iter().map(|(_, sku, _, reason)| Item { sku: sku.clone(), reason });
+    unique(chosen.collect(), limit)
+}
+
+/// Puts what is too much of one category behind everything else; the order stays otherwise.
+pub fn varied<T, C: Eq + Hash>(list: impl Iterator<Item = T>, category: impl Fn(&T) -> C, limit: usize) -> Vec<T> {
     let per_category = ((limit as f64 * CATEGORY_SHARE).ceil() as usize).max(1);
-    let mut used: HashMap<&str, usize> = HashMap::new();
+    let mut used: HashMap<C, usize> = HashMap::new();
     let (mut chosen, mut spare) = (Vec::new(), Vec::new());
-    for (_, sku, category, reason) in scored {
-        let count = used.entry(category).or_default();
+    for entry in list {
+        let count = used.entry(category(&entry)).or_default();
         *count += 1;
-        let list = if *count <= per_category { &mut chosen } else { &mut spare };
-        list.push(Item { sku: sku.clone(), reason });
+        if *count <= per_category { chosen.push(entry) } else { spare.push(entry) }
     }
     // What was left out for variety still beats an empty place.
     chosen.append(&mut spare);
-    unique(chosen, limit)
+    chosen
 }
 
 /// How strong `key` is in a list, as a share of its strongest entry.
-fn share(list: &[Rating], key: &str) -> f64 {
+pub fn share(list: &[Rating], key: &str) -> f64 {
     let strongest = list.first().map_or(1.0, |first| first.weight.max(f64::MIN_POSITIVE));
     list.iter().find(|rating| rating.key == key).map_or(0.0, |rating| rating.weight / strongest)
 }
@@ -137,7 +147,7 @@ pub fn fill(items: Vec<Item>, more: &[Sku], reason: Reason, left_out: &HashSet<&
 }
 
 /// Each product once, the first reason wins.
-fn unique(items: Vec<Item>, limit: usize) -> Vec<Item> {
+pub fn unique(items: Vec<Item>, limit: usize) -> Vec<Item> {
     let mut seen = HashSet::new();
     items.into_iter().filter(|item| seen.insert(item.sku.clone())).take(limit).collect()
 }

@@ -58,5 +58,6 @@ fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
         pseudonym: pseudonym.map_err(|_| Refusal::MalformedPseudonym)?,
         sku: present(request.sku).map(|text| Sku::parse(&text)).transpose().map_err(|_| Refusal::MalformedSku)?,
         limit: if request.limit == 0 { DEFAULT_LIMIT } else { request.limit },
+        explain: false,
     })
 }

@@ -11,7 +11,7 @@ use crate::domain::popularity::{PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS, era_an
 use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::{FeatureStore, InterestStore, ProductRevision, Shelf, Shelves};
+use crate::usecases::ports::{FeatureStore, InterestStore, ProductRevision, Shelf, Shelves, VisitEntry, VisitStream};
 
 #[derive(Default)]
 pub struct MemoryStore {
@@ -29,6 +29,8 @@ struct Inner {
     features: HashMap<Sku, (Feature, i64)>,
     shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
     categories: BTreeMap<String, f64>,
+    visits: Vec<VisitEntry>,
+    snapshot: Option<Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -87,6 +89,10 @@ impl InterestStore for MemoryStore {
             let weight = f64::from(*times) * era_and_weight(now_ms, PAIR_HALF_LIFE_MS).1;
             inner.add(Shelf::Together(pair.kind, pair.one.clone()), &pair.other, weight);
             inner.add(Shelf::Together(pair.kind, pair.other.clone()), &pair.one, weight);
+        }
+        if !outcome.steps.is_empty() {
+            let position = format!("{}-0", inner.visits.len() + 1);
+            inner.visits.push(VisitEntry { position, steps: outcome.steps.clone() });
         }
         if let Some(counted) = outcome.counted {
             inner.counted.insert(counted.partition, counted);
@@ -160,6 +166,32 @@ impl Shelves for MemoryStore {
         let mut names: Vec<(&String, &f64)> = inner.categories.iter().collect();
         names.sort_by(|one, two| two.1.total_cmp(one.1));
         Ok(names.into_iter().take(limit).map(|(name, _)| name.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl VisitStream for MemoryStore {
+    async fn after(&self, position: &str, limit: usize) -> Result<Vec<VisitEntry>, StoreUnavailable> {
+        let inner = self.open()?;
+        let read = inner.visits.iter().position(|entry| entry.position == position).map_or(0, |place| place + 1);
+        Ok(inner.visits.iter().skip(read).take(limit).cloned().collect())
+    }
+
+    async fn oldest(&self) -> Result<Option<String>, StoreUnavailable> {
+        Ok(self.open()?.visits.first().map(|entry| entry.position.clone()))
+    }
+
+    async fn snapshot(&self) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+        Ok(self.open()?.snapshot.clone())
+    }
+
+    async fn may_write(&self) -> Result<bool, StoreUnavailable> {
+        self.open().map(|_| true)
+    }
+
+    async fn write_snapshot(&self, bytes: &[u8]) -> Result<(), StoreUnavailable> {
+        self.open()?.snapshot = Some(bytes.to_vec());
+        Ok(())
     }
 }
 

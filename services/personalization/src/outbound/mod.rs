@@ -3,3 +3,4 @@
 pub mod codec;
 pub mod memory;
 pub mod redis;
+pub mod visit_file;

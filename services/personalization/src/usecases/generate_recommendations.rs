@@ -1,7 +1,8 @@
 //! `GenerateRecommendations`: which products to show, to whom, and why.
 //!
 //! The answer is always there in time. What is personal or needs the store gets [`PATIENCE`]; after that the answer comes from
-//! what the process knows by itself and says that it is degraded. An empty list is an answer, too: a shop without products.
+//! what the process knows by itself, one [`Level`] after another, and says that it is degraded. An empty list is an answer, too: a
+//! shop without products.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,8 +12,10 @@ use common::{Sku, ids};
 use super::App;
 use super::error::{Refusal, StoreUnavailable};
 use super::ports::Shelf;
+use super::visit_lists;
 use super::watch_popularity::{Crowd, LIST_LENGTH};
 use crate::domain::recommend::{self, Item, Popular, Reason};
+use crate::domain::suggest::Chosen;
 use crate::domain::{PairKind, Person, Pseudonym};
 
 /// How long an answer waits for the store, all its questions together. The page that asks has 50 ms for everything.
@@ -69,6 +72,32 @@ pub struct Command {
     pub sku: Option<Sku>,
     /// 1 to [`MAX_LIMIT`].
     pub limit: u32,
+    /// Tell what made each product of the list.
+    pub explain: bool,
+}
+
+/// How much of what we know went into an answer; each is tried when the one before it cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Everything that the question asks for.
+    Full,
+    /// What visits teach about the product at hand, without looking at anybody's profile.
+    WithoutProfile,
+    /// What the crowd likes.
+    Trending,
+    /// What was looked at most in the visits that this process has in memory or found on its disk.
+    Static,
+}
+
+impl Level {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::WithoutProfile => "without_profile",
+            Self::Trending => "trending",
+            Self::Static => "static",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,10 +109,14 @@ pub struct Recommendations {
     pub profile_age_ms: Option<i64>,
     /// The store did not answer in time.
     pub degraded: bool,
+    pub level: Level,
+    /// What made those products that visits suggested; empty unless asked for.
+    pub explained: Vec<Chosen>,
     /// Names this list, so that clicks on it can be told apart from others.
     pub list_id: uuid::Uuid,
 }
 
+const VISITS: &str = "visit-mixture-1";
 const PERSONAL: &str = "interest-decay-1";
 const CROWD: &str = "popularity-decay-1";
 const TOGETHER: &str = "co-occurrence-1";
@@ -102,11 +135,24 @@ pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Re
         Ok(Ok(answer)) => answer?,
         Ok(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "recommendations without the store");
-            popular(command, &crowd, true)
+            without_store(app, command, &crowd)
         }
-        Err(_) => popular(command, &crowd, true),
+        Err(_) => without_store(app, command, &crowd),
     };
     Ok(answer)
+}
+
+/// The levels below the full answer, none of which waits for anything.
+fn without_store(app: &App, command: &Command, crowd: &Crowd) -> Recommendations {
+    let known = visit_lists::about(app, command);
+    if !known.is_empty() {
+        return Recommendations { degraded: true, level: Level::WithoutProfile, ..answer(known, VISITS) };
+    }
+    let trending = popular(command, crowd, true);
+    if !trending.items.is_empty() {
+        return Recommendations { level: Level::Trending, ..trending };
+    }
+    Recommendations { degraded: true, level: Level::Static, ..answer(visit_lists::most_seen(app, command), CROWD) }
 }
 
 async fn choose(
@@ -117,7 +163,11 @@ async fn choose(
     let at_hand = command.sku.as_ref().ok_or(Refusal::SkuMissing);
     Ok(match (command.kind, at_hand) {
         (Kind::Trending, _) => Ok(popular(command, crowd, false)),
-        (Kind::ForYou, _) => Ok(for_you(app, command, crowd).await?),
+        (Kind::ForYou, _) => {
+            let person = person(app, command).await?;
+            let chosen = visit_lists::for_you(app, command, &person).await?;
+            Ok(first(chosen, for_you(app, command, crowd, person).await?, command))
+        }
         (Kind::Continue, _) => Ok(go_on(app, command).await?),
         (_, Err(refusal)) => Err(refusal),
         (Kind::Similar, Ok(sku)) => Ok(similar(app, command, sku, ALIKE, Vec::new()).await?),
@@ -126,8 +176,24 @@ async fn choose(
     })
 }
 
-async fn for_you(app: &App, command: &Command, crowd: &Crowd) -> Result<Recommendations, StoreUnavailable> {
-    let person = person(app, command).await?;
+/// What visits suggest, and behind it what was there without them.
+fn first(chosen: Vec<Chosen>, rest: Recommendations, command: &Command) -> Recommendations {
+    if chosen.is_empty() {
+        return rest;
+    }
+    let items = chosen.iter().map(|chosen| chosen.item.clone()).chain(rest.items);
+    let items = recommend::unique(items.collect(), command.limit as usize);
+    let explained = if command.explain { chosen } else { Vec::new() };
+    Recommendations { items, model: VISITS, explained, ..rest }
+}
+
+/// What somebody's interests suggest.
+async fn for_you(
+    app: &App,
+    command: &Command,
+    crowd: &Crowd,
+    person: Person,
+) -> Result<Recommendations, StoreUnavailable> {
     let Some(profile) = person.profile.as_ref().filter(|profile| !profile.categories.is_empty()) else {
         // A cold start: what others like, without what this person has just seen.
         let mut answer = popular(&Command { limit: MAX_LIMIT, ..command.clone() }, crowd, false);
@@ -197,12 +263,16 @@ async fn together(
         PairKind::Viewed => Reason::ViewedTogether,
         PairKind::Bought => Reason::BoughtTogether,
     };
-    let items: Vec<Item> = list.into_iter().flatten().map(|popular| Item { sku: popular.sku, reason }).collect();
-    if items.len() >= limit {
-        return Ok(answer(items, TOGETHER));
-    }
+    let visits = visit_lists::about(app, command);
     // Nothing was seen together with it yet: then the whole list is of the other kind and says so.
-    let model = if items.is_empty() { ALIKE } else { TOGETHER };
+    let model = if visits.is_empty() { TOGETHER } else { VISITS };
+    let pairs = list.into_iter().flatten().map(|popular| Item { sku: popular.sku, reason });
+    let items = visit_lists::there(app, visits.into_iter().chain(pairs).collect()).await?;
+    let items = recommend::unique(items, limit);
+    if items.len() >= limit {
+        return Ok(answer(items, model));
+    }
+    let model = if items.is_empty() { ALIKE } else { model };
     similar(app, command, sku, model, items).await
 }
 
@@ -247,5 +317,13 @@ fn popular(command: &Command, crowd: &Crowd, degraded: bool) -> Recommendations 
 }
 
 fn answer(items: Vec<Item>, model: &'static str) -> Recommendations {
-    Recommendations { items, model, profile_age_ms: None, degraded: false, list_id: ids::random() }
+    Recommendations {
+        items,
+        model,
+        profile_age_ms: None,
+        degraded: false,
+        level: Level::Full,
+        explained: Vec::new(),
+        list_id: ids::random(),
+    }
 }

@@ -2,9 +2,11 @@
 
 pub mod error;
 pub mod fold_clicks;
+pub mod follow_visits;
 pub mod generate_recommendations;
 pub mod learn_products;
 pub mod ports;
+mod visit_lists;
 pub mod watch_popularity;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use common::SharedClock;
 
 pub use error::{Refusal, StoreUnavailable};
 pub use fold_clicks::{Folded, fold_clicks};
+pub use follow_visits::{VisitIndex, follow};
 pub use generate_recommendations::{Command, Kind, Recommendations, generate_recommendations};
 pub use learn_products::learn_products;
 pub use watch_popularity::{Crowd, Popularity, refresh};
@@ -33,5 +36,7 @@ pub struct App {
     pub features: Arc<dyn FeatureStore>,
     /// Kept fresh by [`watch_popularity`]; what remains when the store is gone.
     pub popularity: Arc<Popularity>,
+    /// Kept fresh by [`follow_visits`].
+    pub visits: Arc<VisitIndex>,
     pub clock: SharedClock,
 }

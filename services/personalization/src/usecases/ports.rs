@@ -1,5 +1,5 @@
-//! What we ask of the world. Two stores behind three traits: what the learner writes, what everybody knows about products, and
-//! what a page reads.
+//! What we ask of the world. Two stores behind four traits: what the learner writes, what everybody knows about products, what a
+//! page reads, and the stream of visits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use common::Sku;
 
 use super::error::StoreUnavailable;
 use crate::domain::recommend::Popular;
-use crate::domain::{Batch, Feature, Outcome, PairKind, Person, Pseudonym, Stored};
+use crate::domain::{Batch, Feature, Outcome, PairKind, Person, Pseudonym, Stored, VisitStep};
 
 /// What the learner reads and writes: one round trip each per batch.
 #[async_trait]
@@ -68,9 +68,33 @@ pub trait Shelves: Send + Sync {
     async fn active_categories(&self, limit: usize, now_ms: i64) -> Result<Vec<String>, StoreUnavailable>;
 }
 
-/// One type that is all three, as the real store and the one in memory are.
-pub trait Store: InterestStore + FeatureStore + Shelves + 'static {}
-impl<T: InterestStore + FeatureStore + Shelves + 'static> Store for T {}
+/// Some steps and where in the stream they end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VisitEntry {
+    pub position: String,
+    pub steps: Vec<VisitStep>,
+}
+
+/// The stream of steps that learners write together with what they count, and the index that was written down last.
+#[async_trait]
+pub trait VisitStream: Send + Sync {
+    /// The next entries after `position`, at most `limit`.
+    async fn after(&self, position: &str, limit: usize) -> Result<Vec<VisitEntry>, StoreUnavailable>;
+
+    /// Where the stream begins; `None` while it is empty.
+    async fn oldest(&self) -> Result<Option<String>, StoreUnavailable>;
+
+    async fn snapshot(&self) -> Result<Option<Vec<u8>>, StoreUnavailable>;
+
+    /// Whether it is our turn to write the index down; for the next while nobody else's.
+    async fn may_write(&self) -> Result<bool, StoreUnavailable>;
+
+    async fn write_snapshot(&self, bytes: &[u8]) -> Result<(), StoreUnavailable>;
+}
+
+/// One type that is all of these, as the real store and the one in memory are.
+pub trait Store: InterestStore + FeatureStore + Shelves + VisitStream + 'static {}
+impl<T: InterestStore + FeatureStore + Shelves + VisitStream + 'static> Store for T {}
 
 /// The three views of one store.
 pub fn views<S: Store>(store: Arc<S>) -> (Arc<dyn InterestStore>, Arc<dyn FeatureStore>, Arc<dyn Shelves>) {

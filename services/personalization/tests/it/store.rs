@@ -5,18 +5,7 @@ use personalization::domain::{Batch, Report};
 use personalization::usecases::Kind;
 use personalization::usecases::ports::{ProductRevision, Shelf, Shelves, Store};
 
-use crate::support::{self, NOW, Shop, product, products, report, sku, somebody};
-
-macro_rules! both {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        mod in_memory {
-            $(#[tokio::test] async fn $name() { super::$name(crate::support::memory()).await; })+
-        }
-        mod on_redis {
-            $(#[tokio::test] async fn $name() { super::$name(crate::support::redis()).await; })+
-        }
-    };
-}
+use crate::support::{self, NOW, Shop, both, product, products, report, sku, somebody};
 
 both! {
     a_batch_delivered_again_changes_neither_profile_nor_popularity,

@@ -1,6 +1,7 @@
 //! What the stories share: products, reports, an app on a store in memory or on the Redis of the test stack.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{TimeZone as _, Utc};
 use common::{ManualClock, SharedClock, Sku, ids};
@@ -8,7 +9,7 @@ use personalization::domain::{Batch, Click, ClickKind, Feature, Position, Pseudo
 use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
-use personalization::usecases::{App, Command, Kind, Learner, Popularity, fold_clicks, refresh};
+use personalization::usecases::{App, Command, Kind, Learner, Popularity, VisitIndex, fold_clicks, follow, refresh};
 
 pub const NOW: i64 = 1_790_000_000_000;
 
@@ -59,8 +60,8 @@ impl<S: Store> Shop<S> {
         let now = Utc.timestamp_millis_opt(NOW + 60_000).single().expect("an instant");
         let clock: SharedClock = Arc::new(ManualClock::at(now));
         let learner = Learner { interests: store.clone(), features: store.clone() };
-        let app =
-            App { shelves: store.clone(), features: store.clone(), popularity: Arc::new(Popularity::default()), clock };
+        let (popularity, visits) = (Arc::new(Popularity::default()), Arc::new(VisitIndex::default()));
+        let app = App { shelves: store.clone(), features: store.clone(), popularity, visits, clock };
         Self { store, learner, app }
     }
 
@@ -77,10 +78,21 @@ impl<S: Store> Shop<S> {
         refresh(&self.app).await.expect("the store answers");
     }
 
+    /// Leads the index of visits on to what was clicked.
+    pub async fn follow(&self) -> usize {
+        follow(&self.app.visits, self.store.as_ref()).await.expect("the store answers")
+    }
+
     pub async fn ask(&self, kind: Kind, who: Option<&Pseudonym>, at_hand: Option<&str>) -> Vec<(String, &'static str)> {
-        let command = Command { kind, pseudonym: who.cloned(), sku: at_hand.map(sku), limit: 10 };
-        let answer = personalization::usecases::generate_recommendations(&self.app, &command).await.expect("an answer");
-        assert!(!answer.degraded, "{answer:?}");
+        let command = Command { kind, pseudonym: who.cloned(), sku: at_hand.map(sku), limit: 10, explain: false };
+        // On a busy machine the store may answer later than a page would wait; that answer is another story.
+        let answer = testkit::wait::until("an answer in time", Duration::from_secs(10), async || {
+            let answer = personalization::usecases::generate_recommendations(&self.app, &command).await;
+            answer
+                .map_err(|refusal| refusal.to_string())
+                .and_then(|answer| if answer.degraded { Err(format!("{answer:?}")) } else { Ok(answer) })
+        })
+        .await;
         answer.items.into_iter().map(|item| (item.sku.to_string(), item.reason.code())).collect()
     }
 }
@@ -98,3 +110,16 @@ pub fn redis_store(url: &str) -> RedisStore {
     let prefix = format!("t{}:", ids::random().simple());
     RedisStore::connect(url, &prefix).expect("a well-formed URL").with_patience(Patience::Background)
 }
+
+/// A story told on both stores.
+macro_rules! both {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::memory()).await; })+
+        }
+        mod on_redis {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::redis()).await; })+
+        }
+    };
+}
+pub(crate) use both;

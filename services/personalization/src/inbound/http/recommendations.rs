@@ -27,6 +27,7 @@ struct Wanted {
     sku: Option<String>,
     limit: Option<String>,
     visitor_id: Option<String>,
+    explain: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +37,7 @@ struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     profile_age_ms: Option<i64>,
     degraded: bool,
+    level: &'static str,
     list_id: String,
 }
 
@@ -43,6 +45,20 @@ struct Answer {
 struct ItemView {
     sku: String,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Why>,
+}
+
+/// What made a product of the list, for those who asked.
+#[derive(Debug, Serialize)]
+struct Why {
+    /// How likely it comes next in visits like this one, and what each way of guessing gives to that.
+    share: f64,
+    neighbours: f32,
+    beside: f32,
+    further: f32,
+    /// By how much the person's interests raise it.
+    lift: f64,
 }
 
 /// The lists are the same for everybody and change every few seconds.
@@ -53,6 +69,7 @@ const PERSONAL: &str = "private, no-cache";
 async fn recommend(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let Query(wanted) = Query::<Wanted>::from_request_parts(&mut parts, &()).await?;
+    let explain = wanted.explain.as_deref() == Some("true");
     let (kind, sku, limit, visitor) = parse(wanted)?;
     // The session lives in the same store as the interests. When it does not answer, the asker is a stranger to us for this
     // answer, which says so; a token that is wrong is still refused.
@@ -71,7 +88,7 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         Pseudonym::parse(&text).ok()
     });
     let personal = kind.is_personal();
-    let command = Command { kind, pseudonym, sku, limit };
+    let command = Command { kind, pseudonym, sku, limit, explain };
     let mut answer = generate_recommendations(&api.app, &command).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
@@ -91,13 +108,22 @@ fn parse(wanted: Wanted) -> Result<Parsed, Refusal> {
 
 impl From<Recommendations> for Answer {
     fn from(answer: Recommendations) -> Self {
-        let items =
-            answer.items.into_iter().map(|item| ItemView { sku: item.sku.to_string(), reason: item.reason.code() });
+        let why = |sku: &Sku| {
+            let chosen = answer.explained.iter().find(|chosen| chosen.item.sku == *sku)?;
+            let [neighbours, beside, further, _] = chosen.suggested.parts;
+            Some(Why { share: chosen.suggested.share, neighbours, beside, further, lift: chosen.lift })
+        };
+        let items = answer.items.iter().map(|item| ItemView {
+            sku: item.sku.to_string(),
+            reason: item.reason.code(),
+            why: why(&item.sku),
+        });
         Self {
             items: items.collect(),
             model: answer.model,
             profile_age_ms: answer.profile_age_ms,
             degraded: answer.degraded,
+            level: answer.level.code(),
             list_id: answer.list_id.to_string(),
         }
     }

@@ -86,6 +86,7 @@ impl InterestStore for RedisStore {
             }
         }
         self.add_popularity(&mut pipe, outcome, now_ms);
+        super::visits::append(&mut pipe, &self.keys, &outcome.steps);
         if let Some(counted) = outcome.counted {
             pipe.cmd("SET").arg(self.keys.counted(counted.partition)).arg(codec::encode_counted(counted));
         }

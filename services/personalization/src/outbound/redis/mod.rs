@@ -6,6 +6,7 @@
 mod features;
 mod interests;
 mod shelves;
+mod visits;
 
 use std::time::Duration;
 
@@ -130,6 +131,19 @@ impl Keys {
 
     fn feature(&self, sku: &Sku) -> String {
         format!("{}feature:{sku}", self.prefix)
+    }
+
+    /// The stream of visits, the index that was written down, and who may write it down.
+    fn visits(&self) -> String {
+        format!("{}visits:steps", self.prefix)
+    }
+
+    fn visit_snapshot(&self) -> String {
+        format!("{}visits:snapshot", self.prefix)
+    }
+
+    fn visit_writer(&self) -> String {
+        format!("{}visits:writer", self.prefix)
     }
 
     /// Categories by activity.

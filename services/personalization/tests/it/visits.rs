@@ -1,0 +1,166 @@
+//! The index of visits, from clicks to lists: learned once, led on, written down, and there when the store is not.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use personalization::domain::ClickKind::{Buy, View};
+use personalization::domain::Pseudonym;
+use personalization::outbound::visit_file::VisitFile;
+use personalization::usecases::generate_recommendations::Level;
+use personalization::usecases::ports::{ProductRevision, Store, VisitStream as _};
+use personalization::usecases::{Command, Kind, VisitIndex, follow, generate_recommendations};
+use personalization::wiring::keep_visits;
+use recommender::Index;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{self, Shop, both, product, products, report, sku, somebody};
+
+both! {
+    what_came_next_in_other_visits_comes_first_and_what_was_seen_not_at_all,
+    a_batch_delivered_again_teaches_the_index_nothing,
+    a_product_that_is_gone_is_not_suggested_by_visits,
+    purchases_in_visits_are_bought_together,
+    an_index_that_starts_from_a_snapshot_goes_on_where_it_was_written,
+}
+
+/// Three visits from the coat C1 over the drone D1 to the coat C4.
+async fn visits<S: Store>(shop: &Shop<S>) {
+    shop.learn(&products()).await;
+    for offset in 1..=3 {
+        shop.click(vec![report(&somebody(), offset, &[(View, "C1"), (View, "D1"), (View, "C4")])]).await;
+    }
+    shop.follow().await;
+    shop.refresh().await;
+}
+
+async fn looks_at<S: Store>(shop: &Shop<S>, who: &Pseudonym, offset: i64, name: &str) {
+    shop.click(vec![report(who, offset, &[(View, name)])]).await;
+    shop.follow().await;
+}
+
+async fn what_came_next_in_other_visits_comes_first_and_what_was_seen_not_at_all<S: Store>(shop: Shop<S>) {
+    visits(&shop).await;
+    let who = somebody();
+    looks_at(&shop, &who, 10, "C1").await;
+    let shown = shop.ask(Kind::ForYou, Some(&who), None).await;
+    // The liked category would say a coat; visits say the drone.
+    assert_eq!(shown[0], ("D1".to_owned(), "visits-like-yours"), "{shown:?}");
+    assert!(shown.iter().all(|(name, _)| name != "C1"), "{shown:?}");
+    let about = shop.ask(Kind::AlsoViewed, None, Some("D1")).await;
+    assert_eq!(about[0].1, "viewed-together");
+    assert!(about.iter().all(|(name, _)| name != "D1") && about.iter().any(|(name, _)| name == "C4"), "{about:?}");
+}
+
+async fn a_batch_delivered_again_teaches_the_index_nothing<S: Store>(shop: Shop<S>) {
+    shop.learn(&products()).await;
+    let who = somebody();
+    let batch = || vec![report(&who, 1, &[(View, "C1"), (View, "D1")]), report(&who, 2, &[(View, "C2")])];
+    shop.click(batch()).await;
+    assert_eq!(shop.follow().await, 3);
+    shop.click(batch()).await;
+    assert_eq!(shop.follow().await, 0);
+    assert_eq!(shop.app.visits.read(|index| (index.len(), index.items())), (1, 3));
+}
+
+async fn a_product_that_is_gone_is_not_suggested_by_visits<S: Store>(shop: Shop<S>) {
+    visits(&shop).await;
+    shop.learn(&[ProductRevision { feature: None, ..product("D1", 2, "", "") }]).await;
+    shop.refresh().await;
+    let who = somebody();
+    looks_at(&shop, &who, 10, "C1").await;
+    for shown in [shop.ask(Kind::ForYou, Some(&who), None).await, shop.ask(Kind::AlsoViewed, None, Some("C4")).await] {
+        assert!(!shown.is_empty() && shown.iter().all(|(name, _)| name != "D1"), "{shown:?}");
+    }
+}
+
+async fn purchases_in_visits_are_bought_together<S: Store>(shop: Shop<S>) {
+    shop.learn(&products()).await;
+    shop.click(vec![report(&somebody(), 1, &[(View, "C1"), (View, "C2"), (Buy, "D2")])]).await;
+    shop.follow().await;
+    let shown = shop.ask(Kind::AlsoBought, None, Some("C1")).await;
+    assert_eq!(shown[0], ("D2".to_owned(), "bought-together"), "{shown:?}");
+    assert!(shown[1..].iter().all(|(_, reason)| *reason != "bought-together"), "{shown:?}");
+}
+
+async fn an_index_that_starts_from_a_snapshot_goes_on_where_it_was_written<S: Store>(shop: Shop<S>) {
+    visits(&shop).await;
+    let folder = std::env::temp_dir().join(format!("visits-{}", common::ids::random().simple()));
+    let file = VisitFile::in_folder(folder.to_str().expect("a readable name"));
+    assert_eq!(file.read(), None);
+    file.write(&shop.app.visits.to_bytes()).expect("a writable disk");
+    shop.click(vec![report(&somebody(), 9, &[(View, "C2"), (View, "C3")])]).await;
+
+    let started = VisitIndex::default();
+    assert!(started.adopt(&file.read().expect("the file just written")));
+    assert_eq!(follow(&started, shop.store.as_ref()).await.expect("the store answers"), 2, "only what is newer");
+    shop.follow().await;
+    assert_eq!(started.to_bytes(), shop.app.visits.to_bytes());
+    std::fs::remove_dir_all(folder).expect("a folder of our own");
+}
+
+#[tokio::test]
+async fn the_same_question_has_the_same_list_until_something_is_clicked() {
+    let shop = support::memory();
+    visits(&shop).await;
+    let who = somebody();
+    looks_at(&shop, &who, 10, "C1").await;
+    let first = shop.ask(Kind::ForYou, Some(&who), None).await;
+    for _ in 0..5 {
+        shop.refresh().await;
+        assert_eq!(shop.ask(Kind::ForYou, Some(&who), None).await, first);
+    }
+    looks_at(&shop, &who, 11, "D1").await;
+    assert_ne!(shop.ask(Kind::ForYou, Some(&who), None).await, first);
+}
+
+#[tokio::test]
+async fn without_the_store_the_levels_follow_each_other_and_no_question_is_refused() {
+    let shop = support::memory();
+    visits(&shop).await;
+    shop.store.down.store(true, Ordering::Relaxed);
+    let ask = async |kind, at_hand: Option<&str>| {
+        let command = Command { kind, pseudonym: Some(somebody()), sku: at_hand.map(sku), limit: 5, explain: false };
+        generate_recommendations(&shop.app, &command).await.expect("an answer")
+    };
+    let about = ask(Kind::AlsoViewed, Some("C1")).await;
+    assert_eq!((about.level, about.items[0].sku.as_str(), about.degraded), (Level::WithoutProfile, "D1", true));
+    let crowd = ask(Kind::ForYou, None).await;
+    assert_eq!((crowd.level, crowd.degraded, crowd.items.is_empty()), (Level::Trending, true, false));
+    // A process that has just started knows no crowd, only what it found on its disk.
+    shop.app.popularity.replace(personalization::usecases::Crowd::default());
+    let rest = ask(Kind::ForYou, None).await;
+    assert_eq!((rest.level, rest.degraded, rest.items.is_empty()), (Level::Static, true, false));
+    shop.app.visits.adopt(b"nonsense");
+    assert_eq!(shop.app.visits.read(Index::len), 3, "a damaged snapshot replaces nothing");
+}
+
+#[tokio::test]
+async fn whoever_asks_why_is_told_what_made_the_list() {
+    let shop = support::memory();
+    visits(&shop).await;
+    let who = somebody();
+    looks_at(&shop, &who, 10, "C1").await;
+    let ask = async |explain| {
+        let command = Command { kind: Kind::ForYou, pseudonym: Some(who.clone()), sku: None, limit: 5, explain };
+        generate_recommendations(&shop.app, &command).await.expect("an answer")
+    };
+    let (told, plain) = (ask(true).await, ask(false).await);
+    assert_eq!((told.items.clone(), plain.explained.len()), (plain.items, 0));
+    let why = &told.explained[0];
+    assert_eq!(why.item, told.items[0]);
+    let parts: f32 = why.suggested.parts.iter().sum();
+    assert!((f64::from(parts) - why.suggested.share).abs() < 1e-6 && why.lift >= 1.0, "{why:?}");
+}
+
+#[tokio::test]
+async fn a_process_that_ends_writes_its_index_down_for_the_next() {
+    let shop = support::memory();
+    visits(&shop).await;
+    let (stop, visits) = (CancellationToken::new(), Arc::new(VisitIndex::default()));
+    stop.cancel();
+    keep_visits(visits.clone(), shop.store.clone(), VisitFile::default(), stop).await;
+    let bytes = shop.store.snapshot().await.expect("the store answers").expect("what was written down");
+    let next = VisitIndex::default();
+    assert!(next.adopt(&bytes));
+    assert_eq!((next.position(), next.to_bytes()), (visits.position(), shop.app.visits.to_bytes()));
+}
