@@ -30,6 +30,7 @@ use catalog::inbound::indexer::Indexer;
 use catalog::inbound::relay;
 use catalog::outbound::feed::KafkaFeed;
 use catalog::outbound::memory_products::MemoryProducts;
+use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::pictures::PictureFolder;
 use catalog::outbound::search::{ElasticProducts, SearchSettings};
@@ -40,6 +41,7 @@ use catalog::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
     StoreDown,
 };
+use catalog::usecases::promotions::Promotions;
 use catalog::usecases::put_product::{By, put_products};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::http::Shelf;
@@ -200,6 +202,7 @@ fn app(process: &Process, products: MadeUp, index: Arc<dyn ProductIndex>) -> Res
             index,
             cache: Arc::new(products),
             ratings: Arc::new(Nobody),
+            promotions: Arc::new(Promotions::new(Arc::new(MemoryPromotions::default()))),
             cursors: CursorSeal::new(b"of a benchmark"),
         },
     }))

@@ -208,7 +208,7 @@ pub async fn check(config: Config, process: &Process) -> anyhow::Result<()> {
     database.writable().await.map_err(anyhow::Error::msg)?;
     let app = app(&config, process, &database)?;
     let anything = BasketLine { sku: Sku::parse("check")?, quantity: 1, options: Vec::new() };
-    app.prices.quote(&[anything]).await.context("the catalog")?;
+    app.prices.quote(&[anything], None).await.context("the catalog")?;
     let now = process.clock().now().timestamp();
     app.gateway.intents_between(now, now).await.map_err(anyhow::Error::msg).context("the gateway")?;
     match verify_ledger(&app).await? {

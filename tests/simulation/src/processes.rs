@@ -9,8 +9,8 @@ use catalog::usecases::reservation_batcher::ReservationBatcher;
 use common::{Money, SharedClock};
 use contracts::Envelope;
 use messaging::{Delivery, Epoch, Handler, Outgoing, Verdict};
-use order_payment::domain::BasketLine;
 use order_payment::domain::price_lock::LockKeys;
+use order_payment::domain::{BasketLine, CouponCode};
 use order_payment::outbound::memory_carts::MemoryCarts;
 use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::error::PricesError;
@@ -485,7 +485,7 @@ struct SimPrices {
 
 #[async_trait]
 impl Prices for SimPrices {
-    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError> {
+    async fn quote(&self, lines: &[BasketLine], _: Option<&CouponCode>) -> Result<Quote, PricesError> {
         self.here.moment(Moment::Read).await;
         let world = &self.here.world;
         let rows = world.stock.all_rows();
@@ -503,6 +503,7 @@ impl Prices for SimPrices {
                 family: "gadget".to_owned(),
                 unit_price,
                 revision: 1,
+                reductions: Vec::new(),
                 available: if stale { 99 } else { available },
             };
             quote.known.insert(line.sku.clone(), quoted);

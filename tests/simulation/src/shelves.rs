@@ -8,6 +8,7 @@ use catalog::domain::cursor::CursorSeal;
 use catalog::domain::product::{CategoryPath, Revision};
 use catalog::domain::ranking::Interests;
 use catalog::outbound::memory_products::MemoryProducts;
+use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::pictures::PictureFolder;
 use catalog::usecases::families::Families;
 use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
@@ -15,6 +16,7 @@ use catalog::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
     StoreDown,
 };
+use catalog::usecases::promotions::Promotions;
 use common::{OrderId, Sku};
 use contracts::interest::Subject;
 
@@ -43,6 +45,7 @@ impl Orders for NobodyToAsk {
 pub fn ports() -> ProductPorts {
     let cursors = CursorSeal::new(b"a secret of the simulation");
     let store = Arc::new(MemoryProducts::default());
+    let promotions = Arc::new(Promotions::new(Arc::new(MemoryPromotions::default())));
     ProductPorts {
         families: Families::new(store.clone()),
         store,
@@ -50,6 +53,7 @@ pub fn ports() -> ProductPorts {
         cache: Arc::new(Nothing),
         ratings: Arc::new(Nothing),
         pictures: Arc::new(PictureFolder::new("no-pictures".into())),
+        promotions,
         cursors,
     }
 }

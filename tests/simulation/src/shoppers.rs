@@ -60,6 +60,7 @@ fn raw(wish: &Wish) -> RawOrder {
         credit: RawCredit::Nothing,
         expected_total: (format!("{}.{:02}", minor / 100, minor % 100), REGION.currency().code().to_owned()),
         price_lock: None,
+        coupon: None,
     }
 }
 

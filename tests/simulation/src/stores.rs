@@ -11,7 +11,8 @@ use messaging::{Cause, CommitError as AnyCommitError, Committed, RequestKey, Sto
 use order_payment::domain::accounts::Account;
 use order_payment::domain::ledger_seal::{Leaf, Seal};
 use order_payment::domain::{
-    Attempt, AttemptKind, AttemptState, Order, OrderStatus, Orphan, Reason, Refund, Transaction,
+    Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, Order, OrderStatus, Orphan, Reason, Refund,
+    Transaction,
 };
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::usecases::Change;
@@ -218,6 +219,11 @@ impl Store for Orders {
     async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
         self.here.moment(Moment::Read).await;
         self.inner.credit_of(user, currency).await
+    }
+
+    async fn coupon_count(&self, code: &CouponCode, person: Option<UserId>) -> Result<CouponCount, StoreError> {
+        self.here.moment(Moment::Read).await;
+        self.inner.coupon_count(code, person).await
     }
 
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {

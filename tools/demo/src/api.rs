@@ -41,6 +41,8 @@ pub struct Call<'a> {
     pub token: Option<&'a str>,
     /// `Idempotency-Key`.
     pub key: Option<&'a str>,
+    /// `If-Match`.
+    pub if_match: Option<&'a str>,
     pub body: Option<&'a Value>,
 }
 
@@ -51,6 +53,8 @@ pub struct Reply {
     pub body: Value,
     /// The shop had answered this request before.
     pub replayed: bool,
+    /// `ETag`, empty without one.
+    pub etag: String,
 }
 
 impl Reply {
@@ -137,10 +141,11 @@ impl Api {
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let replayed = header("idempotency-replayed") == Some("true");
+        let etag = header("etag").unwrap_or_default().to_owned();
         let wanted = header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let bytes = response.bytes().await.context("the answer broke off")?;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
-        Ok((Reply { status, body, replayed }, wanted))
+        Ok((Reply { status, body, replayed, etag }, wanted))
     }
 
     /// Sends a file and gives the answer as it comes: it begins while the file is still on its way. Not repeated: whoever sent
@@ -181,6 +186,9 @@ impl Api {
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key);
         }
+        if let Some(tag) = call.if_match {
+            request = request.header("if-match", tag);
+        }
         match call.body {
             Some(body) => request.json(body),
             None => request,
@@ -218,7 +226,7 @@ mod tests {
             (504, "", true),
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            let reply = Reply { status, body: json!({"code": code}), replayed: false };
+            let reply = Reply { status, body: json!({"code": code}), replayed: false, etag: String::new() };
             assert_eq!(worth_repeating(&reply), again, "{status} {code}");
         }
     }

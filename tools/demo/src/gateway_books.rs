@@ -73,6 +73,12 @@ impl GatewayBooks {
         totals
     }
 
+    /// What was taken for one order and not given back.
+    pub fn of_order(&self, order: Uuid) -> i64 {
+        let charges = self.references.get(&order.to_string()).map(|reference| &reference.charges);
+        charges.into_iter().flatten().map(|(_, (_, left))| left).sum()
+    }
+
     /// Orders with more than one charge standing: people who paid twice.
     pub fn charged_twice(&self, orders: Option<&HashSet<Uuid>>) -> Vec<String> {
         let standing = |reference: &Reference| reference.charges.values().filter(|(_, left)| *left > 0).count();
@@ -108,6 +114,7 @@ mod tests {
         }
         assert_eq!(books.net(None), BTreeMap::from([("EUR".to_owned(), 1200)]));
         assert_eq!(books.net(Some(&HashSet::from([one]))), BTreeMap::from([("EUR".to_owned(), 500)]));
+        assert_eq!((books.of_order(one), books.of_order(two), books.of_order(Uuid::from_u128(3))), (500, 700, 0));
         assert!(books.charged_twice(None).is_empty());
         books.add(&entry("capture", one, "d", 500));
         assert_eq!(books.charged_twice(None), [one.to_string()]);

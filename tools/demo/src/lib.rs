@@ -15,6 +15,7 @@ pub mod icecat;
 pub mod import;
 pub mod orders;
 pub mod plan;
+pub mod price_truth;
 pub mod run;
 pub mod seed;
 pub mod shopper;

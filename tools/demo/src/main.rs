@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::Region;
 use demo::campaign::CampaignOptions;
+use demo::price_truth::TruthOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{campaign, closing_check, import, run, seed};
+use demo::{campaign, closing_check, import, price_truth, run, seed};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -40,6 +41,8 @@ enum Command {
     Run(RunArguments),
     /// Very many small orders with every fault of the gateway; `cargo xtask campaign` kills processes meanwhile.
     Campaign(CampaignArguments),
+    /// Very many baskets while prices and promotions change: nobody may be charged more than was shown.
+    PriceTruth(TruthArguments),
     /// Only the closing check, over everything the region has done so far.
     Check,
 }
@@ -82,6 +85,21 @@ struct CampaignArguments {
     buyers: usize,
 }
 
+#[derive(Args)]
+struct TruthArguments {
+    #[arg(long, default_value_t = 2_000)]
+    carts: usize,
+    /// Same seed, same baskets and changes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Baskets under way at once.
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+    /// People who order.
+    #[arg(long, default_value_t = 40)]
+    buyers: usize,
+}
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     // One TLS provider for the process; a second call would find it there, which is fine.
@@ -116,6 +134,9 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
         }
         Command::Campaign(CampaignArguments { orders, seed, concurrency, buyers }) => {
             campaign::campaign(&stack, &CampaignOptions { orders, seed, concurrency, buyers }).await
+        }
+        Command::PriceTruth(TruthArguments { carts, seed, concurrency, buyers }) => {
+            price_truth::price_truth(&stack, &TruthOptions { carts, seed, concurrency, buyers }).await
         }
         Command::Check => closing_check::check_region(&stack).await,
     }

@@ -108,7 +108,7 @@ impl Shopper {
     ) -> anyhow::Result<Reply> {
         for _ in 0..MAX_LOGINS {
             let token = self.token(api).await?;
-            let call = Call { method: method.clone(), path, token: Some(&token), key, body };
+            let call = Call { method: method.clone(), path, token: Some(&token), key, body, ..Call::default() };
             let reply = api.call(&call).await?;
             if reply.status != StatusCode::UNAUTHORIZED {
                 return Ok(reply);

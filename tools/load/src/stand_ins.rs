@@ -118,7 +118,8 @@ impl PriceService for FixedPrices {
             unit_price: Some(price.into()),
             available: 1_000_000,
             revision: 1,
+            reductions: Vec::new(),
         });
-        Ok(tonic::Response::new(QuoteResponse { lines: lines.collect(), unknown_skus: Vec::new() }))
+        Ok(tonic::Response::new(QuoteResponse { lines: lines.collect(), unknown_skus: Vec::new(), coupon: None }))
     }
 }

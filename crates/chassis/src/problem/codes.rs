@@ -32,6 +32,8 @@ codes! {
     PRICE_LOCK_INVALID = "price-lock-invalid": "The price lock is not good for this order",
     OUT_OF_STOCK = "out-of-stock": "Not enough in stock",
     COUPON_USED = "coupon-used": "The coupon has been used",
+    COUPON_UNKNOWN = "coupon-unknown": "The coupon is not good for this",
+    COUPON_EXPIRED = "coupon-expired": "The coupon is not good now",
     RESIDENCY_LOCKED = "residency-locked": "The region of the account cannot be changed now",
     EMAIL_TAKEN = "email-taken": "The e-mail address has an account",
     PRECONDITION_FAILED = "precondition-failed": "The resource has another version",

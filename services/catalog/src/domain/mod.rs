@@ -14,6 +14,7 @@ pub mod shipment;
 // products
 pub mod assortment;
 pub mod cursor;
+pub mod discount;
 pub mod draft;
 mod draft_sale;
 pub mod patch;
@@ -21,6 +22,9 @@ pub mod picture;
 mod plain_text;
 pub mod price;
 pub mod product;
+pub mod promotion;
+pub mod promotion_book;
+pub mod promotion_draft;
 pub mod ranking;
 pub mod schema;
 pub mod search_query;

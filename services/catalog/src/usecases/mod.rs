@@ -38,6 +38,7 @@ pub mod list_products;
 pub mod personalise;
 pub mod pictures;
 pub mod product_history;
+pub mod promotions;
 pub mod publish_products;
 pub mod put_product;
 pub mod renew_turned;

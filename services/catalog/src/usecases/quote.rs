@@ -1,15 +1,18 @@
-//! Quote: what an order needs to know about its lines. Prices come from the write model and are frozen by the order; how many
-//! units there are is a hint, decided only by the reservation.
+//! Quote: what an order needs to know about its lines. Prices and promotions come from the write model and are frozen by the order;
+//! how many units there are is a hint, decided only by the reservation.
 
 use std::collections::HashMap;
 
-use common::{ErrorKind, Explain, FieldProblem, Money, Sku};
+use common::{ErrorKind, Explain, FieldProblem, Money, MoneyError, Sku};
 
 use super::App;
 use super::ports::stock::StoreError;
+use crate::domain::discount::{self, Cut, Listed};
 use crate::domain::inventory::Availability;
 use crate::domain::lines::{InvalidLines, Line, Lines};
-use crate::domain::product::{Product, Revision};
+use crate::domain::product::{CategoryPath, Product, Revision};
+use crate::domain::promotion::CouponCode;
+use crate::domain::promotion_book::{CouponStanding, PromotionBook, Standing};
 use crate::usecases::ports::products::StoreDown;
 
 /// Lines in the order of the request.
@@ -18,6 +21,22 @@ pub struct Quote {
     pub lines: Vec<QuotedLine>,
     /// SKUs of the request that are not sold in this region.
     pub unknown: Vec<Sku>,
+    /// What became of the coupon that was named.
+    pub coupon: Option<CouponAnswer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CouponAnswer {
+    /// It reduces a line. How often it was used is known where orders are.
+    Good {
+        revision: i64,
+        most_uses: Option<u32>,
+        most_per_person: Option<u32>,
+    },
+    Unknown,
+    /// Not yet, or not any more.
+    NotNow,
+    ReducesNothing,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +49,8 @@ pub struct QuotedLine {
     /// The revision that the price comes from, as on the product's page.
     pub revision: i64,
     pub available: u32,
+    /// What promotions take off the whole line.
+    pub cuts: Vec<Cut>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +61,25 @@ pub enum QuoteError {
     Products(#[from] StoreDown),
     #[error(transparent)]
     Stock(#[from] StoreError),
+    #[error("a line costs more than there are numbers for")]
+    TooMuch(#[from] MoneyError),
 }
 
 /// # Errors
 /// [`QuoteError::Invalid`] for lines that no order may have; the others when a store does not answer.
-pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
+pub async fn quote(app: &App, wanted: Vec<Line>, coupon: Option<&str>) -> Result<Quote, QuoteError> {
     let skus = Lines::new(wanted.clone())?.skus();
-    let (revisions, availability) = tokio::join!(app.products.store.newest_many(&skus), app.stock.availability(&skus));
-    let (revisions, availability) = (revisions?, availability?);
+    let (revisions, availability, promotions) = tokio::join!(
+        app.products.store.newest_many(&skus),
+        app.stock.availability(&skus),
+        app.products.promotions.current()
+    );
+    let (revisions, availability, promotions) = (revisions?, availability?, promotions?);
     let owners: Vec<Sku> = revisions.iter().filter_map(Revision::variant_of).cloned().collect();
     let owners = if owners.is_empty() { Vec::new() } else { app.products.store.newest_many(&owners).await? };
     let products: HashMap<&Sku, (&Product, i64)> =
         revisions.iter().filter_map(live).chain(owners.iter().flat_map(of_variants)).collect();
-    let mut quote = Quote { lines: Vec::with_capacity(wanted.len()), unknown: Vec::new() };
+    let mut quote = Quote { lines: Vec::with_capacity(wanted.len()), unknown: Vec::new(), coupon: None };
     for line in wanted {
         let available = availability.get(&line.sku).copied().unwrap_or(Availability::NONE);
         match products.get(&line.sku).and_then(|product| quoted(app, *product, &line, available)) {
@@ -60,7 +87,56 @@ pub async fn quote(app: &App, wanted: Vec<Line>) -> Result<Quote, QuoteError> {
             None => quote.unknown.push(line.sku),
         }
     }
+    let categories: Vec<&CategoryPath> = quote
+        .lines
+        .iter()
+        .filter_map(|line| products.get(&line.line.sku).map(|(product, _)| &product.category))
+        .collect();
+    let cuts = reduced(app, &quote.lines, &categories, &promotions, coupon)?;
+    quote.coupon = coupon.map(|code| answer(app, code, &promotions, &cuts));
+    for (line, cuts) in quote.lines.iter_mut().zip(cuts) {
+        line.cuts = cuts;
+    }
     Ok(quote)
+}
+
+/// What promotions take off each line. A text that is no code reduces nothing.
+fn reduced<'a>(
+    app: &App,
+    lines: &'a [QuotedLine],
+    categories: &[&'a CategoryPath],
+    promotions: &PromotionBook,
+    coupon: Option<&str>,
+) -> Result<Vec<Vec<Cut>>, MoneyError> {
+    let code = coupon.and_then(|text| CouponCode::parse(text).ok());
+    let offers = promotions.offers(app.region, app.clock.now(), code.as_ref());
+    let listed = |(line, category): (&'a QuotedLine, &&'a CategoryPath)| Listed {
+        sku: &line.line.sku,
+        category,
+        unit_price: line.unit_price,
+        quantity: line.line.quantity,
+    };
+    let listed: Vec<_> = lines.iter().zip(categories).map(listed).collect();
+    discount::reduce(&listed, &offers)
+}
+
+fn answer(app: &App, code: &str, promotions: &PromotionBook, cuts: &[Vec<Cut>]) -> CouponAnswer {
+    let Ok(code) = CouponCode::parse(code) else { return CouponAnswer::Unknown };
+    match promotions.coupon(&code, app.region, app.clock.now()) {
+        CouponStanding::Unknown => CouponAnswer::Unknown,
+        CouponStanding::NotNow => CouponAnswer::NotNow,
+        CouponStanding::Good(Standing { revision, promotion }) => {
+            let reduces = cuts.iter().flatten().any(|cut| cut.promotion == promotion.id);
+            match &promotion.coupon {
+                Some(coupon) if reduces => CouponAnswer::Good {
+                    revision: *revision,
+                    most_uses: coupon.most_uses,
+                    most_per_person: coupon.most_per_person,
+                },
+                _ => CouponAnswer::ReducesNothing,
+            }
+        }
+    }
 }
 
 fn live(revision: &Revision) -> Option<(&Sku, (&Product, i64))> {
@@ -82,6 +158,7 @@ fn quoted(app: &App, (product, revision): (&Product, i64), line: &Line, availabl
         unit_price: product.item_price_at(&line.sku, app.region, app.clock.now())?.amount,
         revision,
         available: available.units(),
+        cuts: Vec::new(),
     })
 }
 
@@ -96,7 +173,7 @@ fn name(product: &Product, item: &Sku, languages: &[&str]) -> Option<String> {
 impl Explain for QuoteError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) => ErrorKind::Unprocessable,
+            Self::Invalid(_) | Self::TooMuch(_) => ErrorKind::Unprocessable,
             Self::Products(error) => error.kind(),
             Self::Stock(error) => error.kind(),
         }
@@ -105,6 +182,7 @@ impl Explain for QuoteError {
     fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid-field",
+            Self::TooMuch(_) => "limit-exceeded",
             Self::Products(error) => error.code(),
             Self::Stock(error) => error.code(),
         }

@@ -22,7 +22,7 @@ use crate::inbound::{relay, turns};
 use crate::outbound::cache::{CacheSettings, RedisCache};
 use crate::outbound::cdn::PurgeWebhook;
 use crate::outbound::feed::KafkaFeed;
-use crate::outbound::mongo::{self, MongoProducts};
+use crate::outbound::mongo::{self, MongoProducts, MongoPromotions};
 use crate::outbound::pictures::PictureFolder;
 use crate::outbound::ratings::RedisRatings;
 use crate::outbound::recommendations::GrpcRecommender;
@@ -32,6 +32,7 @@ use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_produc
 use crate::usecases::index_products::{fill, rebuild_index};
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
+use crate::usecases::promotions::Promotions;
 
 /// The consumer group of the search index.
 const INDEXER: &str = "catalog-indexer";
@@ -76,6 +77,7 @@ pub async fn connect(config: &Config, process: &Process, _database: &Database) -
         tracing::warn!(reason = %error, "the schemas of families are not known yet");
     }
     process.spawn("family-schemas", follow_schemas(families.clone(), process.shutdown()));
+    let promotions = Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store))));
     Ok(ProductPorts {
         store: Arc::new(InNewestForm::new(Arc::new(store), families.clone())),
         families,
@@ -83,6 +85,7 @@ pub async fn connect(config: &Config, process: &Process, _database: &Database) -
         index: Arc::new(index),
         cache: Arc::new(RedisCache::new(redis, region, settings)),
         ratings,
+        promotions,
         cursors: CursorSeal::new(config.pseudonym.key.open().as_bytes()),
     })
 }

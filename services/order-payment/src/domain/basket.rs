@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::address::{ShippingAddress, unfit};
 use super::card_data::looks_like_card_data;
+use super::coupon::CouponCode;
 use super::price_lock::LockText;
 
 /// Lines of one order after merging: a large basket, and few enough to be reserved in one short transaction.
@@ -82,6 +83,7 @@ pub struct PlaceOrder {
     pub expected_total: Money,
     /// The prices the shopper was promised.
     pub price_lock: Option<LockText>,
+    pub coupon: Option<CouponCode>,
 }
 
 /// A line as it came in.
@@ -113,6 +115,7 @@ pub struct RawOrder {
     /// Decimal text and currency code.
     pub expected_total: (String, String),
     pub price_lock: Option<LockText>,
+    pub coupon: Option<String>,
 }
 
 /// Why a basket is refused. Nothing of it was kept.
@@ -143,6 +146,13 @@ impl PlaceOrder {
         let place = raw.address.open().tax_place(region);
         let (token, credit) = payment(&raw.method, raw.token.open(), &raw.credit, region, &mut problems);
         let total = expected_total(&raw.expected_total, region, &mut problems);
+        let coupon = raw.coupon.as_deref().and_then(|text| {
+            let code = CouponCode::parse(text);
+            if code.is_none() {
+                problems.push(invalid("/coupon", "3 to 32 letters, digits or hyphens"));
+            }
+            code
+        });
         match (token, total, place) {
             (Some(token), Some(expected_total), Some(place)) if problems.is_empty() => Ok(Self {
                 lines,
@@ -152,6 +162,7 @@ impl PlaceOrder {
                 credit,
                 expected_total,
                 price_lock: raw.price_lock,
+                coupon,
             }),
             _ => Err(BasketProblem::Fields(problems)),
         }
@@ -196,6 +207,9 @@ impl PlaceOrder {
         // Requests from before there were locks keep their fingerprints.
         if let Some(lock) = &self.price_lock {
             add(lock.open());
+        }
+        if let Some(code) = &self.coupon {
+            add(&format!("coupon: {code}"));
         }
         digest.finalize().into()
     }
@@ -249,6 +263,9 @@ fn card_data_in(raw: &RawOrder) -> Option<String> {
     }
     if looks_like_card_data(raw.token.open()) {
         return Some("/payment/token".to_owned());
+    }
+    if raw.coupon.as_deref().is_some_and(looks_like_card_data) {
+        return Some("/coupon".to_owned());
     }
     raw.lines.iter().position(suspicious).map(|index| format!("/lines/{index}"))
 }
@@ -377,6 +394,7 @@ pub mod tests {
             credit: RawCredit::Nothing,
             expected_total: ("49.90".to_owned(), "EUR".to_owned()),
             price_lock: None,
+            coupon: None,
         }
     }
 

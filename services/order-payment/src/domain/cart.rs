@@ -5,6 +5,7 @@ use chrono::{DateTime, Duration, Utc};
 use common::{Money, TaxPlace, UserId, VisitorId};
 
 use super::BasketLine;
+use super::CouponCode;
 use super::basket::MOST_LINES;
 
 /// The basket of a browser that nobody logged in to is forgotten after this time without a change.
@@ -57,6 +58,8 @@ pub struct Cart {
     pub place: Option<TaxPlace>,
     /// At most [`MOST_LINES`], each SKU once.
     pub lines: Vec<CartLine>,
+    /// As it was typed in; what it is good for is looked up at each reading.
+    pub coupon: Option<CouponCode>,
     /// Visitors' only.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -69,7 +72,7 @@ impl Cart {
     pub const UNWRITTEN: i64 = 0;
 
     pub fn empty(owner: CartOwner) -> Self {
-        Self { owner, version: Self::UNWRITTEN, place: None, lines: Vec::new(), expires_at: None }
+        Self { owner, version: Self::UNWRITTEN, place: None, lines: Vec::new(), coupon: None, expires_at: None }
     }
 
     /// The same basket, one change later.
@@ -112,6 +115,7 @@ impl Cart {
             }
         }
         self.place = self.place.or(other.place);
+        self.coupon = self.coupon.take().or_else(|| other.coupon.clone());
         Ok(())
     }
 }

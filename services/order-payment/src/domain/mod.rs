@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod basket;
 pub mod card_data;
 pub mod cart;
+pub mod coupon;
 pub mod gateway;
 pub mod keys;
 pub mod ledger;
@@ -23,6 +24,7 @@ pub mod tax;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};
+pub use coupon::{CouponCode, CouponCount, CouponUse, Reduction};
 pub use gateway::{Answer, Call, Flow, Intent, IntentStatus, Look, Via};
 pub use ledger::{Account, Entry, LedgerKind, Transaction};
 pub use order::{Order, OrderEvent, OrderStatus, OrderStep, Reason, WrongState};

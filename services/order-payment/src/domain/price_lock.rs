@@ -1,7 +1,8 @@
 //! The price lock: a promise of prices that the shop can check and nobody else can write. Decided here: what it binds, how it is
 //! written and signed, and that nothing in it is believed before the signature is.
 //!
-//! Its text is `pl1.` and base64 of: key id, body, HMAC-SHA256 over both. Numbers in the body take as few bytes as they need. The
+//! Its text is `pl1.` (`pl2.` where promotions or a coupon are in it, which older processes would not know) and base64 of: key id,
+//! body, HMAC-SHA256 over all of it. Numbers in the body take as few bytes as they need. The
 //! key that signs is derived from the region's secret; during a rotation the previous secret's locks are still good. Prices
 //! are the same for everybody, so the lock of a browser without an account is good for whoever logs in there; the lock of a
 //! person is that person's.
@@ -17,11 +18,17 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::BasketLine;
+use super::coupon::{CouponCode, CouponUse, Reduction};
 
-/// Fifty lines with the longest SKUs make less than 7,000 characters.
-pub const LONGEST: usize = 8_192;
+/// Fifty lines with the longest SKUs make less than 7,000 characters; with eight promotions, three on each line, less than 10,000.
+pub const LONGEST: usize = 12_288;
 
-const VERSION: &str = "pl1.";
+/// Promotions that one lock names; the catalog lets no more reduce a basket.
+const MOST_PROMOTIONS: usize = 8;
+
+const PLAIN: &str = "pl1.";
+/// With reductions and perhaps a coupon behind the lines.
+const REDUCED: &str = "pl2.";
 const KEY_ID: usize = 4;
 const MAC: usize = 32;
 
@@ -35,6 +42,8 @@ pub struct PriceLock {
     pub place: Option<TaxPlace>,
     pub lines: Vec<LockedLine>,
     pub total: Money,
+    /// The coupon that the reductions need. Its use is taken by the order: a lock holds none.
+    pub coupon: Option<CouponUse>,
     pub issued_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
@@ -49,6 +58,8 @@ pub struct LockedLine {
     pub class: TaxClass,
     /// Of `class` at the lock's place.
     pub rate: Option<TaxRate>,
+    /// What promotions take off the whole line.
+    pub reductions: Vec<Reduction>,
 }
 
 impl PriceLock {
@@ -56,9 +67,10 @@ impl PriceLock {
         now >= self.expires_at
     }
 
-    /// Whether it was made for exactly these products and quantities, in any order.
-    pub fn covers(&self, lines: &[BasketLine]) -> bool {
-        lines.len() == self.lines.len()
+    /// Whether it was made for exactly these products and quantities, in any order, and for this coupon.
+    pub fn covers(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> bool {
+        self.coupon.as_ref().map(|used| &used.code) == coupon
+            && lines.len() == self.lines.len()
             && lines.iter().all(|line| self.line(&line.sku).is_some_and(|locked| locked.quantity == line.quantity))
     }
 
@@ -125,9 +137,9 @@ impl Key {
         Some(Self { id, mac: Hmac::new_from_slice(&key).ok()? })
     }
 
-    fn over(&self, signed: &[u8]) -> Hmac<Sha256> {
+    fn over(&self, version: &str, signed: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
-        mac.update(VERSION.as_bytes());
+        mac.update(version.as_bytes());
         mac.update(signed);
         mac
     }
@@ -146,9 +158,14 @@ impl LockKeys {
     pub fn seal(&self, lock: &PriceLock) -> LockText {
         let mut bytes = self.current.id.to_vec();
         write(lock, &mut bytes);
-        let mac = self.current.over(&bytes).finalize().into_bytes();
+        let is_plain = lock.coupon.is_none() && lock.lines.iter().all(|line| line.reductions.is_empty());
+        let version = if is_plain { PLAIN } else { REDUCED };
+        if !is_plain {
+            write_reductions(lock, &mut bytes);
+        }
+        let mac = self.current.over(version, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac);
-        LockText::new(format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(bytes)))
+        LockText::new(format!("{version}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
     /// The lock in `text`, if we wrote it. Says nothing about whether it is over.
@@ -157,15 +174,16 @@ impl LockKeys {
     /// [`Forged`] for everything else.
     pub fn open(&self, text: &LockText) -> Result<PriceLock, Forged> {
         let text = text.open();
-        let encoded = text.strip_prefix(VERSION).filter(|_| text.len() <= LONGEST).ok_or(Forged)?;
+        let version = [PLAIN, REDUCED].into_iter().find(|version| text.starts_with(version)).ok_or(Forged)?;
+        let encoded = text.strip_prefix(version).filter(|_| text.len() <= LONGEST).ok_or(Forged)?;
         let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Forged)?;
         let split = bytes.len().checked_sub(MAC).filter(|split| *split >= KEY_ID).ok_or(Forged)?;
         let (signed, mac) = bytes.split_at(split);
         let keys = [Some(&self.current), self.previous.as_ref()];
         let key = keys.into_iter().flatten().find(|key| signed.starts_with(&key.id)).ok_or(Forged)?;
         // Takes the same time wherever the first difference is.
-        key.over(signed).verify_slice(mac).map_err(|_| Forged)?;
-        read(&signed[KEY_ID..]).filter(|lock| lock.region == self.region).ok_or(Forged)
+        key.over(version, signed).verify_slice(mac).map_err(|_| Forged)?;
+        read(&signed[KEY_ID..], version == REDUCED).filter(|lock| lock.region == self.region).ok_or(Forged)
     }
 }
 
@@ -194,7 +212,64 @@ fn write(lock: &PriceLock, out: &mut Vec<u8>) {
     }
 }
 
-fn read(body: &[u8]) -> Option<PriceLock> {
+/// Which promotions there are, then for each line which of them took how much, then the coupon.
+fn write_reductions(lock: &PriceLock, out: &mut Vec<u8>) {
+    let count = |out: &mut Vec<u8>, count: usize| number(out, i64::try_from(count).unwrap_or(i64::MAX));
+    let mut promotions: Vec<(&str, i64)> = Vec::new();
+    for reduction in lock.lines.iter().flat_map(|line| &line.reductions) {
+        let promotion = (reduction.promotion.as_str(), reduction.revision);
+        if !promotions.contains(&promotion) {
+            promotions.push(promotion);
+        }
+    }
+    count(out, promotions.len());
+    for (promotion, revision) in &promotions {
+        text(out, promotion);
+        number(out, *revision);
+    }
+    for line in &lock.lines {
+        count(out, line.reductions.len());
+        for reduction in &line.reductions {
+            let promotion = (reduction.promotion.as_str(), reduction.revision);
+            count(out, promotions.iter().position(|known| *known == promotion).unwrap_or_default());
+            number(out, reduction.amount.minor());
+        }
+    }
+    text(out, lock.coupon.as_ref().map_or("", |coupon| coupon.code.as_str()));
+    if let Some(coupon) = &lock.coupon {
+        number(out, coupon.revision);
+        number(out, coupon.most_uses.map_or(-1, i64::from));
+        number(out, coupon.most_per_person.map_or(-1, i64::from));
+    }
+}
+
+fn read_reductions(rest: &mut Reader<'_>, lines: &mut [LockedLine], currency: Currency) -> Option<Option<CouponUse>> {
+    let count = usize::try_from(rest.number()?).ok().filter(|count| *count <= MOST_PROMOTIONS)?;
+    let mut promotions = Vec::with_capacity(count);
+    for _ in 0..count {
+        promotions.push((rest.text()?.to_owned(), rest.number()?));
+    }
+    for line in lines {
+        for _ in 0..rest.number()? {
+            let (promotion, revision) = promotions.get(usize::try_from(rest.number()?).ok()?)?.clone();
+            let amount = Money::from_minor(rest.number()?, currency).ok()?;
+            line.reductions.push(Reduction { promotion, revision, amount });
+        }
+    }
+    let code = rest.text()?;
+    if code.is_empty() {
+        return Some(None);
+    }
+    let code = CouponCode::parse(code)?;
+    let revision = rest.number()?;
+    let mut most = || match rest.number()? {
+        -1 => Some(None),
+        most => u32::try_from(most).ok().map(Some),
+    };
+    Some(Some(CouponUse { code, revision, most_uses: most()?, most_per_person: most()? }))
+}
+
+fn read(body: &[u8], is_reduced: bool) -> Option<PriceLock> {
     let mut rest = Reader(body);
     let region: Region = rest.text()?.parse().ok()?;
     let currency: Currency = rest.text()?.parse().ok()?;
@@ -223,9 +298,11 @@ fn read(body: &[u8]) -> Option<PriceLock> {
                 -1 => None,
                 millionths => Some(TaxRate::new(millionths.try_into().ok()?)?),
             },
+            reductions: Vec::new(),
         });
     }
-    rest.0.is_empty().then_some(PriceLock { region, owner, place, lines, total, issued_at, expires_at })
+    let coupon = if is_reduced { read_reductions(&mut rest, &mut lines, currency)? } else { None };
+    rest.0.is_empty().then_some(PriceLock { region, owner, place, lines, total, coupon, issued_at, expires_at })
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
@@ -291,6 +368,7 @@ mod tests {
             revision: 3,
             class: TaxClass::Standard,
             rate: TaxRate::new(190_000),
+            reductions: Vec::new(),
         };
         PriceLock {
             region: Region::Eu,
@@ -298,8 +376,18 @@ mod tests {
             place: Region::Eu.tax_place_named("DE"),
             lines: vec![line("LAMP-1", 2), line("COAT-1", 1)],
             total: euro(14_970),
+            coupon: None,
             issued_at: at,
             expires_at: at + Duration::minutes(15),
+        }
+    }
+
+    fn a_coupon() -> CouponUse {
+        CouponUse {
+            code: CouponCode::parse("AUTUMN-10").unwrap(),
+            revision: 7,
+            most_uses: Some(100),
+            most_per_person: None,
         }
     }
 
@@ -315,7 +403,11 @@ mod tests {
     #[test]
     fn a_lock_is_good_for_its_own_lines_only() {
         let lock = a_lock();
-        assert!(lock.covers(&basket(&[("COAT-1", 1), ("LAMP-1", 2)])));
+        let lines = basket(&[("COAT-1", 1), ("LAMP-1", 2)]);
+        assert!(lock.covers(&lines, None));
+        let with_coupon = PriceLock { coupon: Some(a_coupon()), ..lock.clone() };
+        assert!(with_coupon.covers(&lines, Some(&a_coupon().code)));
+        assert!(!with_coupon.covers(&lines, None) && !lock.covers(&lines, Some(&a_coupon().code)));
         for other in [
             vec![("LAMP-1", 2)],
             vec![("LAMP-1", 1), ("COAT-1", 2)],
@@ -323,7 +415,7 @@ mod tests {
             vec![("LAMP-1", 2), ("COAT-1", 1), ("HAT-1", 1)],
             vec![],
         ] {
-            assert!(!lock.covers(&basket(&other)), "{other:?}");
+            assert!(!lock.covers(&basket(&other), None), "{other:?}");
         }
         assert!(!lock.is_over(lock.expires_at - Duration::milliseconds(1)) && lock.is_over(lock.expires_at));
     }
@@ -350,6 +442,48 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_without_reductions_reads_as_it_always_did_and_another_version_is_another_signature() {
+        let plain = keys().seal(&a_lock());
+        assert!(plain.open().starts_with(PLAIN));
+        let mut reduced = PriceLock { coupon: Some(a_coupon()), ..a_lock() };
+        let off = |promotion: &str, minor| Reduction {
+            promotion: promotion.to_owned(),
+            revision: 4,
+            amount: Money::from_minor(minor, Currency::Eur).unwrap(),
+        };
+        reduced.lines[0].reductions = vec![off("autumn", 499), off("lamps", 100)];
+        reduced.lines[1].reductions = vec![off("autumn", 1)];
+        let sealed = keys().seal(&reduced);
+        assert!(sealed.open().starts_with(REDUCED));
+        assert_eq!(keys().open(&sealed), Ok(reduced));
+        for (text, other) in [(plain.open(), REDUCED), (sealed.open(), PLAIN)] {
+            let renamed = format!("{other}{}", &text[PLAIN.len()..]);
+            assert_eq!(keys().open(&LockText::new(renamed)), Err(Forged));
+        }
+    }
+
+    #[test]
+    fn the_largest_lock_fits() {
+        let off = |promotion: usize| Reduction {
+            promotion: format!("{promotion}{}", "p".repeat(39)),
+            revision: i64::MAX,
+            amount: Money::from_minor(999_999_999, Currency::Eur).unwrap(),
+        };
+        let line = |number: usize| LockedLine {
+            sku: Sku::parse(&format!("{number:02}{}", "S".repeat(62))).unwrap(),
+            quantity: 99,
+            unit_price: Money::from_minor(999_999_999, Currency::Eur).unwrap(),
+            revision: i64::MAX,
+            reductions: (0..3).map(|nth| off((number + nth) % MOST_PROMOTIONS)).collect(),
+            ..a_lock().lines[0].clone()
+        };
+        let lock = PriceLock { lines: (0..50).map(line).collect(), coupon: Some(a_coupon()), ..a_lock() };
+        let sealed = keys().seal(&lock);
+        assert!(sealed.open().len() <= LONGEST, "{} characters", sealed.open().len());
+        assert_eq!(keys().open(&sealed), Ok(lock));
+    }
+
+    #[test]
     fn hostile_texts_are_not_locks() {
         let good = keys().seal(&a_lock()).open().to_owned();
         let many = "A".repeat(LONGEST);
@@ -357,7 +491,9 @@ mod tests {
             "",
             "pl1.",
             "pl1.AAAA",
+            "pl2.",
             "pl2.AAAA",
+            "pl3.AAAA",
             "pl1.!!",
             &good[4..],
             &many,
@@ -383,11 +519,19 @@ mod tests {
                 revision,
                 class: TaxClass::ALL[rate as usize % 4],
                 rate: if rate % 5 == 0 { None } else { TaxRate::new(rate) },
+                reductions: (0..rate % 4)
+                    .map(|nth| Reduction {
+                        promotion: format!("promotion-{}", (rate + nth) % 8),
+                        revision: i64::from((rate + nth) % 8),
+                        amount: Money::from_minor(minor, Currency::Eur).unwrap(),
+                    })
+                    .collect(),
             };
             let lock = PriceLock {
                 owner: owner.map(|id| Uuid::from_u128(id).into()),
                 place: owner.and(a_lock().place),
                 lines: lines.into_iter().map(line).collect(),
+                coupon: owner.map(|_| a_coupon()),
                 ..a_lock()
             };
             let sealed = keys().seal(&lock);
@@ -396,7 +540,7 @@ mod tests {
             // Another letter anywhere behind the version.
             const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
             let mut letters = sealed.open().as_bytes().to_vec();
-            let place = VERSION.len() + flip.index(letters.len() - VERSION.len());
+            let place = PLAIN.len() + flip.index(letters.len() - PLAIN.len());
             let value = ALPHABET.iter().position(|letter| *letter == letters[place]).unwrap();
             letters[place] = ALPHABET[value ^ (1 << bit)];
             prop_assert_eq!(keys().open(&LockText::new(String::from_utf8(letters).unwrap())), Err(Forged));

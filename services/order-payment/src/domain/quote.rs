@@ -1,8 +1,9 @@
-//! From the catalog's prices to the total of an order. Exact arithmetic in minor units; what does not fit is refused, never
-//! wrapped. The total is the sum of the lines, always.
+//! From the catalog's prices to the total of an order: list price, less reductions, with its tax. Exact arithmetic in minor units; what
+//! does not fit is refused, never wrapped. The total is the sum of the lines, always.
 
 use common::{Currency, Money, Region, Sku, TaxClass, TaxPlace, TaxRate};
 
+use super::coupon::{Reduction, reduced_by};
 use super::tax::{LineTax, OrderTax, Parts, TaxRules, assess};
 
 /// One line with its price, frozen in the order.
@@ -16,6 +17,8 @@ pub struct PricedLine {
     pub options: Vec<(String, String)>,
     /// The catalog's revision that the price comes from; the product page shows the same number.
     pub revision: Option<i64>,
+    /// What promotions took off the whole line; its tax is that of what is left.
+    pub reductions: Vec<Reduction>,
     /// `None` for orders from before tax was reckoned.
     pub tax: Option<LineTax>,
 }
@@ -31,6 +34,7 @@ pub struct ListedLine {
     pub revision: i64,
     pub class: TaxClass,
     pub rate: TaxRate,
+    pub reductions: Vec<Reduction>,
 }
 
 /// What an order costs, and why.
@@ -56,6 +60,8 @@ pub enum QuoteProblem {
     TooMuch,
     #[error("a price is not a positive amount of {0}")]
     CrookedPrice(Currency),
+    #[error("a reduction is not a positive amount of {0}, or leaves nothing to pay")]
+    CrookedReduction(Currency),
 }
 
 /// The lines with their tax at `place`, and the sum over all of them.
@@ -66,7 +72,8 @@ pub fn price(lines: Vec<ListedLine>, place: TaxPlace, region: Region) -> Result<
     let rules = TaxRules::of(region);
     let mut listed = Vec::with_capacity(lines.len());
     for line in &lines {
-        listed.push((list_amount(line.unit_price, line.quantity, region.currency())?, line.rate));
+        let amount = list_amount(line.unit_price, line.quantity, region.currency())?;
+        listed.push((reduced(amount, &line.reductions)?, line.rate));
     }
     let assessed = assess(&listed, rules).map_err(|_| QuoteProblem::TooMuch)?;
     let zero = Money::zero(region.currency());
@@ -92,8 +99,18 @@ pub fn list_amount(unit_price: Money, quantity: u32, currency: Currency) -> Resu
     unit_price.times(quantity).map_err(|_| QuoteProblem::TooMuch)
 }
 
+/// What is left of the list price of a line; the smallest unit at least.
+///
+/// # Errors
+/// [`QuoteProblem::CrookedReduction`]: a fault of the catalog, not of the shopper.
+pub fn reduced(listed: Money, reductions: &[Reduction]) -> Result<Money, QuoteProblem> {
+    let currency = listed.currency();
+    let left = reduced_by(reductions, currency).and_then(|off| listed.checked_sub(off).ok());
+    left.filter(|left| left.minor() > 0).ok_or(QuoteProblem::CrookedReduction(currency))
+}
+
 fn taxed(line: ListedLine, parts: Parts) -> PricedLine {
-    let ListedLine { sku, name, quantity, unit_price, options, revision, class, rate } = line;
+    let ListedLine { sku, name, quantity, unit_price, options, revision, class, rate, reductions } = line;
     PricedLine {
         sku,
         name,
@@ -101,6 +118,7 @@ fn taxed(line: ListedLine, parts: Parts) -> PricedLine {
         unit_price,
         options,
         revision: Some(revision),
+        reductions,
         tax: Some(LineTax { class, rate, parts }),
     }
 }
@@ -123,7 +141,12 @@ pub mod tests {
             revision: 1,
             class,
             rate: frankfurt().rate(class),
+            reductions: Vec::new(),
         }
+    }
+
+    pub fn off(minor: i64, currency: Currency) -> Reduction {
+        Reduction { promotion: "autumn".to_owned(), revision: 3, amount: Money::from_minor(minor, currency).unwrap() }
     }
 
     pub fn frankfurt() -> TaxPlace {
@@ -153,6 +176,25 @@ pub mod tests {
     }
 
     #[test]
+    fn tax_is_that_of_what_is_left_and_nothing_is_given_away() {
+        let line = |off: Vec<Reduction>| ListedLine { reductions: off, ..listed("A-1", 11_900, 2) };
+        let euro = |minor| off(minor, Currency::Eur);
+        let parts = price(vec![line(vec![euro(10_000), euro(1_900)])], frankfurt(), Region::Eu).unwrap().tax.parts;
+        assert_eq!((parts.net.minor(), parts.tax.minor(), parts.gross.minor()), (10_000, 1_900, 11_900));
+        let crooked = Err(QuoteProblem::CrookedReduction(Currency::Eur));
+        assert_eq!(total(vec![line(vec![euro(23_799)])]), Ok(1));
+        for reductions in [
+            vec![euro(23_800)],
+            vec![euro(23_000), euro(801)],
+            vec![euro(0)],
+            vec![euro(-1)],
+            vec![off(1, Currency::Usd)],
+        ] {
+            assert_eq!(total(vec![line(reductions)]), crooked);
+        }
+    }
+
+    #[test]
     fn tax_is_in_the_price_or_comes_on_top_as_the_region_has_it() {
         let inclusive = price(vec![listed("A-1", 11_900, 1)], frankfurt(), Region::Eu).unwrap().tax.parts;
         assert_eq!((inclusive.net.minor(), inclusive.tax.minor(), inclusive.gross.minor()), (10_000, 1_900, 11_900));
@@ -166,20 +208,31 @@ pub mod tests {
     proptest! {
         #[test]
         fn the_sum_of_the_lines_is_the_total_or_a_refusal(
-            lines in prop::collection::vec((1_i64..9_999_999_999, 1_u32..=99, 0_u32..=1_000_000), 1..50),
+            lines in prop::collection::vec((1_i64..9_999_999_999, 1_u32..=99, 0_u32..=1_000_000, 0_i64..=1_000), 1..50),
             region in prop::sample::select(Region::ALL),
             small: bool,
         ) {
             let place = region.tax_places().next().unwrap();
-            let line = |(minor, quantity, rate): (i64, u32, u32)| ListedLine {
+            let line = |(minor, quantity, rate, share): (i64, u32, u32, i64)| {
                 // Half of the baskets fit into one payment.
-                unit_price: Money::from_minor(if small { minor % 10_000 + 1 } else { minor }, region.currency()).unwrap(),
-                rate: TaxRate::new(rate).unwrap(),
-                ..listed("A-1", 1, quantity)
+                let minor = if small { minor % 10_000 + 1 } else { minor };
+                // Up to all but the last unit, in one or two reductions.
+                let most = (minor * i64::from(quantity) - 1).min(9_000_000_000) * share / 1_000;
+                let reductions = [most / 3, most - most / 3].into_iter().filter(|minor| *minor > 0);
+                ListedLine {
+                    unit_price: Money::from_minor(minor, region.currency()).unwrap(),
+                    rate: TaxRate::new(rate).unwrap(),
+                    reductions: reductions.map(|minor| off(minor, region.currency())).collect(),
+                    ..listed("A-1", 1, quantity)
+                }
             };
             let lines: Vec<_> = lines.into_iter().map(line).collect();
-            let exact: i128 = lines.iter().map(|line| i128::from(line.unit_price.minor()) * i128::from(line.quantity)).sum();
-            match price(lines, place, region) {
+            let off = |line: &ListedLine| line.reductions.iter().map(|off| i128::from(off.amount.minor())).sum::<i128>();
+            let exact: i128 = lines
+                .iter()
+                .map(|line| i128::from(line.unit_price.minor()) * i128::from(line.quantity) - off(line))
+                .sum();
+            match price(lines.clone(), place, region) {
                 Ok(priced) => {
                     let parts: Vec<Parts> = priced.lines.iter().map(|line| line.tax.unwrap().parts).collect();
                     let sum = |part: fn(&Parts) -> Money| parts.iter().map(|parts| i128::from(part(parts).minor())).sum::<i128>();
@@ -193,7 +246,10 @@ pub mod tests {
                 }
                 Err(problem) => {
                     prop_assert_eq!(problem, QuoteProblem::TooMuch);
-                    prop_assert!(exact * 2 > i128::from(LARGEST_CHARGE_MINOR));
+                    // The sum is too large for a payment, or a list price for an order.
+                    let listed = |line: &ListedLine| line.unit_price.minor() * i64::from(line.quantity);
+                    let largest = lines.iter().map(listed).max().unwrap_or(0);
+                    prop_assert!(exact * 2 > i128::from(LARGEST_CHARGE_MINOR) || largest > 9_999_999_999);
                 }
             }
         }

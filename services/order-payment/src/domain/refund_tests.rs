@@ -9,6 +9,7 @@ use crate::domain::tax::{LineTax, Parts};
 
 fn an_order_of(lines: &[(i64, u32)]) -> Order {
     let line = |(index, (minor, quantity)): (usize, &(i64, u32))| PricedLine {
+        reductions: Vec::new(),
         sku: Sku::parse(&format!("SKU-{index}")).unwrap(),
         unit_price: eur(*minor),
         quantity: *quantity,

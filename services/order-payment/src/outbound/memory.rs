@@ -12,12 +12,13 @@ use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAns
 use uuid::Uuid;
 
 use super::memory_accounts;
+use super::memory_coupons::CouponBooks;
 use super::memory_settlements::SettledDays;
 use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
-    Account, Attempt, AttemptKind, AttemptState, LedgerKind, Order, OrderEvent, OrderStatus, Orphan, Refund,
-    RefundState, RefundTarget, Transaction,
+    Account, Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, LedgerKind, Order, OrderEvent, OrderStatus,
+    Orphan, Refund, RefundState, RefundTarget, Transaction,
 };
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
@@ -46,6 +47,7 @@ pub struct Books {
     pub shipments: BTreeMap<OrderId, Shipment>,
     pub settled: SettledDays,
     pub refunds: BTreeMap<(OrderId, u32), Refund>,
+    pub coupons: CouponBooks,
     /// Refunds that others were told of, and whether nothing was left.
     pub refunds_told: Vec<(OrderId, u32, bool)>,
     /// By intent.
@@ -139,6 +141,14 @@ impl Books {
                 (None, None) => {}
                 (Some(from), Some(known)) if known.status == from && known.version + 1 == order.version => {}
                 (Some(_), _) => return Err(lost()),
+            }
+            if order.status == OrderStatus::Compensated {
+                self.coupons.give_back(order.id);
+            }
+            if let (None, Some(coupon)) = (step.from, &change.coupon)
+                && !self.coupons.take(coupon, order.id, order.user)
+            {
+                return Err(CommitError::Refused(Conflict::CouponUsed));
             }
             let change =
                 StatusChange { version: order.version, status: order.status, reason: order.reason, at: step.at };
@@ -304,6 +314,10 @@ impl Store for MemoryStore {
         let (free, held) = self.books().credit(user, currency);
         let money = |minor| Money::from_minor(minor, currency).unwrap_or(Money::zero(currency));
         Ok(Credit { free: money(free), held: money(held) })
+    }
+
+    async fn coupon_count(&self, code: &CouponCode, person: Option<UserId>) -> Result<CouponCount, StoreError> {
+        Ok(self.books().coupons.count(code, person))
     }
 
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::{Money, Sku};
 use contracts::catalog::v1::price_service_client::PriceServiceClient;
-use contracts::catalog::v1::{QuoteLine, QuoteRequest, QuoteResponse};
+use contracts::catalog::v1::{self, QuoteLine, QuoteRequest, QuoteResponse};
 use tonic::{Code, Status};
 
-use crate::domain::BasketLine;
+use crate::domain::{BasketLine, CouponCode, CouponUse, Reduction};
 use crate::usecases::error::PricesError;
-use crate::usecases::ports::{Prices, Quote, Quoted};
+use crate::usecases::ports::{CouponWord, Prices, Quote, Quoted};
 
 /// The catalog answers one line within a few milliseconds and fifty within tens; a shopper waits this long at most before being
 /// told to try again. Longer than the catalog's own patience with its store, so that its reason arrives here.
@@ -35,12 +35,12 @@ impl CatalogPrices {
 
 #[async_trait]
 impl Prices for CatalogPrices {
-    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError> {
+    async fn quote(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> Result<Quote, PricesError> {
         let lines = lines.iter().map(|line| QuoteLine { sku: line.sku.to_string(), quantity: line.quantity }).collect();
-        let request = QuoteRequest { lines };
+        let request = QuoteRequest { lines, coupon: coupon.map(CouponCode::to_string).unwrap_or_default() };
         let asked = || async { self.client.clone().quote(request.clone()).await.map(tonic::Response::into_inner) };
         match self.guard.call_if(asked, chassis::grpc::is_fault).await {
-            Ok(answer) => read(answer),
+            Ok(answer) => read(answer, coupon),
             // None of the products is sold here; the caller names the lines.
             Err(CallError::Failed(status)) if status.code() == Code::NotFound => Ok(Quote::default()),
             Err(error) => Err(PricesError::Unavailable(anyhow::anyhow!(describe(&error)))),
@@ -48,9 +48,10 @@ impl Prices for CatalogPrices {
     }
 }
 
-fn read(answer: QuoteResponse) -> Result<Quote, PricesError> {
+fn read(answer: QuoteResponse, code: Option<&CouponCode>) -> Result<Quote, PricesError> {
     let crooked = |what: &str| PricesError::Crooked(what.to_owned());
-    let mut quote = Quote::default();
+    let coupon = answer.coupon.zip(code).map(|(answer, code)| word(&answer, code));
+    let mut quote = Quote { coupon, ..Quote::default() };
     for line in answer.lines {
         let sku = Sku::parse(&line.sku).map_err(|_| crooked("a SKU"))?;
         let wire = line.unit_price.ok_or_else(|| crooked("a line without a price"))?;
@@ -61,10 +62,33 @@ fn read(answer: QuoteResponse) -> Result<Quote, PricesError> {
             unit_price,
             revision: line.revision,
             available: line.available,
+            reductions: line.reductions.into_iter().map(reduction).collect::<Result<_, _>>()?,
         };
         quote.known.insert(sku, quoted);
     }
     Ok(quote)
+}
+
+fn reduction(wire: v1::Reduction) -> Result<Reduction, PricesError> {
+    let amount = wire.amount.ok_or_else(|| PricesError::Crooked("a reduction without an amount".to_owned()))?;
+    let amount = Money::try_from(amount).map_err(|error| PricesError::Crooked(error.to_string()))?;
+    Ok(Reduction { promotion: wire.promotion, revision: wire.revision, amount })
+}
+
+/// A word that we do not know is no reduction that we could promise.
+fn word(answer: &v1::CouponAnswer, code: &CouponCode) -> CouponWord {
+    let limit = |most: u32| (most > 0).then_some(most);
+    match answer.state() {
+        v1::CouponState::Good => CouponWord::Good(CouponUse {
+            code: code.clone(),
+            revision: answer.revision,
+            most_uses: limit(answer.most_uses),
+            most_per_person: limit(answer.most_per_person),
+        }),
+        v1::CouponState::NotNow => CouponWord::NotNow,
+        v1::CouponState::ReducesNothing => CouponWord::ReducesNothing,
+        v1::CouponState::Unknown | v1::CouponState::Unspecified => CouponWord::Unknown,
+    }
 }
 
 fn describe(error: &CallError<Status>) -> String {

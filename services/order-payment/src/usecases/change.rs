@@ -5,7 +5,7 @@ use common::{Region, UserId};
 use messaging::{Action, StoredAnswer};
 
 use super::ports::Finding;
-use crate::domain::{Attempt, OrderStep, Orphan, Refund, Transaction};
+use crate::domain::{Attempt, CouponUse, OrderStep, Orphan, Refund, Transaction};
 
 /// State, ledger and answer of one decision. Events follow from the order's step.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Change {
     /// A person to be known; knowing them already is fine.
     pub person: Option<(UserId, Region)>,
     pub order: Option<OrderStep>,
+    /// The use of a coupon that a new order takes. It is free again when the order ends without a sale; the books see to that.
+    pub coupon: Option<CouponUse>,
     pub attempts: Vec<AttemptStep>,
     pub ledger: Vec<Transaction>,
     pub refunds: Vec<RefundStep>,

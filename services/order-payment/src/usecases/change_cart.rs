@@ -5,9 +5,11 @@
 
 use common::{FieldProblem, Money, TaxPlace, UserId, VisitorId};
 
-use super::ports::{Quote, Quoted};
-use super::view_cart::{CartRefusal, CartView, NotPayable, Standing, priced, quote, view_cart};
+use super::coupons::accepted;
+use super::ports::Quoted;
+use super::view_cart::{CartRefusal, CartView, NotPayable, Offered, Standing, priced, quote, view_cart};
 use super::{App, Failure, MOST_MEETINGS};
+use crate::domain::CouponCode;
 use crate::domain::basket::{RawLine, basket_lines};
 use crate::domain::cart::{Cart, CartFull, CartLine, CartOwner, Carted};
 
@@ -38,11 +40,11 @@ pub async fn replace_cart(
     let mut cart = Cart { place, lines: Vec::new(), ..known.clone() };
     let unpriced = Carted { unit_price: Money::zero(app.region.currency()), revision: 0 };
     cart.lines = wanted.into_iter().map(|line| CartLine { line, carted: unpriced }).collect();
-    let quote = quote(app, &cart.lines).await?;
+    let offered = quote(app, &cart).await?;
     let mut unknown = Vec::new();
     for (index, line) in cart.lines.iter_mut().enumerate() {
         let before = known.lines.iter().find(|before| before.line.sku == line.line.sku);
-        match (quote.known.get(&line.line.sku), before) {
+        match (offered.quote.known.get(&line.line.sku), before) {
             // Nothing new was decided about it, so it was put in when it was.
             (_, Some(before)) if before.line == line.line => line.carted = before.carted,
             (Some(offer), _) => line.carted = carted(offer),
@@ -54,7 +56,7 @@ pub async fn replace_cart(
     if !unknown.is_empty() {
         return Err(Failure::Fields(unknown));
     }
-    write(app, known.version, cart, &quote).await
+    write(app, known.version, cart, &offered).await
 }
 
 /// Puts one line in, in place of the one of the same product; a quantity of zero takes it out. `shown` is the unit price that the
@@ -77,31 +79,51 @@ pub async fn put_line(
     let mut cart = known.clone();
     if removed {
         cart.lines.retain(|known| known.line.sku != line.sku);
-        let quote = quote(app, &cart.lines).await?;
-        return write(app, known.version, cart, &quote).await;
+        let offered = quote(app, &cart).await?;
+        return write(app, known.version, cart, &offered).await;
     }
     let sku = line.sku.clone();
     let unpriced = Carted { unit_price: Money::zero(app.region.currency()), revision: 0 };
     cart.put(CartLine { line, carted: unpriced }).map_err(full)?;
-    let quote = quote(app, &cart.lines).await?;
-    let offer = quote.known.get(&sku).ok_or_else(|| Failure::Fields(vec![not_sold(String::new())]))?;
+    let offered = quote(app, &cart).await?;
+    let offer = offered.quote.known.get(&sku).ok_or_else(|| Failure::Fields(vec![not_sold(String::new())]))?;
     if shown.is_some_and(|shown| shown != offer.unit_price) {
         return Err(CartRefusal::PriceChanged { sku: sku.to_string(), now: offer.unit_price }.into());
     }
     for line in cart.lines.iter_mut().filter(|line| line.line.sku == sku) {
         line.carted = carted(offer);
     }
-    write(app, known.version, cart, &quote).await
+    write(app, known.version, cart, &offered).await
 }
 
-/// Takes everything out.
+/// Gives the basket a coupon, in place of the one it has; without one it takes it away. What is wrong, over or used up is refused;
+/// one that reduces nothing yet may wait for what it reduces.
+///
+/// # Errors
+/// As [`replace_cart`]; [`Failure::Coupon`].
+pub async fn put_coupon(
+    app: &App,
+    owner: CartOwner,
+    seen: Option<i64>,
+    code: Option<&str>,
+) -> Result<CartView, Failure> {
+    let parse = |text| CouponCode::parse(text).ok_or_else(|| field("/code", "3 to 32 letters, digits or hyphens"));
+    let coupon = code.map(parse).transpose()?;
+    let known = load(app, owner, seen).await?;
+    let cart = Cart { coupon, ..known.clone() };
+    let offered = quote(app, &cart).await?;
+    accepted(offered.coupon)?;
+    write(app, known.version, cart, &offered).await
+}
+
+/// Takes everything out, its coupon too.
 ///
 /// # Errors
 /// As [`replace_cart`].
 pub async fn empty_cart(app: &App, owner: CartOwner, seen: Option<i64>) -> Result<CartView, Failure> {
     let known = load(app, owner, seen).await?;
-    let cart = Cart { lines: Vec::new(), ..known.clone() };
-    write(app, known.version, cart, &Quote::default()).await
+    let cart = Cart { lines: Vec::new(), coupon: None, ..known.clone() };
+    write(app, known.version, cart, &Offered::default()).await
 }
 
 /// Takes a visitor's basket into the one of the person who logged in there; the visitor's is gone afterwards. Safe to repeat: then
@@ -117,10 +139,10 @@ pub async fn merge_cart(app: &App, user: UserId, visitor: VisitorId) -> Result<C
         let known = app.carts.find(owner, now).await?.unwrap_or_else(|| Cart::empty(owner));
         let mut cart = known.clone();
         cart.take_in(&taken).map_err(full)?;
-        let quote = quote(app, &cart.lines).await?;
+        let offered = quote(app, &cart).await?;
         let cart = cart.changed(now);
         match app.carts.merge(known.version, &cart, &taken, now).await.map_err(Failure::from) {
-            Ok(()) => return priced(app, cart, &quote, now),
+            Ok(()) => return priced(app, cart, &offered, now),
             Err(failure) if failure.is_lost() => {}
             Err(failure) => return Err(failure),
         }
@@ -143,9 +165,9 @@ async fn load(app: &App, owner: CartOwner, seen: Option<i64>) -> Result<Cart, Fa
     if cart.version == seen { Ok(cart) } else { Err(CartRefusal::OtherVersion.into()) }
 }
 
-async fn write(app: &App, from: i64, cart: Cart, quote: &Quote) -> Result<CartView, Failure> {
+async fn write(app: &App, from: i64, cart: Cart, offered: &Offered) -> Result<CartView, Failure> {
     let now = app.clock.now();
-    let view = priced(app, cart.changed(now), quote, now)?;
+    let view = priced(app, cart.changed(now), offered, now)?;
     if matches!(view.standing, Standing::NotPayable(NotPayable::TooMuch)) {
         return Err(Failure::TooMuch);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::{ErrorKind, Explain, FieldProblem, Region};
 use messaging::crash::Crashed;
 
+use super::coupons::CouponRefusal;
 use super::price_locks::Requote;
 use super::view_cart::CartRefusal;
 use crate::domain::WrongState;
@@ -24,6 +25,8 @@ pub enum Conflict {
     CreditShort,
     #[error("nobody of this id is known here; nothing was changed")]
     UnknownPerson,
+    #[error("the coupon has no uses left; nothing was ordered")]
+    CouponUsed,
 }
 
 impl Explain for Conflict {
@@ -32,7 +35,7 @@ impl Explain for Conflict {
         match self {
             Self::Lost | Self::OrderExists => ErrorKind::Unavailable,
             Self::RefundExceeds => ErrorKind::Unprocessable,
-            Self::CreditShort => ErrorKind::Conflict,
+            Self::CreditShort | Self::CouponUsed => ErrorKind::Conflict,
             Self::UnknownPerson => ErrorKind::NotFound,
         }
     }
@@ -43,6 +46,7 @@ impl Explain for Conflict {
             Self::RefundExceeds => "refund-exceeds-capture",
             Self::CreditShort => "store-credit-short",
             Self::UnknownPerson => "not-found",
+            Self::CouponUsed => "coupon-used",
         }
     }
 }
@@ -99,6 +103,8 @@ pub enum Failure {
     LockInvalid,
     #[error(transparent)]
     Cart(#[from] CartRefusal),
+    #[error(transparent)]
+    Coupon(#[from] CouponRefusal),
     #[error("there is not enough in stock; nothing was ordered")]
     OutOfStock(Vec<FieldProblem>),
     #[error("the total is higher than one payment can be; nothing was ordered")]
@@ -168,6 +174,7 @@ impl Explain for Failure {
                 ErrorKind::Unprocessable
             }
             Self::Cart(refusal) => refusal.kind(),
+            Self::Coupon(refusal) => refusal.kind(),
             Self::Forbidden => ErrorKind::Forbidden,
             Self::PriceChanged(_) | Self::OutOfStock(_) | Self::StateConflict(_) => ErrorKind::Conflict,
             Self::NotFound | Self::ForeignEvent => ErrorKind::NotFound,
@@ -188,6 +195,7 @@ impl Explain for Failure {
             Self::PriceChanged(_) => "price-changed",
             Self::LockInvalid => "price-lock-invalid",
             Self::Cart(refusal) => refusal.code(),
+            Self::Coupon(refusal) => refusal.code(),
             Self::OutOfStock(_) => "out-of-stock",
             Self::StateConflict(_) => "state-conflict",
             Self::RefundExceeds(_) => "refund-exceeds-capture",
@@ -213,6 +221,7 @@ impl Explain for Failure {
             Self::LockInvalid => {
                 vec![FieldProblem::new("/price_lock", "price-lock-invalid", "not a lock on the prices of this order")]
             }
+            Self::Coupon(refusal) => vec![FieldProblem::new(refusal.pointer, refusal.code(), refusal.to_string())],
             Self::Cart(CartRefusal::PriceChanged { .. }) => {
                 vec![FieldProblem::new("/expected_unit_price", "price-changed", "not the price any more")]
             }

@@ -7,6 +7,7 @@ pub mod change;
 pub mod change_cart;
 pub mod compensate_order;
 pub mod compensate_saga;
+pub mod coupons;
 pub mod desk;
 pub mod error;
 pub mod order_states;

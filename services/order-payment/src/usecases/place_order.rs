@@ -5,6 +5,7 @@ use messaging::crash::{self, Boundary};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use tracing::Instrument as _;
 
+use super::coupons::coupon_of;
 use super::error::Conflict;
 use super::ports::Quote;
 use super::price_locks::{Requote, at_locked_price, honoured, issue};
@@ -68,15 +69,20 @@ async fn place(
     }
     let now = app.clock.now();
     let lock = honoured(app, shopper, &command, now)?;
-    let quote = crash::around(Boundary::QuotePrices, app.prices.quote(&command.lines)).await??;
+    let asked = app.prices.quote(&command.lines, command.coupon.as_ref());
+    let quote = crash::around(Boundary::QuotePrices, asked).await??;
     let listed = listed(&command, &quote, lock.as_ref(), app)?;
+    let coupon = coupon_of(&command, quote.coupon.as_ref(), lock.as_ref())?;
     let priced = quote::price(listed.clone(), command.place, app.region).map_err(|problem| match problem {
         QuoteProblem::TooMuch => Failure::TooMuch,
-        QuoteProblem::CrookedPrice(_) => super::error::PricesError::Crooked(problem.to_string()).into(),
+        QuoteProblem::CrookedPrice(_) | QuoteProblem::CrookedReduction(_) => {
+            super::error::PricesError::Crooked(problem.to_string()).into()
+        }
     })?;
     in_stock(&command, &quote)?;
     if priced.total() != command.expected_total {
-        let issue = || issue(app, Some(shopper.user), Some(command.place), &listed, priced.total(), now);
+        let promised = (priced.total(), coupon);
+        let issue = || issue(app, Some(shopper.user), Some(command.place), &listed, promised, now);
         let lock = lock.is_none().then(issue);
         return Err(Failure::PriceChanged(Box::new(Requote { priced, lock })));
     }
@@ -100,6 +106,7 @@ async fn place(
         // Set aside with the order, so that nobody spends it twice; the books refuse what is not there.
         ledger: step.order.credit_moves(LedgerKind::CreditHold, step.at),
         order: Some(step),
+        coupon,
         answer: Some(answer.clone()),
         ..Change::default()
     };
@@ -177,6 +184,7 @@ fn listed(
             revision: quoted.revision,
             class,
             rate: command.place.rate(class),
+            reductions: quoted.reductions.clone(),
         };
         lines.push(match lock {
             Some(lock) => at_locked_price(listed, lock, command.place),

@@ -14,7 +14,10 @@ use super::views::{OrderCard, OrderView, Page, Position, StatusChange};
 use crate::domain::accounts::Account;
 use crate::domain::cart::{Cart, CartOwner};
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Answer, Attempt, BasketLine, Call, Intent, Look, Order, Orphan, Refund, Transaction, Via};
+use crate::domain::{
+    Answer, Attempt, BasketLine, Call, CouponCode, CouponCount, CouponUse, Intent, Look, Order, Orphan, Reduction,
+    Refund, Transaction, Via,
+};
 
 /// Our own books. Every write has a cause and happens once.
 #[async_trait]
@@ -32,6 +35,9 @@ pub trait Store: Settlements + Send + Sync {
 
     /// A person's store credit.
     async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError>;
+
+    /// How often a coupon was used, by all and by `person`.
+    async fn coupon_count(&self, code: &CouponCode, person: Option<UserId>) -> Result<CouponCount, StoreError>;
 
     /// Orders whose stock is held and that store credit pays whole, the oldest first.
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError>;
@@ -156,12 +162,26 @@ pub trait Carts: Send + Sync {
 /// The catalog's prices.
 #[async_trait]
 pub trait Prices: Send + Sync {
-    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError>;
+    /// With `coupon`, if one is named.
+    async fn quote(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> Result<Quote, PricesError>;
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Quote {
     pub known: BTreeMap<Sku, Quoted>,
+    /// What became of the coupon that was named.
+    pub coupon: Option<CouponWord>,
+}
+
+/// The catalog's word about a coupon. How often it was used stands in our own books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CouponWord {
+    /// It reduces a line.
+    Good(CouponUse),
+    Unknown,
+    /// Not yet, or not any more.
+    NotNow,
+    ReducesNothing,
 }
 
 #[derive(Clone, Debug)]
@@ -174,6 +194,8 @@ pub struct Quoted {
     pub revision: i64,
     /// A hint; the reservation decides.
     pub available: u32,
+    /// What promotions take off the whole line.
+    pub reductions: Vec<Reduction>,
 }
 
 /// The payment gateways, each attempt with the one it was begun with. Never fails: not knowing is an answer too.

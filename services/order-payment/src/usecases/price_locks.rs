@@ -5,7 +5,7 @@ use common::{Money, TaxPlace, UserId};
 
 use super::{App, Failure, Shopper};
 use crate::domain::price_lock::{LockText, LockedLine, PriceLock};
-use crate::domain::{ListedLine, PlaceOrder, Priced};
+use crate::domain::{CouponUse, ListedLine, PlaceOrder, Priced};
 
 /// A lock on its way to a shopper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) fn issue(
     owner: Option<UserId>,
     place: Option<TaxPlace>,
     lines: &[ListedLine],
-    total: Money,
+    (total, coupon): (Money, Option<CouponUse>),
     now: DateTime<Utc>,
 ) -> Issued {
     let locked = |line: &ListedLine| LockedLine {
@@ -30,10 +30,11 @@ pub(super) fn issue(
         revision: line.revision,
         class: line.class,
         rate: place.map(|_| line.rate),
+        reductions: line.reductions.clone(),
     };
     let expires_at = now + app.rules.price_lock;
     let lines = lines.iter().map(locked).collect();
-    let lock = PriceLock { region: app.region, owner, place, lines, total, issued_at: now, expires_at };
+    let lock = PriceLock { region: app.region, owner, place, lines, total, coupon, issued_at: now, expires_at };
     Issued { text: app.locks.seal(&lock), expires_at }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn honoured(
 ) -> Result<Option<PriceLock>, Failure> {
     let Some(text) = &command.price_lock else { return Ok(None) };
     let lock = app.locks.open(text).map_err(|_| Failure::LockInvalid)?;
-    if lock.owner.is_some_and(|owner| owner != shopper.user) || !lock.covers(&command.lines) {
+    if lock.owner.is_some_and(|owner| owner != shopper.user) || !lock.covers(&command.lines, command.coupon.as_ref()) {
         return Err(Failure::LockInvalid);
     }
     if lock.is_over(now) {
@@ -63,7 +64,14 @@ pub(super) fn honoured(
 pub(super) fn at_locked_price(line: ListedLine, lock: &PriceLock, place: TaxPlace) -> ListedLine {
     let Some(locked) = lock.line(&line.sku) else { return line };
     let rate = locked.rate.filter(|_| lock.place == Some(place)).unwrap_or_else(|| place.rate(locked.class));
-    ListedLine { unit_price: locked.unit_price, revision: locked.revision, class: locked.class, rate, ..line }
+    ListedLine {
+        unit_price: locked.unit_price,
+        revision: locked.revision,
+        class: locked.class,
+        rate,
+        reductions: locked.reductions.clone(),
+        ..line
+    }
 }
 
 /// What an order would cost now: shown with a refusal.

@@ -4,13 +4,14 @@
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, Explain, Money, Region};
 
+use super::coupons::{CouponState, quote_with};
 use super::error::PricesError;
-use super::ports::{Quote, Quoted};
+use super::ports::{CouponWord, Quote, Quoted};
 use super::price_locks::{Issued, issue};
 use super::{App, Failure};
 use crate::domain::cart::{Cart, CartLine, CartOwner};
-use crate::domain::quote::{ListedLine, list_amount, price};
-use crate::domain::{LineTax, OrderTax, QuoteProblem};
+use crate::domain::quote::{ListedLine, list_amount, price, reduced};
+use crate::domain::{CouponUse, LineTax, OrderTax, QuoteProblem};
 
 /// A basket with everything that is known about it now.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub struct CartView {
     pub lines: Vec<CartLineView>,
     /// List prices of all lines that are sold, tax in them or not as the region shows prices.
     pub subtotal: Money,
+    /// What promotions take off that.
+    pub discount: Money,
+    /// What became of the basket's coupon.
+    pub coupon: Option<CouponState>,
     pub standing: Standing,
 }
 
@@ -67,34 +72,47 @@ pub enum NotPayable {
 pub async fn view_cart(app: &App, owner: CartOwner) -> Result<CartView, Failure> {
     let now = app.clock.now();
     let cart = app.carts.find(owner, now).await?.unwrap_or_else(|| Cart::empty(owner));
-    let quote = quote(app, &cart.lines).await?;
-    priced(app, cart, &quote, now)
+    let offered = quote(app, &cart).await?;
+    priced(app, cart, &offered, now)
 }
 
-/// What the catalog says about the lines. It is not asked about none.
-pub(super) async fn quote(app: &App, lines: &[CartLine]) -> Result<Quote, Failure> {
-    if lines.is_empty() {
-        return Ok(Quote::default());
+/// What the catalog says about a basket, and what became of its coupon.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Offered {
+    pub quote: Quote,
+    pub coupon: Option<CouponState>,
+}
+
+/// The catalog is not asked about no lines.
+pub(super) async fn quote(app: &App, cart: &Cart) -> Result<Offered, Failure> {
+    if cart.lines.is_empty() {
+        let coupon = cart.coupon.as_ref().map(|_| CouponState::ReducesNothing);
+        return Ok(Offered { quote: Quote::default(), coupon });
     }
-    let lines: Vec<_> = lines.iter().map(|line| line.line.clone()).collect();
-    Ok(app.prices.quote(&lines).await?)
+    let lines: Vec<_> = cart.lines.iter().map(|line| line.line.clone()).collect();
+    let (quote, coupon) = quote_with(app, &lines, cart.coupon.as_ref(), cart.owner.user()).await?;
+    Ok(Offered { quote, coupon })
 }
 
 /// `cart` at the prices of `quote`, with a lock on them when it can be ordered.
-pub(super) fn priced(app: &App, cart: Cart, quote: &Quote, now: DateTime<Utc>) -> Result<CartView, Failure> {
-    let region = app.region;
+pub(super) fn priced(app: &App, cart: Cart, offered: &Offered, now: DateTime<Utc>) -> Result<CartView, Failure> {
+    let (region, quote) = (app.region, &offered.quote);
     let mut subtotal = Money::zero(region.currency());
+    let mut left = subtotal;
     let (mut lines, mut listed, mut too_much) = (Vec::new(), Vec::new(), false);
     for line in &cart.lines {
         let offer = quote.known.get(&line.line.sku).cloned();
         if let Some(offer) = &offer {
             match list_amount(offer.unit_price, line.line.quantity, region.currency()) {
-                Ok(amount) => match subtotal.checked_add(amount) {
-                    Ok(sum) => subtotal = sum,
-                    Err(_) => too_much = true,
-                },
+                Ok(amount) => {
+                    let rest = reduced(amount, &offer.reductions).map_err(crooked)?;
+                    match (subtotal.checked_add(amount), left.checked_add(rest)) {
+                        (Ok(sum), Ok(rest)) => (subtotal, left) = (sum, rest),
+                        _ => too_much = true,
+                    }
+                }
                 Err(QuoteProblem::TooMuch) => too_much = true,
-                Err(problem) => return Err(PricesError::Crooked(problem.to_string()).into()),
+                Err(problem) => return Err(crooked(problem)),
             }
             listed.push(listed_line(line, offer, cart.place, region));
         }
@@ -103,9 +121,19 @@ pub(super) fn priced(app: &App, cart: Cart, quote: &Quote, now: DateTime<Utc>) -
     let standing = if too_much {
         Standing::NotPayable(NotPayable::TooMuch)
     } else {
-        standing(app, &cart, &mut lines, listed, subtotal, now)?
+        let used = match &quote.coupon {
+            Some(CouponWord::Good(coupon)) => Some(coupon.clone()),
+            _ => None,
+        };
+        standing(app, &cart, &mut lines, listed, (left, used), now)?
     };
-    Ok(CartView { cart, lines, subtotal, standing })
+    let discount = subtotal.checked_sub(left).unwrap_or(Money::zero(region.currency()));
+    Ok(CartView { cart, lines, subtotal, discount, coupon: offered.coupon, standing })
+}
+
+/// A fault of the catalog, not of the shopper.
+fn crooked(problem: QuoteProblem) -> Failure {
+    PricesError::Crooked(problem.to_string()).into()
 }
 
 fn state(line: &CartLine, offer: Option<&Quoted>) -> LineState {
@@ -126,6 +154,7 @@ fn listed_line(line: &CartLine, offer: &Quoted, place: Option<common::TaxPlace>,
         options: line.line.options.clone(),
         revision: offer.revision,
         class,
+        reductions: offer.reductions.clone(),
         rate: place.map_or(common::TaxRate::ZERO, |place| place.rate(class)),
     }
 }
@@ -136,7 +165,7 @@ fn standing(
     cart: &Cart,
     lines: &mut [CartLineView],
     listed: Vec<ListedLine>,
-    subtotal: Money,
+    (left, coupon): (Money, Option<CouponUse>),
     now: DateTime<Utc>,
 ) -> Result<Standing, Failure> {
     if lines.is_empty() {
@@ -153,12 +182,10 @@ fn standing(
                 (priced.total(), Some(priced.tax))
             }
             Err(QuoteProblem::TooMuch) => return Ok(Standing::NotPayable(NotPayable::TooMuch)),
-            Err(problem) => return Err(PricesError::Crooked(problem.to_string()).into()),
+            Err(problem) => return Err(crooked(problem)),
         },
         // Wherever it goes, this is what is charged; only how much of it is tax is open.
-        (None, common::Prices::Inclusive) if subtotal.minor() <= crate::domain::quote::LARGEST_CHARGE_MINOR => {
-            (subtotal, None)
-        }
+        (None, common::Prices::Inclusive) if left.minor() <= crate::domain::quote::LARGEST_CHARGE_MINOR => (left, None),
         (None, common::Prices::Inclusive) => return Ok(Standing::NotPayable(NotPayable::TooMuch)),
         (None, common::Prices::Exclusive) => return Ok(Standing::NotPayable(NotPayable::PlaceNeeded)),
     };
@@ -168,7 +195,7 @@ fn standing(
     if lines.iter().any(|line| line.state == LineState::Short) {
         return Ok(Standing::NotPayable(NotPayable::Short));
     }
-    let lock = issue(app, cart.owner.user(), cart.place, &listed, total, now);
+    let lock = issue(app, cart.owner.user(), cart.place, &listed, (total, coupon), now);
     Ok(Standing::Payable { total, tax, lock })
 }
 

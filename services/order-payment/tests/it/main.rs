@@ -1,6 +1,7 @@
 //! Stories of orders and payments. Those that need servers use the test stack.
 
 mod carts;
+mod coupons;
 mod crashes;
 mod events;
 mod gateway;
@@ -16,6 +17,7 @@ mod order_states;
 mod orphans;
 mod place_order;
 mod price_locks;
+mod price_truth;
 mod reconcile;
 mod refunds;
 mod reigns;

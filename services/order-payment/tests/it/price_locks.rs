@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Duration;
 use common::{Explain, Money, Private, Region, ids};
-use order_payment::domain::BasketLine;
 use order_payment::domain::basket::RawOrder;
 use order_payment::domain::cart::CartOwner;
 use order_payment::domain::price_lock::LockText;
+use order_payment::domain::{BasketLine, CouponCode};
 use order_payment::usecases::change_cart::{RawPlace, put_line, replace_cart};
 use order_payment::usecases::error::PricesError;
 use order_payment::usecases::ports::{Prices, Quote};
@@ -23,10 +23,14 @@ struct Dollars(Arc<FixedPrices>);
 
 #[async_trait]
 impl Prices for Dollars {
-    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError> {
-        let mut quote = self.0.quote(lines).await?;
+    async fn quote(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> Result<Quote, PricesError> {
+        let mut quote = self.0.quote(lines, coupon).await?;
         for quoted in quote.known.values_mut() {
-            quoted.unit_price = Money::from_minor(quoted.unit_price.minor(), ABROAD.currency()).unwrap();
+            let dollars = |euros: Money| Money::from_minor(euros.minor(), ABROAD.currency()).unwrap();
+            quoted.unit_price = dollars(quoted.unit_price);
+            for reduction in &mut quoted.reductions {
+                reduction.amount = dollars(reduction.amount);
+            }
         }
         Ok(quote)
     }

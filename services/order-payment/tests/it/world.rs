@@ -12,7 +12,8 @@ use order_payment::MIGRATOR;
 use order_payment::domain::basket::{RawLine, RawOrder};
 use order_payment::domain::price_lock::LockKeys;
 use order_payment::domain::{
-    Answer, Attempt, BasketLine, Call, Intent, IntentStatus, Look, Order, OrderStatus, ShippingAddress,
+    Answer, Attempt, BasketLine, Call, CouponCode, Intent, IntentStatus, Look, Order, OrderStatus, Reduction,
+    ShippingAddress,
 };
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::memory::MemoryStore;
@@ -22,7 +23,7 @@ use order_payment::outbound::postgres::{PostgresCarts, PostgresStore, PostgresVi
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::error::PricesError;
 use order_payment::usecases::place_order::{Placed, place_order};
-use order_payment::usecases::ports::{Carts, Gateway, Prices, Quote, Quoted, Store, Views};
+use order_payment::usecases::ports::{Carts, CouponWord, Gateway, Prices, Quote, Quoted, Store, Views};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, CONSUMER, Failure, Rules, Shopper, Signals};
 use testkit::TestDatabase;
@@ -32,7 +33,7 @@ pub const REGION: Region = Region::Eu;
 
 /// The catalog: a price and a stock per product; everything else is not sold here.
 #[derive(Default)]
-pub struct FixedPrices(pub Mutex<BTreeMap<String, (i64, u32)>>);
+pub struct FixedPrices(pub Mutex<BTreeMap<String, (i64, u32)>>, pub Mutex<Promotions>);
 
 impl FixedPrices {
     pub fn set(&self, sku: &str, minor: i64, available: u32) {
@@ -40,14 +41,41 @@ impl FixedPrices {
     }
 }
 
+/// What the catalog takes off, in minor units of each unit of a product.
+#[derive(Default)]
+pub struct Promotions {
+    pub off: BTreeMap<String, i64>,
+    /// With a coupon that is good.
+    pub off_with_coupon: BTreeMap<String, i64>,
+    pub words: BTreeMap<CouponCode, CouponWord>,
+}
+
+impl Promotions {
+    fn reductions(&self, line: &BasketLine, with_coupon: bool) -> Vec<Reduction> {
+        let all = [
+            ("autumn", 3, self.off.get(line.sku.as_str())),
+            ("coupon", 4, self.off_with_coupon.get(line.sku.as_str()).filter(|_| with_coupon)),
+        ];
+        all.into_iter()
+            .filter_map(|(promotion, revision, minor)| {
+                let amount = Money::from_minor(minor? * i64::from(line.quantity), REGION.currency()).unwrap();
+                Some(Reduction { promotion: promotion.to_owned(), revision, amount })
+            })
+            .collect()
+    }
+}
+
 #[async_trait]
 impl Prices for FixedPrices {
-    async fn quote(&self, lines: &[BasketLine]) -> Result<Quote, PricesError> {
+    async fn quote(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> Result<Quote, PricesError> {
+        let promotions = self.1.lock().unwrap();
         let prices = self.0.lock().unwrap();
         if prices.contains_key("CATALOG-IS-DOWN") {
             return Err(PricesError::Unavailable(anyhow::anyhow!("down")));
         }
-        let mut quote = Quote::default();
+        let word = coupon.map(|code| promotions.words.get(code).cloned().unwrap_or(CouponWord::Unknown));
+        let good = matches!(word, Some(CouponWord::Good(_)));
+        let mut quote = Quote { coupon: word, ..Quote::default() };
         for line in lines {
             if let Some((minor, available)) = prices.get(line.sku.as_str()) {
                 let unit_price = Money::from_minor(*minor, REGION.currency()).unwrap();
@@ -57,6 +85,7 @@ impl Prices for FixedPrices {
                     unit_price,
                     revision: 1,
                     available: *available,
+                    reductions: promotions.reductions(line, good),
                 };
                 quote.known.insert(line.sku.clone(), quoted);
             }
@@ -406,6 +435,7 @@ pub fn an_order() -> RawOrder {
         credit: order_payment::domain::basket::RawCredit::Nothing,
         expected_total: ("49.90".to_owned(), "EUR".to_owned()),
         price_lock: None,
+        coupon: None,
     }
 }
 

@@ -118,3 +118,62 @@ async fn a_page_that_is_out_of_date_cannot_fill_a_basket() {
     assert_eq!(stale.code(), "price-changed");
     assert_eq!(send(shopper.get("/v1/cart")).await.expect(200).body["lines"], json!([]));
 }
+
+impl Priced {
+    /// Off this story's product alone: other stories go on at their prices.
+    async fn promotion(&self, id: &str, percent: &str, coupon: Option<Value>) {
+        let mut body = json!({"title": "A story", "percent": percent, "target": {"skus": [self.sku]}, "stacks": true});
+        if let Some(coupon) = coupon {
+            body["coupon"] = coupon;
+        }
+        let written =
+            send(HTTP.put(url(&format!("/v1/admin/promotions/{id}"))).bearer_auth(&self.staff).json(&body)).await;
+        assert!(matches!(written.status, 200 | 201), "{:#}", written.body);
+    }
+
+    async fn ended(&self, id: &str) {
+        send(HTTP.delete(url(&format!("/v1/admin/promotions/{id}"))).bearer_auth(&self.staff)).await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn what_a_promotion_and_a_coupon_take_off_is_charged_as_shown_and_the_coupon_is_used_once() {
+    let (product, shopper) = (Priced::on_the_shelf("50.00").await, Shopper::new().await);
+    let name = product.sku.to_lowercase();
+    let (sale, voucher) = (format!("sale-{}", &name[3..20]), format!("voucher-{}", &name[3..20]));
+    let code = voucher.to_uppercase();
+    product.promotion(&sale, "10", None).await;
+    product.promotion(&voucher, "20", Some(json!({"code": code, "most_uses": 1}))).await;
+    let page = product.page().await;
+    let cart = send(carted(&shopper, &product.sku, "\"0\"", &page)).await.expect(200);
+    assert_eq!((&cart.body["subtotal"]["amount"], &cart.body["total"]["amount"]), (&json!("100.00"), &json!("90.00")));
+    let coupon = |tag: &str, code: &str| {
+        HTTP.put(url("/v1/cart/coupon"))
+            .bearer_auth(&shopper.token)
+            .header("If-Match", tag)
+            .json(&json!({"code": code}))
+    };
+    let tag = cart.header("etag");
+    assert_eq!(send(coupon(tag, "NOBODY-KNOWS")).await.expect(422).code(), "coupon-unknown");
+    let cart = send(coupon(tag, &code)).await.expect(200).body;
+    assert_eq!((&cart["coupon"]["state"], &cart["total"]["amount"]), (&json!("ok"), &json!("72.00")));
+    // Everything is over and dearer before the order: what was shown is charged.
+    product.costs("80.00").await;
+    product.ended(&sale).await;
+    let order = json!({
+        "lines": [{"sku": product.sku, "quantity": 2}],
+        "shipping_address": {"name": "Ada Fleet", "line1": "1 Example Street", "city": "Example", "postal_code": "10115", "country": Region::ALL[0].countries()[5]},
+        "payment": {"method": "card", "token": "tok_ok"},
+        "expected_total": cart["total"], "price_lock": cart["price_lock"], "coupon": code,
+    });
+    let post = || shopper.post("/v1/orders").header("Idempotency-Key", key()).json(&order);
+    let placed = send(post()).await.expect(201);
+    let id = placed.body["order_id"].as_str().unwrap();
+    let ended = shopper.wait_for_end(id).await;
+    assert_eq!((ended["status"].as_str(), captured(id).await), (Some("COMPLETED"), 7_200));
+    assert_eq!(ended["lines"][0]["reductions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(send(post()).await.expect(409).code(), "coupon-used");
+    let now = send(shopper.get("/v1/cart")).await.expect(200).body;
+    assert_eq!((&now["coupon"]["state"], &now["total"]["amount"]), (&json!("coupon-used"), &json!("160.00")));
+    product.ended(&voucher).await;
+}

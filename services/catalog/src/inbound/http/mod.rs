@@ -6,6 +6,7 @@
 mod admin_families;
 mod admin_prices;
 mod admin_products;
+mod admin_promotions;
 mod admin_stock;
 mod desk;
 pub mod finished;
@@ -50,6 +51,7 @@ pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
         .merge(admin_families::router(app.clone()))
         .merge(imports::router(app.clone()))
         .merge(pictures::router(app.clone()))
+        .merge(admin_promotions::router(app.clone()))
         .merge(admin_stock::router(app))
 }
 

@@ -5,14 +5,11 @@
 use anyhow::Context as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// The fields that the catalog asks by.
-const FIELDS: [&str; 2] = ["sku", "published"];
-
-/// Adds the missing indexes to the table behind `collection`.
+/// Adds the missing indexes to the table behind `collection`: one for each field that the catalog asks by.
 ///
 /// # Errors
 /// No such database behind `url`, or the table cannot be found or changed.
-pub(super) async fn help(url: &str, database: &str, collection: &str) -> anyhow::Result<()> {
+pub(super) async fn help(url: &str, database: &str, collection: &str, fields: &[&str]) -> anyhow::Result<()> {
     let mut postgres = PgConnection::connect(url).await.context("the database behind FerretDB does not answer")?;
     // The name comes from our own settings, but it becomes part of a statement: only plain names do.
     anyhow::ensure!(is_plain(database), "the database name is not a plain word");
@@ -23,7 +20,7 @@ pub(super) async fn help(url: &str, database: &str, collection: &str) -> anyhow:
         .await
         .context("the collection has no table")?;
     anyhow::ensure!(is_plain(&table), "the table name is not a plain word");
-    for field in FIELDS {
+    for field in fields {
         let create = format!(
             "CREATE INDEX IF NOT EXISTS shopsphere_{table}_{field} ON {database}.{table} USING gin ((_jsonb->'{field}') jsonb_path_ops)"
         );

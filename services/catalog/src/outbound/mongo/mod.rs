@@ -7,6 +7,7 @@
 //! by `$in`, or by range.
 
 mod ferretdb;
+mod promotions;
 mod schema;
 mod schemas;
 
@@ -29,6 +30,7 @@ use super::document::RevisionDocument;
 use crate::domain::product::Revision;
 use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 
+pub use promotions::MongoPromotions;
 pub use schema::migrate;
 
 /// Longest a page waits for one product.

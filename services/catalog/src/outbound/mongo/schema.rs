@@ -1,4 +1,4 @@
-//! The collection, its validator and its indexes, from the file that describes them. Applying it again changes nothing.
+//! The collections, their validators and their indexes, from the files that describe them. Applying them again changes nothing.
 
 use anyhow::Context as _;
 use mongodb::bson::{Document, doc};
@@ -10,10 +10,13 @@ use serde::Deserialize;
 use super::{client, ferretdb};
 
 pub(super) const COLLECTION: &str = "product_revisions";
-/// Revisions first: their indexes are what FerretDB needs help with.
-const DESCRIPTIONS: [&str; 2] = [
-    include_str!("../../../../../migrations/catalog/mongo/product_revisions.json"),
-    include_str!("../../../../../migrations/catalog/mongo/family_schemas.json"),
+pub(super) const PROMOTIONS: &str = "promotion_revisions";
+
+/// Each with the fields that it is asked by.
+const DESCRIPTIONS: [(&str, &[&str]); 3] = [
+    (include_str!("../../../../../migrations/catalog/mongo/product_revisions.json"), &["sku", "published"]),
+    (include_str!("../../../../../migrations/catalog/mongo/family_schemas.json"), &[]),
+    (include_str!("../../../../../migrations/catalog/mongo/promotion_revisions.json"), &["place"]),
 ];
 
 const NAMESPACE_EXISTS: i32 = 48;
@@ -38,20 +41,22 @@ struct IndexDescription {
 /// What the store said.
 pub async fn migrate(url: &str, database: &str, ferretdb_postgres: &str) -> anyhow::Result<()> {
     let target = client(url).await?.database(database);
-    for text in DESCRIPTIONS {
+    for (text, fields) in DESCRIPTIONS {
         let description: Description = serde_json::from_str(text).context("the description of a collection")?;
-        create(&target, &description).await.context("a collection cannot be created")?;
+        create(&target, &description).await.context("a collection of revisions cannot be created")?;
         let collection = target.collection::<Document>(&description.collection);
-        for IndexDescription { name, key } in description.indexes {
-            let options = IndexOptions::builder().name(name).build();
+        for IndexDescription { name, key } in &description.indexes {
+            let options = IndexOptions::builder().name(name.clone()).build();
             collection
-                .create_index(IndexModel::builder().keys(key).options(options).build())
+                .create_index(IndexModel::builder().keys(key.clone()).options(options).build())
                 .await
-                .context("an index cannot be created")?;
+                .context("an index of revisions cannot be created")?;
         }
-    }
-    if !ferretdb_postgres.is_empty() {
-        ferretdb::help(ferretdb_postgres, database, COLLECTION).await.context("mongo.ferretdb_postgres_url")?;
+        if !ferretdb_postgres.is_empty() && !fields.is_empty() {
+            ferretdb::help(ferretdb_postgres, database, &description.collection, fields)
+                .await
+                .context("mongo.ferretdb_postgres_url")?;
+        }
     }
     Ok(())
 }

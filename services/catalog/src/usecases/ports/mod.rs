@@ -4,6 +4,7 @@ pub mod orders;
 pub mod pages;
 pub mod pictures;
 pub mod products;
+pub mod promotions;
 pub mod purger;
 pub mod recommender;
 pub mod stock;

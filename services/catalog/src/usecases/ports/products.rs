@@ -16,6 +16,7 @@ use crate::domain::ranking::Interests;
 use crate::domain::schema::Schema;
 use crate::domain::search_query::SearchQuery;
 use crate::usecases::families::Families;
+use crate::usecases::promotions::Promotions;
 
 /// Everything that product use cases work with.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ pub struct ProductPorts {
     pub ratings: Arc<dyn Ratings>,
     pub families: Families,
     pub pictures: Arc<dyn Pictures>,
+    pub promotions: Arc<Promotions>,
     pub cursors: CursorSeal,
 }
 

@@ -10,6 +10,7 @@ mod index;
 mod personal;
 mod pictures;
 mod pipeline;
+mod promotions;
 mod purges;
 mod sale;
 mod search;

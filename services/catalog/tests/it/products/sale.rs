@@ -41,7 +41,7 @@ fn special(amount: &str, from: DateTime<Utc>, until: Option<DateTime<Utc>>) -> P
 /// Units of each SKU that an order could have now, by name.
 async fn for_sale(shop: &Shop, names: &[&str]) -> Vec<String> {
     let lines = names.iter().map(|name| Line { sku: sku(&shop.sku(name)), quantity: 1 }).collect();
-    let quote = quote(&shop.app, lines).await.unwrap();
+    let quote = quote(&shop.app, lines, None).await.unwrap();
     quote.lines.iter().map(|line| line.line.sku.as_str().replace(&format!("{}-", shop.prefix), "")).collect()
 }
 
@@ -93,7 +93,7 @@ async fn a_product_and_a_price_begin_at_their_moment_without_a_write() {
     assert_ne!(after.header("etag"), before.header("etag"));
     let listed = shop.get("/v1/products").await;
     assert_eq!(listed.body["items"][0]["price"]["amount"], "29.90", "{}", listed.body);
-    let quote = quote(&shop.app, vec![Line { sku: sku(&shop.sku("CHEAPER")), quantity: 1 }]).await.unwrap();
+    let quote = quote(&shop.app, vec![Line { sku: sku(&shop.sku("CHEAPER")), quantity: 1 }], None).await.unwrap();
     assert_eq!(quote.lines[0].unit_price.minor(), 2990);
     shop.close().await;
 }
@@ -204,7 +204,7 @@ async fn a_variant_is_shown_with_its_product_and_ordered_by_its_own_sku() {
     let of_variant = shop.get(&format!("/v1/products/{}", shop.sku("A-XL"))).await;
     assert_eq!(of_variant.body["sku"], page.body["sku"]);
     let lines = ["A", "A-M", "A-XL"].map(|name| Line { sku: sku(&shop.sku(name)), quantity: 1 });
-    let quote = quote(&shop.app, lines.to_vec()).await.unwrap();
+    let quote = quote(&shop.app, lines.to_vec(), None).await.unwrap();
     let quoted: Vec<_> = quote.lines.iter().map(|line| (line.name.as_str(), line.unit_price.minor())).collect();
     assert_eq!(quoted, [("N (M)", 4990), ("N (XL)", 5500)]);
     assert_eq!(quote.unknown, [sku(&shop.sku("A"))], "one orders a size, not a product that has sizes");

@@ -201,5 +201,5 @@ async fn migrating_twice_changes_nothing_and_the_stand_in_can_look_up() {
             .fetch_one(&postgres)
             .await
             .unwrap();
-    assert_eq!(ours, 2);
+    assert_eq!(ours, 3);
 }

@@ -15,13 +15,14 @@ use catalog::domain::product::{Product, Revision, State};
 use catalog::domain::trail::Trail;
 use catalog::inbound::http::router;
 use catalog::outbound::cache::{CacheSettings, RedisCache};
-use catalog::outbound::mongo::{self, MongoProducts};
+use catalog::outbound::mongo::{self, MongoProducts, MongoPromotions};
 use catalog::outbound::pictures::PictureFolder;
 use catalog::outbound::ratings::RedisRatings;
 use catalog::outbound::search::ElasticProducts;
 use catalog::usecases::App;
 use catalog::usecases::families::{Families, InNewestForm};
 use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
+use catalog::usecases::promotions::Promotions;
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::Service as _;
 use chassis::extract::Caller;
@@ -112,6 +113,7 @@ impl Shop {
             index: Arc::new(index.clone()),
             cache: Arc::new(RedisCache::new(redis, Region::Eu, settings)),
             ratings,
+            promotions: Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store)))),
             cursors: CursorSeal::new(PSEUDONYM_KEY),
         };
         let app = Arc::new(App {

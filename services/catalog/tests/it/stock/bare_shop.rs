@@ -7,12 +7,14 @@ use catalog::domain::cursor::CursorSeal;
 use catalog::domain::product::{CategoryPath, Revision};
 use catalog::domain::ranking::Interests;
 use catalog::outbound::memory_products::MemoryProducts;
+use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::pictures::PictureFolder;
 use catalog::usecases::families::Families;
 use catalog::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
     StoreDown,
 };
+use catalog::usecases::promotions::Promotions;
 use common::Sku;
 use contracts::interest::Subject;
 
@@ -20,6 +22,7 @@ struct Nothing;
 
 pub fn ports(store: Arc<MemoryProducts>) -> ProductPorts {
     let cursors = CursorSeal::new(b"a secret of the tests");
+    let promotions = Arc::new(Promotions::new(Arc::new(MemoryPromotions::default())));
     ProductPorts {
         families: Families::new(store.clone()),
         store,
@@ -27,6 +30,7 @@ pub fn ports(store: Arc<MemoryProducts>) -> ProductPorts {
         cache: Arc::new(Nothing),
         ratings: Arc::new(Nothing),
         pictures: Arc::new(PictureFolder::new("no-pictures".into())),
+        promotions,
         cursors,
     }
 }

@@ -82,7 +82,7 @@ fn wanted(list: &[(&str, u32)]) -> Vec<Line> {
 #[tokio::test]
 async fn a_quote_names_price_and_stock_in_the_order_of_the_request() {
     let app = shop().await;
-    let quote = quote(&app, wanted(&[("D", 1), ("A", 4)])).await.unwrap();
+    let quote = quote(&app, wanted(&[("D", 1), ("A", 4)]), None).await.unwrap();
     let lines: Vec<_> = quote
         .lines
         .iter()
@@ -99,7 +99,7 @@ async fn a_quote_names_price_and_stock_in_the_order_of_the_request() {
 #[tokio::test]
 async fn what_is_not_sold_here_is_named_and_not_priced() {
     let app = shop().await;
-    let quote = quote(&app, wanted(&[("X", 1), ("A", 1), ("U", 1), ("G", 1)])).await.unwrap();
+    let quote = quote(&app, wanted(&[("X", 1), ("A", 1), ("U", 1), ("G", 1)]), None).await.unwrap();
     assert_eq!(quote.unknown.iter().map(Sku::as_str).collect::<Vec<_>>(), ["X", "U", "G"]);
     assert_eq!(quote.lines.len(), 1);
 }
@@ -115,7 +115,7 @@ async fn lines_that_no_order_may_have_are_refused() {
         (wanted(&[("A", 0)]), InvalidLines::Quantity { index: 0 }),
         (wanted(&[("A", Lines::MAX_QUANTITY + 1)]), InvalidLines::Quantity { index: 0 }),
     ] {
-        let outcome = quote(&app, lines).await;
+        let outcome = quote(&app, lines, None).await;
         assert!(matches!(&outcome, Err(QuoteError::Invalid(found)) if *found == expected), "{outcome:?}");
     }
 }

@@ -7,7 +7,7 @@ use common::Private;
 use messaging::StoredAnswer;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::money::{LineTaxView, MoneyView, OrderTaxView};
+use super::money::{LineTaxView, MoneyView, OrderTaxView, ReductionView};
 use super::refunds::RefundView;
 use crate::domain::basket::{RawCredit, RawLine, RawOrder};
 use crate::domain::price_lock::LockText;
@@ -23,6 +23,8 @@ pub struct OrderBody {
     expected_total: MoneyBody,
     #[serde(default, deserialize_with = "present")]
     price_lock: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    coupon: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +90,7 @@ pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(body: D) -
 
 impl From<OrderBody> for RawOrder {
     fn from(body: OrderBody) -> Self {
-        let OrderBody { lines, shipping_address: address, payment, expected_total, price_lock } = body;
+        let OrderBody { lines, shipping_address: address, payment, expected_total, price_lock, coupon } = body;
         let line = |line: LineBody| RawLine {
             sku: line.sku,
             quantity: line.quantity,
@@ -103,6 +105,7 @@ impl From<OrderBody> for RawOrder {
             credit: payment.store_credit.map_or(RawCredit::Nothing, RawCredit::from),
             expected_total: (expected_total.amount, expected_total.currency),
             price_lock: price_lock.map(LockText::new),
+            coupon,
         }
     }
 }
@@ -113,6 +116,9 @@ pub(super) struct LineView {
     name: String,
     quantity: u32,
     unit_price: MoneyView,
+    /// Off the whole line; its tax is that of what is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reductions: Vec<ReductionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tax: Option<LineTaxView>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -126,6 +132,7 @@ impl From<&PricedLine> for LineView {
             name: line.name.clone(),
             quantity: line.quantity,
             unit_price: line.unit_price.into(),
+            reductions: line.reductions.iter().map(ReductionView::from).collect(),
             tax: line.tax.map(LineTaxView::from),
             options: line.options.iter().cloned().collect(),
         }

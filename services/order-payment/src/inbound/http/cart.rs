@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use super::Api;
-use super::cart_bodies::{self, CartBody, MergeBody, OneLineBody};
+use super::cart_bodies::{self, CartBody, CouponBody, MergeBody, OneLineBody};
 use super::orders::{private, problem, shopper};
 use crate::domain::cart::CartOwner;
 use crate::usecases::view_cart::CartView;
@@ -23,6 +23,7 @@ pub fn router() -> Router<Api> {
     Router::new()
         .route("/v1/cart", get(show).put(replace).delete(empty))
         .route("/v1/cart/lines/{sku}", put(put_line))
+        .route("/v1/cart/coupon", put(put_coupon).delete(take_coupon))
         .route("/v1/cart/merge", post(merge))
 }
 
@@ -88,6 +89,29 @@ async fn put_line(
     let owner = owner(&api, caller, &whose)?;
     let (line, shown) = body.of(sku);
     let view = change_cart::put_line(api.app(), owner, etag::expected(&headers), line, shown).await;
+    Ok(answer(&view.map_err(problem)?))
+}
+
+async fn put_coupon(
+    State(api): State<Api>,
+    caller: MaybeCaller,
+    Query(whose): Query<Whose>,
+    headers: HeaderMap,
+    Json(body): Json<CouponBody>,
+) -> Result<Response, Problem> {
+    let owner = owner(&api, caller, &whose)?;
+    let view = change_cart::put_coupon(api.app(), owner, etag::expected(&headers), Some(&body.code)).await;
+    Ok(answer(&view.map_err(problem)?))
+}
+
+async fn take_coupon(
+    State(api): State<Api>,
+    caller: MaybeCaller,
+    Query(whose): Query<Whose>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let owner = owner(&api, caller, &whose)?;
+    let view = change_cart::put_coupon(api.app(), owner, etag::expected(&headers), None).await;
     Ok(answer(&view.map_err(problem)?))
 }
 

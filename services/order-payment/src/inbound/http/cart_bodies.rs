@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bodies::{LineView, MoneyBody, instant, present};
-use super::money::{LineTaxView, MoneyView, OrderTaxView};
+use super::money::{LineTaxView, MoneyView, OrderTaxView, ReductionView};
 use crate::domain::basket::RawLine;
 use crate::usecases::change_cart::RawPlace;
 use crate::usecases::price_locks::{Issued, Requote};
@@ -72,6 +72,12 @@ impl OneLineBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct CouponBody {
+    pub code: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MergeBody {
     pub visitor_id: String,
 }
@@ -111,7 +117,13 @@ struct CartJson {
     lines: Vec<CartLineJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ship_to: Option<PlaceView>,
+    /// At list prices.
     subtotal: MoneyView,
+    /// What promotions take off that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount: Option<MoneyView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coupon: Option<CouponJson>,
     payable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_payable: Option<&'static str>,
@@ -123,6 +135,13 @@ struct CartJson {
     lock: LockView,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CouponJson {
+    code: String,
+    /// `ok`: it is reckoned in, and an order names it. Otherwise why it is not.
+    state: &'static str,
 }
 
 #[derive(Serialize)]
@@ -144,6 +163,8 @@ struct CartLineJson {
     carted_unit_price: Option<MoneyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reductions: Vec<ReductionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tax: Option<LineTaxView>,
 }
@@ -164,6 +185,7 @@ impl From<&CartLineView> for CartLineJson {
                 .then(|| carted.unit_price.into()),
             // How many there are is said only where it matters.
             available: offer.map(|offer| offer.available).filter(|available| *available < wanted.quantity),
+            reductions: offer.into_iter().flat_map(|offer| &offer.reductions).map(ReductionView::from).collect(),
             tax: view.tax.map(LineTaxView::from),
         }
     }
@@ -179,6 +201,13 @@ pub fn cart(view: &CartView) -> impl Serialize {
         lines: view.lines.iter().map(CartLineJson::from).collect(),
         ship_to: view.cart.place.map(PlaceView::from),
         subtotal: view.subtotal.into(),
+        discount: (!view.discount.is_zero()).then(|| view.discount.into()),
+        coupon: view
+            .cart
+            .coupon
+            .as_ref()
+            .zip(view.coupon)
+            .map(|(code, state)| CouponJson { code: code.to_string(), state: state.code() }),
         payable: not_payable.is_none(),
         not_payable,
         total: total.map(MoneyView::from),

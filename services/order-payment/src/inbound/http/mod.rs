@@ -5,6 +5,7 @@ mod admin_bodies;
 mod bodies;
 mod cart;
 mod cart_bodies;
+mod coupons;
 mod cursor;
 mod money;
 mod orders;
@@ -71,6 +72,7 @@ pub fn router(api: Api) -> Router {
         .merge(refunds::router())
         .merge(store_credit::router())
         .merge(cart::router())
+        .merge(coupons::router())
         .merge(stream::router())
         .merge(webhooks::router())
         .with_state(api)

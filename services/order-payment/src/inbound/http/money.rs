@@ -3,7 +3,7 @@
 use common::{Money, Prices};
 use serde::Serialize;
 
-use crate::domain::{LineTax, OrderTax};
+use crate::domain::{LineTax, OrderTax, Reduction};
 
 #[derive(Debug, Serialize)]
 pub struct MoneyView {
@@ -14,6 +14,20 @@ pub struct MoneyView {
 impl From<Money> for MoneyView {
     fn from(money: Money) -> Self {
         Self { amount: money.amount_string(), currency: money.currency().code() }
+    }
+}
+
+/// What a promotion takes off a line.
+#[derive(Debug, Serialize)]
+pub struct ReductionView {
+    promotion: String,
+    revision: i64,
+    amount: MoneyView,
+}
+
+impl From<&Reduction> for ReductionView {
+    fn from(reduction: &Reduction) -> Self {
+        Self { promotion: reduction.promotion.clone(), revision: reduction.revision, amount: reduction.amount.into() }
     }
 }
 

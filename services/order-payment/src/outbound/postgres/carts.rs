@@ -14,8 +14,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Shared, Written, named, unread};
-use crate::domain::BasketLine;
 use crate::domain::cart::{Cart, CartLine, CartOwner, Carted};
+use crate::domain::{BasketLine, CouponCode};
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::Carts;
 
@@ -84,6 +84,7 @@ impl Carts for PostgresCarts {
 struct Row {
     version: i64,
     tax_place: Option<String>,
+    coupon: Option<String>,
     expires_at: Option<DateTime<Utc>>,
     lines: Json<Vec<LineRow>>,
 }
@@ -104,7 +105,7 @@ async fn by_owner(
     now: DateTime<Utc>,
 ) -> Result<Option<Cart>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT version, tax_place, expires_at,
+        "SELECT version, tax_place, coupon, expires_at,
                 coalesce((SELECT jsonb_agg(to_jsonb(line) ORDER BY line_no) FROM cart_lines line
                           WHERE line.owner_kind = carts.owner_kind AND line.owner_id = carts.owner_id), '[]') AS lines
          FROM carts WHERE owner_kind = $1 AND owner_id = $2 AND (expires_at IS NULL OR expires_at > $3)",
@@ -133,7 +134,11 @@ fn convert(owner: CartOwner, region: Region, row: Row) -> Result<Cart, StoreErro
         Some(code) => Some(region.tax_place_named(&code).ok_or_else(|| broken("tax_place"))?),
     };
     let lines = row.lines.0.into_iter().map(line).collect::<Option<_>>().ok_or_else(|| broken("lines"))?;
-    Ok(Cart { owner, version: row.version, place, lines, expires_at: row.expires_at })
+    let coupon = match row.coupon {
+        None => None,
+        Some(code) => Some(CouponCode::parse(&code).ok_or_else(|| broken("coupon"))?),
+    };
+    Ok(Cart { owner, version: row.version, place, lines, coupon, expires_at: row.expires_at })
 }
 
 fn uuid(owner: CartOwner) -> Uuid {
@@ -162,8 +167,8 @@ async fn insert(tx: &mut PgConnection, cart: &Cart, region: Region, now: DateTim
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "INSERT INTO carts (owner_kind, owner_id, residency_region, version, tax_place, changed_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO carts (owner_kind, owner_id, residency_region, version, tax_place, changed_at, expires_at, coupon)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(cart.owner.kind())
     .bind(uuid(cart.owner))
@@ -172,6 +177,7 @@ async fn insert(tx: &mut PgConnection, cart: &Cart, region: Region, now: DateTim
     .bind(cart.place.map(common::TaxPlace::code))
     .bind(now)
     .bind(cart.expires_at)
+    .bind(cart.coupon.as_ref().map(CouponCode::as_str))
     .execute(tx)
     .await
     .map_err(|error| named(error, &[("carts_pkey", Conflict::Lost)]))?;
@@ -180,7 +186,7 @@ async fn insert(tx: &mut PgConnection, cart: &Cart, region: Region, now: DateTim
 
 async fn update(tx: &mut PgConnection, from: i64, cart: &Cart, now: DateTime<Utc>) -> Written {
     let moved = sqlx::query(
-        "UPDATE carts SET version = $4, tax_place = $5, changed_at = $6, expires_at = $7
+        "UPDATE carts SET version = $4, tax_place = $5, changed_at = $6, expires_at = $7, coupon = $8
          WHERE owner_kind = $1 AND owner_id = $2 AND version = $3",
     )
     .bind(cart.owner.kind())
@@ -190,6 +196,7 @@ async fn update(tx: &mut PgConnection, from: i64, cart: &Cart, now: DateTime<Utc
     .bind(cart.place.map(common::TaxPlace::code))
     .bind(now)
     .bind(cart.expires_at)
+    .bind(cart.coupon.as_ref().map(CouponCode::as_str))
     .execute(tx)
     .await?;
     if moved.rows_affected() == 1 { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }

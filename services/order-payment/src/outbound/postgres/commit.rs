@@ -5,7 +5,7 @@ use common::Region;
 use messaging::{WriteError, operators};
 use sqlx::PgConnection;
 
-use super::{Written, attempts, findings, named, orders, orphans, placements, refunds};
+use super::{Written, attempts, coupons, findings, named, orders, orphans, placements, refunds};
 use crate::domain::{OrderStep, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::Conflict;
@@ -15,6 +15,11 @@ pub async fn write(tx: &mut PgConnection, region: Region, change: &Change) -> Wr
     match &change.order {
         // An order brings its person along.
         Some(step) if step.from.is_none() => {
+            if let Some(coupon) = &change.coupon
+                && coupons::take(tx, region, &[(step.order.id, step.order.user, coupon)]).await?.is_empty()
+            {
+                return Err(WriteError::Refused(Conflict::CouponUsed));
+            }
             if placements::insert(tx, &[step]).await?.is_empty() {
                 return Err(WriteError::Refused(Conflict::OrderExists));
             }

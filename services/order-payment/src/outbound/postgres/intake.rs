@@ -12,7 +12,8 @@ use messaging::{Cause, Committed, Database, Member, WriteError, Written};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::placements;
+use super::{coupons, placements};
+use crate::domain::OrderStep;
 use crate::metrics;
 use crate::outbound::events;
 use crate::usecases::Change;
@@ -129,9 +130,30 @@ async fn write(
     changes: &[Change],
     fresh: &[usize],
 ) -> Result<Written<Conflict>, WriteError<Conflict>> {
-    let steps: Vec<_> =
+    let mut steps: Vec<_> =
         fresh.iter().filter_map(|member| Some((*member, placements::placement(&changes[*member])?))).collect();
+    let mut refused = without_coupon(tx, changes, &mut steps).await?;
     let placed = placements::insert(tx, &steps.iter().map(|(_, step)| *step).collect::<Vec<_>>()).await?;
-    let refused = steps.iter().filter(|(_, step)| !placed.contains(&step.order.id.uuid()));
-    Ok(Written { refused: refused.map(|(member, _)| (*member, Conflict::OrderExists)).collect(), events: Vec::new() })
+    let known = steps.iter().filter(|(_, step)| !placed.contains(&step.order.id.uuid()));
+    refused.extend(known.map(|(member, _)| (*member, Conflict::OrderExists)));
+    Ok(Written { refused, events: Vec::new() })
+}
+
+/// Takes the uses of coupons that the batch needs, in one round trip, and none where nobody brings one. Orders that get none are
+/// taken out and refused; their neighbours stay.
+async fn without_coupon(
+    tx: &mut sqlx::PgConnection,
+    changes: &[Change],
+    steps: &mut Vec<(usize, &OrderStep)>,
+) -> Result<Vec<(usize, Conflict)>, WriteError<Conflict>> {
+    let coupon = |member: usize| changes[member].coupon.as_ref();
+    let wanted: Vec<_> =
+        steps.iter().filter_map(|(member, step)| Some((step.order.id, step.order.user, coupon(*member)?))).collect();
+    let Some(region) = steps.first().map(|(_, step)| step.order.region).filter(|_| !wanted.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let taken = coupons::take(tx, region, &wanted).await?;
+    let has_none =
+        |(member, step): &(usize, &OrderStep)| coupon(*member).is_some() && !taken.contains(&step.order.id.uuid());
+    Ok(steps.extract_if(.., |step| has_none(step)).map(|(member, _)| (member, Conflict::CouponUsed)).collect())
 }

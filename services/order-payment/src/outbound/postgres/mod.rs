@@ -7,6 +7,7 @@ mod accounts;
 mod attempts;
 mod carts;
 mod commit;
+mod coupons;
 mod credits;
 mod desk;
 mod desk_rows;
@@ -32,7 +33,7 @@ use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError
 
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Attempt, Order, Orphan, Refund, Transaction};
+use crate::domain::{Attempt, CouponCode, CouponCount, Order, Orphan, Refund, Transaction};
 use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
@@ -103,6 +104,10 @@ impl Store for PostgresStore {
 
     async fn credit_of(&self, user: UserId, currency: Currency) -> Result<Credit, StoreError> {
         credits::of_person(self.database.pool(), user, currency).await
+    }
+
+    async fn coupon_count(&self, code: &CouponCode, person: Option<UserId>) -> Result<CouponCount, StoreError> {
+        coupons::count(self.database.pool(), code, person).await
     }
 
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::tax::{LineTaxRow, OrderTaxRow, line_tax, order_tax};
 use super::{Written, unread};
-use crate::domain::{Order, OrderStatus, PaymentToken, PricedLine, ShippingAddress};
+use crate::domain::{Order, OrderStatus, PaymentToken, PricedLine, Reduction, ShippingAddress};
 use crate::usecases::error::{Conflict, StoreError};
 
 #[derive(sqlx::FromRow)]
@@ -52,8 +52,16 @@ pub struct LineRow {
     unit_price_minor: i64,
     options: std::collections::BTreeMap<String, String>,
     price_revision: Option<i64>,
+    reductions: Vec<ReductionRow>,
     #[serde(flatten)]
     tax: LineTaxRow,
+}
+
+#[derive(Deserialize)]
+struct ReductionRow {
+    promotion: String,
+    revision: i64,
+    minor: i64,
 }
 
 /// An order with its lines.
@@ -144,8 +152,13 @@ pub fn lines(rows: Vec<LineRow>, currency: Currency) -> Option<Vec<PricedLine>> 
             unit_price: Money::from_minor(row.unit_price_minor, currency).ok()?,
             options: row.options.into_iter().collect(),
             revision: row.price_revision,
+            reductions: row.reductions.into_iter().map(|row| reduction(row, currency)).collect::<Option<_>>()?,
             tax: line_tax(row.tax, currency)?,
         })
     };
     rows.into_iter().map(line).collect()
+}
+
+fn reduction(ReductionRow { promotion, revision, minor }: ReductionRow, currency: Currency) -> Option<Reduction> {
+    Some(Reduction { promotion, revision, amount: Money::from_minor(minor, currency).ok()? })
 }

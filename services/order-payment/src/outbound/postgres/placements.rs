@@ -12,12 +12,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::tax::LineTaxColumns;
-use crate::domain::{Order, OrderStep};
+use crate::domain::{Order, OrderStep, Reduction};
 use crate::usecases::Change;
 
-/// The step of a change that does nothing but place an order for a person. One that sets store credit aside does more.
+/// The step of a change that does nothing but place an order for a person, with a coupon or without. One that sets store credit aside does more.
 pub fn placement(change: &Change) -> Option<&OrderStep> {
-    let Change { person, order, attempts, ledger, refunds, orphans, findings, action, answer: _ } = change;
+    let Change { person, order, coupon: _, attempts, ledger, refunds, orphans, findings, action, answer: _ } = change;
     let step = order.as_ref().filter(|step| step.from.is_none())?;
     let books = attempts.is_empty() && ledger.is_empty() && refunds.is_empty() && orphans.is_empty();
     let alone = books && findings.is_empty() && action.is_none();
@@ -59,6 +59,8 @@ struct Lines<'a> {
     /// Whether the listed price has the tax in it; `None` like the tax itself.
     tax_included: Vec<Option<bool>>,
     tax: LineTaxColumns,
+    reduced_by: Vec<i64>,
+    reductions: Vec<Value>,
 }
 
 impl<'a> Columns<'a> {
@@ -103,6 +105,11 @@ impl<'a> Lines<'a> {
             self.options.push(options.collect::<serde_json::Map<_, _>>().into());
             self.tax_included.push(line.tax.map(|_| order.region.prices() == Prices::Inclusive));
             self.tax.push(line);
+            self.reduced_by.push(line.reductions.iter().map(|reduction| reduction.amount.minor()).sum());
+            let reductions = line.reductions.iter().map(|Reduction { promotion, revision, amount }| {
+                json!({"promotion": promotion, "revision": revision, "minor": amount.minor()})
+            });
+            self.reductions.push(reductions.collect::<Vec<_>>().into());
         }
     }
 }
@@ -139,11 +146,15 @@ pub async fn insert(tx: &mut PgConnection, steps: &[&OrderStep]) -> Result<HashS
              ON CONFLICT (order_id) DO NOTHING RETURNING order_id),
          written_lines AS (
              INSERT INTO order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, options, price_revision,
-                                      tax_class, tax_rate, tax_included, net_minor, tax_minor, gross_minor)
-             SELECT order_id, line_no, sku, name, quantity, price, options, revision, class, rate, included, net, tax, gross
+                                      tax_class, tax_rate, tax_included, net_minor, tax_minor, gross_minor,
+                                      reduction_minor, reductions)
+             SELECT order_id, line_no, sku, name, quantity, price, options, revision, class, rate, included, net, tax, gross,
+                    reduced_by, reductions
              FROM UNNEST($19::uuid[], $20::smallint[], $21::text[], $22::text[], $23::int[], $24::bigint[], $25::jsonb[],
-                         $26::bigint[], $27::text[], $28::int[], $29::boolean[], $30::bigint[], $31::bigint[], $32::bigint[])
-                  AS line (order_id, line_no, sku, name, quantity, price, options, revision, class, rate, included, net, tax, gross)
+                         $26::bigint[], $27::text[], $28::int[], $29::boolean[], $30::bigint[], $31::bigint[], $32::bigint[],
+                         $33::bigint[], $34::jsonb[])
+                  AS line (order_id, line_no, sku, name, quantity, price, options, revision, class, rate, included, net, tax, gross,
+                           reduced_by, reductions)
              JOIN placed USING (order_id)),
          told AS (
              INSERT INTO order_history (order_id, version, status, at)
@@ -182,6 +193,8 @@ pub async fn insert(tx: &mut PgConnection, steps: &[&OrderStep]) -> Result<HashS
     .bind(columns.lines.tax.net)
     .bind(columns.lines.tax.tax)
     .bind(columns.lines.tax.gross)
+    .bind(columns.lines.reduced_by)
+    .bind(columns.lines.reductions)
     .fetch_all(tx)
     .await?;
     Ok(written.into_iter().collect())
