@@ -122,7 +122,7 @@ enum Task {
         /// Only points whose name contains this; writes nothing
         only: Option<String>,
     },
-    /// Two things measured side by side: `bench list`, `bench limits`, `bench page`, `bench NAME`
+    /// Two things measured side by side: `bench list`, `limits`, `prepare`, `page`, `all`, or a name
     Bench {
         #[arg(default_value = "list")]
         name: String,
@@ -141,6 +141,29 @@ enum Task {
         /// For quality-recs: recorded visits of another shop, in the same layout
         #[arg(long)]
         data: Option<std::path::PathBuf>,
+        /// Unoptimised programs: shows that a bench works, is no measurement and writes nothing
+        #[arg(long)]
+        debug: bool,
+        /// Move the ports of the bench's servers by N
+        #[arg(long, default_value_t = bench::OFFSET)]
+        offset: u16,
+        /// Where the bench's servers keep their data
+        #[arg(long, default_value = bench::STATE)]
+        state: PathBuf,
+        /// Seconds of one side of a pair
+        #[arg(long, default_value_t = 4)]
+        side: u64,
+        #[arg(long, default_value_t = 3)]
+        warm_up: u64,
+        /// With `prepare` and `order-growth`: orders in the fuller tables
+        #[arg(long, default_value_t = bench::ORDERS)]
+        orders: u64,
+        /// With `all`: these benches only
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// With `all`: begin none that would probably not end within so many minutes
+        #[arg(long)]
+        budget: Option<f64>,
     },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
@@ -203,9 +226,38 @@ fn run(task: Task) -> Result<ExitCode> {
             let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release };
             return campaign::run(&options).map(code);
         }
-        Task::Bench { name, pairs, fsync, no_build, once, data } => {
-            let fsync = fsync.iter().map(|word| bench::Fsync::parse(word)).collect::<Result<_>>()?;
-            return bench::run(&name, &bench::Options { pairs: pairs.max(1), fsync, no_build, once, data });
+        Task::Bench {
+            name,
+            pairs,
+            fsync,
+            no_build,
+            once,
+            data,
+            debug,
+            offset,
+            state,
+            side,
+            warm_up,
+            orders,
+            only,
+            budget,
+        } => {
+            let options = bench::Options {
+                pairs: pairs.max(1),
+                fsync: fsync.iter().map(|word| bench::Fsync::parse(word)).collect::<Result<_>>()?,
+                no_build,
+                once,
+                data,
+                debug,
+                offset,
+                state,
+                side_s: side.max(1),
+                warm_up_s: warm_up.max(1),
+                orders,
+                only,
+                budget_min: budget,
+            };
+            return bench::run(&name, &options);
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::CrashPoints { full, only } => return crash_points::run(full, only.as_deref()).map(code),

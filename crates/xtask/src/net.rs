@@ -47,6 +47,25 @@ pub struct HttpAnswer {
 pub fn http_get(port: u16, path: &str) -> Result<HttpAnswer> {
     let mut stream = connect(port)?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n")?;
+    answer(stream)
+}
+
+/// POST of JSON.
+///
+/// # Errors
+/// As [`http_get`].
+pub fn http_post_json(port: u16, path: &str, body: &str) -> Result<HttpAnswer> {
+    let mut stream = connect(port)?;
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    answer(stream)
+}
+
+fn answer(stream: TcpStream) -> Result<HttpAnswer> {
     let mut bytes = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

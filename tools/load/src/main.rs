@@ -1,9 +1,12 @@
 //! The command line. Decided here: words and flags.
 
 mod connection;
+mod floor;
 mod orders;
 mod pages;
+mod post;
 mod stand_ins;
+mod times;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +47,10 @@ enum Task {
     Orders(orders::Load),
     /// Ask for pages and say how it went, or whether two servers say the same
     Pages(pages::Load),
+    /// Do nothing but what a saga cannot do without: commits and round trips through Kafka, in open loop
+    Floor(floor::Floor),
+    /// Ask somebody else for the same number of things
+    Post(post::Post),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +60,8 @@ fn main() -> ExitCode {
         }
         Task::Orders(load) => orders::run(&load),
         Task::Pages(load) => pages::run(&load),
+        Task::Floor(floor) => floor::run(&floor),
+        Task::Post(post) => post::run(&post),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

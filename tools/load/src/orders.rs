@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use common::{Money, Region, ids};
+use common::{Clock as _, Money, Region, SystemClock, ids};
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::connection::Connection;
 use crate::stand_ins::PRICE_MINOR;
+use crate::times::Times;
 
 const LINES: usize = 3;
+/// For so long a number of orders is tried.
+const MOST_TIME: Duration = Duration::from_secs(120);
 /// Different products ordered, so that no order line is like another by accident.
 const SKUS: usize = 500;
-/// A send this much after its moment is late; with more than one in a thousand of these the percentiles mean nothing.
-const LATE: Duration = Duration::from_millis(5);
-
 #[derive(Args)]
 pub struct Load {
     /// Host and port of order-payment
@@ -38,14 +38,16 @@ pub struct Load {
     /// Orders per second in open loop; without it, closed loop
     #[arg(long)]
     rate: Option<f64>,
+    /// No more than so many orders, however long they take
+    #[arg(long)]
+    most: Option<u64>,
 }
 
 #[derive(Default)]
 struct Tally {
     accepted: Cell<u64>,
-    late: Cell<u64>,
-    /// Microseconds of the accepted.
-    latencies: RefCell<Vec<u32>>,
+    /// Of the accepted.
+    times: RefCell<Times>,
     others: RefCell<BTreeMap<String, u64>>,
 }
 
@@ -63,10 +65,14 @@ async fn drive(load: &Load) -> Result<()> {
     let connections = join_all((0..load.connections).map(|_| Connection::open(&load.address))).await;
     let connections: Vec<Connection> = connections.into_iter().collect::<Result<_>>()?;
     let (tally, next) = (Tally::default(), Cell::new(0_u64));
+    let started_at_ms = SystemClock.now().timestamp_micros() as f64 / 1_000.0;
     let run = Run { load, requests: &requests, tally: &tally, next: &next, started: Instant::now() };
     join_all(connections.into_iter().map(|connection| run.one(connection))).await;
     let seconds = run.started.elapsed().as_secs_f64();
-    println!("{}", report(load, &tally, next.get(), seconds));
+    let mut said = report(load, &tally, seconds);
+    said["run"] = json!(requests.run);
+    said["started_at_ms"] = json!(started_at_ms);
+    println!("{said}");
     Ok(())
 }
 
@@ -81,8 +87,12 @@ struct Run<'a> {
 impl Run<'_> {
     /// Works on one connection until the time is over. A failed exchange is counted and the connection opened again.
     async fn one(&self, mut connection: Connection) {
-        let length = Duration::from_secs_f64(self.load.seconds);
-        while self.started.elapsed() < length {
+        let length = match self.load.most {
+            Some(_) => MOST_TIME,
+            None => Duration::from_secs_f64(self.load.seconds),
+        };
+        let most = self.load.most.unwrap_or(u64::MAX);
+        while self.started.elapsed() < length && self.next.get() < most {
             let number = self.next.replace(self.next.get() + 1);
             let due = match self.load.rate {
                 None => Instant::now(),
@@ -92,17 +102,14 @@ impl Run<'_> {
                         break;
                     }
                     tokio::time::sleep_until(due.into()).await;
-                    if due.elapsed() > LATE {
-                        self.tally.late.set(self.tally.late.get() + 1);
-                    }
+                    self.tally.times.borrow_mut().sent(due.elapsed());
                     due
                 }
             };
             match connection.exchange(&self.requests.numbered(number)).await {
                 Ok(201) => {
                     self.tally.accepted.set(self.tally.accepted.get() + 1);
-                    let micros = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
-                    self.tally.latencies.borrow_mut().push(micros);
+                    self.tally.times.borrow_mut().done(due.elapsed());
                 }
                 Ok(status) => self.other(status.to_string()),
                 Err(_) => {
@@ -159,14 +166,8 @@ impl Requests {
     }
 }
 
-fn report(load: &Load, tally: &Tally, sent: u64, seconds: f64) -> serde_json::Value {
-    let mut latencies = tally.latencies.borrow_mut();
-    latencies.sort_unstable();
-    let meaningful = load.rate.is_none() || tally.late.get() * 1_000 <= sent;
-    let percentile = |share: f64| {
-        let place = ((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        latencies.get(place).filter(|_| meaningful).map(|micros| f64::from(*micros) / 1_000.0)
-    };
+fn report(load: &Load, tally: &Tally, seconds: f64) -> serde_json::Value {
+    let mut times = tally.times.borrow_mut();
     json!({
         "loop": if load.rate.is_some() { "open" } else { "closed" },
         "connections": load.connections,
@@ -174,8 +175,8 @@ fn report(load: &Load, tally: &Tally, sent: u64, seconds: f64) -> serde_json::Va
         "accepted": tally.accepted.get(),
         "accepted_per_s": tally.accepted.get() as f64 / seconds,
         "others": *tally.others.borrow(),
-        "late": tally.late.get(),
-        "p50_ms": percentile(0.50),
-        "p99_ms": percentile(0.99),
+        "late": times.late,
+        "p50_ms": times.percentile_ms(0.50),
+        "p99_ms": times.percentile_ms(0.99),
     })
 }

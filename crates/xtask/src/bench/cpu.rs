@@ -47,13 +47,46 @@ pub fn of_ended_children() -> f64 {
     stat(ourselves).map_or(0.0, |stat| stat.children_ticks as f64 / TICKS)
 }
 
-/// Seconds in which any processor of the machine was busy, since it started.
+/// Seconds in which any processor of the machine worked for a process, since it started. Interrupts are left out: they are the
+/// network and disk traffic of whoever is measured, and nobody is charged for them.
 pub fn of_machine() -> f64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let fields: Vec<u64> =
         text.lines().next().unwrap_or("").split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq, steal: everything but the two idle ones.
-    let busy: u64 =
-        fields.iter().take(8).enumerate().filter(|(place, _)| *place != 3 && *place != 4).map(|(_, ticks)| ticks).sum();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy: u64 = [0, 1, 2, 7].iter().filter_map(|place| fields.get(*place)).sum();
     busy as f64 / TICKS
+}
+
+/// What a stretch of work has used.
+pub struct Used {
+    /// Processor seconds by party.
+    pub by: Vec<(String, f64)>,
+    /// Those of the parties that are measured.
+    pub tested: f64,
+    /// The share of the machine's busy time that belonged to nobody here.
+    pub foreign: f64,
+}
+
+/// Processor time of every party while `work` runs. `parties` gives the running sums; their names do not change meanwhile.
+///
+/// # Errors
+/// Those of `work`.
+pub fn watched<T>(
+    parties: &dyn Fn() -> Vec<(String, f64)>,
+    tested: &[&str],
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Used)> {
+    let (before, machine) = (parties(), of_machine());
+    let done = work()?;
+    let machine = of_machine() - machine;
+    let by: Vec<(String, f64)> = parties()
+        .into_iter()
+        .zip(before)
+        .map(|((name, after), (_, before))| (name, (after - before).max(0.0)))
+        .collect();
+    let ours: f64 = by.iter().map(|(_, seconds)| seconds).sum();
+    let foreign = if machine > 0.0 { ((machine - ours) / machine).max(0.0) } else { 0.0 };
+    let of_tested = by.iter().filter(|(name, _)| tested.contains(&name.as_str())).map(|(_, seconds)| seconds).sum();
+    Ok((done, Used { by, tested: of_tested, foreign }))
 }

@@ -4,27 +4,43 @@
 //! No result is believed that does not end with a check of what was promised, and none is published from a machine that others
 //! used meanwhile without being called noisy.
 
+mod abba;
+mod all;
 mod cpu;
+mod growth;
+mod hot_sku;
+mod limits;
 mod orders;
+mod peers;
 mod quality_recs;
 pub mod results;
 mod rig;
+mod saga;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use self::results::{Report, Run};
+use self::results::{Pair, Report, Run};
 pub use self::rig::Fsync;
-use self::rig::Rig;
 use crate::layout;
 use crate::{os, stack::postgres};
 
 /// Pairs of a normal run, and of the one repetition that a wide spread gets.
 pub const PAIRS: usize = 5;
 const PAIRS_AGAIN: usize = 10;
+/// Ports and state of the bench's servers.
+pub const OFFSET: u16 = 6000;
+pub const STATE: &str = ".dev/bench";
+/// Orders that fill the tables of `order-growth`.
+pub const ORDERS: u64 = growth::MANY;
 
+/// Said by every bench that has a PostgreSQL.
+const POSTGRES: &str = "PostgreSQL with fsync, full_page_writes and synchronous_commit on, no standby, shared_buffers 128 MB, data checksums, wal_compression lz4";
+
+#[derive(Clone, Debug)]
 pub struct Options {
     pub pairs: usize,
     pub fsync: Vec<Fsync>,
@@ -34,6 +50,17 @@ pub struct Options {
     pub once: bool,
     /// Recorded data to judge by, for the benches of quality.
     pub data: Option<std::path::PathBuf>,
+    /// Unoptimised programs: shows that a bench works and measures nothing, so nothing is written.
+    pub debug: bool,
+    pub offset: u16,
+    pub state: PathBuf,
+    pub side_s: u64,
+    pub warm_up_s: u64,
+    /// For `all`: these only, and no new one after so many minutes.
+    pub only: Vec<String>,
+    /// How many fill the tables of `order-growth`.
+    pub orders: u64,
+    pub budget_min: Option<f64>,
 }
 
 /// A run that says nothing, with the reason.
@@ -48,37 +75,123 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+/// Something that this machine does not have and that nobody can conjure up here.
+#[derive(Debug)]
+struct Missing(String);
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// What a bench gives back for one speed of the disk.
+struct Measured {
+    fdatasync_us: f64,
+    pairs: Vec<Pair>,
+    /// Absolute figures that explain where the ratio comes from.
+    facts: Vec<String>,
+}
+
+impl Measured {
+    fn new(fdatasync_us: f64, pairs: Vec<Pair>) -> Self {
+        Self { fdatasync_us, pairs, facts: Vec::new() }
+    }
+}
+
 struct Bench {
     name: &'static str,
     ours: &'static str,
     theirs: &'static str,
+    /// Of both values; where it is a time, less is better and the ratio is turned round.
+    unit: &'static str,
     settings: &'static [&'static str],
     /// With a raw disk, with one of a millisecond.
     floors: (f64, f64),
-    /// Orders that may share a commit.
-    max_together: &'static str,
+    /// What a run of five pairs takes on an idle machine with two processors, both disks; for a plan of `all`.
+    minutes: f64,
+    measure: fn(&Options, Fsync, usize) -> Result<Measured>,
 }
 
+/// In the order in which `all` runs them.
 const BENCHES: &[Bench] = &[
     Bench {
         name: "order-batched",
         ours: "accepted orders per second through HTTP, commits shared",
         theirs: "one-row INSERT transactions per second of pgbench",
+        unit: "per second",
         settings: orders::SETTINGS,
         floors: (1.0, 2.0),
-        max_together: "64",
+        minutes: 3.0,
+        measure: orders::batched,
+    },
+    Bench {
+        name: "hotsku-vs-forupdate",
+        ours: "reservations of one SKU per second, 128 buyers at once, through the reservation batcher",
+        theirs: "SELECT FOR UPDATE, UPDATE and outbox INSERT on one row, 128 clients of pgbench",
+        unit: "per second",
+        settings: hot_sku::SETTINGS,
+        floors: (20.0, 20.0),
+        minutes: 2.5,
+        measure: hot_sku::pairs,
+    },
+    Bench {
+        name: "saga-floor",
+        ours: "99th percentile from the scheduled send of an order to COMPLETED, at half of what saturates",
+        theirs: "99th percentile of 4 commits and 3 Kafka round trips one after the other, at the same rate",
+        unit: "milliseconds",
+        settings: saga::SETTINGS,
+        // Turned round: at most three times the floor.
+        floors: (1.0 / 3.0, 1.0 / 3.0),
+        minutes: 5.0,
+        measure: saga::pairs,
     },
     Bench {
         name: "order-vs-pgbench",
         ours: "accepted orders per second through HTTP, a commit for each",
         theirs: "one-row INSERT transactions per second of pgbench",
+        unit: "per second",
         settings: orders::SETTINGS,
         floors: (0.4, 0.4),
-        max_together: "1",
+        minutes: 3.0,
+        measure: orders::single,
+    },
+    Bench {
+        name: "order-growth",
+        ours: "99th percentile of an order's answer with millions of orders in the tables (5,000,000 unless said below)",
+        theirs: "the same with 10,000",
+        unit: "milliseconds",
+        settings: growth::SETTINGS,
+        // Turned round: at most 1.3 times as long.
+        floors: (1.0 / 1.3, 1.0 / 1.3),
+        minutes: 4.0,
+        measure: growth::pairs,
+    },
+    Bench {
+        name: "order-vs-restate",
+        ours: "sagas per second from the order over stock and charge to COMPLETED",
+        theirs: "workflows per second of a Restate server with the same three steps",
+        unit: "per second",
+        settings: peers::RESTATE_SETTINGS,
+        floors: (3.0, 3.0),
+        minutes: 5.0,
+        measure: peers::restate,
+    },
+    Bench {
+        name: "order-vs-dbos",
+        ours: "sagas per second from the order over stock and charge to COMPLETED",
+        theirs: "workflows per second of DBOS Transact with the same three steps, on the same PostgreSQL",
+        unit: "per second",
+        settings: peers::DBOS_SETTINGS,
+        floors: (3.0, 3.0),
+        minutes: 5.0,
+        measure: peers::dbos,
     },
 ];
 
-/// Runs `name`: a bench, or `list`, `limits`, `page`.
+/// Runs `name`: a bench, or `list`, `limits`, `page`, `prepare`, `all`.
 ///
 /// # Errors
 /// What could not be started or read.
@@ -87,8 +200,8 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
         "list" => {
             for bench in BENCHES {
                 println!(
-                    "{:<18} {} / {}; floors {} raw, {} at 1 ms",
-                    bench.name, bench.ours, bench.theirs, bench.floors.0, bench.floors.1
+                    "{:<20} {} / {} ({}); floors {:.2} raw, {:.2} at 1 ms; about {} min",
+                    bench.name, bench.ours, bench.theirs, bench.unit, bench.floors.0, bench.floors.1, bench.minutes
                 );
             }
             println!("{:<18} recommendations against VMIS-kNN on recorded visits", quality_recs::NAME);
@@ -96,63 +209,101 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
         }
         quality_recs::NAME => quality_recs::run(options.data.as_deref(), options.no_build),
         "page" => page().map(|()| ExitCode::SUCCESS),
-        "limits" => limits(options).map(|()| ExitCode::SUCCESS),
+        "all" => all::run(BENCHES, options),
+        "limits" => {
+            build(options)?;
+            limits::run(options).map(|()| ExitCode::SUCCESS)
+        }
+        "prepare" => {
+            build(options)?;
+            growth::prepare(options)?;
+            peers::prepare(options).map(|()| ExitCode::SUCCESS)
+        }
         name => match BENCHES.iter().find(|bench| bench.name == name) {
-            Some(bench) => measure(bench, options),
+            Some(bench) => {
+                build(options)?;
+                let outcome = measure(bench, options)?;
+                Ok(ExitCode::from(outcome.code))
+            }
             None => bail!("there is no bench {name}; `bench list` names them"),
         },
     }
 }
 
-fn measure(bench: &Bench, options: &Options) -> Result<ExitCode> {
+/// How a bench ended: its exit code and its last lines.
+struct Outcome {
+    code: u8,
+    lines: Vec<String>,
+}
+
+fn measure(bench: &Bench, options: &Options) -> Result<Outcome> {
+    let ended = |code: u8, line: String| {
+        println!("{line}");
+        Ok(Outcome { code, lines: vec![line] })
+    };
     if let Some(reason) = missing() {
-        println!("{} missing: {reason}", bench.name);
-        return Ok(ExitCode::from(3));
+        return ended(3, format!("{} missing: {reason}", bench.name));
     }
-    build(options)?;
-    let checkout = layout::checkout();
     let mut runs: Vec<Run> = Vec::new();
     for fsync in &options.fsync {
-        let floor = if *fsync == Fsync::Raw { bench.floors.0 } else { bench.floors.1 };
-        let measured = orders::pairs(*fsync, options.pairs, bench.max_together);
-        let (fdatasync_us, pairs) = match measured {
+        match one_disk(bench, options, *fsync) {
+            Ok(run) => runs.push(run),
             Err(error) if error.is::<Invalid>() => {
-                println!("{} invalid: {error}", bench.name);
-                return Ok(ExitCode::from(2));
+                return ended(2, format!("{} fsync={} invalid: {error}", bench.name, fsync.name()));
             }
-            measured => measured?,
-        };
-        let mut run = Run::of(fsync.name(), fdatasync_us, pairs, floor);
-        if run.noisy && !options.once {
-            println!("{} was noisy: once more with {PAIRS_AGAIN} pairs", fsync.name());
-            let (fdatasync_us, pairs) = orders::pairs(*fsync, PAIRS_AGAIN, bench.max_together)?;
-            run = Run::of(fsync.name(), fdatasync_us, pairs, floor);
+            Err(error) if error.is::<Missing>() => return ended(3, format!("{} missing: {error}", bench.name)),
+            Err(error) => return Err(error),
         }
-        runs.push(run);
     }
+    if options.debug {
+        println!("unoptimised programs: this shows that the bench works; it is no measurement and is not written down");
+    } else {
+        let checkout = layout::checkout();
+        let file = report(bench, runs.clone())?.write(&checkout)?;
+        println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
+    }
+    // The run nearest to its floor stands last.
+    runs.sort_by(|one, other| (other.ratio / other.floor).total_cmp(&(one.ratio / one.floor)));
+    let lines: Vec<String> = runs.iter().map(|run| run.line(bench.name)).collect();
+    lines.iter().for_each(|line| println!("{line}"));
+    let code = match (runs.iter().any(|run| run.noisy), runs.iter().all(Run::met)) {
+        (true, _) => 2,
+        (false, true) => 0,
+        (false, false) => 1,
+    };
+    Ok(Outcome { code, lines })
+}
+
+fn one_disk(bench: &Bench, options: &Options, fsync: Fsync) -> Result<Run> {
+    let floor = if fsync == Fsync::Raw { bench.floors.0 } else { bench.floors.1 };
+    let run = |pairs| -> Result<Run> {
+        let measured = (bench.measure)(options, fsync, pairs)?;
+        measured.facts.iter().for_each(|fact| println!("{fact}"));
+        Ok(Run::of(fsync.name(), measured.fdatasync_us, measured.pairs, floor).with(measured.facts))
+    };
+    let first = run(options.pairs)?;
+    if !first.noisy || options.once || options.debug {
+        return Ok(first);
+    }
+    println!("{} was noisy: once more with {PAIRS_AGAIN} pairs", fsync.name());
+    run(PAIRS_AGAIN)
+}
+
+fn report(bench: &Bench, runs: Vec<Run>) -> Result<Report> {
     let versions = [postgres::program("postgres")?.to_string_lossy().into_owned(), "rustc".to_owned()];
     let versions = versions.iter().filter_map(|program| os::output(Command::new(program).arg("--version")).ok());
-    let report = Report {
+    Ok(Report {
         name: bench.name.to_owned(),
         ours: bench.ours.to_owned(),
         theirs: bench.theirs.to_owned(),
-        commit: results::commit(&checkout),
+        commit: results::commit(&layout::checkout()),
         date: results::date(),
         machine: results::machine(),
         versions: versions.map(|version| version.trim().to_owned()).collect(),
-        settings: bench.settings.iter().map(|fact| (*fact).to_owned()).collect(),
+        settings: std::iter::once(format!("values are {}", bench.unit))
+            .chain(bench.settings.iter().map(|fact| (*fact).to_owned()))
+            .collect(),
         runs,
-    };
-    let file = report.write(&checkout)?;
-    println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
-    // The run nearest to its floor stands last.
-    let mut runs: Vec<&Run> = report.runs.iter().collect();
-    runs.sort_by(|one, other| (other.ratio / other.floor).total_cmp(&(one.ratio / one.floor)));
-    runs.iter().for_each(|run| println!("{}", run.line(bench.name)));
-    Ok(match (runs.iter().any(|run| run.noisy), runs.iter().all(|run| run.met())) {
-        (true, _) => ExitCode::from(2),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(1),
     })
 }
 
@@ -165,43 +316,28 @@ fn missing() -> Option<String> {
     ["pgbench", "pg_test_fsync"].iter().find_map(|name| postgres::program(name).err().map(|error| error.to_string()))
 }
 
+/// Builds what benches measure and measure with.
 fn build(options: &Options) -> Result<()> {
     if options.no_build {
         return Ok(());
     }
-    let mut cargo = os::patient("cargo");
-    cargo.args(["build", "--release", "--package", "order-payment", "--package", "load"]);
-    if !cargo.current_dir(layout::checkout()).status()?.success() {
-        bail!("the programs do not build; see the messages above");
-    }
-    Ok(())
-}
-
-/// What this machine can do at best, so that a ratio can be placed.
-fn limits(options: &Options) -> Result<()> {
-    println!("{}", results::machine());
-    for fsync in &options.fsync {
-        let rig = Rig::servers(*fsync)?;
-        rig.sql(
-            "CREATE TABLE bench_insert (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload TEXT NOT NULL)",
-        )?;
-        println!("{}: fdatasync of 8 kB {:.0} µs", fsync.name(), rig.fdatasync_us);
-        for clients in [1, 8, 32] {
-            let selects = rig.pgbench("SELECT 1;\n", clients, 3)?;
-            let inserts = rig.pgbench(orders::INSERT, clients, 3)?;
-            println!(
-                "{}: {clients} clients, {selects:.0} SELECT 1 per second, {inserts:.0} one-row INSERT transactions per second",
-                fsync.name()
-            );
+    let checkout = layout::checkout();
+    let cargo = |words: &[&str]| -> Result<()> {
+        let mut cargo = os::patient("cargo");
+        cargo.arg("build").args((!options.debug).then_some("--release")).args(words).current_dir(&checkout);
+        if !cargo.status()?.success() {
+            bail!("the programs do not build; see the messages above");
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    cargo(&["-p", "order-payment", "-p", "catalog", "-p", "payment-simulator", "-p", "load"])?;
+    cargo(&["-p", "catalog", "--example", hot_sku::PROGRAM])
 }
 
 fn page() -> Result<()> {
     let checkout = layout::checkout();
     let file = checkout.join("docs/perf/README.md");
-    fs::write(&file, results::page(&results::read_all(&checkout)?))?;
+    fs::write(&file, results::page(results::limits(&checkout)?.as_ref(), &results::read_all(&checkout)?))?;
     println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
     Ok(())
 }

@@ -18,10 +18,11 @@ pub const MOST_FOREIGN: f64 = 0.10;
 /// One side of a pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Side {
+    /// Where a bench measures something else, such as milliseconds, its settings say so.
     pub per_second: f64,
     /// Processor seconds by party, over the time of the side.
     pub cpu: Vec<(String, f64)>,
-    /// Operations per processor second of the system under test, the database included.
+    /// Operations per processor second of the system under test, the database included; 0 where operations are not counted.
     pub per_cpu_second: f64,
 }
 
@@ -47,6 +48,8 @@ pub struct Run {
     pub max: f64,
     pub floor: f64,
     pub noisy: bool,
+    /// Absolute figures that explain the ratio.
+    pub facts: Vec<String>,
 }
 
 impl Run {
@@ -56,7 +59,21 @@ impl Run {
         let (min, max) = (ratios.first().copied().unwrap_or(0.0), ratios.last().copied().unwrap_or(0.0));
         let foreign = pairs.iter().map(|pair| pair.foreign).fold(0.0, f64::max);
         let noisy = max > min * MOST_SPREAD || foreign > MOST_FOREIGN;
-        Self { fsync: fsync.to_owned(), fdatasync_us, ratio: median(&ratios), min, max, floor, noisy, pairs }
+        Self {
+            fsync: fsync.to_owned(),
+            fdatasync_us,
+            ratio: median(&ratios),
+            min,
+            max,
+            floor,
+            noisy,
+            pairs,
+            facts: Vec::new(),
+        }
+    }
+
+    pub fn with(self, facts: Vec<String>) -> Self {
+        Self { facts, ..self }
     }
 
     pub fn met(&self) -> bool {
@@ -115,16 +132,14 @@ impl Report {
     pub fn write(&self, checkout: &Path) -> Result<PathBuf> {
         let folder = folder(checkout);
         fs::create_dir_all(&folder)?;
-        let mut csv = String::from(
-            "fsync,pair,ours_per_s,theirs_per_s,ratio,ours_per_cpu_s,theirs_per_cpu_s,foreign_cpu_share\n",
-        );
+        let mut csv = String::from("fsync,pair,ours,theirs,ratio,ours_per_cpu_s,theirs_per_cpu_s,foreign_cpu_share\n");
         for run in &self.runs {
             for (number, pair) in run.pairs.iter().enumerate() {
                 let Pair { ours, theirs, ratio, foreign } = pair;
                 // Writing into a String cannot fail.
                 let _ = writeln!(
                     csv,
-                    "{},{},{:.1},{:.1},{ratio:.4},{:.1},{:.1},{foreign:.3}",
+                    "{},{},{:.3},{:.3},{ratio:.4},{:.1},{:.1},{foreign:.3}",
                     run.fsync,
                     number + 1,
                     ours.per_second,
@@ -150,20 +165,57 @@ impl Report {
 pub fn read_all(checkout: &Path) -> Result<Vec<Report>> {
     let mut reports: Vec<Report> = Vec::new();
     for entry in fs::read_dir(folder(checkout)).into_iter().flatten().flatten() {
-        if entry.path().extension().is_some_and(|ending| ending == "json") {
-            let text = fs::read_to_string(entry.path())?;
-            reports
-                .push(serde_json::from_str(&text).with_context(|| format!("{} is no result", entry.path().display()))?);
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == "json") && !path.ends_with(LIMITS) {
+            let text = fs::read_to_string(&path)?;
+            reports.push(serde_json::from_str(&text).with_context(|| format!("{} is no result", path.display()))?);
         }
     }
     reports.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(reports)
 }
 
+/// The name of the file of limits, beside the results.
+const LIMITS: &str = "limits.json";
+
+/// What the machine can do at best.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    pub machine: String,
+    pub date: String,
+    pub commit: String,
+    /// Disk, what, how much.
+    pub rows: Vec<(String, String, String)>,
+}
+
+impl Limits {
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, checkout: &Path) -> Result<()> {
+        fs::create_dir_all(folder(checkout))?;
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        fs::write(folder(checkout).join(LIMITS), text).context("write the limits")
+    }
+}
+
+/// The limits that were measured last.
+///
+/// # Errors
+/// A file that does not hold limits.
+pub fn limits(checkout: &Path) -> Result<Option<Limits>> {
+    match fs::read_to_string(folder(checkout).join(LIMITS)) {
+        Ok(text) => serde_json::from_str(&text).map(Some).context("limits.json holds no limits"),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The performance page, made of results and nothing else.
-pub fn page(reports: &[Report]) -> String {
+pub fn page(limits: Option<&Limits>, reports: &[Report]) -> String {
     let mut page = String::from(
-        "# Performance\n\nMade by `cargo xtask bench page` from `results/`; edits are lost. A ratio divides ours by what it is compared with, side by\nside in one run, so that higher is better: the median of the pairs. A *noisy* run shared its machine with others and is no record.\n\n\
+        "# Performance\n\nMade by `cargo xtask bench page` from `results/`; edits are lost. A ratio compares ours with something else, side by side in\n\
+         one run, and is turned so that higher is better: the median of the pairs. A *noisy* run shared its machine with others and is\n\
+         no record. A missed floor stays here until a later run meets it.\n\n\
          | Bench | Ours | Against | Disk | Ratio | Pairs from … to | Floor | |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for report in reports {
@@ -190,9 +242,32 @@ pub fn page(reports: &[Report]) -> String {
             );
         }
     }
+    if let Some(limits) = limits {
+        let _ = write!(
+            page,
+            "\n## What the machine can do\n\nAt {} on {}, {}.\n\n",
+            limits.commit, limits.date, limits.machine
+        );
+        page.push_str("| Disk | What | |\n| --- | --- | --- |\n");
+        for (disk, what, value) in &limits.rows {
+            let _ = writeln!(page, "| {disk} | {what} | {value} |");
+        }
+    }
     for report in reports {
         let _ =
             write!(page, "\n## {}\n\nAt {} on {}, {}.\n\n", report.name, report.commit, report.date, report.machine);
+        for run in &report.runs {
+            let middle = |side: fn(&Pair) -> &Side| {
+                let mut values: Vec<f64> = run.pairs.iter().map(|pair| side(pair).per_second).collect();
+                values.sort_by(f64::total_cmp);
+                median(&values)
+            };
+            let (ours, theirs) = (middle(|pair| &pair.ours), middle(|pair| &pair.theirs));
+            let _ = writeln!(page, "- {}: {ours:.2} against {theirs:.2} (medians)", run.fsync);
+            for fact in &run.facts {
+                let _ = writeln!(page, "- {}: {fact}", run.fsync);
+            }
+        }
         for fact in report.versions.iter().chain(&report.settings) {
             let _ = writeln!(page, "- {fact}");
         }
@@ -255,8 +330,10 @@ mod tests {
 
     #[test]
     fn the_page_tells_of_each_run_and_of_a_missed_floor() {
-        let runs =
-            vec![Run::of("raw", 33.0, vec![pair(2.0, 0.0)], 1.0), Run::of("1ms", 1_050.0, vec![pair(0.5, 0.3)], 2.0)];
+        let runs = vec![
+            Run::of("raw", 33.0, vec![pair(2.0, 0.0)], 1.0).with(vec!["saturated at 9".to_owned()]),
+            Run::of("1ms", 1_050.0, vec![pair(0.5, 0.3)], 2.0),
+        ];
         let report = Report {
             name: "order-batched".to_owned(),
             ours: "orders".to_owned(),
@@ -268,7 +345,15 @@ mod tests {
             settings: vec!["prices are stood in for".to_owned()],
             runs,
         };
-        let page = page(&[report]);
+        let limits = Limits {
+            machine: "a machine".to_owned(),
+            date: "today".to_owned(),
+            commit: "abc".to_owned(),
+            rows: vec![("raw".to_owned(), "SELECT 1, 8 clients".to_owned(), "7 per second".to_owned())],
+        };
+        let page = page(Some(&limits), &[report]);
+        assert!(page.contains("| raw | SELECT 1, 8 clients | 7 per second |"), "{page}");
+        assert!(page.contains("- raw: 200.00 against 100.00 (medians)\n- raw: saturated at 9"), "{page}");
         assert!(page.contains("| raw (33 µs) | 2.00 | 2.00 … 2.00 (1) | 1.00 | met |"), "{page}");
         assert!(page.contains("| 1ms (1050 µs) | 0.50 | 0.50 … 0.50 (1) | 2.00 | **missed**, noisy |"), "{page}");
         assert!(page.contains("- prices are stood in for"), "{page}");

@@ -1,8 +1,8 @@
-//! The servers of a benchmark: a PostgreSQL of its own on a fresh cluster, Redis, one order-payment process built optimised, and
-//! stand-ins for what else it asks. Decided here: who runs on which processor, and that a slow disk is proved before it is
+//! The servers of a benchmark: a PostgreSQL of its own on a fresh cluster, Redis, order-payment processes built optimised, and
+//! stand-ins for what else they ask. Decided here: who runs on which processor, and that a slow disk is proved before it is
 //! believed.
 //!
-//! The system under test, its database included, has processor 0 on both sides; generators and stand-ins have the rest.
+//! The system under test, its database included, has processor 0 on both sides; generators, brokers and stand-ins have the rest.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::cpu;
+use super::cpu::{self, Used};
+use super::{Options, saga};
 use crate::layout::{self, Layout};
 use crate::os;
 use crate::ports::{Port, Ports};
-use crate::stack::process::Spec;
-use crate::stack::{self, Purpose, Stack, postgres, services};
+use crate::provision::maven;
+use crate::stack::process::{self, Spec};
+use crate::stack::{self, Purpose, Stack, kafka, postgres, services};
 
-/// Ports of the bench's servers.
-const OFFSET: u16 = 6000;
+/// Between the ports of two rigs that run at once.
+const NEXT_RIG: u16 = 200;
 const TESTED: &str = "0";
 /// How long the stand-ins may take to make their people.
 const STAND_INS_WITHIN: Duration = Duration::from_secs(20);
@@ -50,6 +52,15 @@ impl Fsync {
     }
 }
 
+/// The processes of order-payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Orders are accepted.
+    Serve,
+    /// They go on: events, stock and payments, with a broker, the catalog's stock half and a gateway.
+    Work,
+}
+
 /// Running servers; they end with it.
 pub struct Rig {
     pub stack: Stack,
@@ -62,48 +73,126 @@ impl Rig {
     ///
     /// # Errors
     /// A server that does not start, a slow disk that is not slow.
-    pub fn servers(fsync: Fsync) -> Result<Self> {
-        let checkout = layout::checkout();
-        let layout = Layout::open(&checkout, &PathBuf::from(".dev/bench"))?;
-        let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, true)?;
-        stack.down();
-        stack::wipe(&stack.layout)?;
-        let mut rig = Self { stack, fdatasync_us: 0.0, stand_ins: None };
-        let shim = match fsync {
-            Fsync::Raw => None,
-            Fsync::OneMillisecond => Some(slow_fsync(&rig.stack)?),
-        };
-        rig.fdatasync_us = fdatasync_us(&rig.stack, shim.as_ref())?;
-        if shim.is_some() && rig.fdatasync_us < 1_000.0 {
-            bail!("the slowed disk answers in {:.0} µs: the shim is not active", rig.fdatasync_us);
-        }
+    pub fn servers(options: &Options, fsync: Fsync) -> Result<Self> {
+        Self::second(options, fsync, 0)
+    }
+
+    /// As [`Self::servers`], beside other rigs of one bench.
+    ///
+    /// # Errors
+    /// As [`Self::servers`].
+    pub fn second(options: &Options, fsync: Fsync, place: u16) -> Result<Self> {
+        let mut rig = Self::bare(options, place)?;
+        stack::wipe(&rig.stack.layout)?;
         postgres::initialise(&rig.stack)?;
-        let mut server = rig.stack.server("postgres")?;
-        if let Some(shim) = shim {
-            server.env.push(("LD_PRELOAD".to_owned(), shim.to_string_lossy().into_owned()));
-        }
-        rig.start(server, Some(TESTED))?;
+        rig.launch(fsync)?;
         postgres::provision(&rig.stack)?;
-        rig.start(rig.stack.server("redis")?, None)?;
         Ok(rig)
     }
 
-    /// One `order-payment serve`, with `settings` laid over its defaults, and what it asks. Its work role does not run: orders
-    /// are accepted and go no further, as in the minutes of a sale before anything else has caught up.
+    /// Nothing runs, and the data of the run before is still there.
+    ///
+    /// # Errors
+    /// When folders cannot be made.
+    pub fn bare(options: &Options, place: u16) -> Result<Self> {
+        let checkout = layout::checkout();
+        let state = if place == 0 { options.state.clone() } else { options.state.join(format!("rig-{place}")) };
+        let layout = Layout::open(&checkout, &state)?;
+        let ports = Ports::at(options.offset + place * NEXT_RIG)?;
+        let stack = Stack::open(layout, ports, Purpose::Development, !options.debug)?;
+        stack.down();
+        Ok(Self { stack, fdatasync_us: 0.0, stand_ins: None })
+    }
+
+    /// Starts PostgreSQL on the cluster that is there, and Redis.
+    ///
+    /// # Errors
+    /// As [`Self::servers`].
+    pub fn launch(&mut self, fsync: Fsync) -> Result<()> {
+        self.launch_with(fsync, &[])
+    }
+
+    /// As [`Self::launch`], with settings of PostgreSQL laid over the usual ones.
+    ///
+    /// # Errors
+    /// As [`Self::servers`].
+    pub fn launch_with(&mut self, fsync: Fsync, settings: &[&str]) -> Result<()> {
+        let shim = match fsync {
+            Fsync::Raw => None,
+            Fsync::OneMillisecond => Some(slow_fsync(&self.stack)?),
+        };
+        self.fdatasync_us = fdatasync_us(&self.stack, shim.as_ref())?;
+        if shim.is_some() && self.fdatasync_us < 1_000.0 {
+            bail!("the slowed disk answers in {:.0} µs: the shim is not active", self.fdatasync_us);
+        }
+        let mut server = self.stack.server("postgres")?;
+        // When a change was committed is asked of the database, and of nobody's clock before the commit.
+        for setting in ["track_commit_timestamp=on"].iter().chain(settings) {
+            server.args.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        if let Some(shim) = shim {
+            server.env.push(("LD_PRELOAD".to_owned(), shim.to_string_lossy().into_owned()));
+        }
+        self.start(server, Some(TESTED))?;
+        self.start(self.stack.server("redis")?, None)
+    }
+
+    /// A broker with one node, on the generator's processor. Asked for once.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn broker(&self) -> Result<()> {
+        if self.stack.running("kafka").is_some() {
+            return Ok(());
+        }
+        kafka::format(&self.stack, &maven::kafka(&self.stack.layout)?)?;
+        self.start(self.stack.server("kafka")?, None)
+    }
+
+    /// Order-payment in `roles`, with `settings` laid over its defaults, and what it asks. Without its work role orders are
+    /// accepted and go no further, as in the minutes of a sale before anything else has caught up.
     ///
     /// # Errors
     /// Whatever does not start.
-    pub fn order_payment(&mut self, settings: &[(&str, &str)]) -> Result<()> {
-        let mut serve = self.stack.spec("order-payment-serve")?;
-        self.stack.start("kafka")?;
-        let service = services::SERVICES.iter().find(|service| service.name == "order-payment");
-        services::migrate(&self.stack, service.context("order-payment is among the services")?)?;
-        self.stack.stop("kafka");
+    pub fn order_payment(&mut self, settings: &[(&str, &str)], roles: &[Role]) -> Result<()> {
+        let works = roles.contains(&Role::Work);
+        self.migrate()?;
+        if !works {
+            self.stack.stop("kafka");
+        }
         self.stand_in()?;
+        let (mut serve, work) = (self.stack.spec("order-payment-serve")?, self.stack.spec("order-payment-work")?);
         for (name, value) in settings {
             serve.env.push(((*name).to_owned(), (*value).to_owned()));
         }
-        self.start(serve, Some(TESTED))
+        self.start(serve, Some(TESTED))?;
+        if works {
+            saga::stock(self)?;
+            self.start(self.stack.spec("payment-simulator")?, None)?;
+            self.start(work, Some(TESTED))?;
+        }
+        Ok(())
+    }
+
+    /// Tables and topics of order-payment.
+    ///
+    /// # Errors
+    /// When the broker does not start or the migration fails.
+    pub fn migrate(&self) -> Result<()> {
+        // Asking for it writes the configuration, which the migration reads.
+        self.stack.spec("order-payment-serve")?;
+        self.broker()?;
+        let service = services::SERVICES.iter().find(|service| service.name == "order-payment");
+        services::migrate(&self.stack, service.context("order-payment is among the services")?)
+    }
+
+    /// Ends everything of it; the data stay.
+    pub fn end(&mut self) {
+        if let Some(mut child) = self.stand_ins.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.stack.down();
     }
 
     fn stand_in(&mut self) -> Result<()> {
@@ -111,9 +200,8 @@ impl Rig {
         let tokens = self.tokens();
         let _ = fs::remove_file(&tokens);
         let log = fs::File::create(self.stack.layout.log("stand-ins"))?;
-        let mut command = generator(&self.stack);
+        let mut command = self.load();
         command
-            .arg(self.stack.layout.binaries(true).join("load"))
             .args(["stand-ins", "--issuer-address", &ports.address(Port::Keycloak)])
             .args(["--issuer", &format!("{}/realms/{}", ports.url(Port::Keycloak), self.stack.realm())])
             .args(["--quote-address", &ports.address(Port::CatalogGrpc)])
@@ -135,25 +223,52 @@ impl Rig {
         self.stack.layout.state.join("tokens")
     }
 
-    /// Starts a server or service, on one processor where it belongs to the system under test.
-    fn start(&self, mut spec: Spec, processor: Option<&str>) -> Result<()> {
-        if let Some(processor) = processor {
-            let program = spec.program.to_string_lossy().into_owned();
-            let words = ["-c", processor, &program].map(str::to_owned);
-            spec.args = words.into_iter().chain(spec.args).collect();
-            spec.program = os::which("taskset").context("taskset is missing; it comes with util-linux")?;
-        }
+    /// Our load generator, on the generator's processors.
+    pub fn load(&self) -> Command {
+        let mut command = generator(&self.stack);
+        command.arg(self.stack.layout.binaries(self.stack.release).join("load"));
+        command
+    }
+
+    /// Starts a server or service: on the processor of the system under test where it belongs to it, else on the others.
+    ///
+    /// # Errors
+    /// When it does not start or become ready.
+    pub fn start(&self, mut spec: Spec, tested: Option<&str>) -> Result<()> {
+        let processors = tested.map_or_else(others, str::to_owned);
+        let program = spec.program.to_string_lossy().into_owned();
+        let words = ["-c", &processors, &program].map(str::to_owned);
+        spec.args = words.into_iter().chain(spec.args).collect();
+        spec.program = os::which("taskset").context("taskset is missing; it comes with util-linux")?;
         spec.start(&self.stack.layout)?;
         spec.wait_ready(&self.stack.layout)
     }
 
-    /// Processor seconds of a running process and its children.
-    pub fn cpu_of(&self, name: &str) -> f64 {
-        self.stack.running(name).map_or(0.0, |record| cpu::of_tree(record.pid))
+    /// As [`Self::start`], for what is tested.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_tested(&self, spec: Spec) -> Result<()> {
+        self.start(spec, Some(TESTED))
     }
 
-    pub fn cpu_of_stand_ins(&self) -> f64 {
-        self.stand_ins.as_ref().and_then(|child| i32::try_from(child.id()).ok()).map_or(0.0, cpu::of_tree)
+    /// Processor seconds so far of everybody who runs, of the stand-ins, and of generators that have ended.
+    pub fn parties(&self, generator: &str) -> Vec<(String, f64)> {
+        let running = process::records(&self.stack.layout).into_iter().filter(process::Record::alive);
+        let mut parties: Vec<(String, f64)> = running.map(|record| (record.name, cpu::of_tree(record.pid))).collect();
+        if let Some(pid) = self.stand_ins.as_ref().and_then(|child| i32::try_from(child.id()).ok()) {
+            parties.push(("stand-ins".to_owned(), cpu::of_tree(pid)));
+        }
+        parties.push((generator.to_owned(), cpu::of_ended_children()));
+        parties
+    }
+
+    /// What `work` does and what it costs everybody.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn watched<T>(&self, tested: &[&str], generator: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Used)> {
+        cpu::watched(&|| self.parties(generator), tested, work)
     }
 
     /// Runs SQL as the owner of order-payment's database.
@@ -164,7 +279,7 @@ impl Rig {
         postgres::psql(self.stack.ports.of(Port::Postgres), "order_payment_owner", "order_payment", script)
     }
 
-    /// One-row INSERT transactions with pgbench; gives transactions per second.
+    /// Transactions of `script` with pgbench; gives how many per second.
     ///
     /// # Errors
     /// When pgbench fails or says nothing.
@@ -188,20 +303,20 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if let Some(mut child) = self.stand_ins.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        self.stack.down();
+        self.end();
     }
+}
+
+/// The processors that nothing tested runs on, unless there is only one.
+fn others() -> String {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if count > 1 { format!("1-{}", count - 1) } else { "0".to_owned() }
 }
 
 /// A program that loads: never on the processor of what is tested, unless there is no other.
 pub fn generator(stack: &Stack) -> Command {
-    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let rest = if count > 1 { format!("1-{}", count - 1) } else { "0".to_owned() };
     let mut command = Command::new("taskset");
-    command.args(["-c", &rest]).current_dir(&stack.layout.state).stdin(Stdio::null());
+    command.args(["-c", &others()]).current_dir(&stack.layout.state).stdin(Stdio::null());
     command
 }
 

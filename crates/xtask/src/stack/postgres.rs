@@ -46,6 +46,8 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
         // four services of two roles with small pools, Keycloak, FerretDB, and room for a parallel test run
         "max_connections=200".to_owned(),
         "shared_buffers=128MB".to_owned(),
+        // the first touch of a page after a checkpoint is logged whole, and most keys are spread over all pages
+        "wal_compression=lz4".to_owned(),
         format!("fsync={durable}"),
         format!("full_page_writes={durable}"),
         format!("synchronous_commit={durable}"),

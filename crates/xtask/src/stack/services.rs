@@ -67,7 +67,7 @@ pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
 pub const COMMANDS: &[&str] = &["demo", "shopspherectl"];
 
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
-const GATEWAY_KEY: &str = "sk_local_gateway";
+pub const GATEWAY_KEY: &str = "sk_local_gateway";
 const WEBHOOK_SECRET: &str = "whsec_local_gateway";
 const SECOND_GATEWAY: &str = "square";
 

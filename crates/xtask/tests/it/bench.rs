@@ -7,5 +7,9 @@ use xtask::layout::checkout;
 fn the_performance_page_says_what_the_results_say() {
     let reports = results::read_all(&checkout()).expect("every file among the results is one");
     let page = std::fs::read_to_string(checkout().join("docs/perf/README.md")).expect("there is a page");
-    assert_eq!(page, results::page(&reports), "`cargo xtask bench page` writes it");
+    assert_eq!(
+        page,
+        results::page(results::limits(&checkout()).unwrap().as_ref(), &reports),
+        "`cargo xtask bench page` writes it"
+    );
 }
