@@ -128,7 +128,8 @@ pub async fn price_truth(stack: &Stack, options: &TruthOptions) -> anyhow::Resul
         outcome
     };
     let (outcome, prices, promotions) = futures::join!(shopping, truth.change_prices(), truth.change_promotions());
-    (prices?, promotions?);
+    prices?;
+    promotions?;
     truth.close_shop().await?;
     let seconds = started.elapsed().as_secs_f64();
     let changes = truth.changes.load(Ordering::Relaxed);

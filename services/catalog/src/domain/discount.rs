@@ -100,7 +100,7 @@ fn off_one(off: &Off, line: &Open<'_>) -> i64 {
     let wanted = match off {
         Off::Percent(hundredths) => share_of(line.left, *hundredths),
         Off::Amount(amounts) => amounts
-            .in_currency(line.listed.unit_price.currency())
+            .usual_in(line.listed.unit_price.currency())
             .map_or(0, |amount| amount.minor().saturating_mul(i64::from(line.listed.quantity))),
     };
     wanted.min(line.can_lose())
@@ -112,7 +112,7 @@ fn off_the_whole(off: &Off, meant: &[usize], lines: &[Open<'_>]) -> Vec<i64> {
     let sum: i64 = meant.iter().map(|index| lines[*index].left).sum();
     let wanted = match off {
         Off::Percent(hundredths) => share_of(sum, *hundredths),
-        Off::Amount(amounts) => amounts.in_currency(lines[*first].listed.unit_price.currency()).map_or(0, Money::minor),
+        Off::Amount(amounts) => amounts.usual_in(lines[*first].listed.unit_price.currency()).map_or(0, Money::minor),
     };
     let weights: Vec<i64> = meant.iter().map(|index| lines[*index].can_lose()).collect();
     shared(wanted.min(weights.iter().sum()), &weights)

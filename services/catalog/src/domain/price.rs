@@ -149,6 +149,11 @@ impl PriceList {
         self.0.iter().filter(|price| price.is_usual()).map(|price| price.amount)
     }
 
+    /// The usual price in one currency.
+    pub fn usual_in(&self, currency: Currency) -> Option<Money> {
+        self.usual().find(|price| price.currency() == currency)
+    }
+
     /// All others: those for one region or for a time.
     pub fn special(&self) -> impl Iterator<Item = Price> + '_ {
         self.0.iter().filter(|price| !price.is_usual()).copied()
@@ -205,6 +210,7 @@ mod tests {
         assert_eq!(PriceList::new([dollar, euro(1)]), PriceList::new([euro(1), dollar]));
         let list = PriceList::new([euro(1), dollar]).unwrap();
         assert_eq!(list.at(Region::Us, at(0)).map(|price| price.amount), Some(dollar));
+        assert_eq!((list.usual_in(Currency::Usd), list.usual_in(Currency::Jpy)), (Some(dollar), None));
         assert_eq!(PriceList::new([euro(1)]).unwrap().at(Region::Us, at(0)), None);
     }
 

@@ -140,7 +140,7 @@ fn body(promotion: &Promotion) -> Body {
                 currency: money.currency().code().to_owned(),
                 amount: money.amount_string(),
             };
-            (None, amounts.iter().map(amount).collect())
+            (None, amounts.usual().map(amount).collect())
         }
     };
     let (basket, categories, skus) = match &promotion.target {

@@ -207,7 +207,7 @@ fn view(Standing { revision, promotion }: &Standing, now: DateTime<Utc>) -> Prom
     let (percent, amount) = match off {
         Off::Percent(hundredths) => (Some(percent_text(*hundredths)), BTreeMap::new()),
         Off::Amount(amounts) => {
-            (None, amounts.iter().map(|money| (money.currency().code(), money.amount_string())).collect())
+            (None, amounts.usual().map(|money| (money.currency().code(), money.amount_string())).collect())
         }
     };
     PromotionView {

@@ -33,11 +33,8 @@ impl Format {
     }
 }
 
-/// One record of a file.
-pub(super) enum Record {
-    Good(Line),
-    Faulty(FaultyLine),
-}
+/// One record of a file, or what is wrong with it.
+pub(super) type Record = Result<Line, FaultyLine>;
 
 /// Reads a file from its beginning.
 pub(super) struct Reader {
@@ -109,7 +106,7 @@ impl Reader {
             };
         };
         Ok(Some(match header.patch(&text) {
-            Ok(patch) => Record::Good(Line { number, wanted: Wanted::Some(patch) }),
+            Ok(patch) => Ok(Line { number, wanted: Wanted::Some(patch) }),
             Err(problem) => faulty(number, problem),
         }))
     }
@@ -117,7 +114,7 @@ impl Reader {
 
 fn json_line(number: u64, text: &str) -> Record {
     match serde_json::from_str::<ProductBody>(text) {
-        Ok(body) => Record::Good(Line { number, wanted: Wanted::Whole(body.into_draft(None)) }),
+        Ok(body) => Ok(Line { number, wanted: Wanted::Whole(body.into_draft(None)) }),
         Err(error) => {
             // The parser's own words would repeat what was sent.
             let what = match error.classify() {
@@ -135,5 +132,5 @@ fn problem(message: &str) -> FieldProblem {
 }
 
 fn faulty(number: u64, problem: FieldProblem) -> Record {
-    Record::Faulty(FaultyLine { number, problems: vec![problem] })
+    Err(FaultyLine { number, problems: vec![problem] })
 }

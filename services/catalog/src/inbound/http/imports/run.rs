@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::Sender;
 
 use super::events::{FaultView, HungUp, Told, tell};
-use super::read::{Format, Reader, Record};
+use super::read::{Format, Reader};
 use super::spool::{Spool, SpoolError};
 use crate::domain::product::Author;
 use crate::usecases::App;
@@ -228,8 +228,8 @@ async fn portion(
     let (mut lines, mut faulty) = (Vec::new(), Vec::new());
     while lines.len() + faulty.len() < PORTION {
         match reader.next().await? {
-            Some(Record::Good(line)) => lines.push(line),
-            Some(Record::Faulty(line)) => faulty.push(line),
+            Some(Ok(line)) => lines.push(line),
+            Some(Err(line)) => faulty.push(line),
             None => break,
         }
     }
