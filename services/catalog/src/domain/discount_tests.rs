@@ -70,7 +70,7 @@ fn a_promotion_reduces_what_it_is_about_and_nothing_else() {
         // Once off the basket: 43.6 and 56.4 of a hundred.
         (promotion("a", amount(100), Target::Basket, true), vec![vec![44], vec![56]]),
     ] {
-        assert_eq!(minors(&[LAMP, COAT], &[offer.clone()]), expected, "{offer:?}");
+        assert_eq!(minors(&[LAMP, COAT], std::slice::from_ref(&offer)), expected, "{offer:?}");
     }
 }
 

@@ -35,7 +35,7 @@ fn change(world: &World, turn: i64) {
 async fn order(world: &World, number: u32) -> Result<(Money, Money), Failure> {
     let owner = CartOwner::Visitor(ids::random().into());
     let mut cart = put_line(&world.app, owner, Some(0), line("LAMP-1", 1 + number % 5), None).await?;
-    if number % 2 == 0
+    if number.is_multiple_of(2)
         && let Ok(with_coupon) = put_coupon(&world.app, owner, Some(cart.cart.version), Some("truth")).await
     {
         cart = with_coupon;
@@ -46,7 +46,7 @@ async fn order(world: &World, number: u32) -> Result<(Money, Money), Failure> {
     let raw = RawOrder {
         lines: vec![line("LAMP-1", 1 + number % 5)],
         expected_total: (shown.amount_string(), shown.currency().code().to_owned()),
-        price_lock: (number % 3 > 0).then(|| lock.text.clone()),
+        price_lock: (!number.is_multiple_of(3)).then(|| lock.text.clone()),
         coupon,
         ..an_order()
     };
