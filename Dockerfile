@@ -2,7 +2,10 @@
 # One image per program, chosen by the build argument BIN: user, catalog, order-payment, personalization, payment-simulator,
 # edge-tracer, demo. All of them share the build stage, so the workspace is compiled once.
 #
-# Written where no container engine was to be had: not built yet.
+# The last stage is what a cluster runs: no shell, no package manager, not root, and the libraries that the programs link to. The stage
+# `laptop` is the same with a shell, for the health checks of docker-compose.yml.
+#
+# Written where no container engine was to be had: not built yet. `deploy/images/build` builds and weighs all of them, or lints this file.
 
 FROM rust:1.95-bookworm AS build
 # mold is named in .cargo/config.toml; OpenSSL is what the Kafka client links to.
@@ -18,15 +21,22 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && mkdir /out \
     && for bin in user catalog order-payment personalization payment-simulator edge-tracer demo; do cp target/dist/$bin /out/; done
 
-FROM debian:12-slim
+FROM debian:12-slim AS laptop
 ARG BIN
-RUN apt-get update \
+RUN test -n "${BIN}" \
+    && apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin shopsphere \
     && install -d -o shopsphere -g shopsphere -m 0700 /data
-# The second name is the same in every image, so that the entry point can be.
-COPY --from=build /out/${BIN} /usr/local/bin/${BIN}
-RUN test -n "${BIN}" && ln -s "/usr/local/bin/${BIN}" /usr/local/bin/program
+# The name is the same in every image, so that the entry point can be.
+COPY --from=build /out/${BIN} /usr/local/bin/program
+USER 10001:10001
+ENTRYPOINT ["/usr/local/bin/program"]
+
+# glibc, libssl and certificates of the same Debian, and nothing else
+FROM gcr.io/distroless/cc-debian12:nonroot AS cluster
+ARG BIN
+COPY --from=build /out/${BIN} /usr/local/bin/program
 USER 10001:10001
 ENTRYPOINT ["/usr/local/bin/program"]

@@ -34,7 +34,7 @@ pub use commit_many::{Member, Written};
 pub use consumer::{Consumer, Delivery, Handler, Verdict};
 pub use database::{Database, DatabaseSettings, Epoch};
 pub use firehose::{Firehose, FirehoseError};
-pub use kafka::{KafkaSettings, Record, create_topics};
+pub use kafka::{KafkaSettings, KafkaTls, Record, create_topics};
 pub use operators::Action;
 pub use parking::{Redriven, Which, redrive, redrive_some};
 pub use publisher::{PublishError, Publisher};

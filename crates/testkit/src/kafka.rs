@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::ids;
 use contracts::Topic;
-use messaging::KafkaSettings;
+use messaging::{KafkaSettings, KafkaTls};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
@@ -39,6 +39,7 @@ pub async fn topics(wanted: &[&'static Topic]) -> KafkaSettings {
         brokers: servers().kafka,
         topic_prefix: format!("t{}.", ids::time_ordered().simple()),
         replication: 1,
+        tls: KafkaTls::default(),
     };
     messaging::create_topics(&settings, region(), wanted)
         .await

@@ -53,7 +53,11 @@ pub fn check(layout: &Layout) -> Outcome {
     }
 }
 
-fn checker(layout: &Layout) -> Result<PathBuf> {
+/// The schema checker, made once.
+///
+/// # Errors
+/// No Python, no network, no space.
+pub(crate) fn checker(layout: &Layout) -> Result<PathBuf> {
     let home = cached(layout, CHECKER, CHECKER_VERSION, MEGABYTES, |work, log| {
         os::run("make a Python environment", Command::new("python3").args(["-m", "venv"]).arg(work.join("venv")), log)?;
         let mut pip = Command::new(work.join("venv/bin/python"));

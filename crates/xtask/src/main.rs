@@ -12,7 +12,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{bench, campaign, crash_points, doctor, os, planted, provision, test_run, tidy};
+use xtask::{bench, campaign, crash_points, deploy, doctor, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -83,6 +83,9 @@ enum Task {
         /// State folder instead of .dev/test
         #[arg(long, value_name = "DIR", default_value = ".dev/test")]
         state: PathBuf,
+        /// Also what needs tools that are built once: charts against the committed objects, schemas of all of them
+        #[arg(long)]
+        cluster: bool,
     },
     /// What is missing on this machine and how to get it
     Doctor(Which),
@@ -165,6 +168,18 @@ enum Task {
         #[arg(long)]
         budget: Option<f64>,
     },
+    /// Write everything below deploy/ that follows from topology.toml, the topic table, the services' settings and the routes; with
+    /// helm also the objects of all sites
+    Render {
+        /// Change nothing; fail and name what is stale
+        #[arg(long)]
+        check: bool,
+        /// Leave out the objects of the sites (helm is built from its Go module otherwise)
+        #[arg(long)]
+        no_helm: bool,
+    },
+    /// What is compiled into a program, as CycloneDX
+    Sbom { program: String },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
         /// Only bugs whose name begins like this
@@ -216,7 +231,7 @@ fn run(task: Task) -> Result<ExitCode> {
             let stack = which.open(false)?;
             Progress::new().step("demo seed", "done", || services::seed(&stack))?;
         }
-        Task::Test { state } => return test_run::test(&state).map(code),
+        Task::Test { state, cluster } => return test_run::test(&state, cluster).map(code),
         Task::Doctor(which) => return Ok(code(doctor::doctor(&which.open(false)?))),
         Task::Servers { action: Servers::Up(which) } => {
             up(&which.open(false)?, &Progress::new(), Wanted { build: false, services: false })?;
@@ -260,6 +275,10 @@ fn run(task: Task) -> Result<ExitCode> {
             return bench::run(&name, &options);
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
+        Task::Render { check, no_helm } => return deploy::render(check, !no_helm).map(code),
+        Task::Sbom { program } => {
+            println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);
+        }
         Task::CrashPoints { full, only } => return crash_points::run(full, only.as_deref()).map(code),
         Task::Tidy => {
             let violations = tidy::check(&layout::checkout())?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::compose_check::{self, Outcome};
+use crate::deploy::cluster;
 use crate::layout::{self, Layout};
 use crate::ports::{Port, Ports, TABLE};
 use crate::progress::Progress;
@@ -51,7 +52,7 @@ impl Tally {
 ///
 /// # Errors
 /// When the run cannot even begin. After that, what goes wrong is counted.
-pub fn test(state: &Path) -> Result<bool> {
+pub fn test(state: &Path, cluster: bool) -> Result<bool> {
     let began = Instant::now();
     let layout = Layout::open(&layout::checkout(), state)?;
     let lock = std::fs::File::create(layout.state.join(".test-lock"))?;
@@ -65,6 +66,9 @@ pub fn test(state: &Path) -> Result<bool> {
     let stack = Stack::open(layout, ports, Purpose::Test, false)?;
     let mut run = Run { stack: &stack, progress: Progress::new(), tally: Tally::default(), phases: Vec::new() };
     run.all();
+    if cluster {
+        run.charts();
+    }
     let stopping = Instant::now();
     stack.down();
     run.phases.push(("stop".to_owned(), stopping.elapsed(), true));
@@ -221,6 +225,20 @@ impl Run<'_> {
             Outcome::Passed => _ = self.record("docker-compose.yml", began.elapsed(), Ok(())),
             Outcome::Failed(why) => _ = self.record("docker-compose.yml", began.elapsed(), Err(anyhow::anyhow!(why))),
             Outcome::Skipped(why) => println!("skipped: {why}"),
+        }
+    }
+
+    fn charts(&mut self) {
+        println!("\n== charts and rendered objects");
+        for (name, took, outcome) in cluster::checks(&self.stack.layout) {
+            match outcome {
+                cluster::Outcome::Passed(said) => {
+                    println!("{name}: {said}");
+                    self.record(name, took, Ok(()));
+                }
+                cluster::Outcome::Failed(why) => _ = self.record(name, took, Err(anyhow::anyhow!(why))),
+                cluster::Outcome::Skipped(why) => println!("{name}: skipped: {why}"),
+            }
         }
     }
 

@@ -132,6 +132,7 @@ async fn freshness(index: ElasticProducts, brokers: &str, rate: f64, seconds: f6
         brokers: brokers.to_owned(),
         topic_prefix: format!("{}.", ids::time_ordered().simple()),
         replication: 1,
+        tls: messaging::KafkaTls::default(),
     };
     messaging::create_topics(&kafka, home(), &[&topics::PRODUCT_CHANGED]).await?;
     index.migrate().await?;

@@ -61,7 +61,12 @@ async fn prepare(owner_url: &str, url: &str, brokers: &str, skus: usize, units: 
     let (region, centres) = (home(), Centres::of(home())?);
     messaging::migrate(owner_url, "inventory_app", region, 1, centres.first().as_str(), &catalog::MIGRATOR).await?;
     if !brokers.is_empty() {
-        let kafka = KafkaSettings { brokers: brokers.to_owned(), topic_prefix: String::new(), replication: 1 };
+        let kafka = KafkaSettings {
+            brokers: brokers.to_owned(),
+            topic_prefix: String::new(),
+            replication: 1,
+            tls: messaging::KafkaTls::default(),
+        };
         messaging::create_topics(&kafka, region, TOPICS).await?;
     }
     let stock = connect(url)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::ids;
 use contracts::topics::USER_REGISTERED;
-use messaging::KafkaSettings;
+use messaging::{KafkaSettings, KafkaTls};
 use payment_simulator::{Running, Settings, Timings};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -128,7 +128,12 @@ impl Sandbox {
             order_work,
             gateway,
         };
-        let kafka = KafkaSettings { brokers: servers().kafka, topic_prefix: format!("crash{id}."), replication: 1 };
+        let kafka = KafkaSettings {
+            brokers: servers().kafka,
+            topic_prefix: format!("crash{id}."),
+            replication: 1,
+            tls: KafkaTls::default(),
+        };
         let gateway_settings = Settings {
             listen: ([127, 0, 0, 1], ports.gateway).into(),
             api_key: GATEWAY_KEY.to_owned(),

@@ -1,4 +1,4 @@
-//! What is built from Go modules: stripe-mock, and FerretDB, the MongoDB-wire server. `go install` refuses the second (it wants generated version files beside
+//! What is built from Go modules: helm, stripe-mock, and FerretDB, the MongoDB-wire server. `go install` refuses the second (it wants generated version files beside
 //! its sources), so the module is copied, the two files are written, and the command is built.
 
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cached;
 use super::pins::ferretdb::{GO, MEGABYTES, MODULE, VERSION};
-use super::pins::stripe_mock;
+use super::pins::{helm, stripe_mock};
 use crate::layout::Layout;
 use crate::os;
 
@@ -48,17 +48,27 @@ pub fn ferretdb(layout: &Layout) -> Result<PathBuf> {
 /// # Errors
 /// No Go, no network, a failed build, no space.
 pub fn stripe_mock(layout: &Layout) -> Result<PathBuf> {
-    let home = cached(layout, "stripe-mock", stripe_mock::VERSION, stripe_mock::MEGABYTES, |work, log| {
+    installed(layout, "stripe-mock", stripe_mock::MODULE, stripe_mock::VERSION, stripe_mock::MEGABYTES)
+}
+
+/// The helm program; four minutes on two cores, once.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn helm(layout: &Layout) -> Result<PathBuf> {
+    installed(layout, "helm", helm::MODULE, helm::VERSION, helm::MEGABYTES)
+}
+
+/// What an ordinary `go install` builds: a program called like the tool.
+fn installed(layout: &Layout, tool: &str, module: &str, version: &str, megabytes: u64) -> Result<PathBuf> {
+    let home = cached(layout, tool, version, megabytes, |work, log| {
         require_go()?;
         let mut install = Command::new("go");
-        install.current_dir(work).env("CGO_ENABLED", "0").env("GOBIN", work).args([
-            "install",
-            "-trimpath",
-            &format!("{}@{}", stripe_mock::MODULE, stripe_mock::VERSION),
-        ]);
-        os::run("build stripe-mock", &mut install, log)
+        let what = format!("{module}@{version}");
+        install.current_dir(work).env("CGO_ENABLED", "0").env("GOBIN", work).args(["install", "-trimpath", &what]);
+        os::run(&format!("build {tool}"), &mut install, log)
     })?;
-    Ok(home.join("stripe-mock"))
+    Ok(home.join(tool))
 }
 
 /// Is it built already?

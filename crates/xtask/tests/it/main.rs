@@ -2,6 +2,7 @@
 
 mod bench;
 mod cache;
+mod deploy;
 mod docs;
 mod edge;
 mod planted;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use common::ids;
 use contracts::topics::ORDER_COMPLETED;
 use fleet::shopper::{Shopper, key, product_in_stock, send};
-use messaging::{BatchConsumer, BatchHandler, KafkaSettings, Record};
+use messaging::{BatchConsumer, BatchHandler, KafkaSettings, KafkaTls, Record};
 use sqlx::Connection as _;
 use testkit::postgres::region;
 use testkit::servers;
@@ -43,7 +43,12 @@ impl BatchHandler for Counting {
 
 #[tokio::test]
 async fn another_reader_of_completed_orders_needs_no_change_of_the_writer() {
-    let kafka = KafkaSettings { brokers: servers().kafka, topic_prefix: String::new(), replication: 1 };
+    let kafka = KafkaSettings {
+        brokers: servers().kafka,
+        topic_prefix: String::new(),
+        replication: 1,
+        tls: KafkaTls::default(),
+    };
     let counting = Arc::new(Counting(AtomicU32::new(0)));
     let group: &'static str = Box::leak(format!("loyalty-{}", ids::random().simple()).into_boxed_str());
     let shutdown = CancellationToken::new();

@@ -1,0 +1,111 @@
+//! Scaling: bounds that make sense, a fallback, and five times the load met within a minute, by the simulation.
+
+use serde_json::Value;
+
+use super::super::simulation::{self, Behaviour};
+use super::{Case, Refusal};
+
+/// What the standing promise allows for five times the load; the requirement is three times as long.
+const SECONDS_FOR_FIVE: u32 = 60;
+
+pub fn bounds(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.of("ScaledObject") {
+        let spec = &object.value["spec"];
+        let (least, most) = (number(&spec["minReplicaCount"]), number(&spec["maxReplicaCount"]));
+        let mut want = |good: bool, why: String| {
+            if !good {
+                refused.push(case.refuse("scaling-bounds", object, why));
+            }
+        };
+        want(most > 0 && least <= most, format!("between {least} and {most} replicas"));
+        let fallback = number(&spec["fallback"]["replicas"]);
+        want(fallback >= least && fallback > 0, "has no fallback for when its metric cannot be read".to_owned());
+        let target = &spec["scaleTargetRef"]["name"];
+        want(
+            case.of("Deployment").any(|one| &one.value["metadata"]["name"] == target),
+            format!("{target} is no Deployment"),
+        );
+        for trigger in spec["triggers"].as_array().into_iter().flatten() {
+            let texts = trigger["metadata"].as_object().into_iter().flatten();
+            texts.filter(|(_, value)| !value.is_string()).for_each(|(key, _)| {
+                want(false, format!("{key} of a trigger must be a text"));
+            });
+            if trigger["type"] == "apache-kafka" {
+                let name = trigger["metadata"]["topic"].as_str().unwrap_or_default();
+                let partitions = case.place.and_then(|(region, _)| {
+                    case.sources
+                        .topics
+                        .iter()
+                        .find(|topic| topic.name(&region.code) == name)
+                        .map(|topic| u64::from(topic.partitions))
+                });
+                match partitions {
+                    None => want(false, format!("there is no topic {name}")),
+                    Some(partitions) if number(&spec["minReplicaCount"]) > partitions => {
+                        want(false, format!("{name} has {partitions} partitions"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let widest = spec["triggers"].as_array().into_iter().flatten().filter_map(|trigger| {
+            let name = trigger["metadata"]["topic"].as_str()?;
+            let (region, _) = case.place?;
+            case.sources
+                .topics
+                .iter()
+                .find(|topic| topic.name(&region.code) == name)
+                .map(|topic| u64::from(topic.partitions))
+        });
+        if let Some(partitions) = widest.max() {
+            want(most <= partitions, format!("up to {most} replicas, but only {partitions} can ever have work"));
+        }
+    }
+    refused
+}
+
+pub fn speed(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.of("ScaledObject").filter(|_| !case.is_standby()) {
+        let spec = &object.value["spec"];
+        if !spec["triggers"].as_array().into_iter().flatten().any(|trigger| trigger["type"] == "prometheus") {
+            continue;
+        }
+        let Some(behaviour) = Behaviour::read(spec) else {
+            refused.push(case.refuse("scaling-speed", object, "does not say how fast it grows"));
+            continue;
+        };
+        match simulation::seconds_to(&behaviour, 5) {
+            Some(seconds) if seconds <= SECONDS_FOR_FIVE => {}
+            Some(seconds) => refused.push(case.refuse(
+                "scaling-speed",
+                object,
+                format!("five times the load is met after {seconds} s"),
+            )),
+            None => refused.push(case.refuse("scaling-speed", object, "five times the load is never met")),
+        }
+    }
+    refused
+}
+
+/// What consumes does not run at a standby: the mirror moves only the offsets of groups that nobody is in.
+pub fn standby(case: &Case<'_>) -> Vec<Refusal> {
+    if !case.is_standby() {
+        return Vec::new();
+    }
+    let mut refused = Vec::new();
+    for object in case.of("ScaledObject").filter(|object| object.label("app.kubernetes.io/component") == "work") {
+        if object.value["metadata"]["annotations"]["autoscaling.keda.sh/paused-replicas"] != "0" {
+            refused.push(case.refuse("scaling-standby", object, "consumes while the site stands by"));
+        }
+    }
+    for object in case.of("Job").filter(|object| object.label("app.kubernetes.io/component") == "migrate") {
+        refused.push(case.refuse("scaling-standby", object, "migrates tables that arrive by replication"));
+    }
+    refused
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}

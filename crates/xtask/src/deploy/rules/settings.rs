@@ -1,0 +1,78 @@
+//! Environment variables, both ways: a workload of ours sets every variable that its binary reads, and none that it does not read.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::super::objects::Object;
+use super::{Case, Refusal};
+use crate::render::services::{Service, variable};
+
+const PREFIX: &str = "SHOPSPHERE__";
+
+/// Workloads of ours: the object, its container, the service whose binary runs in it.
+fn programs<'c>(case: &'c Case<'_>) -> impl Iterator<Item = (&'c Object, &'c Value, &'c Service)> {
+    case.objects().iter().flat_map(move |object| {
+        object.containers().filter_map(move |container| {
+            let name = object.label("app.kubernetes.io/name");
+            let ours = container["image"]
+                .as_str()
+                .is_some_and(|image| image.contains(&format!("/{name}:")) || image.contains(&format!("/{name}@")));
+            let service = case.sources.services.iter().find(|service| ours && service.name == name)?;
+            Some((object, container, service))
+        })
+    })
+}
+
+/// Names of the variables that a container gets, from its list and its ConfigMaps.
+fn given(case: &Case<'_>, object: &Object, container: &Value) -> BTreeSet<String> {
+    let listed =
+        container["env"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str().map(str::to_owned));
+    let maps = container["envFrom"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|source| source["configMapRef"]["name"].as_str());
+    let mapped = maps.flat_map(|name| {
+        let map = case.of("ConfigMap").find(|map| map.name() == name && map.namespace() == object.namespace());
+        map.and_then(|map| map.value["data"].as_object()).into_iter().flatten().map(|(key, _)| key.clone())
+    });
+    listed.chain(mapped).filter(|name| name.starts_with(PREFIX)).collect()
+}
+
+pub fn known(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for (object, container, service) in programs(case) {
+        let read: BTreeSet<String> = service.settings.keys().map(|key| variable(key)).collect();
+        for name in given(case, object, container).difference(&read) {
+            refused.push(case.refuse(
+                "settings-known",
+                object,
+                format!("sets {name}, which {} refuses to start with", service.name),
+            ));
+        }
+    }
+    refused
+}
+
+pub fn complete(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for (object, container, service) in programs(case) {
+        let set = given(case, object, container);
+        for key in service.settings.keys().filter(|key| !set.contains(&variable(key))) {
+            refused.push(case.refuse(
+                "settings-complete",
+                object,
+                format!("leaves {} to what is right on a laptop", variable(key)),
+            ));
+        }
+    }
+    if programs(case).next().is_none() && case.place.is_some() {
+        refused.extend(
+            case.objects()
+                .first()
+                .map(|object| case.refuse("settings-complete", object, "the site has no program of ours")),
+        );
+    }
+    refused
+}

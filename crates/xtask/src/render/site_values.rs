@@ -1,0 +1,106 @@
+//! The values file of each site: what a data centre is. Decided here: everything in which two sites may differ. The charts derive the
+//! rest, so an RDC and its DR differ in these values and in nothing else.
+
+use std::fmt::Write;
+
+use super::Output;
+use super::text::{header, list};
+use super::topology::{Region, Site, SiteRole, Topology};
+
+/// Namespaces of a serving site: what may talk to what differs between them.
+const NAMESPACES: [(&str, &str); 4] = [
+    ("apps", "shopsphere"),
+    ("data", "shopsphere-data"),
+    ("edge", "shopsphere-edge"),
+    ("observability", "shopsphere-observability"),
+];
+
+pub fn outputs(topology: &Topology) -> Vec<Output> {
+    let sites = topology.sites().map(|(region, site)| Output::new(path(&site.name), values(topology, region, site)));
+    let headquarters = Output::new(path(&topology.headquarters.name), headquarters(topology));
+    sites.chain([headquarters]).collect()
+}
+
+fn path(site: &str) -> String {
+    format!("deploy/helm/values/site/{site}.yaml")
+}
+
+fn values(topology: &Topology, region: &Region, site: &Site) -> String {
+    let peer = region.peer(site);
+    let peer_domain = topology.site_domain(region, peer);
+    let domain = topology.site_domain(region, site);
+    let region_domain = topology.region_domain(region);
+    let role = if site.role == SiteRole::Primary { "active" } else { "standby" };
+    let mut text = header("topology.toml");
+    let foreign: Vec<_> = topology.foreign_to(region).collect();
+    let networks = foreign.iter().flat_map(|other| other.sites.iter().map(|site| site.network.as_str()));
+    // Writing into a String cannot fail.
+    let _ = write!(
+        text,
+        "# {name}, {city}: {role_words} of {region_name}\nglobal:\n  region: {code}\n  jurisdiction: {jurisdiction}\n  site: {name}\n  \
+         # at installation; the live role is that of the region's lease\n  role: {role}\n  epoch: \"1\"\n  currency: {currency}\n  \
+         languages: {languages}\n  siteDomain: {domain}\n  publicUrl: {public}\n  identityUrl: https://id.{region_domain}\n  \
+         network: {network}\n  edge:\n    address: {address}\n    gateways: {gateways}\n  namespaces:\n",
+        name = site.name,
+        city = site.city,
+        role_words = if site.role == SiteRole::Primary { "the active site" } else { "the standby" },
+        region_name = region.name,
+        code = region.code,
+        jurisdiction = region.jurisdiction,
+        currency = region.currency,
+        languages = list(&region.languages),
+        public = region.base_url,
+        network = site.network,
+        address = site.edge.address,
+        gateways = list(&site.edge.gateways),
+    );
+    for (purpose, name) in NAMESPACES {
+        let _ = writeln!(text, "    {purpose}: {name}");
+    }
+    let _ = write!(
+        text,
+        "  # the other site of the pair, in the same jurisdiction\n  peer:\n    site: {peer}\n    network: {peer_network}\n    \
+         postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
+         url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
+         # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://metrics.{hq}/api/v1/write\n    \
+         logsHost: logs.{hq}\n  # what admission refuses\n  ownNames: {own}\n  foreignNames: {names}\n  foreignNetworks: {networks}\n",
+        peer = peer.name,
+        peer_network = peer.network,
+        gateway = region.gateway.url,
+        gateway_network = region.gateway.network,
+        hq_network = topology.headquarters.network,
+        hq = topology.headquarters_domain(),
+        own = list([&region_domain]),
+        names = list(foreign.iter().map(|other| format!(".{}", topology.region_domain(other)))),
+        networks = list(networks),
+    );
+    text
+}
+
+fn headquarters(topology: &Topology) -> String {
+    let hq = &topology.headquarters;
+    let domain = topology.headquarters_domain();
+    let mut text = header("topology.toml");
+    let _ = write!(
+        text,
+        "# {name}, {city}: anonymous aggregates only, never a shopper\nglobal:\n  region: {name}\n  jurisdiction: {jurisdiction}\n  \
+         site: {name}\n  role: headquarters\n  siteDomain: {domain}\n  network: {network}\n  namespaces:\n    hq: shopsphere-hq\n  \
+         ownNames: [\"{domain}\"]\n  foreignNames: []\n  foreignNetworks: []\n  # from whom aggregates come\n  regions:\n",
+        name = hq.name,
+        city = hq.city,
+        jurisdiction = hq.jurisdiction,
+        network = hq.network,
+    );
+    for region in &topology.regions {
+        let site = region.primary();
+        let _ = write!(
+            text,
+            "    - code: {code}\n      topic: {code}.{aggregates}.v1\n      kafka: kafka.{site}:9094\n      networks: {networks}\n",
+            code = region.code,
+            aggregates = hq.aggregates,
+            site = topology.site_domain(region, site),
+            networks = list(region.sites.iter().map(|site| &site.network)),
+        );
+    }
+    text
+}

@@ -1,0 +1,17 @@
+//! What would be deployed: rendered files follow their sources, the committed objects of the seven sites keep every rule, and a mistake
+//! of each kind is refused by the rule that is named for it.
+
+mod edge;
+mod planted;
+mod renders;
+mod sources;
+mod with_helm;
+
+use std::sync::LazyLock;
+
+use xtask::deploy::objects::{self, Rendered};
+use xtask::layout::checkout;
+
+/// The committed objects, read once.
+static SITES: LazyLock<Vec<Rendered>> =
+    LazyLock::new(|| objects::read(&checkout()).unwrap_or_else(|error| panic!("{error:#}")));

@@ -1,0 +1,100 @@
+//! The sources: what a topology, a table of routes and a behaviour must be before anything is rendered from them.
+
+use std::fs;
+
+use xtask::deploy::simulation::{Behaviour, seconds_to};
+use xtask::layout::checkout;
+use xtask::render::{routes, topics, topology};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(checkout().join(path)).unwrap()
+}
+
+#[test]
+fn a_topology_with_a_mistake_is_refused_by_name() {
+    let good = read("topology.toml");
+    assert!(topology::parse(&good).is_ok());
+    let cases = [
+        (
+            "name = \"dr-a\"\ncity = \"Dublin\"\ncountry = \"IE\"\nlatitude = 53.35\nlongitude = -6.26\nrole = \"standby\"\njurisdiction = \"EU\"",
+            "name = \"dr-a\"\ncity = \"Dublin\"\ncountry = \"IE\"\nlatitude = 53.35\nlongitude = -6.26\nrole = \"standby\"\njurisdiction = \"US\"",
+            "the pair of eu lies in two jurisdictions: dr-a in US, the region in EU",
+        ),
+        ("network = \"10.12.0.0/16\"", "network = \"10.11.0.0/16\"", "dr-a and rdc-a share the network 10.11.0.0/16"),
+        ("https://api.us.shopsphere.example", "https://api.eu.shopsphere.example", "base_url of us is not below"),
+        ("default_region = \"eu\"", "default_region = \"mars\"", "default_region mars is no region"),
+        ("role = \"standby\"", "role = \"primary\"", "region eu has 2 sites with the role Primary, it needs one"),
+    ];
+    for (from, to, expected) in cases {
+        assert!(good.contains(from), "{from} is no longer in topology.toml");
+        let error = format!("{:#}", topology::parse(&good.replacen(from, to, 1)).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_table_of_routes_with_a_mistake_is_refused_by_name() {
+    let good = read(routes::SOURCE);
+    assert!(routes::parse(&good).is_ok());
+    let cases = [
+        ("\"/v1/orders\"", "\"/v1/cart\"", "/v1/cart stands twice"),
+        ("service = \"personalization\"", "service = \"weather\"", "there is no service weather"),
+        (
+            "token = \"required\"\nlimit = \"people\"",
+            "token = \"required\"\nlimit = \"people\"\ncache = true",
+            "/v1/me needs a token and cannot be cached",
+        ),
+        (
+            "token = \"optional\"\nlimit = \"clicks\"",
+            "token = \"optional\"\nlimit = \"people\"",
+            "two routes of user have the limit people",
+        ),
+        (
+            "limit = \"browse\"\nbody = 8\npaths = [\"/v1/rec",
+            "limit = \"people\"\nbody = 8\npaths = [\"/v1/rec",
+            "counts people without knowing them",
+        ),
+        ("\"/v1/recommendations\"", "\"/recommendations\"", "/recommendations is no path of the API"),
+    ];
+    for (from, to, expected) in cases {
+        assert!(good.contains(from), "{from} is no longer in the table");
+        let error = format!("{:#}", routes::parse(&good.replacen(from, to, 1)).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn every_row_of_the_topic_table_is_read() {
+    let text = read(topics::SOURCE);
+    let rows = text.lines().filter(|line| line.contains("writer: \"")).count();
+    let topics = topics::parse(&text).unwrap();
+    assert_eq!(topics.len(), rows);
+    let clicks = topics.iter().find(|topic| topic.kind == "clickstream.raw").unwrap();
+    assert_eq!((clicks.partitions, clicks.class.as_str(), clicks.retention_ms), (24, "pii", 86_400_000));
+    let released = topics.iter().find(|topic| topic.kind == "stock.released").unwrap();
+    assert!(released.readers.is_empty() && released.partitions == 12);
+}
+
+#[test]
+fn growing_on_requests_beats_growing_slowly() {
+    let fast = Behaviour {
+        least: 3,
+        most: 30,
+        window: 15,
+        poll: 5,
+        stabilisation: 0,
+        policies: vec![(true, 400, 15), (false, 8, 15)],
+    };
+    let doubling = Behaviour { policies: vec![(true, 100, 60)], ..fast.clone() };
+    let hesitant = Behaviour { stabilisation: 60, ..fast.clone() };
+    let five = seconds_to(&fast, 5).unwrap();
+    assert!(five <= 60, "{five}");
+    assert!(seconds_to(&doubling, 5).is_none_or(|seconds| seconds > 180));
+    assert_eq!(
+        seconds_to(&hesitant, 5),
+        Some(five + 45),
+        "a minute of waiting, less the fifteen seconds in which the window fills anyway"
+    );
+    assert_eq!(seconds_to(&Behaviour { most: 14, ..fast.clone() }, 5), None, "fifteen were needed");
+    assert!(seconds_to(&fast, 10).is_some_and(|seconds| seconds <= 75), "{:?}", seconds_to(&fast, 10));
+}

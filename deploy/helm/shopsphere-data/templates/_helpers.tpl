@@ -1,0 +1,40 @@
+{{- define "data.labels" -}}
+app.kubernetes.io/part-of: shopsphere
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "shopsphere.place" . }}
+{{- end }}
+
+{{/* The operator wants the team's name in front; the site's name makes it unique over both clusters of a pair (rule D2). */}}
+{{- define "data.postgres" -}}
+shopsphere-{{ .Values.global.site }}
+{{- end }}
+
+{{/* A Secret ordered from the region's store. Takes (dict "root" "name" "namespace" "data" (dict template) "from" (dict property path)). */}}
+{{- define "data.externalSecret" -}}
+---
+apiVersion: external-secrets.io/v1
+kind: ExternalSecret
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "data.labels" .root | nindent 4 }}
+spec:
+  # a rotated secret is here within the quarter of an hour
+  refreshInterval: 15m
+  secretStoreRef: {{- toYaml .root.Values.global.secretStore | nindent 4 }}
+  target:
+    name: {{ .name }}
+    creationPolicy: Owner
+    template:
+      engineVersion: v2
+      {{- with .labels }}
+      metadata:
+        labels: {{- toYaml . | nindent 10 }}
+      {{- end }}
+      data: {{- toYaml .data | nindent 8 }}
+  data:
+    {{- range $property, $key := .from }}
+    - secretKey: {{ $property }}
+      remoteRef: { key: {{ printf "shopsphere/%s/%s" $.root.Values.global.region $key }} }
+    {{- end }}
+{{- end }}

@@ -1,0 +1,5 @@
+{{- define "watch.labels" -}}
+app.kubernetes.io/part-of: shopsphere
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "shopsphere.place" . }}
+{{- end }}
