@@ -14,8 +14,8 @@ use super::results::{self, Pair, Report, Run, Side};
 use crate::{layout, os};
 
 pub const NAME: &str = "quality-recs";
-const OURS: &str = "MRR@20 of the shipped mixture: the next click of each case of a recorded day, all items ranked";
-const THEIRS: &str = "MRR@20 of VMIS-kNN (k 288, m 1502, idf 2, last 4 items)";
+const OURS: &str = "HR@20 and MRR@20 of the shipped mixture, the lesser gain counts: the next click of a recorded day, all items ranked";
+const THEIRS: &str = "the same of VMIS-kNN (k 288, m 1502, idf 2, last 4 items)";
 
 /// Ours is to be better by three in a hundred; as good is the least.
 const FLOOR: f64 = 1.03;
