@@ -11,11 +11,13 @@ mod growth;
 mod hot_sku;
 mod limits;
 mod orders;
+mod pages;
 mod peers;
 mod quality_recs;
 pub mod results;
 mod rig;
 mod saga;
+mod search;
 
 use std::fs;
 use std::path::PathBuf;
@@ -115,6 +117,9 @@ struct Bench {
     measure: fn(&Options, Fsync, usize) -> Result<Measured>,
 }
 
+/// The floor at a slow disk of a bench that writes nothing: it runs once, as it is.
+const NO_DISK: f64 = 0.0;
+
 /// In the order in which `all` runs them.
 const BENCHES: &[Bench] = &[
     Bench {
@@ -189,6 +194,89 @@ const BENCHES: &[Bench] = &[
         minutes: 5.0,
         measure: peers::dbos,
     },
+    Bench {
+        name: "page-vs-nginx",
+        ours: "product page hits per processor second",
+        theirs: "the same bytes from files by nginx",
+        unit: "/cpu-s",
+        settings: pages::NGINX_SETTINGS,
+        floors: (0.7, NO_DISK),
+        minutes: 1.0,
+        measure: pages::vs_nginx,
+    },
+    Bench {
+        name: "page-p99",
+        ours: "99th percentile of a product page hit at half of what saturates the slower",
+        theirs: "the same bytes from files by nginx, at the same rate",
+        unit: "ms",
+        settings: pages::NGINX_SETTINGS,
+        // Turned round: at most twice as long.
+        floors: (0.5, NO_DISK),
+        minutes: 1.0,
+        measure: pages::p99,
+    },
+    Bench {
+        name: "page-million",
+        ours: "99th percentile of a hit with 1,000,000 products, after each was asked for",
+        theirs: "the same with 1,000",
+        unit: "ms",
+        settings: pages::MILLION_SETTINGS,
+        // Turned round: at most 1.5 times as long.
+        floors: (1.0 / 1.5, NO_DISK),
+        minutes: 2.0,
+        measure: pages::million,
+    },
+    Bench {
+        name: "page-memory",
+        ours: "megabytes with 100,000 products kept",
+        theirs: "400 MB",
+        unit: "MB",
+        settings: pages::MEMORY_SETTINGS,
+        floors: (1.0, NO_DISK),
+        minutes: 1.0,
+        measure: pages::memory,
+    },
+    Bench {
+        name: "search-overhead",
+        ours: "99th percentile of a search through the catalog, nothing remembered",
+        theirs: "the bare query to Elasticsearch, at the same rate",
+        unit: "ms",
+        settings: search::OVERHEAD_SETTINGS,
+        // Turned round: at most a fifth longer.
+        floors: (1.0 / 1.2, NO_DISK),
+        minutes: 2.5,
+        measure: search::overhead_p99,
+    },
+    Bench {
+        name: "search-overhead-p50",
+        ours: "median of a search through the catalog, nothing remembered",
+        theirs: "the bare query to Elasticsearch, at the same rate",
+        unit: "ms",
+        settings: search::OVERHEAD_SETTINGS,
+        floors: (1.0 / 1.2, NO_DISK),
+        minutes: 2.5,
+        measure: search::overhead_p50,
+    },
+    Bench {
+        name: "search-msearch",
+        ours: "searches per second of 64 shoppers, grouped while the index is busy",
+        theirs: "one request to Elasticsearch for each search",
+        unit: "/s",
+        settings: search::GROUPED_SETTINGS,
+        floors: (1.1, NO_DISK),
+        minutes: 2.5,
+        measure: search::grouped,
+    },
+    Bench {
+        name: "write-to-searchable",
+        ours: "99th percentile from the commit of a change until a search finds it, at 100 changes a second",
+        theirs: "refresh interval and a second",
+        unit: "ms",
+        settings: search::FRESHNESS_SETTINGS,
+        floors: (1.0, NO_DISK),
+        minutes: 4.0,
+        measure: search::freshness,
+    },
 ];
 
 /// Runs `name`: a bench, or `list`, `limits`, `page`, `prepare`, `all`.
@@ -245,7 +333,8 @@ fn measure(bench: &Bench, options: &Options) -> Result<Outcome> {
         return ended(3, format!("{} missing: {reason}", bench.name));
     }
     let mut runs: Vec<Run> = Vec::new();
-    for fsync in &options.fsync {
+    let disks: Vec<Fsync> = if bench.floors.1 > NO_DISK { options.fsync.clone() } else { vec![Fsync::Raw] };
+    for fsync in &disks {
         match one_disk(bench, options, *fsync) {
             Ok(run) => runs.push(run),
             Err(error) if error.is::<Invalid>() => {
@@ -331,7 +420,7 @@ fn build(options: &Options) -> Result<()> {
         Ok(())
     };
     cargo(&["-p", "order-payment", "-p", "catalog", "-p", "payment-simulator", "-p", "load"])?;
-    cargo(&["-p", "catalog", "--example", hot_sku::PROGRAM])
+    cargo(&["-p", "catalog", "--example", hot_sku::PROGRAM, "--example", pages::PROGRAM])
 }
 
 fn page() -> Result<()> {
