@@ -1,3 +1,5 @@
+//! What promotions take off: as tables and as properties.
+
 use common::{Currency, Region};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The book of promotions: what is offered when, and whose a code is.
+
 use chrono::Duration;
 use common::UserId;
 

@@ -4,14 +4,14 @@
 //! coupon's end; the newer of the two words says how often it may be used. Whether a use is left is decided by the books in the
 //! commit of the order: what is shown before is a hint.
 
-use common::{ErrorKind, Explain, UserId};
+use common::{ErrorKind, Explain};
 
-use super::ports::{CouponWord, Quote};
+use super::ports::CouponWord;
 use super::refund_order::Asker;
 use super::{App, Failure};
+use crate::domain::PlaceOrder;
 use crate::domain::coupon::{CouponCode, CouponCount, CouponUse};
 use crate::domain::price_lock::PriceLock;
-use crate::domain::{BasketLine, PlaceOrder};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CouponState {
@@ -116,30 +116,6 @@ pub async fn uses(app: &App, asker: Asker, code: &str) -> Result<(CouponCode, Co
     let code = CouponCode::parse(code).ok_or(Failure::NotFound)?;
     let count = app.store.coupon_count(&code, None).await?;
     Ok((code, count))
-}
-
-/// What the catalog says about `lines` with a coupon, and what became of it. One that is used up reduces nothing, so then the
-/// catalog is asked again without it.
-pub(super) async fn quote_with(
-    app: &App,
-    lines: &[BasketLine],
-    code: Option<&CouponCode>,
-    person: Option<UserId>,
-) -> Result<(Quote, Option<CouponState>), Failure> {
-    let quote = app.prices.quote(lines, code).await?;
-    let Some(code) = code else { return Ok((quote, None)) };
-    let state = match &quote.coupon {
-        Some(CouponWord::Good(coupon)) => {
-            if coupon.is_used_up(app.store.coupon_count(code, person).await?) {
-                return Ok((app.prices.quote(lines, None).await?, Some(CouponState::UsedUp)));
-            }
-            CouponState::Good
-        }
-        Some(CouponWord::NotNow) => CouponState::NotNow,
-        Some(CouponWord::ReducesNothing) => CouponState::ReducesNothing,
-        Some(CouponWord::Unknown) | None => CouponState::Unknown,
-    };
-    Ok((quote, Some(state)))
 }
 
 /// Whether a basket takes the coupon in. One that reduces nothing yet may wait in it for what it reduces.

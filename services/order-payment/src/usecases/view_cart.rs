@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, Explain, Money, Region};
 
-use super::coupons::{CouponState, quote_with};
+use super::coupons::CouponState;
 use super::error::PricesError;
 use super::ports::{CouponWord, Quote, Quoted};
 use super::price_locks::{Issued, issue};
@@ -83,15 +83,28 @@ pub(super) struct Offered {
     pub coupon: Option<CouponState>,
 }
 
-/// The catalog is not asked about no lines.
+/// The catalog is not asked about no lines. A coupon that is used up reduces nothing, so then it is asked again without.
 pub(super) async fn quote(app: &App, cart: &Cart) -> Result<Offered, Failure> {
     if cart.lines.is_empty() {
         let coupon = cart.coupon.as_ref().map(|_| CouponState::ReducesNothing);
         return Ok(Offered { quote: Quote::default(), coupon });
     }
     let lines: Vec<_> = cart.lines.iter().map(|line| line.line.clone()).collect();
-    let (quote, coupon) = quote_with(app, &lines, cart.coupon.as_ref(), cart.owner.user()).await?;
-    Ok(Offered { quote, coupon })
+    let quote = app.prices.quote(&lines, cart.coupon.as_ref()).await?;
+    let Some(code) = &cart.coupon else { return Ok(Offered { quote, coupon: None }) };
+    let state = match &quote.coupon {
+        Some(CouponWord::Good(coupon)) => {
+            if coupon.is_used_up(app.store.coupon_count(code, cart.owner.user()).await?) {
+                let quote = app.prices.quote(&lines, None).await?;
+                return Ok(Offered { quote, coupon: Some(CouponState::UsedUp) });
+            }
+            CouponState::Good
+        }
+        Some(CouponWord::NotNow) => CouponState::NotNow,
+        Some(CouponWord::ReducesNothing) => CouponState::ReducesNothing,
+        Some(CouponWord::Unknown) | None => CouponState::Unknown,
+    };
+    Ok(Offered { quote, coupon: Some(state) })
 }
 
 /// `cart` at the prices of `quote`, with a lock on them when it can be ordered.
