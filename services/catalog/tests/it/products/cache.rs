@@ -37,10 +37,6 @@ impl ProductStore for Counting {
         Ok(Vec::new())
     }
 
-    async fn history(&self, _: &Sku, _: Option<i64>, _: usize) -> Result<Vec<Revision>, StoreDown> {
-        Ok(Vec::new())
-    }
-
     async fn insert(&self, _: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
         Ok(Vec::new())
     }
