@@ -141,9 +141,12 @@ enum Task {
         /// Do not measure again when the spread is wide
         #[arg(long)]
         once: bool,
-        /// For quality-recs: recorded visits of another shop, in the same layout
+        /// For quality-recs and quality-search: the folder of other recorded data, in the same layout
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// For quality-search: cross-validate the weights as well
         #[arg(long)]
-        data: Option<std::path::PathBuf>,
+        tune: bool,
         /// Unoptimised programs: shows that a bench works, is no measurement and writes nothing
         #[arg(long)]
         debug: bool,
@@ -256,6 +259,7 @@ fn run(task: Task) -> Result<ExitCode> {
             orders,
             only,
             budget,
+            tune,
         } => {
             let options = bench::Options {
                 pairs: pairs.max(1),
@@ -271,6 +275,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 orders,
                 only,
                 budget_min: budget,
+                tune,
             };
             return bench::run(&name, &options);
         }

@@ -111,3 +111,13 @@ pub static STRIPS_ASKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static PURGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_edge_purges_total", "keys told to the edge by outcome", &["outcome"])
 });
+
+/// Products of the search index that differed from the store, by kind: missing, behind, ahead, content, unknown. Each was
+/// repaired, and each is a question to the pipeline.
+pub static INDEX_DRIFT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_index_drift_total",
+        "products of the search index that differed from the store",
+        &["kind"],
+    )
+});

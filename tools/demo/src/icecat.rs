@@ -22,6 +22,11 @@ struct Row {
     title: String,
     short_description: Option<String>,
     supplier: String,
+    /// The manufacturer's number.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    ean: Vec<String>,
     /// Cents of a dollar.
     price: u64,
     #[serde(default)]
@@ -45,15 +50,22 @@ pub fn product(line: &[u8]) -> anyhow::Result<Product> {
         brand: if brand.is_empty() { "Unbranded".to_owned() } else { brand },
         texts: BTreeMap::from([("en", text)]),
         prices: prices(euro_cents, 1),
-        attributes: attributes(&row.attributes),
+        attributes: numbers(&row).into_iter().chain(attributes(&row.attributes)).take(MAX_ATTRIBUTES).collect(),
         options: Vec::new(),
         images: Vec::new(),
     })
 }
 
+/// The numbers on the box, under the names that the shop's search knows them by.
+fn numbers(row: &Row) -> Vec<Attribute> {
+    let numbers = [("part_number", cut(&row.name, MAX_VALUE)), ("ean", cut(&row.ean.join(" "), MAX_VALUE))];
+    let attribute = |(key, value): (&str, String)| Attribute { key: key.to_owned(), value, unit: None };
+    numbers.into_iter().filter(|(_, value)| !value.is_empty()).map(attribute).collect()
+}
+
 /// Texts first: they are what people search for. Then switches, then numbers.
 fn attributes(fields: &serde_json::Map<String, Value>) -> Vec<Attribute> {
-    let mut known = BTreeSet::new();
+    let mut known: BTreeSet<String> = ["part_number", "ean"].map(str::to_owned).into();
     let mut list = Vec::new();
     for kind in ["attr_t_", "attr_b_", "attr_n_"] {
         for (field, value) in fields {
@@ -231,7 +243,8 @@ fn category(title: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"id":"7","title":"ACME 80 Original\u2028Cyan cartridge","supplier":"ACME","price":11000,"attributes":
+    const LINE: &str = r#"{"id":"7","title":"ACME 80 Original\u2028Cyan cartridge","supplier":"ACME","price":11000,
+        "name":"AC-80","ean":["4006381333931","0882780756472"],"attributes":
         {"attr_n_width":175.0,"attr_n_depth":27.5,"attr_t_type":"Original","attr_b_colour":true,"attr_t_empty":"","attr_n_type":3.0,
          "attr_t_2nd__name":"x"}}"#;
 
@@ -246,6 +259,7 @@ mod tests {
         let attribute = |key: &str| {
             product.attributes.iter().find(|attribute| attribute.key == key).map(|found| found.value.as_str())
         };
+        assert_eq!((attribute("part_number"), attribute("ean")), (Some("AC-80"), Some("4006381333931 0882780756472")));
         assert_eq!(attribute("width"), Some("175"));
         assert_eq!(attribute("depth"), Some("27.5"));
         assert_eq!(attribute("type"), Some("Original"), "the text, not the number of the same name");

@@ -13,6 +13,7 @@ mod limits;
 mod orders;
 mod pages;
 mod peers;
+pub mod quality;
 mod quality_recs;
 pub mod results;
 mod rig;
@@ -51,7 +52,7 @@ pub struct Options {
     /// Measure once, even if the spread is wide.
     pub once: bool,
     /// Recorded data to judge by, for the benches of quality.
-    pub data: Option<std::path::PathBuf>,
+    pub data: Option<PathBuf>,
     /// Unoptimised programs: shows that a bench works and measures nothing, so nothing is written.
     pub debug: bool,
     pub offset: u16,
@@ -63,6 +64,8 @@ pub struct Options {
     /// How many fill the tables of `order-growth`.
     pub orders: u64,
     pub budget_min: Option<f64>,
+    /// Choose the weights of relevance anew by cross-validation and tell what came out.
+    pub tune: bool,
 }
 
 /// A run that says nothing, with the reason.
@@ -293,9 +296,14 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
                 );
             }
             println!("{:<18} recommendations against VMIS-kNN on recorded visits", quality_recs::NAME);
+            println!(
+                "{:<18} mixed nDCG@10 of the shop's search / BM25 over all text; floor baseline + 0.02",
+                quality::NAME
+            );
             Ok(ExitCode::SUCCESS)
         }
         quality_recs::NAME => quality_recs::run(options.data.as_deref(), options.no_build),
+        quality::NAME => quality::run(options.data.clone(), options.tune, options.no_build),
         "page" => page().map(|()| ExitCode::SUCCESS),
         "all" => all::run(BENCHES, options),
         "limits" => {

@@ -22,6 +22,7 @@ pub mod picture;
 mod plain_text;
 pub mod price;
 pub mod product;
+pub mod product_words;
 pub mod promotion;
 pub mod promotion_book;
 pub mod promotion_draft;

@@ -9,6 +9,7 @@ pub mod stock_watch;
 
 // products
 pub mod http;
+pub mod index_watch;
 pub mod indexer;
 mod product_sale;
 pub mod purges;

@@ -1,6 +1,6 @@
 //! Brings the index up to the store: change by change as the feed tells them, or all at once into a new index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::Sku;
 use futures::StreamExt as _;
@@ -10,6 +10,8 @@ use crate::domain::product::Revision;
 
 /// Revisions sent to the index at once.
 const PORTION: usize = 500;
+/// Revisions between two lines of progress.
+const TELL_EVERY: usize = 5_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum IndexProductsError {
@@ -48,33 +50,59 @@ fn newest_of_each(revisions: &[Revision]) -> Vec<Revision> {
     newest.into_values().cloned().collect()
 }
 
-/// Builds a new index from the store and lets everybody use it. The old one answers until then, so search is never empty.
+/// Builds a new index from the store and lets everybody use it. The old one answers until then, so search is never empty; it is
+/// kept when the new one turns out to lack products.
 pub async fn rebuild_index(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
 ) -> Result<Applied, IndexProductsError> {
     let index = builder.begin().await?;
-    let sum = fill(store, builder, &index).await?;
+    let first = fill(store, builder, &index).await?;
+    // The reading took a while: a second one finds what changed meanwhile, and finds the rest in place already.
+    let second = fill(store, builder, &index).await?;
+    let refused = first.applied.refused + second.applied.refused;
+    let found = builder.count(&index).await?;
+    tracing::info!(products = second.products, found, refused, "the new search index is counted");
+    if found + refused < second.products {
+        return Err(
+            IndexDown(format!("the new index has {found} of {} products; the old one stays", second.products)).into()
+        );
+    }
     builder.switch_to(&index).await?;
-    // Changes that went to the old index while we were reading are in the store; a second reading finds them, and finds the
-    // rest in place already.
+    // Changes that went to the old index between the second reading and the switch are in the store as well.
     fill(store, builder, &index).await?;
-    Ok(sum)
+    Ok(first.applied)
 }
 
-/// Fills `index` with everything the store has. Versions decide, so the order of reading does not matter.
+/// What a reading of the whole store came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    pub applied: Applied,
+    /// Different products, tombstones among them.
+    pub products: usize,
+}
+
+/// Fills `index` with everything the store has. Versions decide, so the order of reading does not matter. One portion is under
+/// way at a time: the index sets the pace.
 pub async fn fill(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
     index: &str,
-) -> Result<Applied, IndexProductsError> {
+) -> Result<Filled, IndexProductsError> {
     let mut portions = store.all().await?.chunks(PORTION);
-    let mut sum = Applied::default();
+    let (mut applied, mut read, mut told) = (Applied::default(), 0, 0);
+    let mut skus: HashSet<Sku> = HashSet::new();
     while let Some(portion) = portions.next().await {
         let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
-        sum = sum.and(builder.fill(index, &portion).await?);
+        applied = applied.and(builder.fill(index, &portion).await?);
+        skus.extend(portion.iter().map(|revision| revision.sku().clone()));
+        read += portion.len();
+        if read - told >= TELL_EVERY {
+            told = read;
+            tracing::info!(read, written = applied.written, products = skus.len(), "the search index is being filled");
+        }
     }
-    Ok(sum)
+    Ok(Filled { applied, products: skus.len() })
 }
 
 impl Applied {

@@ -28,6 +28,7 @@ pub mod send_awaited;
 pub mod stock_error;
 
 // products
+pub mod audit_index;
 mod claim_skus;
 pub mod export_products;
 pub mod families;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::App;
 use super::list_products::{Listed, traits, with_levels};
 use super::personalise::{Shopper, interests_of};
-use super::ports::products::{Facet, Found, Hit, IndexDown, Page, Total};
+use super::ports::products::{Facet, Found, Hit, IndexDown, Page, Reading, Total};
 use crate::domain::cursor::InvalidCursor;
 use crate::domain::ranking::{Interests, Rank, WINDOW, weave};
 use crate::domain::search_query::{DEEPEST, SearchQuery, Sort};
@@ -26,6 +26,9 @@ pub struct SearchAnswer {
     pub facets: Vec<Facet>,
     pub total: Total,
     pub corrected: Option<String>,
+    pub reading: Reading,
+    /// How many products fit the words, whatever the filters leave of them.
+    pub without_filters: u64,
     /// Names this answer in the clicks it causes.
     pub query_id: Uuid,
     pub next_cursor: Option<String>,
@@ -80,7 +83,7 @@ pub async fn search_products(
     let (found, interests) = tokio::join!(app.products.index.search(page), async {
         if may_weave { interests_of(app, shopper).await } else { None }
     });
-    let Found { hits, facets, total, corrected } = found?;
+    let Found { hits, facets, total, corrected, reading, without_filters } = found?;
     let mut ranked = woven(hits, interests.as_ref());
     if may_weave {
         ranked = ranked.into_iter().skip(begin).take(query.limit).collect();
@@ -91,7 +94,8 @@ pub async fn search_products(
     let listed = with_levels(app, hits).await;
     let items = listed.into_iter().zip(ranks).map(|(listed, rank)| Ranked { listed, rank }).collect();
     let personal = shopper.is_somebody();
-    Ok(SearchAnswer { items, facets, total, corrected, query_id: common::ids::random(), next_cursor, personal })
+    let query_id = common::ids::random();
+    Ok(SearchAnswer { items, facets, total, corrected, reading, without_filters, query_id, next_cursor, personal })
 }
 
 /// The first [`WINDOW`] hits by interest, those behind them as they came.

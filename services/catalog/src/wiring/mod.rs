@@ -146,7 +146,7 @@ async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
     database.writable().await.map_err(anyhow::Error::msg)?;
     tracing::info!("database is reachable, up to date and writable");
     stock_findings(&database, process).await?;
-    products::check(config).await
+    products::check(config, process).await
 }
 
 /// Says which counts do not follow from their movements, as the audit of the role work left them.

@@ -18,7 +18,7 @@ use crate::inbound::freshness::{Revisions, follow_stock};
 use crate::inbound::http::finished::{PageSettings, Pages};
 use crate::inbound::indexer::Indexer;
 use crate::inbound::purges::Purges;
-use crate::inbound::{relay, turns};
+use crate::inbound::{index_watch, relay, turns};
 use crate::outbound::cache::{CacheSettings, RedisCache};
 use crate::outbound::cdn::PurgeWebhook;
 use crate::outbound::feed::KafkaFeed;
@@ -44,6 +44,8 @@ const PURGER: &str = "catalog-cdn";
 const REINDEX: &str = "reindex";
 /// The word after `migrate` that writes products anew under the newest schemas of their families.
 const SCHEMAS: &str = "schemas";
+/// The word after `check` that asks for a comparison of the index with the store.
+const AUDIT: &str = "index";
 
 /// Longest wait for Redis to connect, and between tries; callers wait less by their own deadlines.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -157,6 +159,10 @@ pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) ->
     process.spawn("product-indexer", consumer.run(process.shutdown()));
     let (turning, store, shutdown) = (index(config, process)?, app.products.store.clone(), process.shutdown());
     process.spawn("product-turns", async move { turns::run(&*store, &turning, shutdown).await });
+    process.spawn(
+        "index-audit",
+        index_watch::audit(store(config).await?, index(config, process)?, process.clock(), process.shutdown()),
+    );
     Ok(())
 }
 
@@ -182,8 +188,8 @@ pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
     let index = index(config, process)?;
     let prepared = index.migrate().await?;
     let applied = if prepared == Prepared::Created {
-        fill(&store, &index, index.alias()).await?
-    } else if process.arguments().iter().any(|word| word == REINDEX) {
+        fill(&store, &index, index.alias()).await?.applied
+    } else if prepared == Prepared::Outdated || process.arguments().iter().any(|word| word == REINDEX) {
         rebuild_index(&store, &index).await?
     } else {
         return Ok(());
@@ -192,14 +198,21 @@ pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Role check: tries every connection.
-pub async fn check(config: &Config) -> anyhow::Result<()> {
+/// Role check: tries every connection. `check index` also compares the index with the store, product by product, and puts right
+/// what differs; it fails when anything did, so that somebody asks why.
+pub async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
     store(config).await?.ping().await.context("mongo")?;
     tracing::info!("document store is reachable");
     elastic(config, config.common.site.region)?.ping().await.context("elasticsearch")?;
     tracing::info!("search index is reachable");
     redis::cmd("PING").query_async::<()>(&mut redis(config)?).await.context("redis")?;
     tracing::info!("cache is reachable");
+    if process.arguments().iter().any(|word| word == AUDIT) {
+        let drift =
+            index_watch::look(&store(config).await?, &index(config, process)?, &process.clock(), Duration::ZERO)
+                .await?;
+        anyhow::ensure!(drift.total() == 0, "{} products of the search index differed from the store", drift.total());
+    }
     Ok(())
 }
 

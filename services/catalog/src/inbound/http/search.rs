@@ -32,6 +32,11 @@ struct SearchView {
     total: TotalView,
     #[serde(skip_serializing_if = "Option::is_none")]
     corrected_query: Option<String>,
+    /// `as_asked`; `corrected`: these fit the corrected query; `loose`: these fit some of the words, or nearly.
+    reading: &'static str,
+    /// When nothing is left: how many products fit without the filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_filters: Option<u64>,
     query_id: String,
     page: PageView,
 }
@@ -105,6 +110,8 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
         facets: answer.facets.into_iter().map(FacetView::from).collect(),
         total: TotalView { value: answer.total.value, relation: if answer.total.exact { "eq" } else { "gte" } },
         corrected_query: answer.corrected,
+        reading: answer.reading.code(),
+        without_filters: (answer.total.value == 0).then_some(answer.without_filters),
         query_id: answer.query_id.to_string(),
         page: PageView { next_cursor: answer.next_cursor },
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::document::ProductDocument;
 use crate::domain::search_query::{Filters, SearchQuery};
-use crate::usecases::ports::products::{Applied, Bucket, Completion, Facet, Found, Hit, Total};
+use crate::usecases::ports::products::{Applied, Bucket, Completion, Facet, Found, Hit, Reading, Total};
 
 /// Attribute facets of one answer, those with the most products first, and their values.
 const ATTRIBUTE_FACETS: usize = 12;
@@ -38,13 +38,15 @@ pub(super) fn applied(answer: &Value) -> Result<Applied, String> {
     Ok(sum)
 }
 
-pub(super) fn found(answer: &Value, query: &SearchQuery) -> Result<Found, String> {
+pub(super) fn found(answer: &Value, query: &SearchQuery, reading: Reading) -> Result<Found, String> {
     let total = &answer["hits"]["total"];
     Ok(Found {
         hits: hits(answer)?,
         facets: facets(&answer["aggregations"], &query.filters),
         total: Total { value: total["value"].as_u64().unwrap_or(0), exact: total["relation"].as_str() == Some("eq") },
         corrected: corrected(&answer["suggest"]["spelling"]),
+        reading,
+        without_filters: answer["aggregations"]["fitting"]["doc_count"].as_u64().unwrap_or(0),
     })
 }
 

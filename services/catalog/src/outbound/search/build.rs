@@ -21,6 +21,8 @@ pub enum Prepared {
     WasThere,
     /// The index is new, hence empty.
     Created,
+    /// The index was made for an older description and has to be built anew before it can be asked.
+    Outdated,
 }
 
 impl ElasticProducts {
@@ -30,14 +32,17 @@ impl ElasticProducts {
     /// What the server said.
     pub async fn migrate(&self) -> anyhow::Result<Prepared> {
         let description: Value = serde_json::from_str(DESCRIPTION).context("products.json")?;
+        let wanted = description["mappings"]["_meta"].clone();
         let template =
             json!({"index_patterns": [format!("{}-v*", self.alias)], "priority": 500, "template": description});
         self.client
             .put(&format!("_index_template/{}", self.alias), &template)
             .await
             .context("the index template is refused")?;
-        if self.current().await.context("the alias cannot be read")?.is_some() {
-            return Ok(Prepared::WasThere);
+        if let Some(index) = self.current().await.context("the alias cannot be read")? {
+            let there = self.client.get(&format!("{index}/_mapping")).await.context("the mapping cannot be read")?;
+            let is_current = there[&index]["mappings"]["_meta"] == wanted;
+            return Ok(if is_current { Prepared::WasThere } else { Prepared::Outdated });
         }
         let first = format!("{}-v1", self.alias);
         let body = json!({"aliases": {&self.alias: {"is_write_index": true}}});
@@ -108,6 +113,14 @@ impl IndexBuilder for ElasticProducts {
 
     async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
         self.bulk(index, revisions).await
+    }
+
+    async fn count(&self, index: &str) -> Result<usize, IndexDown> {
+        let down = |failure: Failure| IndexDown(chassis::problem::chain(&failure));
+        self.client.post(&format!("{index}/_refresh"), &Value::Null).await.map_err(down)?;
+        let answer = self.client.get(&format!("{index}/_count")).await.map_err(down)?;
+        let count = answer["count"].as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| IndexDown("a count without a number".to_owned()))
     }
 
     async fn switch_to(&self, index: &str) -> Result<(), IndexDown> {

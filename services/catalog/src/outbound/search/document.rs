@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::domain::assortment::{Assortment, Window};
 use crate::domain::price::{Price, PriceList};
 use crate::domain::product::{Attribute, CategoryPath, Product, Revision, Text};
+use crate::domain::product_words::{is_wordy, kinds, numbers};
 
 /// Fields of the mapping in `migrations/catalog/elasticsearch/products.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,6 +35,11 @@ pub(super) struct ProductDocument {
     /// Language to text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     name: BTreeMap<String, String>,
+    /// Language to the words of the name that tell what the thing is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kinds: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    numbers: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     description: BTreeMap<String, String>,
     /// Currency to minor units, as they were when this was written; [`Self::turns_at`] says until when that is right.
@@ -115,6 +121,8 @@ impl ProductDocument {
             lineage: product.category.lineage().map(str::to_owned).collect(),
             category_words: product.category.as_str().replace(['/', '-', '_'], " "),
             brand: product.brand.clone(),
+            kinds: texts().map(|text| (text.language.clone(), kinds(&text.name, &text.language))).collect(),
+            numbers: numbers(product),
             description: texts()
                 .filter(|text| !text.description.is_empty())
                 .map(|text| (text.language.clone(), text.description.clone()))
@@ -127,7 +135,9 @@ impl ProductDocument {
             turns_at: product.next_turn(region, at).map(|at| at.timestamp_millis()),
             variant_skus: product.variants.iter().map(|variant| variant.sku.to_string()).collect(),
             attrs: distinct(attributes().map(|attribute| format!("{}={}", attribute.key, attribute.value))),
-            attribute_words: distinct(attributes().map(|attribute| attribute.value.clone())),
+            attribute_words: distinct(
+                attributes().map(|attribute| attribute.value.clone()).filter(|value| is_wordy(value)),
+            ),
             attributes: product
                 .attributes
                 .iter()

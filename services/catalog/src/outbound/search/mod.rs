@@ -1,15 +1,20 @@
 //! The search index in Elasticsearch, spoken to in its plain REST API.
 //!
 //! Decided here: names (an alias that everybody uses, numbered indexes behind it) and how the index is called. What a
-//! product looks like in it is said by `document`, what is asked by `query`, what the answers mean by `answer`, how
-//! searches travel by `grouping`, and how an index comes into being by `build`.
+//! product looks like in it is said by `document`, what is asked by `query`, what makes a product fit by `relevance`, what the
+//! answers mean by `answer`, how searches travel by `grouping`, how an index comes into being by `build`, and how it is compared with the store by `audit`.
+//!
+//! A search asks once. Only when the words fit no product at all, it asks again with the corrected ones, and only when those do
+//! not either, a third and last time for nearly right ones: few searches pay for what few searches need.
 
 mod answer;
+mod audit;
 mod build;
 mod client;
 mod document;
 mod grouping;
 mod query;
+mod relevance;
 mod turns;
 
 use std::sync::Arc;
@@ -24,12 +29,14 @@ use serde_json::{Value, json};
 
 use crate::domain::product::{CategoryPath, Revision};
 use crate::domain::ranking::Interests;
-use crate::usecases::ports::products::{Applied, Completion, Found, Hit, IndexDown, Page, ProductIndex};
+use crate::usecases::ports::products::{Applied, Completion, Found, Hit, IndexDown, Page, ProductIndex, Reading};
 
 pub use build::Prepared;
 use client::{Client, Failure};
 pub use grouping::SearchSettings;
 use grouping::{Answer, Lanes, Remembered};
+use relevance::Strictness;
+pub use relevance::Weights;
 
 /// Longest a batch of changes may take; a page never waits for one.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
@@ -44,6 +51,7 @@ pub struct ElasticProducts {
     batches: Guard,
     lanes: Lanes,
     remembered: Remembered,
+    weights: Weights,
 }
 
 impl ElasticProducts {
@@ -74,7 +82,14 @@ impl ElasticProducts {
                 "elasticsearch-bulk",
                 GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
             ),
+            weights: Weights::default(),
         })
+    }
+
+    /// The same index, asked with other weights. The shop never does; whoever tunes them has to.
+    #[must_use]
+    pub fn weighing(self, weights: Weights) -> Self {
+        Self { weights, ..self }
     }
 
     /// The name that everybody uses.
@@ -90,7 +105,7 @@ impl ElasticProducts {
 
     /// What a search asks of the index, as it is sent: for whoever wants to try or to measure it without us.
     pub fn question(&self, page: Page<'_>) -> String {
-        query::search(page, self.region).to_string()
+        query::search(page, page.query.text.as_deref(), Strictness::Exact, self.weights, self.region).to_string()
     }
 
     async fn ask(&self, body: Value) -> Result<Arc<Answer>, IndexDown> {
@@ -98,6 +113,17 @@ impl ElasticProducts {
         let asked =
             async { self.searches.call_if(|| self.lanes.ask(question.clone()), Failure::is_fault).await.map_err(down) };
         self.remembered.or_ask(question.clone(), asked).await
+    }
+
+    async fn read(
+        &self,
+        page: Page<'_>,
+        text: Option<&str>,
+        strictness: Strictness,
+        reading: Reading,
+    ) -> Result<Found, IndexDown> {
+        let answer = self.ask(query::search(page, text, strictness, self.weights, self.region)).await?;
+        answer::found(&answer, page.query, reading).map_err(IndexDown)
     }
 
     /// Makes what was written visible to searches; for tests, which do not wait for the next refresh.
@@ -133,8 +159,20 @@ impl ProductIndex for ElasticProducts {
 
     #[tracing::instrument(name = "search.query", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = page.size))]
     async fn search(&self, page: Page<'_>) -> Result<Found, IndexDown> {
-        let answer = self.ask(query::search(page, self.region)).await?;
-        answer::found(&answer, page.query).map_err(IndexDown)
+        let text = page.query.text.as_deref();
+        let first = self.read(page, text, Strictness::Exact, Reading::AsAsked).await?;
+        if text.is_none() || first.without_filters > 0 {
+            return Ok(first);
+        }
+        let corrected = first.corrected.as_deref();
+        if corrected.is_some() {
+            let second = self.read(page, corrected, Strictness::Exact, Reading::Corrected).await?;
+            if second.without_filters > 0 {
+                return Ok(Found { corrected: first.corrected, ..second });
+            }
+        }
+        let last = self.read(page, corrected.or(text), Strictness::Loose, Reading::Loose).await?;
+        Ok(Found { corrected: first.corrected, ..last })
     }
 
     #[tracing::instrument(name = "search.list", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = size))]

@@ -1,6 +1,7 @@
 //! What the product use cases ask of the world: a store of revisions, an index to search, a cache, the interests of people,
 //! and a feed that tells others of changes. Each has a handful of methods; none says how it is done.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -151,6 +152,30 @@ pub struct Found {
     pub total: Total,
     /// The words as somebody may have meant them.
     pub corrected: Option<String>,
+    pub reading: Reading,
+    /// How many products fit the words, whatever the filters leave of them.
+    pub without_filters: u64,
+}
+
+/// How the words of a query had to be taken for anything to be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    #[default]
+    AsAsked,
+    /// The corrected words were looked for instead.
+    Corrected,
+    /// Any of the words, and words spelled nearly like them.
+    Loose,
+}
+
+impl Reading {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AsAsked => "as_asked",
+            Self::Corrected => "corrected",
+            Self::Loose => "loose",
+        }
+    }
 }
 
 /// Which part of the answer to a query.
@@ -231,8 +256,53 @@ pub trait IndexBuilder: Send + Sync {
 
     async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown>;
 
+    /// How many products `index` has, tombstones among them.
+    async fn count(&self, index: &str) -> Result<usize, IndexDown>;
+
     /// From now on everybody reads and writes `index`; the former one is deleted.
     async fn switch_to(&self, index: &str) -> Result<(), IndexDown>;
+}
+
+/// How a product in the index differs from the store's newest revision of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    Missing,
+    /// An older revision.
+    Behind,
+    /// A revision that the store does not have.
+    Ahead,
+    /// The right revision with the wrong words.
+    Content,
+    /// No product of the store at all.
+    Unknown,
+}
+
+impl Difference {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Behind => "behind",
+            Self::Ahead => "ahead",
+            Self::Content => "content",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The index as somebody sees it who compares it with the store.
+#[async_trait]
+pub trait IndexAudit: Send + Sync {
+    /// Those of the `newest` revisions (at most 500) that the index has differently.
+    async fn differences(&self, newest: &[Revision]) -> Result<HashMap<Sku, Difference>, IndexDown>;
+
+    /// Writes these revisions over whatever is there, unless something newer came meanwhile.
+    async fn restore(&self, revisions: &[Revision]) -> Result<Applied, IndexDown>;
+
+    /// SKUs of everything in the index after `after`, tombstones among them, in their order.
+    async fn skus_after(&self, after: Option<&Sku>, size: usize) -> Result<Vec<Sku>, IndexDown>;
+
+    /// Takes products out of the index; says how many were there.
+    async fn remove(&self, skus: &[Sku]) -> Result<usize, IndexDown>;
 }
 
 /// Newest revisions, kept for a short while. What is kept may be that much too old; a failure of the cache is never an error.

@@ -3,8 +3,10 @@
 use catalog::domain::search_query::SearchQuery;
 use catalog::usecases::index_products::{index_products, rebuild_index};
 use catalog::usecases::ports::products::{Applied, Page, ProductIndex as _, ProductStore as _};
+use chassis::http_client::{self, HttpClientSettings};
 use common::{Currency, Sku};
 use futures::future::join_all;
+use testkit::servers;
 
 use super::world::{Shop, gone, live};
 
@@ -88,5 +90,19 @@ async fn preparing_twice_changes_nothing() {
     shop.bring(&[named(&shop, "A", "eins", 1)]).await;
     assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::WasThere);
     assert_eq!(titles(&shop).await, ["eins"]);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_index_of_an_older_description_is_not_taken_for_the_current_one() {
+    let shop = Shop::open().await;
+    let http = http_client::new(HttpClientSettings::default()).unwrap();
+    let url = format!("{}/{}/_mapping", servers().elasticsearch_url, shop.index.alias());
+    let older = r#"{"_meta": {"version": 1}}"#;
+    let answer = http.put(url).header("content-type", "application/json").body(older).send().await.unwrap();
+    assert!(answer.status().is_success());
+    assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::Outdated);
+    rebuild_index(&shop.store, &shop.index).await.unwrap();
+    assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::WasThere);
     shop.close().await;
 }

@@ -1,6 +1,7 @@
 //! Products: the store, the index, what pages show, what interests change, and the way of a change from one to the other.
 
 mod cache;
+mod drift;
 mod families;
 mod finished;
 mod grouping;
@@ -14,6 +15,7 @@ mod promotions;
 mod purges;
 mod sale;
 mod search;
+mod search_words;
 mod store_suite;
 mod strip;
 mod world;
