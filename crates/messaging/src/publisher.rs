@@ -39,8 +39,8 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Client`] for settings the client refuses.
     pub fn new(settings: &KafkaSettings, region: Region, epoch: Epoch) -> Result<Self, PublishError> {
-        // Five milliseconds gather a batch without being felt in a saga of a few hundred.
-        let producer = settings.producer(Duration::from_millis(5)).create().map_err(PublishError::Client)?;
+        // What goes together is queued together, a round of the relay at a time. Lingering for more would be felt once per hop.
+        let producer = settings.producer(Duration::ZERO).create().map_err(PublishError::Client)?;
         Ok(Self { producer, settings: Arc::new(settings.clone()), region, epoch })
     }
 

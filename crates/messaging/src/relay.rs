@@ -17,6 +17,7 @@ use contracts::{Envelope, Topic};
 use futures::future::join_all;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,7 +29,11 @@ use crate::publisher::{PublishError, Publisher};
 
 /// Events per round: a few round trips to the broker's batch, and little to publish again after a crash.
 const BATCH: i64 = 500;
-/// Pause when there is nothing to do. A saga has four hops, so this adds a tenth of a second to an order on average.
+/// Pause when there is nothing to do and there was something a moment ago: events of other processes are told by nobody, and a
+/// saga waits for this once per hop. A look that finds nothing is one indexed read without a flush.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
+/// Looks that find nothing before the pause grows, and what it grows to: an idle region asks twenty times a second.
+const BUSY_LOOKS: u32 = 50;
 const IDLE_PAUSE: Duration = Duration::from_millis(50);
 /// Pause after a failure and while another relay works.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -36,6 +41,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const KEEP_PUBLISHED: &str = "7 days";
 /// Stored answers are replayed for this long.
 const KEEP_REQUESTS: &str = "30 days";
+/// Between two rounds of housekeeping.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Rows deleted per housekeeping round, so that it never holds locks for long.
 const PRUNE_BATCH: i64 = 1_000;
 
@@ -106,19 +113,21 @@ impl Relay {
             pause(RETRY_PAUSE, shutdown).await;
             return Ok(());
         }
-        let mut rounds: u64 = 0;
+        let (mut pruned, mut empty_looks): (Option<Instant>, u32) = (None, 0);
         while !shutdown.is_cancelled() {
-            // About once a minute when idle: 1,200 pauses of 50 ms.
-            if rounds.is_multiple_of(1_200) {
+            if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                 crash::around(Boundary::RelayPrune, self.prune(&mut connection)).await??;
+                pruned = Some(Instant::now());
             }
-            rounds += 1;
-            if self.publish_batch(&mut connection).await? == 0 {
-                tokio::select! {
-                    () = self.database.committed.notified() => {}
-                    () = tokio::time::sleep(IDLE_PAUSE) => {}
-                    () = shutdown.cancelled() => {}
-                }
+            if self.publish_batch(&mut connection).await? > 0 {
+                empty_looks = 0;
+                continue;
+            }
+            empty_looks = empty_looks.saturating_add(1);
+            tokio::select! {
+                () = self.database.committed.notified() => {}
+                () = tokio::time::sleep(idle_pause(empty_looks)) => {}
+                () = shutdown.cancelled() => {}
             }
         }
         Ok(())
@@ -238,9 +247,29 @@ impl Relay {
     }
 }
 
+/// After so many looks in a row that found nothing.
+fn idle_pause(empty_looks: u32) -> Duration {
+    let doublings = empty_looks.saturating_sub(BUSY_LOOKS).min(8);
+    (BUSY_PAUSE * (1 << doublings)).min(IDLE_PAUSE)
+}
+
 async fn pause(length: Duration, shutdown: &CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(length) => {}
         () = shutdown.cancelled() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_looks_often_after_traffic_and_seldom_when_idle() {
+        assert_eq!(idle_pause(1), BUSY_PAUSE);
+        assert_eq!(idle_pause(BUSY_LOOKS), BUSY_PAUSE);
+        assert_eq!(idle_pause(BUSY_LOOKS + 1), BUSY_PAUSE * 2);
+        assert_eq!(idle_pause(BUSY_LOOKS + 8), IDLE_PAUSE);
+        assert_eq!(idle_pause(u32::MAX), IDLE_PAUSE);
     }
 }
