@@ -20,6 +20,25 @@ pub enum Better {
     Less,
 }
 
+/// Tries of a turn whose generator ran late: it shares its processor with a broker, and one stall in a turn is no fault of either
+/// side. More than so many in a row say that the machine cannot do it.
+const TRIES: usize = 4;
+
+/// Does a turn again when its generator ran late; `turn` gives nothing then.
+///
+/// # Errors
+/// Those of the turn; [`Invalid`](super::Invalid) when it was late each time.
+pub fn in_time<T>(mut turn: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    for _ in 0..TRIES {
+        os::check_interrupted()?;
+        match turn()? {
+            Some(done) => return Ok(done),
+            None => println!("the generator sent too late; that turn again"),
+        }
+    }
+    bail!(super::Invalid(format!("the generator sent too late in {TRIES} turns")))
+}
+
 /// `count` pairs; values are told with their unit.
 ///
 /// # Errors
