@@ -291,8 +291,8 @@ async fn topic_of(sandbox: &Sandbox, pool: &PgPool, topic: &'static Topic) -> Re
     }
 }
 
-/// The versions of each order over all topics of its writer have no gap. A reservation has silent ones: a hold that is extended
-/// is a new version that nobody is told of.
+/// The versions of each order over all topics of its writer have no gap. A reservation may have one silent version, never the
+/// first: its hold is extended once while the payment is under way, and nobody is told.
 ///
 /// # Errors
 /// The first key with a gap.
@@ -303,7 +303,8 @@ pub async fn versions(sandbox: &Sandbox) -> Checked {
     const KNOWN: &str =
         "SELECT key, versions FROM (SELECT key, array_agg(version ORDER BY version) AS versions FROM outbox GROUP BY key) AS told
          LEFT JOIN reservations ON order_id::text = key
-         WHERE versions[1] <> 1 OR versions[array_upper(versions, 1)] > coalesce(reservations.version, 0) LIMIT 1";
+         WHERE versions[1] <> 1 OR versions[array_upper(versions, 1)] > coalesce(reservations.version, 0)
+            OR versions[array_upper(versions, 1)] - (SELECT count(DISTINCT version) FROM unnest(versions) AS version) > 1 LIMIT 1";
     for (pool, query) in [(&sandbox.orders, WITHOUT_GAP), (&sandbox.stock, KNOWN)] {
         let odd: Option<(String, Vec<i64>)> = sqlx::query_as(query).fetch_optional(pool).await.map_err(unread)?;
         if let Some((key, versions)) = odd {

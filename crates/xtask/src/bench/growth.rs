@@ -82,7 +82,7 @@ pub fn pairs(options: &Options, fsync: Fsync, count: usize) -> Result<Measured> 
         count,
         ("ms", Better::Less),
         &mut || abba::in_time(|| paced(&many, rate, seconds, &accepted[1])),
-        &mut || paced(&few, rate, seconds, &accepted[0]),
+        &mut || abba::in_time(|| paced(&few, rate, seconds, &accepted[0])),
     )?;
     for ((rig, before), accepted) in [&few, &many].into_iter().zip(before).zip(&accepted) {
         let stored = orders_of(rig)? - before;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xtask::layout::Layout;
@@ -256,4 +257,43 @@ fn a_checkout_that_others_may_not_enter_keeps_its_state_where_they_may() {
         assert_eq!(layout.state, checkout.join(".dev/offset-7"), "our own servers run as ourselves");
     }
     fs::remove_dir_all(&private).expect("removed");
+}
+
+/// A server whose first thread is gone while another one still listens: the kernel shows it as a zombie.
+const HEADLESS: &str = r#"
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void *listen_on(void *port) {
+    int one = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(port)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (bind(one, (struct sockaddr *)&at, sizeof at) || listen(one, 1)) exit(1);
+    pause();
+    return 0;
+}
+int main(int count, char **words) {
+    pthread_t thread;
+    if (count < 2 || pthread_create(&thread, 0, listen_on, words[1])) return 1;
+    pthread_exit(0);
+}
+"#;
+
+#[test]
+fn a_process_counts_as_alive_until_its_last_thread_is_gone() {
+    let place = Place::new("headless");
+    let (source, program) = (place.layout.state.join("headless.c"), place.layout.state.join("headless"));
+    fs::write(&source, HEADLESS).expect("the source");
+    let built = Command::new("gcc").arg(&source).arg("-o").arg(&program).arg("-pthread").status().expect("gcc runs");
+    assert!(built.success());
+    let port = free_port();
+    let mut headless = Command::new(&program).arg(port.to_string()).spawn().expect("it starts");
+    let pid = i32::try_from(headless.id()).expect("a pid");
+    let zombie = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+    eventually("its first thread is gone and the other listens", || zombie() && !xtask::net::tcp_free(port));
+    assert!(os::process(pid).is_some(), "it still holds its port");
+    headless.kill().expect("it can be killed");
+    eventually("it is gone", || os::process(pid).is_none());
+    assert!(xtask::net::tcp_free(port), "what counts as gone holds no port");
+    let _ = headless.wait();
 }

@@ -91,7 +91,7 @@ pub fn kinds(name: &str, language: &str) -> String {
     let words = own(&words);
     let joins = |one: Option<&&str>, other: Option<&&str>| match (one, other) {
         // `notebook Black`, `cable Canon`: a capital behind a small letter begins something new.
-        (Some(one), Some(other)) => is_plain(one) && is_plain(other) && !(is_small(one) && !is_small(other)),
+        (Some(one), Some(other)) => is_plain(one) && is_plain(other) && (!is_small(one) || is_small(other)),
         _ => false,
     };
     let is_kind = |at: &usize| {

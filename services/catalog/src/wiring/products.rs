@@ -157,8 +157,8 @@ pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) ->
     let told = app.clone();
     process.spawn("product-relay", async move { relay::run(&*told.products.store, &feed, shutdown).await });
     process.spawn("product-indexer", consumer.run(process.shutdown()));
-    let (turning, store, shutdown) = (index(config, process)?, app.products.store.clone(), process.shutdown());
-    process.spawn("product-turns", async move { turns::run(&*store, &turning, shutdown).await });
+    let (turning, products, shutdown) = (index(config, process)?, app.products.store.clone(), process.shutdown());
+    process.spawn("product-turns", async move { turns::run(&*products, &turning, shutdown).await });
     process.spawn(
         "index-audit",
         index_watch::audit(store(config).await?, index(config, process)?, process.clock(), process.shutdown()),

@@ -283,3 +283,20 @@ async fn the_service_itself_may_only_do_what_it_needs() {
         assert!(message.contains("permission denied") || message.contains("must be owner"), "{statement}: {message}");
     }
 }
+
+#[tokio::test]
+async fn every_table_that_names_a_person_has_the_regions_own_check() {
+    let world = World::in_postgres().await;
+    let tables: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT named.table_name::text, EXISTS (
+             SELECT FROM pg_constraint WHERE conname = named.table_name || '_stays_home' AND conrelid = named.table_name::regclass)
+         FROM information_schema.columns named JOIN information_schema.tables USING (table_schema, table_name)
+         WHERE named.table_schema = 'public' AND named.column_name = 'user_id' AND table_type = 'BASE TABLE' ORDER BY 1",
+    )
+    .fetch_all(&world.database.as_ref().unwrap().owner)
+    .await
+    .unwrap();
+    assert!(tables.len() >= 4, "{tables:?}");
+    let elsewhere: Vec<&String> = tables.iter().filter(|(_, at_home)| !at_home).map(|(table, _)| table).collect();
+    assert!(elsewhere.is_empty(), "rows of these could belong to another region: {elsewhere:?}");
+}
