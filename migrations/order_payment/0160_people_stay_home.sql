@@ -39,6 +39,9 @@ ALTER TABLE ledger_transactions ADD CONSTRAINT ledger_transactions_of_a_person_s
 CREATE FUNCTION name_region_of_person() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     SELECT residency_region INTO NEW.residency_region FROM order_users WHERE user_id = NEW.user_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'nobody we know' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_transactions_of_a_person';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER name_region_of_person BEFORE INSERT ON ledger_transactions FOR EACH ROW

@@ -110,7 +110,7 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
         facets: answer.facets.into_iter().map(FacetView::from).collect(),
         total: TotalView { value: answer.total.value, relation: if answer.total.exact { "eq" } else { "gte" } },
         corrected_query: answer.corrected,
-        reading: answer.reading.code(),
+        reading: answer.reading.word(),
         without_filters: (answer.total.value == 0).then_some(answer.without_filters),
         query_id: answer.query_id.to_string(),
         page: PageView { next_cursor: answer.next_cursor },

@@ -3,7 +3,7 @@
 //! The backbone is plain BM25 over all text of a product as one field: it beat every weighting of fields that was tried. Four
 //! signs are laid over it. Words that mean the same count, but less than the words themselves. A word that tells *what the
 //! product is* counts more than one that tells what it is for. Words that stand together count more. And a product's own number
-//! is more certain than any words. The weights were chosen by cross-validation over queries, never for one query
+//! is more certain than any words. The weights hold for all queries, never for one of them
 //! (`docs/adr/0034-what-relevance-is-made-of.md`); `cargo xtask bench quality-search` measures exactly this code.
 
 use serde_json::{Value, json};

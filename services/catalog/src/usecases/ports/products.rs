@@ -169,7 +169,7 @@ pub enum Reading {
 }
 
 impl Reading {
-    pub fn code(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::AsAsked => "as_asked",
             Self::Corrected => "corrected",

@@ -402,7 +402,8 @@ async fn a_page_follows_the_stock_of_the_database() {
         let answer = pages.answer(Sku::parse("A").unwrap(), "en", &HeaderMap::new()).await.expect("a page");
         serde_json::from_slice::<Value>(&answer.body).unwrap()["availability"].as_str().map(str::to_owned)
     };
-    // The first connection may take longer than a page waits; such a page is looked at again soon.
+    // A first connection may take longer than a page waits, so there is one before.
+    stock.availability(&[Sku::parse("A").unwrap()]).await.unwrap();
     wait::until("the stock to be asked", Duration::from_secs(20), async || match availability().await.as_deref() {
         Some("out") => Ok(()),
         other => Err(format!("{other:?}")),
