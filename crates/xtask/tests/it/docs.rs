@@ -56,14 +56,22 @@ fn codes_in_use() -> BTreeMap<String, PathBuf> {
         let text = fs::read_to_string(&path).unwrap_or_default();
         // Tests close a file; single fields have codes of their own.
         let text = text.split("#[cfg(test)]").next().unwrap_or_default().replace("FieldProblem::new(", "(");
-        let bodies = between(&text, "fn code(&self) -> &'static str {", "\n    }")
-            .flat_map(|body| between(body, "\"", "\"").collect::<Vec<_>>());
+        let bodies = code_bodies(&text).flat_map(|body| between(body, "\"", "\"").collect::<Vec<_>>());
         let problems = between(&text, "Problem::new(", ";").filter_map(|call| between(call, "\"", "\"").next());
         for code in bodies.chain(problems).filter(|code| is_code(code)) {
             codes.entry(code.to_owned()).or_insert_with(|| path.clone());
         }
     }
     codes
+}
+
+/// The bodies of `fn code(&self)`, each up to the brace that stands as far in as it began.
+fn code_bodies(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("fn code(&self) -> &'static str {").filter_map(|(at, _)| {
+        let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let indent = text[line..].len() - text[line..].trim_start_matches(' ').len();
+        text[at..].split(&format!("\n{}}}", " ".repeat(indent))).next()
+    })
 }
 
 /// The closed list: `NAME = "code": "Title",`
