@@ -19,35 +19,25 @@ use async_trait::async_trait;
 use axum::routing::get;
 use catalog::config::Config;
 use catalog::domain::centre::Centres;
-use catalog::domain::cursor::CursorSeal;
 use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
-use catalog::domain::product::{CategoryPath, Revision, State};
-use catalog::domain::ranking::Interests;
+use catalog::domain::product::{Revision, State};
 use catalog::domain::search_query::SearchQuery;
 use catalog::inbound::http::finished::{PageSettings, Pages};
 use catalog::inbound::http::router_over;
 use catalog::inbound::indexer::Indexer;
 use catalog::inbound::relay;
+use catalog::outbound::bare;
 use catalog::outbound::feed::KafkaFeed;
 use catalog::outbound::memory_products::MemoryProducts;
-use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::memory_stock::MemoryStock;
-use catalog::outbound::pictures::PictureFolder;
 use catalog::outbound::search::{ElasticProducts, SearchSettings};
 use catalog::usecases::App;
-use catalog::usecases::families::Families;
-use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
-use catalog::usecases::ports::products::{
-    Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
-    StoreDown,
-};
-use catalog::usecases::promotions::Promotions;
+use catalog::usecases::ports::products::{Page, ProductCache, ProductIndex, ProductPorts, ProductStore, StoreDown};
 use catalog::usecases::put_product::{By, put_products};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::http::Shelf;
 use chassis::{Process, Role, Service as _};
-use common::{OrderId, Region, Sku, SystemClock, ids};
-use contracts::interest::Subject;
+use common::{Region, Sku, SystemClock, ids};
 use contracts::topics;
 use futures::StreamExt as _;
 use messaging::{BatchConsumer, Epoch, KafkaSettings, Publisher};
@@ -73,7 +63,7 @@ fn main() -> Result<()> {
                     fresh: Duration::from_secs(fresh_s.parse()?),
                     stale: Duration::from_secs(3_600),
                 };
-                serve(port.parse()?, MadeUp { products: products.parse()? }, Arc::new(Nobody), settings).await
+                serve(port.parse()?, MadeUp { products: products.parse()? }, Arc::new(bare::Absent), settings).await
             }
             ["fill", url, prefix, products] => fill(&index(url, prefix, true)?, products.parse()?).await,
             ["search", port, url, prefix, grouped] => {
@@ -194,18 +184,9 @@ fn app(process: &Process, products: MadeUp, index: Arc<dyn ProductIndex>) -> Res
         centres: centres.clone(),
         clock: process.clock(),
         stock: Arc::new(MemoryStock::new(centres)),
-        orders: Arc::new(Nobody),
+        orders: Arc::new(bare::Absent),
         reservations: ReservationBatcher::default(),
-        products: ProductPorts {
-            families: Families::new(store.clone()),
-            pictures: Arc::new(PictureFolder::new("no-pictures".into())),
-            store,
-            index,
-            cache: Arc::new(products),
-            ratings: Arc::new(Nobody),
-            promotions: Arc::new(Promotions::new(Arc::new(MemoryPromotions::default()))),
-            cursors: CursorSeal::new(b"of a benchmark"),
-        },
+        products: ProductPorts { index, cache: Arc::new(products), ..bare::products(store) },
     }))
 }
 
@@ -272,58 +253,4 @@ fn product(sku: &Sku, number: u64) -> Option<Revision> {
     let changed_at = chrono::DateTime::from_timestamp(1_700_000_000, 0)?;
     let state = State::Live(draft.check("").ok()?);
     Some(Revision::after(None, 1, state, home(), changed_at, None))
-}
-
-/// Whoever is not asked here.
-struct Nobody;
-
-fn absent<T>() -> Result<T, IndexDown> {
-    Err(IndexDown("there is none in this benchmark".to_owned()))
-}
-
-#[async_trait]
-impl ProductIndex for Nobody {
-    async fn apply(&self, _: &[Revision]) -> Result<Applied, IndexDown> {
-        absent()
-    }
-
-    async fn search(&self, _: Page<'_>) -> Result<Found, IndexDown> {
-        absent()
-    }
-
-    async fn list(&self, _: Option<&CategoryPath>, _: Option<&Sku>, _: usize, _: &str) -> Result<Vec<Hit>, IndexDown> {
-        absent()
-    }
-
-    async fn interesting(
-        &self,
-        _: Option<&CategoryPath>,
-        _: &Interests,
-        _: usize,
-        _: &str,
-    ) -> Result<Vec<Hit>, IndexDown> {
-        absent()
-    }
-
-    async fn categories(&self) -> Result<Vec<(String, u64)>, IndexDown> {
-        absent()
-    }
-
-    async fn completions(&self, _: &str, _: &str) -> Result<Vec<Completion>, IndexDown> {
-        absent()
-    }
-}
-
-#[async_trait]
-impl Ratings for Nobody {
-    async fn interests(&self, _: Subject) -> Option<Interests> {
-        None
-    }
-}
-
-#[async_trait]
-impl Orders for Nobody {
-    async fn states(&self, _: &[OrderId]) -> Result<Vec<OrderState>, OrdersDown> {
-        Err(OrdersDown("there is nobody in this benchmark".to_owned()))
-    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use catalog::outbound::bare;
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use common::{Money, SharedClock};
 use contracts::Envelope;
@@ -125,9 +126,9 @@ fn stock_app(here: &Here) -> Arc<catalog::usecases::App> {
         centres: shelves::centres(),
         clock: clock(here),
         stock: Arc::new(Stock { here: here.clone(), inner }),
-        orders: Arc::new(shelves::NobodyToAsk),
+        orders: Arc::new(bare::Absent),
         reservations: ReservationBatcher::default(),
-        products: shelves::ports(),
+        products: bare::products(Arc::default()),
     })
 }
 

@@ -6,6 +6,7 @@ pub mod orders;
 pub mod postgres;
 
 // products
+pub mod bare;
 pub mod cache;
 pub mod cdn;
 pub mod document;

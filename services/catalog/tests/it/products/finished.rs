@@ -13,6 +13,7 @@ use catalog::domain::inventory::{Level, SupplyKind};
 use catalog::domain::product::Revision;
 use catalog::inbound::freshness::{Revisions, follow_stock, look};
 use catalog::inbound::http::finished::{PageSettings, Pages};
+use catalog::outbound::bare;
 use catalog::outbound::feed::KafkaFeed;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::memory_stock::MemoryStock;
@@ -33,7 +34,6 @@ use testkit::{kafka, wait};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{draft, gone, live, unique};
-use crate::stock::bare_shop;
 use crate::stock::world::{KnownOrders, World, app_made_of, centres, memory_stock, receive};
 
 /// Where revisions come from: counts how often it is asked, takes its time, may be down, and may hold an older copy until it is
@@ -100,7 +100,7 @@ fn shelf_of(max_bytes: u64, fresh: Duration, stale: Duration) -> Shelf {
     let (origin, stock) = (Arc::new(Origin::default()), Arc::new(memory_stock()));
     let ports = ProductPorts {
         cache: Arc::new(OriginPort(origin.clone())),
-        ..bare_shop::ports(Arc::new(MemoryProducts::default()))
+        ..bare::products(Arc::new(MemoryProducts::default()))
     };
     let app = app_made_of(stock.clone(), ports, Arc::new(SystemClock), Arc::new(KnownOrders::default()));
     let pages = Pages::new(app.clone(), PageSettings { max_bytes, fresh, stale });

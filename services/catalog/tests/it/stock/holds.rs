@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::reservation::{Status, USUAL_HOLD};
 use catalog::inbound::events::SagaEvents;
+use catalog::outbound::bare;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::App;
 use catalog::usecases::ask_about_holds::ask_about_holds;
@@ -30,7 +31,7 @@ async fn shop(store: Arc<dyn StockStore>) -> Shop {
     receive(&*store, "r1", &[("A", SupplyKind::Counted, 9)]).await.unwrap();
     let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(1_700_000_000, 0).unwrap()));
     let orders = Arc::new(KnownOrders::default());
-    let products = super::bare_shop::ports(Arc::new(MemoryProducts::default()));
+    let products = bare::products(Arc::new(MemoryProducts::default()));
     let app = app_made_of(store, products, clock.clone(), orders.clone());
     Shop { clock, orders, saga: SagaEvents::new(app.clone()), app }
 }

@@ -2,7 +2,6 @@
 //! what the tables refuse by themselves.
 
 mod audit;
-pub mod bare_shop;
 mod batches;
 mod centres;
 mod crashes;

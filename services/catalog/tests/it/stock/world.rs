@@ -10,6 +10,7 @@ use catalog::domain::inventory::{StockLevel, SupplyKind};
 use catalog::domain::lines::{Line, Lines};
 use catalog::domain::receipt::{Receipt, ReceiptLine, ReceiptReference};
 use catalog::inbound::events::SagaEvents;
+use catalog::outbound::bare;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::postgres::PgStock;
@@ -190,7 +191,7 @@ pub fn app(stock: Arc<dyn StockStore>) -> Arc<App> {
 
 pub fn app_with(stock: Arc<dyn StockStore>, products: Arc<MemoryProducts>) -> Arc<App> {
     let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(1_700_000_000, 0).expect("a valid instant")));
-    let products = super::bare_shop::ports(products);
+    let products = bare::products(products);
     app_made_of(stock, products, clock, Arc::new(KnownOrders::default()))
 }
 

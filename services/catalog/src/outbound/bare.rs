@@ -1,37 +1,40 @@
-//! A shop without search, cache or ratings: what stories about stock need of the product half.
+//! A shop without search, cache, ratings, or anybody to ask about an order: what stock, simulations and benchmarks need of the
+//! rest. Everything that can be absent is absent in the way its port allows. Not decided here: what the shop does about it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use catalog::domain::cursor::CursorSeal;
-use catalog::domain::product::{CategoryPath, Revision};
-use catalog::domain::ranking::Interests;
-use catalog::outbound::memory_products::MemoryProducts;
-use catalog::outbound::memory_promotions::MemoryPromotions;
-use catalog::outbound::pictures::PictureFolder;
-use catalog::usecases::families::Families;
-use catalog::usecases::ports::products::{
+use common::{OrderId, Sku};
+use contracts::interest::Subject;
+
+use super::memory_products::MemoryProducts;
+use super::memory_promotions::MemoryPromotions;
+use super::pictures::PictureFolder;
+use crate::domain::cursor::CursorSeal;
+use crate::domain::product::{CategoryPath, Revision};
+use crate::domain::ranking::Interests;
+use crate::usecases::families::Families;
+use crate::usecases::ports::orders::{OrderState, Orders, OrdersDown};
+use crate::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
     StoreDown,
 };
-use catalog::usecases::promotions::Promotions;
-use common::Sku;
-use contracts::interest::Subject;
+use crate::usecases::promotions::Promotions;
 
-struct Nothing;
+/// Whoever is not there.
+pub struct Absent;
 
-pub fn ports(store: Arc<MemoryProducts>) -> ProductPorts {
-    let cursors = CursorSeal::new(b"a secret of the tests");
-    let promotions = Arc::new(Promotions::new(Arc::new(MemoryPromotions::default())));
+/// The products of `store`, and nothing around them.
+pub fn products(store: Arc<MemoryProducts>) -> ProductPorts {
     ProductPorts {
         families: Families::new(store.clone()),
         store,
-        index: Arc::new(Nothing),
-        cache: Arc::new(Nothing),
-        ratings: Arc::new(Nothing),
+        index: Arc::new(Absent),
+        cache: Arc::new(Absent),
+        ratings: Arc::new(Absent),
         pictures: Arc::new(PictureFolder::new("no-pictures".into())),
-        promotions,
-        cursors,
+        promotions: Arc::new(Promotions::new(Arc::new(MemoryPromotions::default()))),
+        cursors: CursorSeal::new(b"a seal that nobody keeps"),
     }
 }
 
@@ -40,7 +43,7 @@ fn absent<T>() -> Result<T, IndexDown> {
 }
 
 #[async_trait]
-impl ProductIndex for Nothing {
+impl ProductIndex for Absent {
     async fn apply(&self, _: &[Revision]) -> Result<Applied, IndexDown> {
         absent()
     }
@@ -73,7 +76,7 @@ impl ProductIndex for Nothing {
 }
 
 #[async_trait]
-impl ProductCache for Nothing {
+impl ProductCache for Absent {
     async fn newest(&self, sku: &Sku, store: &Arc<dyn ProductStore>) -> Result<Option<Arc<Revision>>, StoreDown> {
         Ok(store.newest(sku).await?.map(Arc::new))
     }
@@ -82,8 +85,15 @@ impl ProductCache for Nothing {
 }
 
 #[async_trait]
-impl Ratings for Nothing {
+impl Ratings for Absent {
     async fn interests(&self, _: Subject) -> Option<Interests> {
         None
+    }
+}
+
+#[async_trait]
+impl Orders for Absent {
+    async fn states(&self, _: &[OrderId]) -> Result<Vec<OrderState>, OrdersDown> {
+        Err(OrdersDown("nobody is asked in this shop".to_owned()))
     }
 }
