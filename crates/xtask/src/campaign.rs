@@ -42,6 +42,8 @@ pub struct Options {
     /// Seconds between two restarts of the broker (kill -9); 0 for none.
     pub broker_every: u64,
     pub release: bool,
+    /// The programs are there and are those of this commit.
+    pub no_build: bool,
 }
 
 /// What was done to the region.
@@ -62,7 +64,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let checkout = layout::checkout();
     let layout = Layout::open(&checkout, &PathBuf::from(".dev/campaign"))?;
     let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
-    up(&stack, &Progress::new(), Wanted { build: true, services: true })?;
+    up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true })?;
     let outcome = under_fire(&stack, options);
     stack.down();
     let (lines, harm, seconds) = outcome?;
@@ -142,7 +144,7 @@ fn do_harm(stack: &Stack, options: &Options, over: &AtomicBool, harm: &Mutex<Har
 fn report(options: &Options, lines: &[String], harm: &Harm, seconds: f64, holds: bool) -> Result<String> {
     let commit = os::output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?;
     let dirty = !os::output(Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]))?.is_empty();
-    let Options { orders, seed, concurrency, kill_every, broker_every, release } = options;
+    let Options { orders, seed, concurrency, kill_every, broker_every, release, no_build: _ } = options;
     let mut text = format!(
         "# A campaign of {orders} orders\n\nWritten by `cargo xtask campaign`. {}\n\n",
         if holds { "Every promise held." } else { "**A promise was broken; see PROBLEM below.**" }

@@ -115,6 +115,9 @@ enum Task {
         /// Optimised programs
         #[arg(long)]
         release: bool,
+        /// Do not build; use the programs that are there
+        #[arg(long)]
+        no_build: bool,
     },
     /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
     /// the test stack)
@@ -240,8 +243,8 @@ fn run(task: Task) -> Result<ExitCode> {
             up(&which.open(false)?, &Progress::new(), Wanted { build: false, services: false })?;
         }
         Task::Servers { action: Servers::Down(which) } => end(&which.open(false)?, false)?,
-        Task::Campaign { orders, seed, concurrency, kill_every, broker_every, release } => {
-            let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release };
+        Task::Campaign { orders, seed, concurrency, kill_every, broker_every, release, no_build } => {
+            let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release, no_build };
             return campaign::run(&options).map(code);
         }
         Task::Bench {
