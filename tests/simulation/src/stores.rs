@@ -317,12 +317,12 @@ impl Store for Orders {
         self.inner.due_webhooks(now, limit).await
     }
 
-    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Result<(), CommitError> {
+    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError> {
         self.here.moment(Moment::BeforeCommit).await;
-        if end == WebhookEnd::Mismatch {
+        for _ in ended.iter().filter(|(_, end)| *end == WebhookEnd::Mismatch) {
             self.here.world.count(Rare::WebhookMismatch);
         }
-        self.inner.finish_webhook(hook, end, now).await
+        self.inner.finish_webhooks(ended, now).await
     }
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError> {

@@ -52,6 +52,9 @@ impl ReservationBatcher {
                 leading = self.leader.acquire() => {
                     // Closed never: then the outcome can only come from another leader.
                     let Ok(_leading) = leading else { return outcome.await.ok() };
+                    // Those who were told of the last commit in this moment come back with their next order: without a turn for
+                    // them the first would lead alone, and every other commit would hold one order. An idle process loses nothing.
+                    tokio::task::yield_now().await;
                     // Somebody may have committed ours just before we got the lead.
                     if let Ok(told) = outcome.try_recv() {
                         return Some(told);

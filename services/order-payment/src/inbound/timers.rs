@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::Timelike as _;
 use common::Explain as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Attempt;
@@ -27,6 +28,9 @@ use crate::usecases::{App, Failure};
 
 /// The longest a due payment waits when no signal came: it was made due by another process. One indexed read each time.
 const PAYMENTS_EVERY: Duration = Duration::from_millis(250);
+/// Places that are free before more is claimed under load: a claim is a commit, and one for each payment that ends would be as
+/// many commits more. With fewer free places the timer claims.
+const CLAIM_TOGETHER: usize = CONCURRENCY / 4;
 /// Tries to give a claim back, and the pause between two: half of the lease, after which it is free anyway.
 const RETURNS: usize = 10;
 const RETURN_PAUSE: Duration = Duration::from_secs(1);
@@ -50,9 +54,12 @@ const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 /// under way are finished.
 pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
     let mut under_way = FuturesUnordered::new();
+    let mut looked: Option<Instant> = None;
     while !shutdown.is_cancelled() {
         let free = CONCURRENCY.saturating_sub(under_way.len());
-        if free > 0 {
+        let overdue = looked.is_none_or(|at| at.elapsed() >= PAYMENTS_EVERY);
+        if free >= CLAIM_TOGETHER || (free > 0 && overdue) {
+            looked = Some(Instant::now());
             match claim_payments(&app, free).await {
                 Ok(claimed) => under_way.extend(claimed.into_iter().map(|attempt| carry(&app, attempt))),
                 Err(failure) => complain("payments", &failure),

@@ -466,15 +466,18 @@ impl Store for MemoryStore {
         Ok(waiting.take(limit.into()).map(|(hook, ..)| Webhook { body: Vec::new(), ..hook.clone() }).collect())
     }
 
-    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, _now: DateTime<Utc>) -> Result<(), CommitError> {
-        if let Some((kept, known_end, due_at)) =
-            self.writable()?.webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
-            && known_end.is_none()
-        {
-            kept.tries += 1;
-            match end {
-                WebhookEnd::Later(at) => *due_at = at,
-                end => *known_end = Some(end),
+    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], _now: DateTime<Utc>) -> Result<(), CommitError> {
+        let mut books = self.writable()?;
+        for (hook, end) in ended {
+            if let Some((kept, known_end, due_at)) =
+                books.webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
+                && known_end.is_none()
+            {
+                kept.tries += 1;
+                match end {
+                    WebhookEnd::Later(at) => *due_at = *at,
+                    end => *known_end = Some(*end),
+                }
             }
         }
         Ok(())

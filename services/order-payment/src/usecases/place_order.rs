@@ -1,5 +1,6 @@
 //! `PlaceOrder`: takes a shopper's order. The synchronous answer means *accepted and durable*; everything after it is events.
 
+use chrono::{DateTime, Utc};
 use common::{FieldProblem, Money, OrderId};
 use messaging::crash::{self, Boundary};
 use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
@@ -14,7 +15,7 @@ use crate::domain::basket::CreditWish;
 use crate::domain::basket::RawOrder;
 use crate::domain::order::Placing;
 use crate::domain::price_lock::PriceLock;
-use crate::domain::{LedgerKind, ListedLine, Order, PlaceOrder, QuoteProblem, quote};
+use crate::domain::{CouponUse, LedgerKind, ListedLine, Order, PlaceOrder, Priced, QuoteProblem, quote};
 use crate::metrics;
 
 pub const ROUTE: &str = "/v1/orders";
@@ -63,30 +64,19 @@ async fn place(
         key: key.to_owned(),
         fingerprint: command.fingerprint(),
     };
-    // A repetition needs no catalog: it gets what the first one got, whatever prices are now.
-    if let Some(answer) = app.store.find_answer(&request).await? {
-        return Ok(replayed(id, answer));
-    }
     let now = app.clock.now();
-    let lock = honoured(app, shopper, &command, now)?;
-    let asked = app.prices.quote(&command.lines, command.coupon.as_ref());
-    let quote = crash::around(Boundary::QuotePrices, asked).await??;
-    let listed = listed(&command, &quote, lock.as_ref(), app)?;
-    let coupon = coupon_of(&command, quote.coupon.as_ref(), lock.as_ref())?;
-    let priced = quote::price(listed.clone(), command.place, app.region).map_err(|problem| match problem {
-        QuoteProblem::TooMuch => Failure::TooMuch,
-        QuoteProblem::CrookedPrice(_) | QuoteProblem::CrookedReduction(_) => {
-            super::error::PricesError::Crooked(problem.to_string()).into()
+    let (priced, coupon, credit) = match gather(app, shopper, &command, now).await {
+        Ok(gathered) => gathered,
+        Err(failure) if failure.is_crash() => return Err(failure),
+        // A repetition gets what the first one got, whatever prices are now and whether or not there is a catalog. It is looked
+        // for only where something is in the way: a new order has no answer yet, and the commit itself meets a twin.
+        Err(failure) => {
+            return match app.store.find_answer(&request).await? {
+                Some(answer) => Ok(replayed(id, answer)),
+                None => Err(failure),
+            };
         }
-    })?;
-    in_stock(&command, &quote)?;
-    if priced.total() != command.expected_total {
-        let promised = (priced.total(), coupon);
-        let issue = || issue(app, Some(shopper.user), Some(command.place), &listed, promised, now);
-        let lock = lock.is_none().then(issue);
-        return Err(Failure::PriceChanged(Box::new(Requote { priced, lock })));
-    }
-    let credit = credit(app, shopper, &command, priced.total()).await?;
+    };
     let fingerprint = request.fingerprint;
     let placing = Placing {
         id,
@@ -121,6 +111,35 @@ async fn place(
         Err(CommitError::Refused(Conflict::OrderExists)) => older(app, id, fingerprint, render).await,
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the order costs, the use of a coupon it takes, and the part of it that store credit pays.
+async fn gather(
+    app: &App,
+    shopper: Shopper,
+    command: &PlaceOrder,
+    now: DateTime<Utc>,
+) -> Result<(Priced, Option<CouponUse>, Money), Failure> {
+    let lock = honoured(app, shopper, command, now)?;
+    let asked = app.prices.quote(&command.lines, command.coupon.as_ref());
+    let quote = crash::around(Boundary::QuotePrices, asked).await??;
+    let listed = listed(command, &quote, lock.as_ref(), app)?;
+    let coupon = coupon_of(command, quote.coupon.as_ref(), lock.as_ref())?;
+    let priced = quote::price(listed.clone(), command.place, app.region).map_err(|problem| match problem {
+        QuoteProblem::TooMuch => Failure::TooMuch,
+        QuoteProblem::CrookedPrice(_) | QuoteProblem::CrookedReduction(_) => {
+            super::error::PricesError::Crooked(problem.to_string()).into()
+        }
+    })?;
+    in_stock(command, &quote)?;
+    if priced.total() != command.expected_total {
+        let promised = (priced.total(), coupon);
+        let issue = || issue(app, Some(shopper.user), Some(command.place), &listed, promised, now);
+        let lock = lock.is_none().then(issue);
+        return Err(Failure::PriceChanged(Box::new(Requote { priced, lock })));
+    }
+    let credit = credit(app, shopper, command, priced.total()).await?;
+    Ok((priced, coupon, credit))
 }
 
 fn replayed(order: OrderId, answer: StoredAnswer) -> Placed {

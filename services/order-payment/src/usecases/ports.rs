@@ -70,7 +70,8 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Result<(), CommitError>;
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is.
+    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
 

@@ -53,11 +53,23 @@ pub async fn receive_webhook(app: &App, hook: Webhook, region: Option<&str>) -> 
 /// [`Failure`] when the books cannot be read or written; the next round finds the same webhooks.
 pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     let due = app.store.due_webhooks(app.clock.now(), ROUND).await?;
-    for hook in &due {
-        let end = process(app, hook).await?;
-        app.store.finish_webhook(hook, end, app.clock.now()).await?;
+    let count = due.len();
+    let (mut ended, mut failed) = (Vec::with_capacity(count), None);
+    for hook in due {
+        match process(app, &hook).await {
+            Ok(end) => ended.push((hook, end)),
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
+        }
     }
-    Ok(due.len())
+    // Those before one that failed are done with, or it would keep them waiting for ever. What is not noted is looked at again,
+    // which is harmless: a webhook is a hint.
+    if !ended.is_empty() && !failed.as_ref().is_some_and(Failure::is_crash) {
+        app.store.finish_webhooks(&ended, app.clock.now()).await?;
+    }
+    failed.map_or(Ok(count), Err)
 }
 
 async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {

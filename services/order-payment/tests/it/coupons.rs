@@ -282,6 +282,25 @@ async fn a_coupon_that_is_not_good_is_refused_by_its_code_and_nothing_is_ordered
 }
 
 #[tokio::test]
+async fn a_repetition_gets_its_first_answer_though_the_coupon_is_used_up_or_over() {
+    for world in worlds().await {
+        let (me, key) = (shopper(), a_key());
+        give_out(&world, 1, Some(1), Some(1));
+        let first = world.place(me, &key, with_coupon()).await.unwrap();
+        // The only use is its own.
+        let again = world.place(me, &key, with_coupon()).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(place_patiently(&world, shopper(), with_coupon()).await.unwrap_err().code(), "coupon-used");
+        for word in [CouponWord::NotNow, CouponWord::Unknown, CouponWord::ReducesNothing] {
+            say(&world, word);
+            let again = world.place(me, &key, with_coupon()).await.unwrap();
+            assert_eq!((again.order, again.answer, again.replayed), (first.order, first.answer.clone(), true));
+        }
+        assert_eq!(used(&world).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_locked_reduction_is_charged_as_shown_and_the_newest_word_limits_its_uses() {
     for world in worlds().await {
         let me = shopper();

@@ -25,6 +25,7 @@ mod schema;
 mod store_credit;
 mod store_suite;
 mod stripe_mock;
+mod together;
 mod traces;
 mod webhooks;
 mod world;

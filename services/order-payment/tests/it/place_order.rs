@@ -34,6 +34,28 @@ async fn a_key_used_for_another_order_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_used_before_decides_whatever_else_is_in_the_way() {
+    for world in worlds().await {
+        let (shopper, key) = (shopper(), a_key());
+        let first = world.place(shopper, &key, an_order()).await.unwrap();
+        let other = RawOrder { token: Private::new("tok_visa".to_owned()), ..an_order() };
+        // Sold out, at another price, not sold any more, catalog away: each comes before the commit.
+        for (sku, minor, available) in [("LAMP-1", 4990, 0), ("LAMP-1", 9900, 10), ("CATALOG-IS-DOWN", 1, 0)] {
+            world.prices.set(sku, minor, available);
+            let again = world.place(shopper, &key, an_order()).await.unwrap();
+            assert!(again.replayed);
+            assert_eq!((again.order, &again.answer), (first.order, &first.answer));
+            let refused = world.place(shopper, &key, other.clone()).await.unwrap_err();
+            assert_eq!(refused.code(), "idempotency-key-reused");
+        }
+        world.prices.0.lock().unwrap().clear();
+        assert!(world.place(shopper, &key, an_order()).await.unwrap().replayed);
+        // A key that nobody used is told what is in the way.
+        assert_eq!(world.place(shopper, &a_key(), an_order()).await.unwrap_err().code(), "invalid-field");
+    }
+}
+
+#[tokio::test]
 async fn the_same_key_of_two_people_is_two_keys() {
     for world in worlds().await {
         let key = a_key();

@@ -1,10 +1,11 @@
 //! One suite that the books in memory and those in PostgreSQL must both pass.
 
-use chrono::Duration;
-use common::{MessageId, ids};
+use chrono::{DateTime, Duration, Utc};
+use common::{Clock as _, MessageId, ids};
 use messaging::{Cause, CommitError, Committed};
 use order_payment::domain::{Attempt, AttemptState, OrderStatus, Reason, Transaction};
 use order_payment::usecases::error::Conflict;
+use order_payment::usecases::ports::{Kept, Webhook, WebhookEnd};
 use order_payment::usecases::views::{Position, changes_after, order, orders};
 use order_payment::usecases::{AttemptStep, CONSUMER, Change};
 
@@ -154,6 +155,93 @@ async fn money_goes_into_the_books_once() {
         let again = Transaction::capture(order, attempt.id, attempt.amount, world.app.clock.now());
         assert!(is_lost(commit(&world, Change { ledger: vec![again], ..Change::default() }).await));
         assert_eq!(world.ledger(order).await, 4990);
+    }
+}
+
+#[tokio::test]
+async fn steps_of_payments_that_meet_end_as_each_would_have_ended_alone() {
+    for world in worlds().await {
+        let (mut steps, mut orders) = (Vec::new(), Vec::new());
+        for place in 0..5 {
+            let order = world.an_order_to_pay().await;
+            let attempt = world.charge(order).await;
+            // The third was decided about a version that nobody has.
+            let from = if place == 2 { attempt.version + 7 } else { attempt.version };
+            let intent = Some(format!("pi_{}", order.uuid().simple()));
+            let next = Attempt { state: AttemptState::Sent, intent, ..attempt };
+            steps.push(AttemptStep::after(from, next.clone()));
+            // The last two are twins: one of them wins.
+            if place == 4 {
+                steps.push(AttemptStep::after(from, next));
+            }
+            orders.push(order);
+        }
+        let outcomes = futures::future::join_all(steps.into_iter().map(|step| {
+            let change = Change { attempts: vec![step], ..Change::default() };
+            world.app.store.commit(Cause::Duty("payment-sent"), change)
+        }))
+        .await;
+        let applied: Vec<bool> = outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Ok(Committed::Applied) => true,
+                lost => {
+                    assert!(is_lost(lost));
+                    false
+                }
+            })
+            .collect();
+        assert_eq!(applied[..4], [true, true, false, true]);
+        assert_ne!(applied[4], applied[5]);
+        for (place, order) in orders.into_iter().enumerate() {
+            let charge = world.charge(order).await;
+            let expected = if place == 2 { (AttemptState::Prepared, 1) } else { (AttemptState::Sent, 2) };
+            assert_eq!((charge.state, charge.version), expected, "attempt {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_webhooks_is_noted_for_all_and_once_for_each() {
+    for world in worlds().await {
+        let (store, now) = (&world.app.store, world.clock.now());
+        let hooks: Vec<Webhook> = (0..4).map(|place| a_webhook(&format!("evt_{place}"), now)).collect();
+        for hook in &hooks {
+            assert_eq!(store.keep_webhook(hook).await.unwrap(), Kept::New);
+        }
+        let later = now + Duration::seconds(30);
+        let told = |hook: &Webhook, end| (hook.clone(), end);
+        store.finish_webhooks(&[], now).await.unwrap();
+        store.finish_webhooks(&[told(&hooks[2], WebhookEnd::Hinted)], now).await.unwrap();
+        // The third is ended by now, and stays so.
+        let round = [
+            told(&hooks[3], WebhookEnd::Later(later)),
+            told(&hooks[0], WebhookEnd::NothingToDo),
+            told(&hooks[2], WebhookEnd::Later(now)),
+        ];
+        store.finish_webhooks(&round, now).await.unwrap();
+        let due = |at| async move {
+            let mut due: Vec<_> = store.due_webhooks(at, 10).await.unwrap();
+            due.sort_by(|one, other| one.event_id.cmp(&other.event_id));
+            due.into_iter().map(|hook| (hook.event_id, hook.tries)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(now).await, [("evt_1".to_owned(), 0)]);
+        assert_eq!(due(later).await, [("evt_1".to_owned(), 0), ("evt_3".to_owned(), 1)]);
+    }
+}
+
+fn a_webhook(id: &str, now: DateTime<Utc>) -> Webhook {
+    Webhook {
+        gateway: "simulator".to_owned(),
+        event_id: id.to_owned(),
+        event_type: "payment_intent.succeeded".to_owned(),
+        intent: "pi_of_nobody".to_owned(),
+        order: None,
+        amount_minor: None,
+        currency: None,
+        body: id.as_bytes().to_vec(),
+        received_at: now,
+        tries: 0,
     }
 }
 

@@ -35,6 +35,29 @@ async fn a_hundred_and_twenty_eight_callers_on_one_sku_share_their_commits() {
     world.audit().await;
 }
 
+/// One thread, so that everybody's turn is known: without a turn for those who come back, every other commit would hold one order.
+#[tokio::test]
+async fn buyers_who_come_back_at_once_share_the_next_commit() {
+    let world = Arc::new(World::new().await);
+    receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 1_000)]).await.unwrap();
+    let mut buyers = JoinSet::new();
+    for _ in 0..16 {
+        let app = world.app.clone();
+        buyers.spawn(async move {
+            for _ in 0..4 {
+                let asked = Asked { order: new_order(), lines: lines(&[("A", 1)]), options: Default::default() };
+                reserve_inventory(&app, MessageId::from_uuid(ids::random()), asked).await.unwrap();
+            }
+        });
+    }
+    while let Some(outcome) = buyers.join_next().await {
+        outcome.unwrap();
+    }
+    assert_eq!(counts(&*world.store, "A").await, (936, 64, 0, 1_000));
+    let shared = commits(&world).await;
+    assert!(shared <= 6, "{shared} transactions for 4 rounds of 16 orders");
+}
+
 /// Transactions that reserved something: each gave all its reservations one instant of the database.
 async fn commits(world: &World) -> i64 {
     world.count("SELECT count(DISTINCT xmin::text) FROM reservations").await

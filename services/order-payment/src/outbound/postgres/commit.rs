@@ -10,8 +10,14 @@ use crate::domain::{OrderStep, Transaction};
 use crate::usecases::Change;
 use crate::usecases::error::Conflict;
 
-/// All of it, in the order the foreign keys want.
+/// All of it, with the checks that have a name for the caller.
 pub async fn write(tx: &mut PgConnection, region: Region, change: &Change) -> Written {
+    write_rows(tx, region, change).await?;
+    if has_named_checks(change) { check_now(tx).await } else { Ok(()) }
+}
+
+/// The rows, in the order the foreign keys want.
+pub async fn write_rows(tx: &mut PgConnection, region: Region, change: &Change) -> Written {
     match &change.order {
         // An order brings its person along.
         Some(step) if step.from.is_none() => {
@@ -50,15 +56,21 @@ pub async fn write(tx: &mut PgConnection, region: Region, change: &Change) -> Wr
     for (finding, at) in &change.findings {
         findings::note(tx, finding, *at).await?;
     }
-    if !change.ledger.is_empty() || !change.refunds.is_empty() {
-        // Deferred checks that have a name for the caller run now, while it can still be told which it was; the others run at
-        // COMMIT, where a refusal counts as one.
-        let beyond = ["refunds_fit_capture", "refunds_fit_lines", "ledger_refunds_fit"];
-        sqlx::query("SET CONSTRAINTS ALL IMMEDIATE")
-            .execute(tx)
-            .await
-            .map_err(|error| named(error, &beyond.map(|name| (name, Conflict::RefundExceeds))))?;
-    }
+    Ok(())
+}
+
+pub fn has_named_checks(change: &Change) -> bool {
+    !change.ledger.is_empty() || !change.refunds.is_empty()
+}
+
+/// Deferred checks that have a name for the caller run now, while it can still be told which it was; without this they run at
+/// COMMIT, where a refusal counts as one. Nothing may be written after it.
+pub async fn check_now(tx: &mut PgConnection) -> Written {
+    let beyond = ["refunds_fit_capture", "refunds_fit_lines", "ledger_refunds_fit"];
+    sqlx::query("SET CONSTRAINTS ALL IMMEDIATE")
+        .execute(tx)
+        .await
+        .map_err(|error| named(error, &beyond.map(|name| (name, Conflict::RefundExceeds))))?;
     Ok(())
 }
 

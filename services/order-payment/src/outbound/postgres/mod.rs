@@ -21,6 +21,7 @@ mod seals;
 mod settlements;
 mod shipments;
 mod tax;
+mod together;
 mod views;
 mod webhooks;
 
@@ -42,6 +43,7 @@ use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipmen
 pub use carts::PostgresCarts;
 pub use desk::PostgresDesk;
 pub use intake::Intake;
+use together::Together;
 pub use views::PostgresViews;
 
 type Written = Result<(), WriteError<Conflict>>;
@@ -51,16 +53,18 @@ pub struct PostgresStore {
     database: Database,
     /// Where new orders go; without one, each is committed by itself.
     intake: Option<Intake>,
+    /// Where steps of payments meet.
+    together: Arc<Together>,
 }
 
 impl PostgresStore {
     pub fn new(database: Database) -> Self {
-        Self { database, intake: None }
+        Self { database, intake: None, together: Arc::default() }
     }
 
     /// New orders share commits. Somebody has to run the intake's lanes.
     pub fn with_intake(database: Database, intake: Intake) -> Self {
-        Self { database, intake: Some(intake) }
+        Self { database, intake: Some(intake), together: Arc::default() }
     }
 
     /// A change by one of our own duties, whose state `write` writes.
@@ -82,6 +86,9 @@ impl Store for PostgresStore {
     async fn commit(&self, cause: Cause, change: Change) -> Result<Committed, CommitError> {
         if let Some(intake) = self.intake.as_ref().filter(|_| placements::placement(&change).is_some()) {
             return intake.commit(cause, change).await;
+        }
+        if together::is_payment_step(&cause, &change) {
+            return self.together.commit(&self.database, cause, change).await;
         }
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
@@ -213,11 +220,11 @@ impl Store for PostgresStore {
         webhooks::due(self.database.pool(), now, limit).await
     }
 
-    async fn finish_webhook(&self, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Result<(), CommitError> {
-        let hook = Arc::new(hook.clone());
+    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError> {
+        let ended: Arc<[(Webhook, WebhookEnd)]> = ended.into();
         self.duty("finish-webhook", move |tx| {
-            let hook = Arc::clone(&hook);
-            Box::pin(async move { webhooks::finish(tx, &hook, end, now).await })
+            let ended = Arc::clone(&ended);
+            Box::pin(async move { webhooks::finish(tx, &ended, now).await })
         })
         .await
     }

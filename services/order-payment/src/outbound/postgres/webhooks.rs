@@ -81,29 +81,45 @@ pub async fn due(pool: &PgPool, now: DateTime<Utc>, limit: u16) -> Result<Vec<We
     Ok(rows.into_iter().map(convert).collect())
 }
 
-/// Processed, or put off. Two workers that met at one webhook did the same harmless thing.
-pub async fn finish(tx: &mut PgConnection, hook: &Webhook, end: WebhookEnd, now: DateTime<Utc>) -> Written {
-    let outcome = match end {
+/// Processed, or put off. Two workers that met at one webhook did the same harmless thing; both lock in the order of ids.
+pub async fn finish(tx: &mut PgConnection, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Written {
+    let (mut gateways, mut events, mut outcomes, mut due) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (hook, end) in ended {
+        gateways.push(hook.gateway.as_str());
+        events.push(hook.event_id.as_str());
+        outcomes.push(word(*end));
+        due.push(if let WebhookEnd::Later(at) = end { *at } else { now });
+    }
+    sqlx::query(
+        "WITH ended AS (
+             SELECT gateway, event_id, ended.outcome, ended.due_at
+             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS ended (gateway, event_id, outcome, due_at)
+             JOIN webhooks USING (gateway, event_id)
+             WHERE processed_at IS NULL ORDER BY gateway, event_id FOR NO KEY UPDATE OF webhooks)
+         UPDATE webhooks SET outcome = ended.outcome, processed_at = CASE WHEN ended.outcome IS NULL THEN NULL ELSE $5 END,
+                due_at = ended.due_at, tries = tries + 1
+         FROM ended
+         WHERE webhooks.gateway = ended.gateway AND webhooks.event_id = ended.event_id AND processed_at IS NULL",
+    )
+    .bind(gateways)
+    .bind(events)
+    .bind(outcomes)
+    .bind(due)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn word(end: WebhookEnd) -> Option<&'static str> {
+    match end {
         WebhookEnd::Hinted => Some("HINTED"),
         WebhookEnd::NothingToDo => Some("NOTHING_TO_DO"),
         WebhookEnd::LateSuccess => Some("LATE_SUCCESS"),
         WebhookEnd::Mismatch => Some("MISMATCH"),
         WebhookEnd::GaveUp => Some("GAVE_UP"),
         WebhookEnd::Later(_) => None,
-    };
-    let due_at = if let WebhookEnd::Later(at) = end { at } else { now };
-    sqlx::query(
-        "UPDATE webhooks SET outcome = $3, processed_at = CASE WHEN $3::text IS NULL THEN NULL ELSE $4 END, due_at = $5, tries = tries + 1
-         WHERE gateway = $1 AND event_id = $2 AND processed_at IS NULL",
-    )
-    .bind(&hook.gateway)
-    .bind(&hook.event_id)
-    .bind(outcome)
-    .bind(now)
-    .bind(due_at)
-    .execute(tx)
-    .await?;
-    Ok(())
+    }
 }
 
 fn convert(row: Row) -> Webhook {
