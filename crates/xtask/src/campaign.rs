@@ -64,8 +64,9 @@ pub fn run(options: &Options) -> Result<bool> {
     let checkout = layout::checkout();
     let layout = Layout::open(&checkout, &PathBuf::from(".dev/campaign"))?;
     let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
-    up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true })?;
-    let outcome = under_fire(&stack, options);
+    let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
+    let outcome = started.and_then(|()| under_fire(&stack, options));
+    // Also when it did not start: nobody else would end what did.
     stack.down();
     let (lines, harm, seconds) = outcome?;
     let holds = lines.iter().any(|line| line == HOLDS) && harm.failures.is_empty();
