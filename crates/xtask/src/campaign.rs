@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let layout = Layout::open(&checkout, &PathBuf::from(".dev/campaign"))?;
     let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
     let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
-    let outcome = started.and_then(|()| under_fire(&stack, options));
+    let outcome = started.and_then(|_| under_fire(&stack, options));
     // Also when it did not start: nobody else would end what did.
     stack.down();
     let (lines, harm, seconds) = outcome?;

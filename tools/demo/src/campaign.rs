@@ -32,7 +32,7 @@ pub struct CampaignOptions {
 }
 
 /// How payments go, in ten thousandths; the rest is [`GOOD`].
-const CARDS: [(&str, usize); 10] = [
+const CARDS: [(&str, usize); 12] = [
     ("tok_declined", 300),
     ("tok_insufficient", 100),
     ("tok_timeout_charged", 60),
@@ -41,6 +41,8 @@ const CARDS: [(&str, usize); 10] = [
     ("tok_reset", 100),
     ("tok_webhook_twice", 100),
     ("tok_webhook_early", 100),
+    ("tok_webhook_late", 100),
+    ("tok_webhook_lost", 50),
     ("tok_webhook_only", 30),
     ("tok_slow", 20),
 ];
