@@ -12,6 +12,7 @@ mod schema;
 mod schemas;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,6 +26,7 @@ use mongodb::bson::doc;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, Collection};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::document::RevisionDocument;
 use crate::domain::product::Revision;
@@ -43,8 +45,12 @@ const MANY: usize = 100;
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
 const AT_ONCE: usize = 8;
-/// Connections to the store. Pages read through the cache, so few are needed.
-const MAX_CONNECTIONS: u32 = 16;
+/// Reads under way at once; more wait here, for as long as their deadline lets them. Never in the driver's own queue: it hands a
+/// connection to one waiting call for each event of its pool, also when that call was given up long ago. After a crowd has
+/// given up, every later call then waits behind the dead until its own deadline, on a store that does nothing.
+const READS: usize = 16;
+/// Connections to the store. Pages read through the cache, so few are needed: all reads, and the writer's [`AT_ONCE`].
+const MAX_CONNECTIONS: u32 = 24;
 const DUPLICATE_KEY: i32 = 11000;
 
 /// The collection of revisions.
@@ -54,6 +60,7 @@ pub struct MongoProducts {
     reads: Guard,
     many_reads: Guard,
     batches: Guard,
+    turns: Arc<Semaphore>,
 }
 
 impl MongoProducts {
@@ -74,6 +81,7 @@ impl MongoProducts {
                 "mongo-batch",
                 GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
             ),
+            turns: Arc::new(Semaphore::new(READS)),
         })
     }
 
@@ -84,7 +92,13 @@ impl MongoProducts {
         ping.map(|_| ()).map_err(|error| StoreDown(chain(&error)))
     }
 
+    /// Waits until one of the [`READS`] is free.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.turns.acquire().await.map_err(Error::custom)
+    }
+
     async fn find_newest(&self, sku: &Sku) -> Result<Option<RevisionDocument>, Error> {
+        let _turn = self.turn().await?;
         self.revisions.find_one(doc! {"sku": sku.as_str()}).sort(doc! {"revision": -1}).await
     }
 }
@@ -101,6 +115,8 @@ async fn client(url: &str) -> anyhow::Result<Client> {
     options.read_concern = Some(ReadConcern::majority());
     options.app_name = Some("shopsphere-catalog".to_owned());
     options.max_pool_size = Some(MAX_CONNECTIONS);
+    // All at once, so that nobody waits in the driver's queue while the pool grows.
+    options.max_connecting = Some(MAX_CONNECTIONS);
     options.connect_timeout = Some(Duration::from_secs(2));
     // Without a primary a read would wait half a minute; the page must know sooner.
     options.server_selection_timeout = Some(Duration::from_secs(2));

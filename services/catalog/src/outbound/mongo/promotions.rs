@@ -31,7 +31,10 @@ impl MongoPromotions {
 #[async_trait]
 impl PromotionStore for MongoPromotions {
     async fn change(&self, number: i64) -> Result<Option<PromotionRevision>, StoreDown> {
-        let find = || async { self.changes.find_one(doc! {"place": place(number)}).await };
+        let find = || async {
+            let _turn = self.products.turn().await?;
+            self.changes.find_one(doc! {"place": place(number)}).await
+        };
         self.products.reads.call(find).await.map_err(down)?.map(revision).transpose()
     }
 

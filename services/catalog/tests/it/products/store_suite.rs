@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::domain::product::{Author, Family, Revision, State};
 use catalog::domain::schema::{Declared, Kind, Schema};
@@ -43,6 +44,7 @@ promises! {
     the_life_of_a_product_is_read_from_its_end,
     the_claim_of_a_variant_is_kept_and_told_to_nobody,
     a_version_of_a_schema_belongs_to_whoever_adds_it_first,
+    a_crowd_that_gives_up_leaves_nobody_waiting,
 }
 
 fn sku(text: &str) -> Sku {
@@ -202,4 +204,23 @@ async fn migrating_twice_changes_nothing_and_the_stand_in_can_look_up() {
             .await
             .unwrap();
     assert_eq!(ours, 3);
+}
+
+/// More than all connections, asked for by many and given up at once, round after round; afterwards somebody alone is answered.
+async fn a_crowd_that_gives_up_leaves_nobody_waiting(store: Arc<dyn ProductStore>) {
+    let name = unique();
+    store.insert(&[live(draft(&name), 1)]).await.unwrap();
+    let wanted = sku(&name);
+    for _ in 0..20 {
+        let impatient = (0..200).map(|_| {
+            let (store, wanted) = (store.clone(), wanted.clone());
+            tokio::time::timeout(Duration::from_millis(5), async move { store.newest(&wanted).await })
+        });
+        join_all(impatient).await;
+    }
+    // One after the other: each would have to push the next one out of a queue of the dead.
+    for round in 0..5 {
+        let alone = store.newest(&wanted).await;
+        assert!(alone.is_ok(), "{round}: {alone:?}");
+    }
 }
