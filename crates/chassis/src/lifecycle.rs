@@ -19,6 +19,7 @@ use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::Role;
 use crate::config::{Admin, Common, Lifecycle, Site};
@@ -259,6 +260,12 @@ impl Inner {
             running.swap_remove(position);
         }
     }
+}
+
+/// Gives what `work` comes to. Whoever stops waiting does not stop it: for libraries that lose something when a call of theirs is
+/// dropped half way. The work must bound its own time. `None`: it panicked, or the process is stopping.
+pub async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    tokio::spawn(work.in_current_span()).await.ok()
 }
 
 /// Runs work that blocks its thread (a flush, a password hash) where that holds up nobody. `None` when it panicked.

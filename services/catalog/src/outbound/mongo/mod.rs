@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use chassis::lifecycle;
 use chassis::problem::chain;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
@@ -26,7 +27,7 @@ use mongodb::bson::doc;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, Collection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::document::RevisionDocument;
 use crate::domain::product::Revision;
@@ -45,9 +46,9 @@ const MANY: usize = 100;
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
 const AT_ONCE: usize = 8;
-/// Reads under way at once; more wait here, for as long as their deadline lets them. Never in the driver's own queue: it hands a
-/// connection to one waiting call for each event of its pool, also when that call was given up long ago. After a crowd has
-/// given up, every later call then waits behind the dead until its own deadline, on a store that does nothing.
+/// Reads under way at once; more wait here, for as long as their deadline lets them. Never in the driver's own queue, and never
+/// given up while the driver has them: for each event of its pool it serves one waiting call, also one that was given up long
+/// ago. After a crowd has given up, every later call would wait behind the dead until its own deadline, on an idle store.
 const READS: usize = 16;
 /// Connections to the store. Pages read through the cache, so few are needed: all reads, and the writer's [`AT_ONCE`].
 const MAX_CONNECTIONS: u32 = 24;
@@ -92,14 +93,23 @@ impl MongoProducts {
         ping.map(|_| ()).map_err(|error| StoreDown(chain(&error)))
     }
 
-    /// Waits until one of the [`READS`] is free.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.turns.acquire().await.map_err(Error::custom)
+    /// Makes a call of the driver as soon as fewer than [`READS`] are under way. The call goes on to its end when nobody waits for
+    /// it any more.
+    async fn unbroken<T>(&self, call: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error>
+    where
+        T: Send + 'static,
+    {
+        let turn = self.turns.clone().acquire_owned().await.map_err(Error::custom)?;
+        let call = async move {
+            let _turn = turn;
+            tokio::time::timeout(BATCH_DEADLINE, call).await.unwrap_or_else(|late| Err(Error::custom(late)))
+        };
+        lifecycle::to_its_end(call).await.unwrap_or_else(|| Err(Error::custom("the process is stopping")))
     }
 
     async fn find_newest(&self, sku: &Sku) -> Result<Option<RevisionDocument>, Error> {
-        let _turn = self.turn().await?;
-        self.revisions.find_one(doc! {"sku": sku.as_str()}).sort(doc! {"revision": -1}).await
+        let (revisions, wanted) = (self.revisions.clone(), doc! {"sku": sku.as_str()});
+        self.unbroken(async move { revisions.find_one(wanted).sort(doc! {"revision": -1}).await }).await
     }
 }
 

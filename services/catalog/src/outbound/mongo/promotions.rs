@@ -31,9 +31,9 @@ impl MongoPromotions {
 #[async_trait]
 impl PromotionStore for MongoPromotions {
     async fn change(&self, number: i64) -> Result<Option<PromotionRevision>, StoreDown> {
-        let find = || async {
-            let _turn = self.products.turn().await?;
-            self.changes.find_one(doc! {"place": place(number)}).await
+        let find = || {
+            let (changes, wanted) = (self.changes.clone(), doc! {"place": place(number)});
+            self.products.unbroken(async move { changes.find_one(wanted).await })
         };
         self.products.reads.call(find).await.map_err(down)?.map(revision).transpose()
     }
