@@ -4,6 +4,7 @@
 //!     bench_catalog fill ELASTICSEARCH PREFIX PRODUCTS          an index of generated products
 //!     bench_catalog search PORT ELASTICSEARCH PREFIX GROUPED    searches over that index; GROUPED is true or false
 //!     bench_catalog questions ELASTICSEARCH PREFIX TEXT…        what is asked of the index for each text, one a line
+//!     bench_catalog stand-in PRODUCTS                           memory of the index's stand-in for each product, and how long it takes
 //!     bench_catalog freshness ELASTICSEARCH PREFIX BROKERS RATE SECONDS
 //!                                                               changes through feed and indexer, and when a search finds them
 //!
@@ -22,6 +23,7 @@ use catalog::domain::centre::Centres;
 use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
 use catalog::domain::product::{Revision, State};
 use catalog::domain::search_query::SearchQuery;
+use catalog::domain::stand_in::{Ask, StandIn};
 use catalog::inbound::http::finished::{PageSettings, Pages};
 use catalog::inbound::http::router_over;
 use catalog::inbound::indexer::Indexer;
@@ -37,7 +39,7 @@ use catalog::usecases::put_product::{By, put_products};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
 use chassis::http::Shelf;
 use chassis::{Process, Role, Service as _};
-use common::{Region, Sku, SystemClock, ids};
+use common::{Clock as _, Region, Sku, SystemClock, ids};
 use contracts::topics;
 use futures::StreamExt as _;
 use messaging::{BatchConsumer, Epoch, KafkaSettings, Publisher};
@@ -70,6 +72,7 @@ fn main() -> Result<()> {
                 let index = Arc::new(index(url, prefix, grouped.parse()?)?);
                 serve(port.parse()?, MadeUp { products: 0 }, index, PageSettings::default()).await
             }
+            ["stand-in", products] => stand_in(products.parse()?),
             ["questions", url, prefix, ref texts @ ..] => questions(&index(url, prefix, true)?, texts),
             ["freshness", url, prefix, brokers, rate, seconds] => {
                 freshness(index(url, prefix, true)?, brokers, rate.parse()?, seconds.parse()?).await
@@ -114,6 +117,48 @@ fn questions(index: &ElasticProducts, texts: &[&str]) -> Result<()> {
         println!("{}", index.question(Page { query: &query, language: language(), from: 0, size: query.limit }));
     }
     Ok(())
+}
+
+/// Resident memory before and after, and the slowest of a few questions that cost most.
+fn stand_in(products: u64) -> Result<()> {
+    let before = resident_bytes()?;
+    let mut kept = StandIn::new(home(), usize::MAX);
+    for number in 0..products {
+        let sku = Sku::parse(&format!("{PREFIX}{number:07}"))?;
+        kept.apply(&product(&sku, number).context("a generated product is one")?);
+    }
+    let resident = resident_bytes()?.saturating_sub(before);
+    // Every product has the first word; the others begin many.
+    let texts = ["device", "maker 1", "black device maker", "gerät rot 4", "B0000042"];
+    let mut slowest = (0.0, "");
+    for text in texts {
+        let query = SearchQuery::parse(&[("q".to_owned(), text.to_owned())], home().currency())
+            .map_err(|_| anyhow!("no search: {text}"))?;
+        let begun = Instant::now();
+        let found = kept.search(Ask { query: &query, at: SystemClock.now(), from: 0, size: 100 })?;
+        let took = begun.elapsed().as_secs_f64() * 1_000.0;
+        anyhow::ensure!(found.total > 0, "nothing is found for {text}");
+        if took > slowest.0 {
+            slowest = (took, text);
+        }
+    }
+    println!(
+        "{{\"products\":{},\"resident_bytes_each\":{},\"reckoned_bytes_each\":{},\"slowest_ms\":{:.1},\"slowest\":\"{}\"}}",
+        kept.count(),
+        resident / products.max(1),
+        kept.bytes() as u64 / products.max(1),
+        slowest.0,
+        slowest.1
+    );
+    Ok(())
+}
+
+fn resident_bytes() -> Result<u64> {
+    /// Linux counts them in pages of this size on the machines we build for.
+    const PAGE: u64 = 4_096;
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let resident: u64 = pages.split_whitespace().nth(1).context("/proc/self/statm")?.parse()?;
+    Ok(resident * PAGE)
 }
 
 /// New products at a fixed rate, each looked for until a search finds it; times from the write's commit to the answer that has it.

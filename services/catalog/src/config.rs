@@ -22,6 +22,7 @@ pub struct Config {
     pub pictures: Pictures,
     pub cache: Cache,
     pub pages: Pages,
+    pub stand_in: StandIn,
     pub personalization: Personalization,
     pub cdn: Cdn,
     pub order_payment: OrderPayment,
@@ -72,6 +73,13 @@ pub struct Pages {
     pub max_bytes: u64,
     pub fresh_ms: u64,
     pub stale_ms: u64,
+}
+
+/// What answers while the search index is away.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StandIn {
+    /// 0: nothing does.
+    pub max_bytes: usize,
 }
 
 /// Newest revisions.

@@ -18,6 +18,11 @@ pub static UNITS_RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_stock_units_received_total", "units that entered the stock", &[])
 });
 
+/// Units that a count of the shelves found or missed.
+pub static UNITS_CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_stock_units_corrected_total", "units found or missed by a count", &["kind"])
+});
+
 /// Decisions about a reservation made again because another one came first.
 pub static DECISIONS_OVERTAKEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter(
@@ -66,6 +71,15 @@ pub static INDEXED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "shopsphere_index_changes_total",
         "product changes given to the index by outcome",
         &["outcome"],
+    )
+});
+
+/// Documents of the index written anew because the stock or the trends moved.
+pub static STANDINGS_WRITTEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_index_standings_total",
+        "documents written anew because availability or popularity changed",
+        &[],
     )
 });
 
@@ -120,4 +134,23 @@ pub static INDEX_DRIFT: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "products of the search index that differed from the store",
         &["kind"],
     )
+});
+
+/// Answers that the stand-in gave while the index was away, by what was asked: search, list, categories, completions; and
+/// `unable` for those that it could not give.
+pub static STOOD_IN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_stand_in_answers_total",
+        "answers of the stand-in while the index was away",
+        &["outcome"],
+    )
+});
+
+/// Memory of the stand-in, as reckoned.
+pub static STAND_IN_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| chassis::metrics::gauge("shopsphere_stand_in_bytes", "memory of the index's stand-in", &[]));
+
+/// Products in the stand-in by state: findable, left_out (a revision found no room).
+pub static STAND_IN_PRODUCTS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge("shopsphere_stand_in_products", "products of the index's stand-in by state", &["state"])
 });

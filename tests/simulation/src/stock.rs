@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use catalog::domain::audit::{Audited, Finding};
 use catalog::domain::centre::Centre;
+use catalog::domain::correction::Correction;
 use catalog::domain::inventory::Availability;
 use catalog::domain::receipt::Receipt;
 use catalog::domain::reservation::{Decision, Fact, Reservation, Status};
@@ -14,7 +15,7 @@ use catalog::outbound::memory_stock::MemoryStock;
 use catalog::usecases::ports::stock as stock_port;
 use catalog::usecases::ports::stock::{Request, Reserved, Rows, StockStore, Why};
 use chrono::{DateTime, Utc};
-use common::{ErrorKind, OrderId, Sku};
+use common::{ErrorKind, OrderId, Sku, UserId};
 
 use crate::bus::STOCK;
 use crate::checks;
@@ -216,6 +217,15 @@ impl StockStore for Stock {
         now: DateTime<Utc>,
     ) -> Result<stock_port::Committed, stock_port::StoreError> {
         self.inner.receive(receipt, now).await
+    }
+
+    async fn correct(
+        &self,
+        correction: &Correction,
+        by: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<stock_port::Committed, stock_port::StoreError> {
+        self.inner.correct(correction, by, now).await
     }
 
     async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), stock_port::StoreError> {

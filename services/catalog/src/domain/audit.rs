@@ -37,17 +37,18 @@ impl Finding {
 
 impl Audited {
     pub fn findings(&self) -> Vec<Finding> {
-        use MovementKind::{BackOrdered, Covered, Held, Received, Released, Returned, Sold};
+        use MovementKind::{BackOrdered, Covered, Found, Held, Lost, Received, Released, Returned, Sold};
         let sum = |kind| self.sums.get(&kind).copied().unwrap_or(0);
         let finding = |counter, expected, found| Finding { place: self.place.clone(), counter, expected, found };
         let Some(row) = &self.row else {
             return vec![finding("row", self.sums.values().sum(), 0)];
         };
         let owed = sum(BackOrdered) - sum(Covered);
+        let came_in = sum(Received) + sum(Found) - sum(Lost);
         // What is not counted comes in as it is held and goes as it is given back.
         let (available, received) = match row.kind {
             SupplyKind::Counted | SupplyKind::Serialised => {
-                (sum(Received) + owed - sum(Held) + sum(Released) + sum(Returned), sum(Received))
+                (came_in + owed - sum(Held) + sum(Released) + sum(Returned), came_in)
             }
             SupplyKind::MadeToOrder | SupplyKind::Unlimited => (0, sum(Held) - sum(Released) - sum(Returned)),
         };
@@ -83,8 +84,8 @@ mod tests {
     /// Each count is wrong once, and only that one is named.
     #[test]
     fn each_count_that_does_not_follow_is_named() {
-        use MovementKind::{Held, Received, Released, Sold};
-        let sums = [(Received, 10), (Held, 6), (Released, 1), (Sold, 2)];
+        use MovementKind::{Found, Held, Lost, Received, Released, Sold};
+        let sums = [(Received, 11), (Found, 2), (Lost, 3), (Held, 6), (Released, 1), (Sold, 2)];
         let right =
             StockLevel { available: 5, held: 3, sold: 2, received: 10, ..StockLevel::empty(SupplyKind::Counted) };
         assert_eq!(audited(Some(right.clone()), &sums).findings(), []);

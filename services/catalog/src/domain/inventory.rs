@@ -61,6 +61,10 @@ impl FromStr for SupplyKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MovementKind {
     Received,
+    /// More lay on the shelf than was known.
+    Found,
+    /// Less lay there, or what lies there cannot be sold.
+    Lost,
     /// Promised before they came in; they can be held from here on.
     BackOrdered,
     Held,
@@ -77,12 +81,23 @@ pub enum MovementKind {
 pub struct UnknownMovement;
 
 impl MovementKind {
-    pub const ALL: [Self; 7] =
-        [Self::Received, Self::BackOrdered, Self::Held, Self::Covered, Self::Released, Self::Sold, Self::Returned];
+    pub const ALL: [Self; 9] = [
+        Self::Received,
+        Self::Found,
+        Self::Lost,
+        Self::BackOrdered,
+        Self::Held,
+        Self::Covered,
+        Self::Released,
+        Self::Sold,
+        Self::Returned,
+    ];
 
     pub fn code(self) -> &'static str {
         match self {
             Self::Received => "received",
+            Self::Found => "found",
+            Self::Lost => "lost",
             Self::BackOrdered => "back_ordered",
             Self::Held => "held",
             Self::Covered => "covered",
@@ -164,6 +179,12 @@ impl StockLevel {
             MovementKind::Received => {
                 Self { available: self.available + units, received: self.received + units, ..self }
             }
+            // What is not counted cannot be counted wrongly.
+            MovementKind::Found | MovementKind::Lost if !counted => return Err(LevelError::Short),
+            MovementKind::Found => Self { available: self.available + units, received: self.received + units, ..self },
+            // What was promised before it came in stands in the books as available for a moment, and is not there to be lost.
+            MovementKind::Lost if self.available < units || self.received < units => return Err(LevelError::Short),
+            MovementKind::Lost => Self { available: self.available - units, received: self.received - units, ..self },
             MovementKind::BackOrdered if !counted || self.back_ordered + units > self.back_order_limit => {
                 return Err(LevelError::BeyondLimit);
             }
@@ -283,6 +304,13 @@ impl Availability {
 }
 
 impl Level {
+    pub const ALL: [Self; 6] = [Self::InStock, Self::Low, Self::BackOrder, Self::Out, Self::MadeToOrder, Self::Digital];
+
+    /// The level of that code.
+    pub fn of(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.code() == code)
+    }
+
     /// How far away the goods are, the nearest first: what a product with several forms says of itself.
     pub fn distance(self) -> u8 {
         match self {
@@ -343,6 +371,9 @@ mod tests {
         let start = counted(10, 4, 2);
         let table = [
             (MovementKind::Received, 5, Ok((15, 4, 2, 21))),
+            (MovementKind::Found, 5, Ok((15, 4, 2, 21))),
+            (MovementKind::Lost, 10, Ok((0, 4, 2, 6))),
+            (MovementKind::Lost, 11, Err(LevelError::Short)),
             (MovementKind::Held, 10, Ok((0, 14, 2, 16))),
             (MovementKind::Held, 11, Err(LevelError::Short)),
             (MovementKind::Released, 4, Ok((14, 0, 2, 16))),

@@ -3,6 +3,7 @@
 // stock
 pub mod audit;
 pub mod centre;
+pub mod correction;
 pub mod entitlement;
 pub mod inventory;
 pub mod lines;
@@ -29,4 +30,6 @@ pub mod promotion_draft;
 pub mod ranking;
 pub mod schema;
 pub mod search_query;
+pub mod stand_in;
+pub mod standing;
 pub mod trail;

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use common::{OrderId, Sku};
 
 use super::centre::{Centre, Centres};
+use super::correction::Change;
 use super::inventory::{Availability, LevelError, MovementKind, StockLevel, SupplyKind};
 use super::lines::Lines;
 
@@ -62,6 +63,20 @@ pub enum ShelfError {
     /// Never happens unless a row was changed by hand.
     #[error("{} in {}: {error}", place.0, place.1)]
     Broken { place: Place, error: LevelError },
+}
+
+/// A correction that the rows contradict.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotCorrect {
+    #[error("{0} never came in there")]
+    Unknown(Sku),
+    #[error("{0} is not counted")]
+    NotCounted(Sku),
+    /// Fewer are for sale than were missed; the others belong to somebody.
+    #[error("fewer units of {0} are for sale there")]
+    NotForSale(Sku),
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
 }
 
 /// Nothing can be promised of a SKU before it comes in.
@@ -164,6 +179,28 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError::Full`]
     pub fn receive(&mut self, sku: &Sku, centre: &Centre, units: u32) -> Result<(), ShelfError> {
+        self.bring(sku, centre, MovementKind::Received, units)
+    }
+
+    /// A count said something else than the row of `centre`: what was found goes where what comes in goes, what was missed was for
+    /// sale there.
+    ///
+    /// # Errors
+    /// [`CannotCorrect`]; then these shelves must not be written.
+    pub fn correct(&mut self, sku: &Sku, centre: &Centre, change: Change) -> Result<(), CannotCorrect> {
+        let place = (sku.clone(), centre.clone());
+        let row = self.rows.get(&place).ok_or_else(|| CannotCorrect::Unknown(sku.clone()))?;
+        if !row.kind.is_counted() {
+            return Err(CannotCorrect::NotCounted(sku.clone()));
+        }
+        match change {
+            Change::Found(units) => Ok(self.bring(sku, centre, MovementKind::Found, units)?),
+            Change::Lost(units) if row.available < i64::from(units) => Err(CannotCorrect::NotForSale(sku.clone())),
+            Change::Lost(units) => Ok(self.apply(None, &place, MovementKind::Lost, units)?),
+        }
+    }
+
+    fn bring(&mut self, sku: &Sku, centre: &Centre, kind: MovementKind, units: u32) -> Result<(), ShelfError> {
         let here = (sku.clone(), centre.clone());
         let owed_here = self.rows.get(&here).map_or(0, |row| row.back_ordered);
         let mut left = units.saturating_sub(u32::try_from(owed_here).unwrap_or(u32::MAX));
@@ -181,7 +218,7 @@ impl Shelves {
         let sent_on: u32 = bookings.iter().map(|(_, given)| given).sum();
         bookings.push((here, units - sent_on));
         for (place, given) in bookings.into_iter().filter(|(_, given)| *given > 0) {
-            self.apply(None, &place, MovementKind::Received, given)?;
+            self.apply(None, &place, kind, given)?;
             self.cover_oldest(None, &place, given)?;
         }
         Ok(())

@@ -54,7 +54,7 @@ impl BatchHandler for Indexer {
 }
 
 /// The revision that a record tells of.
-fn read(record: &Record, region: Region) -> Result<Revision, String> {
+pub(super) fn read(record: &Record, region: Region) -> Result<Revision, String> {
     let envelope = Envelope::from_headers(|name| record.header(name)).map_err(|error| error.to_string())?;
     if envelope.region != region {
         return Err(format!("it comes from region {}", envelope.region));

@@ -14,4 +14,6 @@ pub mod indexer;
 mod product_sale;
 pub mod purges;
 pub mod relay;
+pub mod stand_in;
+pub mod standings;
 pub mod turns;

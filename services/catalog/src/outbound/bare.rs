@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use common::{OrderId, Sku};
 use contracts::interest::Subject;
 
+use super::audit::Notes;
 use super::memory_products::MemoryProducts;
 use super::memory_promotions::MemoryPromotions;
 use super::pictures::PictureFolder;
@@ -20,6 +21,7 @@ use crate::usecases::ports::products::{
     StoreDown,
 };
 use crate::usecases::promotions::Promotions;
+use crate::usecases::stand_in::StandIn;
 
 /// Whoever is not there.
 pub struct Absent;
@@ -30,11 +32,13 @@ pub fn products(store: Arc<MemoryProducts>) -> ProductPorts {
         families: Families::new(store.clone()),
         store,
         index: Arc::new(Absent),
+        stand_in: Arc::new(StandIn::nobody()),
         cache: Arc::new(Absent),
         ratings: Arc::new(Absent),
         pictures: Arc::new(PictureFolder::new("no-pictures".into())),
         promotions: Arc::new(Promotions::new(Arc::new(MemoryPromotions::default()))),
         cursors: CursorSeal::new(b"a seal that nobody keeps"),
+        audit: Arc::new(Notes::default()),
     }
 }
 

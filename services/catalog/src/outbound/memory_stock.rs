@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{ErrorKind, MessageId, OrderId, Sku};
+use common::{ErrorKind, MessageId, OrderId, Sku, UserId};
 use messaging::{Epoch, Outgoing};
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::{Centre, Centres};
+use crate::domain::correction::Correction;
 use crate::domain::entitlement::Entitlement;
 use crate::domain::inventory::{Availability, MovementKind, SerialNumber, StockLevel};
 use crate::domain::receipt::{Receipt, ReceiptReference};
 use crate::domain::reservation::{self, Decision, Fact, Movements, Reservation, Status, Step};
-use crate::domain::shelves::{Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
+use crate::domain::shelves::{CannotCorrect, Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
 use crate::domain::shipment::{Shipment, ShipmentState};
 use crate::outbound::postgres::events;
 use crate::usecases::ports::stock::{Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why};
@@ -39,6 +40,8 @@ struct State {
     shipments: BTreeMap<(OrderId, Centre), Shipment>,
     entitlements: BTreeMap<(OrderId, Sku), (Entitlement, u32)>,
     receipts: BTreeMap<ReceiptReference, Receipt>,
+    /// With who said so.
+    corrections: BTreeMap<ReceiptReference, (Correction, UserId)>,
     serials: Vec<(SerialNumber, OrderId)>,
     applied: BTreeSet<MessageId>,
     asked: BTreeMap<OrderId, DateTime<Utc>>,
@@ -165,6 +168,7 @@ impl StockStore for MemoryStock {
             match state.receipts.get(receipt.reference()) {
                 Some(counted) if counted == receipt => return Ok(Committed::Repeated),
                 Some(_) => return Err(StoreError::ReferenceReused),
+                None if state.corrections.contains_key(receipt.reference()) => return Err(StoreError::ReferenceReused),
                 None => {}
             }
             state.receipts.insert(receipt.reference().clone(), receipt.clone());
@@ -180,6 +184,31 @@ impl StockStore for MemoryStock {
                 shelves.receive(&line.sku, receipt.centre(), line.quantity).map_err(of_shelf)?;
             }
             state.put_back(shelves);
+            Ok(Committed::Applied)
+        })
+    }
+
+    async fn correct(&self, correction: &Correction, by: UserId, _now: DateTime<Utc>) -> Result<Committed, StoreError> {
+        self.change(|state| {
+            let reference = correction.reference();
+            match state.corrections.get(reference) {
+                Some((booked, _)) if booked == correction => return Ok(Committed::Repeated),
+                Some(_) => return Err(StoreError::ReferenceReused),
+                None if state.receipts.contains_key(reference) => return Err(StoreError::ReferenceReused),
+                None => {}
+            }
+            let mut shelves = state.shelves();
+            for line in correction.lines() {
+                let corrected = shelves.correct(&line.sku, correction.centre(), line.step());
+                corrected.map_err(|error| match error {
+                    CannotCorrect::Unknown(sku) => StoreError::UnknownSku(sku),
+                    CannotCorrect::NotCounted(sku) => StoreError::NotCounted(sku),
+                    CannotCorrect::NotForSale(sku) => StoreError::NotForSale(sku),
+                    CannotCorrect::Shelf(error) => of_shelf(error),
+                })?;
+            }
+            state.put_back(shelves);
+            state.corrections.insert(reference.clone(), (correction.clone(), by));
             Ok(Committed::Applied)
         })
     }

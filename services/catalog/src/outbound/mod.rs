@@ -6,6 +6,7 @@ pub mod orders;
 pub mod postgres;
 
 // products
+pub mod audit;
 pub mod bare;
 pub mod cache;
 pub mod cdn;
@@ -20,3 +21,4 @@ pub mod promotion_document;
 pub mod ratings;
 pub mod recommendations;
 pub mod search;
+pub mod trends;

@@ -15,11 +15,13 @@ use super::App;
 use super::get_product::{level_of, levels};
 use super::personalise::{Shopper, interests_of};
 use super::ports::products::{Hit, IndexDown};
+use super::stand_in::Answered;
 use crate::domain::cursor::InvalidCursor;
 use crate::domain::inventory::Level;
 use crate::domain::product::Product;
 use crate::domain::ranking::{Traits, WINDOW, weave};
 use crate::domain::search_query::ListQuery;
+use crate::domain::standing::Standing;
 
 /// Longest shelf: two rows of a page. Its SKUs travel in the cursor.
 const LONGEST_SHELF: usize = 24;
@@ -39,6 +41,8 @@ pub struct ProductList {
     pub next_cursor: Option<String>,
     /// The answer is for one person and must not be shared.
     pub personal: bool,
+    /// The index was away: products as far as this process has them.
+    pub degraded: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,12 +94,13 @@ pub async fn list_products(
     };
     // Enough that the page is full after what was shown before has been left out, and one more to know whether it goes on.
     let most_left_out = if may_have_shelf { LONGEST_SHELF } else { position.shown.len() };
-    let plain = app.products.index.list(
-        query.category.as_ref(),
-        position.after.as_ref(),
-        query.limit + most_left_out + 1,
-        language,
-    );
+    let (category, after) = (query.category.as_ref(), position.after.as_ref());
+    let ahead = query.limit + most_left_out + 1;
+    let plain = async {
+        let plain = app.products.index.list(category, after, ahead, language).await;
+        let instead = || app.products.stand_in.list(category, after, ahead, app.clock.now());
+        app.products.stand_in.unless(plain, instead)
+    };
     let shelf = async {
         match &begin {
             Begin::Top => shelf(app, query, language, shopper).await.unwrap_or_default(),
@@ -107,7 +112,8 @@ pub async fn list_products(
     // A personal answer stays personal on its first page even when the shelf turned out empty: the choice itself is personal.
     let personal = matches!(begin, Begin::Shelf(_)) || (begin == Begin::Top && shopper.is_somebody());
     let on_shelf: Vec<Sku> = shelf.iter().map(|hit| hit.product.sku.clone()).collect();
-    let (items, next) = page_of(plain?, shelf, position, query.limit);
+    let Answered { value: plain, degraded } = plain?;
+    let (items, next) = page_of(plain, shelf, position, query.limit);
     let next_cursor = next.map(|next| app.products.cursors.seal(&scope, &next.encode()));
     let cursor = match begin {
         // Nothing but the place in the list decides what stands there: asked again without a cursor it is the same.
@@ -115,7 +121,7 @@ pub async fn list_products(
         Begin::Top => Some(app.products.cursors.seal(&scope, &Begin::Shelf(on_shelf).encode())),
         Begin::Shelf(_) | Begin::At(_) => query.cursor.clone(),
     };
-    Ok(ProductList { items: with_levels(app, items).await, cursor, next_cursor, personal })
+    Ok(ProductList { items: with_levels(app, items).await, cursor, next_cursor, personal, degraded })
 }
 
 /// The shelf as it was shown before, without what is no longer sold here.
@@ -123,7 +129,13 @@ async fn shelf_again(app: &App, skus: &[Sku]) -> Vec<Hit> {
     let found = skus.iter().map(|sku| async move {
         let revision = app.products.cache.newest(sku, &app.products.store).await.ok()??;
         let product = revision.live().filter(|product| product.is_offered(app.region, app.clock.now()))?;
-        Some(Hit { product: product.clone(), revision: revision.number, relevance: 1.0, highlights: Vec::new() })
+        Some(Hit {
+            product: product.clone(),
+            revision: revision.number,
+            relevance: 1.0,
+            highlights: Vec::new(),
+            standing: Standing::default(),
+        })
     });
     join_all(found).await.into_iter().flatten().collect()
 }
@@ -269,7 +281,7 @@ mod tests {
             assortment: Assortment::everywhere(),
             variants: Vec::new(),
         };
-        Hit { product, revision: 1, relevance: 1.0, highlights: Vec::new() }
+        Hit { product, revision: 1, relevance: 1.0, highlights: Vec::new(), standing: Standing::default() }
     }
 
     /// Leafs through `all` as a client does.

@@ -15,6 +15,7 @@ pub mod ports;
 // stock
 pub mod ask_about_holds;
 pub mod audit_stock;
+pub mod correct_stock;
 mod decide_again;
 pub mod extend_hold;
 pub mod finalise_inventory;
@@ -35,6 +36,7 @@ pub mod families;
 pub mod get_product;
 pub mod import_products;
 pub mod index_products;
+pub mod keep_standings;
 pub mod list_products;
 pub mod personalise;
 pub mod pictures;
@@ -44,6 +46,7 @@ pub mod publish_products;
 pub mod put_product;
 pub mod renew_turned;
 pub mod search_products;
+pub mod stand_in;
 pub mod strip;
 
 /// What every use case works with. Built once, by `wiring`, in production and in tests.

@@ -1,10 +1,11 @@
 //! Pictures come in, are shown, and must be there before a product points at them.
 
 use bytes::Bytes;
-use common::{ErrorKind, Explain, FieldProblem};
+use common::{ErrorKind, Explain, FieldProblem, UserId};
 use sha2::{Digest as _, Sha256};
 
 use super::App;
+use super::ports::audit::{Act, AuditDown};
 use super::ports::pictures::PicturesDown;
 use crate::domain::picture::{PictureKind, PictureName};
 use crate::domain::product::Product;
@@ -20,6 +21,8 @@ pub enum TakePictureError {
     TooLarge,
     #[error(transparent)]
     Down(#[from] PicturesDown),
+    #[error(transparent)]
+    NotNoted(#[from] AuditDown),
 }
 
 impl Explain for TakePictureError {
@@ -28,6 +31,7 @@ impl Explain for TakePictureError {
             Self::NoPicture => ErrorKind::UnsupportedMedia,
             Self::TooLarge => ErrorKind::TooLarge,
             Self::Down(error) => error.kind(),
+            Self::NotNoted(error) => error.kind(),
         }
     }
 
@@ -36,17 +40,31 @@ impl Explain for TakePictureError {
             Self::NoPicture => "unsupported-media-type",
             Self::TooLarge => "body-too-large",
             Self::Down(error) => error.code(),
+            Self::NotNoted(error) => error.code(),
         }
     }
 }
 
-/// Keeps a picture under the name that its content has.
-pub async fn take_picture(app: &App, bytes: Bytes) -> Result<PictureName, TakePictureError> {
+/// Keeps a picture under the name that its content has, after it is written down who brought it and why.
+pub async fn take_picture(
+    app: &App,
+    by: UserId,
+    reason: String,
+    bytes: Bytes,
+) -> Result<PictureName, TakePictureError> {
     if bytes.len() > MOST_PICTURE {
         return Err(TakePictureError::TooLarge);
     }
     let kind = PictureKind::of(&bytes).ok_or(TakePictureError::NoPicture)?;
     let name = PictureName::new(Sha256::digest(&bytes).into(), kind);
+    let act = Act {
+        by,
+        name: "picture.store",
+        subject: name.as_str().to_owned(),
+        reason,
+        outcome: format!("{} bytes to be stored", bytes.len()),
+    };
+    app.products.audit.note(act).await?;
     app.products.pictures.put(&name, bytes).await?;
     Ok(name)
 }

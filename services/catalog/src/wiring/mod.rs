@@ -24,6 +24,7 @@ use crate::inbound::{grpc, http, stock_watch};
 use crate::outbound::orders::OrderStates;
 use crate::outbound::postgres::PgStock;
 use crate::usecases::App;
+use crate::usecases::keep_standings::Known;
 use crate::usecases::ports::products::ProductPorts;
 use crate::usecases::ports::stock::{CONSUMER, StockStore as _};
 use crate::usecases::reservation_batcher::ReservationBatcher;
@@ -108,7 +109,10 @@ async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
 
 async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
-    let products = products::connect(config, process, &database).await?;
+    let stock = PgStock::new(database.clone(), Centres::of(process.site().region).context("topology")?);
+    let known = Arc::new(Known::new(Arc::new(stock.clone())));
+    let mut products = products::connect(config, process, &database).await?;
+    products.index = Arc::new(products::index(config, process)?.knowing(known.clone()));
     let app = app(config, process, database.clone(), products)?;
     let consumer = Consumer::new(
         CONSUMER,
@@ -125,7 +129,7 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("stock-holds", stock_watch::holds(app.clone(), process.shutdown()));
     process.spawn("stock-parcels", stock_watch::parcels(app.clone(), process.shutdown()));
     process.spawn("stock-audit", stock_watch::audit(app.clone(), process.shutdown()));
-    products::spawn_workers(config, process, app).await
+    products::spawn_workers(config, process, app, (known, stock)).await
 }
 
 async fn migrate(config: &Config, process: &Process) -> anyhow::Result<()> {
@@ -138,7 +142,9 @@ async fn migrate(config: &Config, process: &Process) -> anyhow::Result<()> {
     messaging::create_topics(&config.kafka, site.region, &written_topics())
         .await
         .context("topics could not be created")?;
-    products::prepare(config, process).await
+    let database = database(config, process).await?;
+    let stock = PgStock::new(database, Centres::of(site.region).context("topology")?);
+    products::prepare(config, process, Arc::new(Known::new(Arc::new(stock)))).await
 }
 
 async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {

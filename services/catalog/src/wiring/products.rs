@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::{Process, Role};
 use contracts::topics;
-use messaging::{BatchConsumer, Database, Epoch, Publisher, Tail};
+use messaging::{BatchConsumer, Database, Epoch, Hears, Publisher, Tail};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -18,21 +18,26 @@ use crate::inbound::freshness::{Revisions, follow_stock};
 use crate::inbound::http::finished::{PageSettings, Pages};
 use crate::inbound::indexer::Indexer;
 use crate::inbound::purges::Purges;
-use crate::inbound::{index_watch, relay, turns};
+use crate::inbound::{index_watch, relay, stand_in, standings, turns};
+use crate::outbound::audit::OperatorActions;
 use crate::outbound::cache::{CacheSettings, RedisCache};
 use crate::outbound::cdn::PurgeWebhook;
 use crate::outbound::feed::KafkaFeed;
 use crate::outbound::mongo::{self, MongoProducts, MongoPromotions};
 use crate::outbound::pictures::PictureFolder;
+use crate::outbound::postgres::PgStock;
 use crate::outbound::ratings::RedisRatings;
 use crate::outbound::recommendations::GrpcRecommender;
 use crate::outbound::search::{ElasticProducts, Prepared, SearchSettings};
+use crate::outbound::trends::GrpcTrends;
 use crate::usecases::App;
 use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
 use crate::usecases::index_products::{fill, rebuild_index};
+use crate::usecases::keep_standings::Known;
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
 use crate::usecases::promotions::Promotions;
+use crate::usecases::stand_in::StandIn;
 
 /// The consumer group of the search index.
 const INDEXER: &str = "catalog-indexer";
@@ -52,7 +57,7 @@ const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
 const REDIS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything the product use cases work with. Connects when first used; readiness waits until each part answered once.
-pub async fn connect(config: &Config, process: &Process, _database: &Database) -> anyhow::Result<ProductPorts> {
+pub async fn connect(config: &Config, process: &Process, database: &Database) -> anyhow::Result<ProductPorts> {
     let store = store(config).await?;
     let index = index(config, process)?;
     let redis = redis(config)?;
@@ -70,7 +75,9 @@ pub async fn connect(config: &Config, process: &Process, _database: &Database) -
     };
     let (asked_store, asked_index, asked_ratings) = (store.clone(), index.clone(), ratings.clone());
     once(process, "mongo", move || ping_store(asked_store.clone()));
-    once(process, "elasticsearch", move || ping_index(asked_index.clone()));
+    let stand_in = Arc::new(StandIn::new(region, config.stand_in.max_bytes));
+    let instead = stand_in.clone();
+    once(process, "elasticsearch", move || ping_index(asked_index.clone(), instead.clone()));
     // Also opens the connection, which takes longer than anybody waits for interests.
     once(process, "redis", move || ping_ratings(asked_ratings.clone()));
     let families = Families::new(Arc::new(store.clone()));
@@ -85,10 +92,12 @@ pub async fn connect(config: &Config, process: &Process, _database: &Database) -
         families,
         pictures: Arc::new(PictureFolder::new(PathBuf::from(&config.pictures.folder))),
         index: Arc::new(index),
+        stand_in,
         cache: Arc::new(RedisCache::new(redis, region, settings)),
         ratings,
         promotions,
         cursors: CursorSeal::new(config.pseudonym.key.open().as_bytes()),
+        audit: Arc::new(OperatorActions::new(database.clone())),
     })
 }
 
@@ -121,10 +130,19 @@ pub fn pages(
         stale: Duration::from_millis(config.pages.stale_ms),
     };
     let pages = Pages::new(app.clone(), settings);
-    let revisions = Arc::new(Revisions::new(pages.clone(), app.region));
-    let tail = Tail::new("catalog-pages", &[&topics::PRODUCT_CHANGED], app.region, &config.kafka, revisions)
-        .context("kafka")?;
+    let mut hear: Vec<Arc<dyn Hears>> = vec![Arc::new(Revisions::new(pages.clone(), app.region))];
+    let keeps_stand_in = config.stand_in.max_bytes > 0;
+    if keeps_stand_in {
+        hear.push(Arc::new(stand_in::News::new(app.products.stand_in.clone(), app.region)));
+    }
+    let hear = Arc::new(stand_in::All(hear));
+    let tail =
+        Tail::new("catalog-pages", &[&topics::PRODUCT_CHANGED], app.region, &config.kafka, hear).context("kafka")?;
     process.spawn("pages-revisions", tail.run(process.shutdown()));
+    if keeps_stand_in {
+        let (store, kept) = (app.products.store.clone(), app.products.stand_in.clone());
+        process.spawn("stand-in", stand_in::keep(store, kept, process.shutdown()));
+    }
     process.spawn("pages-stock", follow_stock(app.clone(), stock, pages.clone(), process.shutdown()));
     process.spawn("pages-renewal", pages.clone().renew_stale(process.shutdown()));
     Ok(pages)
@@ -139,7 +157,12 @@ pub fn recommender(config: &Config) -> anyhow::Result<Arc<GrpcRecommender>> {
 }
 
 /// Role work: tells the feed what was written, and brings the index up to the feed.
-pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) -> anyhow::Result<()> {
+pub async fn spawn_workers(
+    config: &Config,
+    process: &Process,
+    app: Arc<App>,
+    (known, stock): (Arc<Known>, PgStock),
+) -> anyhow::Result<()> {
     let site = process.site();
     let publisher = Publisher::new(&config.kafka, site.region, Epoch::new(site.epoch)).context("kafka")?;
     let feed = KafkaFeed::new(publisher);
@@ -157,18 +180,24 @@ pub async fn spawn_workers(config: &Config, process: &Process, app: Arc<App>) ->
     let told = app.clone();
     process.spawn("product-relay", async move { relay::run(&*told.products.store, &feed, shutdown).await });
     process.spawn("product-indexer", consumer.run(process.shutdown()));
-    let (turning, products, shutdown) = (index(config, process)?, app.products.store.clone(), process.shutdown());
+    let knowing = || anyhow::Ok(index(config, process)?.knowing(known.clone()));
+    let (turning, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-turns", async move { turns::run(&*products, &turning, shutdown).await });
     process.spawn(
         "index-audit",
-        index_watch::audit(store(config).await?, index(config, process)?, process.clock(), process.shutdown()),
+        index_watch::audit(store(config).await?, knowing()?, process.clock(), process.shutdown()),
     );
+    let trends = GrpcTrends::new(&config.personalization.grpc_url).context("personalization.grpc_url")?;
+    let (standing, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
+    process.spawn("product-standings", async move {
+        standings::run(&*products, &standing, &known, (&stock, &trends), shutdown).await;
+    });
     Ok(())
 }
 
 /// Role migrate: collection, indexes, index template and alias. A new index is filled from the store at once, so that an
 /// index that was lost comes back by itself; `migrate reindex` builds the next one.
-pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
+pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
     let store = store(config).await?;
@@ -185,7 +214,7 @@ pub async fn prepare(config: &Config, process: &Process) -> anyhow::Result<()> {
         return Ok(());
     }
     let store = InNewestForm::new(Arc::new(store), families);
-    let index = index(config, process)?;
+    let index = index(config, process)?.knowing(known);
     let prepared = index.migrate().await?;
     let applied = if prepared == Prepared::Created {
         fill(&store, &index, index.alias()).await?.applied
@@ -220,7 +249,7 @@ async fn store(config: &Config) -> anyhow::Result<MongoProducts> {
     MongoProducts::connect(config.mongo.url.open(), &config.mongo.database).await
 }
 
-fn index(config: &Config, process: &Process) -> anyhow::Result<ElasticProducts> {
+pub fn index(config: &Config, process: &Process) -> anyhow::Result<ElasticProducts> {
     elastic(config, process.site().region)
 }
 
@@ -269,8 +298,12 @@ async fn ping_store(store: MongoProducts) -> Result<(), String> {
     store.ping().await.map_err(|error| error.to_string())
 }
 
-async fn ping_index(index: ElasticProducts) -> Result<(), String> {
-    index.ping().await.map_err(|error| error.to_string())
+/// A process that can answer without the index need not wait for it.
+async fn ping_index(index: ElasticProducts, stand_in: Arc<StandIn>) -> Result<(), String> {
+    match index.ping().await {
+        Err(error) if !stand_in.is_ready() => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 async fn ping_ratings(ratings: Arc<RedisRatings>) -> Result<(), String> {

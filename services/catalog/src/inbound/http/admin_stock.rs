@@ -86,13 +86,7 @@ async fn receive(
 impl ReceiptBody {
     fn into_receipt(self, centres: &Centres) -> Result<Receipt, Vec<FieldProblem>> {
         let reference = ReceiptReference::parse(&self.reference).map_err(|error| vec![fault(error)])?;
-        let centre = match &self.fulfilment_centre {
-            None => centres.first().clone(),
-            Some(name) => {
-                let named = Centre::parse(name).ok().filter(|centre| centres.contains(centre));
-                named.ok_or_else(|| vec![unknown_centre()])?
-            }
-        };
+        let centre = centre_of(self.fulfilment_centre.as_deref(), centres).map_err(|problem| vec![problem])?;
         let (mut lines, mut faults) = (Vec::with_capacity(self.lines.len()), Vec::new());
         for (index, line) in self.lines.into_iter().enumerate() {
             match line.into_line(index) {
@@ -120,8 +114,11 @@ impl ReceiptLineBody {
     }
 }
 
-fn unknown_centre() -> FieldProblem {
-    FieldProblem::new("/fulfilment_centre", "unknown", "not a fulfilment centre of this region")
+/// The centre of that name, or the region's first.
+pub(super) fn centre_of(name: Option<&str>, centres: &Centres) -> Result<Centre, FieldProblem> {
+    let Some(name) = name else { return Ok(centres.first().clone()) };
+    let named = Centre::parse(name).ok().filter(|centre| centres.contains(centre));
+    named.ok_or_else(|| FieldProblem::new("/fulfilment_centre", "unknown", "not a fulfilment centre of this region"))
 }
 
 #[derive(Debug, Deserialize)]

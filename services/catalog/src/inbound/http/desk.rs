@@ -5,6 +5,17 @@ use chassis::Problem;
 use chassis::extract::Caller;
 use operations::STAFF;
 
+/// For acts that may be done without saying why: what is written down then.
+const NO_REASON: &str = "none given";
+
+/// The reason somebody gave, or that there was none.
+///
+/// # Errors
+/// As [`operations::reason`].
+pub(super) fn reason(given: Option<&str>) -> Result<String, Problem> {
+    given.map_or_else(|| Ok(NO_REASON.to_owned()), operations::reason)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Desk {
     /// Products, schemas, pictures, imports and exports.

@@ -3,6 +3,7 @@
 //! Decided here: who counts as the shopper of a page. A token that is wrong is refused, as everywhere; but when the session
 //! store cannot be asked, a page that anybody may see is shown as to anybody.
 
+mod admin_corrections;
 mod admin_families;
 mod admin_prices;
 mod admin_products;
@@ -52,6 +53,7 @@ pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
         .merge(imports::router(app.clone()))
         .merge(pictures::router(app.clone()))
         .merge(admin_promotions::router(app.clone()))
+        .merge(admin_corrections::router(app.clone()))
         .merge(admin_stock::router(app))
 }
 

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse as _, Response};
 use chassis::Problem;
 use common::ErrorKind;
 use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LINK, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::finished::{Encoding, has_tag, tag};
@@ -27,6 +27,8 @@ const MAX_QUERY: usize = 16 * 1024;
 
 /// Lists may be this old in a shared cache, in seconds, and be shown while they are renewed; they change with every product.
 const SHARED_LIST: &str = "public, max-age=0, s-maxage=5, stale-while-revalidate=30";
+/// Says what this answer could not be asked for.
+const DEGRADED: HeaderName = HeaderName::from_static("shopsphere-degraded");
 /// What is for one person stays with that person.
 const PERSONAL: &str = "private, no-store";
 
@@ -60,6 +62,15 @@ pub fn headers(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(if personal { PERSONAL } else { SHARED_LIST }));
     if let Some(Ok(link)) = next_cursor.map(|cursor| next_link(path, parameters, cursor)) {
         headers.insert(LINK, link);
+    }
+    headers
+}
+
+/// Headers of a list that was made without the index: nobody keeps it, so that it is gone when the index is back.
+pub fn degraded(mut headers: HeaderMap, degraded: bool) -> HeaderMap {
+    if degraded {
+        headers.insert(DEGRADED, HeaderValue::from_static("search"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     headers
 }

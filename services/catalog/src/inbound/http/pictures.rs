@@ -10,12 +10,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chassis::Problem;
-use chassis::extract::{Caller, Json, Path};
+use chassis::extract::{Caller, Json, Path, Query};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::desk::Desk;
+use super::desk::{self, Desk};
 use crate::domain::picture::{PICTURES, PictureName};
 use crate::usecases::App;
 use crate::usecases::pictures::{MOST_PICTURE, TakePictureError, take_picture};
@@ -25,6 +25,13 @@ pub fn router(app: Arc<App>) -> Router {
     let show = Router::new().route("/v1/products/pictures/{name}", get(show)).with_state(app);
     // One byte more than fits, so that the use case says what is wrong.
     chassis::http::body_limit(upload, MOST_PICTURE + 1).merge(show)
+}
+
+/// `?reason=…`: written down with who brought it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,13 +45,15 @@ struct PictureView {
 async fn take(
     State(app): State<Arc<App>>,
     caller: Caller,
+    Query(why): Query<Why>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<PictureView>), Problem> {
     Desk::Products.open_to(&caller)?;
     // The one reason why bytes cannot be taken in and the sender is still there.
     let body = body.map_err(|_| TakePictureError::TooLarge)?;
     let bytes = body.len();
-    let name = take_picture(&app, body).await?;
+    let reason = desk::reason(why.reason.as_deref())?;
+    let name = take_picture(&app, caller.user_id, reason, body).await?;
     tracing::info!(staff.id = %caller.user_id, picture.name = name.as_str(), "picture stored");
     let view =
         PictureView { path: format!("{PICTURES}{}", name.as_str()), media_type: name.kind().media_type(), bytes };

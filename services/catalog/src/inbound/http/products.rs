@@ -24,6 +24,7 @@ use crate::domain::product::label_of;
 use crate::domain::search_query::ListQuery;
 use crate::usecases::App;
 use crate::usecases::list_products::list_products;
+use crate::usecases::stand_in::{self, Answered};
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/v1/products", get(list)).route("/v1/categories", get(categories)).with_state(app)
@@ -38,6 +39,8 @@ pub fn page_router(pages: Arc<Pages>) -> Router {
 struct ListView {
     items: Vec<ProductView>,
     page: ListPageView,
+    /// Made without the index: names, brands, prices and one picture.
+    degraded: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,7 +62,8 @@ async fn list(
     let parameters = pages::parameters(query.as_deref())?;
     let query = ListQuery::parse(&parameters)?;
     let found = list_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
-    let mut headers = pages::headers(language, found.personal, uri.path(), &parameters, found.next_cursor.as_deref());
+    let headers = pages::headers(language, found.personal, uri.path(), &parameters, found.next_cursor.as_deref());
+    let (degraded, mut headers) = (found.degraded, pages::degraded(headers, found.degraded));
     if let Some(Ok(key)) =
         query.category.as_ref().map(|category| HeaderValue::try_from(category_key(category.as_str())))
     {
@@ -71,7 +75,7 @@ async fn list(
         .iter()
         .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, region, now));
     let page = ListPageView { cursor: found.cursor, next_cursor: found.next_cursor };
-    Ok(pages::tagged(headers, &ListView { items: items.collect(), page }, &asked))
+    Ok(pages::tagged(headers, &ListView { items: items.collect(), page, degraded }, &asked))
 }
 
 async fn one(
@@ -90,6 +94,7 @@ async fn one(
 struct CategoriesView {
     items: Vec<CategoryView>,
     page: PageView,
+    degraded: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,13 +113,13 @@ async fn categories(
     Language(language): Language,
     asked: HeaderMap,
 ) -> Result<Response, Problem> {
-    let categories = app.products.index.categories().await?;
+    let Answered { value: categories, degraded } = stand_in::categories(&app).await?;
     let view = |(path, products): (String, u64)| {
         let (parent, name) =
             path.rsplit_once('/').map_or((None, path.as_str()), |(parent, name)| (Some(parent.to_owned()), name));
         CategoryView { label: label_of(name), parent, products, path }
     };
     let items = categories.into_iter().map(view).collect();
-    let headers = pages::headers(language, false, "/v1/categories", &[], None);
-    Ok(pages::tagged(headers, &CategoriesView { items, page: PageView { next_cursor: None } }, &asked))
+    let headers = pages::degraded(pages::headers(language, false, "/v1/categories", &[], None), degraded);
+    Ok(pages::tagged(headers, &CategoriesView { items, page: PageView { next_cursor: None }, degraded }, &asked))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{OriginalUri, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use chassis::Problem;
 use chassis::extract::{Json, Language};
@@ -15,11 +16,14 @@ use super::Browsing;
 use super::pages::{self, PageView};
 use super::view::ProductView;
 use crate::domain::product::label_of;
+use crate::domain::ranking::Rank;
 use crate::domain::search_query::{SearchQuery, completion_text};
+use crate::domain::standing::Standing;
 use crate::usecases::App;
 use crate::usecases::list_products::Listed;
 use crate::usecases::ports::products::{Bucket, Completion, Facet};
 use crate::usecases::search_products::{Ranked, SearchAnswer, search_products};
+use crate::usecases::stand_in::{self, Answered};
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/v1/search", get(search)).route("/v1/search/completions", get(completions)).with_state(app)
@@ -39,6 +43,8 @@ struct SearchView {
     without_filters: Option<u64>,
     query_id: String,
     page: PageView,
+    /// Made without the index: words of names, brands and categories only, no facets, no corrections.
+    degraded: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,11 +58,26 @@ struct ItemView {
     explain: Option<ExplainView>,
 }
 
-/// score = relevance × (1 + interest)
+/// score = relevance × availability × popularity × (1 + interest)
 #[derive(Debug, Serialize)]
 struct ExplainView {
     relevance: f64,
+    availability: f64,
+    popularity: f64,
     interest: f64,
+}
+
+impl ExplainView {
+    /// The index gives the first three as one number, where there are words.
+    fn of(rank: Rank, standing: Standing, has_words: bool) -> Self {
+        let standing = if has_words { standing } else { Standing::default() };
+        Self {
+            relevance: rank.relevance / standing.factor(),
+            availability: standing.availability_factor(),
+            popularity: standing.popularity_factor(),
+            interest: rank.boost,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -86,12 +107,18 @@ async fn search(
     Language(language): Language,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
-) -> Result<(HeaderMap, Json<SearchView>), Problem> {
+    asked: HeaderMap,
+) -> Result<Response, Problem> {
     let parameters = pages::parameters(query.as_deref())?;
     let query = SearchQuery::parse(&parameters, app.region.currency())?;
     let answer = search_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, answer.personal, uri.path(), &parameters, answer.next_cursor.as_deref());
-    Ok((headers, Json(view(&app, &query, answer, language))))
+    let headers = pages::degraded(headers, answer.degraded);
+    if !(answer.personal || answer.degraded) {
+        return Ok(pages::tagged(headers, &view(&app, &query, answer, language), &asked));
+    }
+    // Nobody keeps these, so nobody can ask whether they changed.
+    Ok((headers, Json(view(&app, &query, answer, language))).into_response())
 }
 
 fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) -> SearchView {
@@ -102,8 +129,8 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
     let item = |Ranked { listed, rank }: Ranked| ItemView {
         product: product(&listed),
         score: rank.score(),
+        explain: query.explain.then(|| ExplainView::of(rank, listed.hit.standing, query.text.is_some())),
         highlights: listed.hit.highlights.into_iter().collect(),
-        explain: query.explain.then_some(ExplainView { relevance: rank.relevance, interest: rank.boost }),
     };
     SearchView {
         items: answer.items.into_iter().map(item).collect(),
@@ -114,6 +141,7 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
         without_filters: (answer.total.value == 0).then_some(answer.without_filters),
         query_id: answer.query_id.to_string(),
         page: PageView { next_cursor: answer.next_cursor },
+        degraded: answer.degraded,
     }
 }
 
@@ -128,6 +156,7 @@ impl From<Facet> for FacetView {
 #[derive(Debug, Serialize)]
 struct CompletionsView {
     items: Vec<CompletionView>,
+    degraded: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,10 +171,11 @@ async fn completions(
     RawQuery(query): RawQuery,
 ) -> Result<(HeaderMap, Json<CompletionsView>), Problem> {
     let text = completion_text(&pages::parameters(query.as_deref())?)?;
-    let found = match text {
-        Some(text) => app.products.index.completions(&text, language).await?,
-        None => Vec::new(),
+    let Answered { value, degraded } = match text {
+        Some(text) => stand_in::completions(&app, &text, language).await?,
+        None => Answered { value: Vec::new(), degraded: false },
     };
-    let items = found.into_iter().map(|Completion { text, kind }| CompletionView { text, kind }).collect();
-    Ok((pages::headers(language, false, "/v1/search/completions", &[], None), Json(CompletionsView { items })))
+    let items = value.into_iter().map(|Completion { text, kind }| CompletionView { text, kind }).collect();
+    let headers = pages::headers(language, false, "/v1/search/completions", &[], None);
+    Ok((pages::degraded(headers, degraded), Json(CompletionsView { items, degraded })))
 }

@@ -118,7 +118,12 @@ async fn move_units(tx: &mut PgConnection, step: &Step, movements: &Movements) -
         MovementKind::Released => rows.release(order, pieces),
         MovementKind::Sold => rows.sell(order, pieces).map(|numbers| serials = numbers),
         MovementKind::Returned => rows.take_back(order, pieces),
-        MovementKind::Received | MovementKind::BackOrdered | MovementKind::Held | MovementKind::Covered => {
+        MovementKind::Received
+        | MovementKind::Found
+        | MovementKind::Lost
+        | MovementKind::BackOrdered
+        | MovementKind::Held
+        | MovementKind::Covered => {
             return Err(inconsistent(&"a known order neither receives nor holds"));
         }
     }

@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     UnknownSku(Sku),
     #[error("{0} is not counted")]
     NotCounted(Sku),
+    #[error("fewer units of {0} are for sale")]
+    NotForSale(Sku),
     /// A promise of the tables is broken; going on would make it worse.
     #[error("inconsistent: {0}")]
     Inconsistent(String),
@@ -65,6 +67,7 @@ pub(super) fn of_commit(error: CommitError<Refusal>) -> StoreError {
         CommitError::Refused(Refusal::Full(_)) => StoreError::Full,
         CommitError::Refused(Refusal::UnknownSku(sku)) => StoreError::UnknownSku(sku),
         CommitError::Refused(Refusal::NotCounted(sku)) => StoreError::NotCounted(sku),
+        CommitError::Refused(Refusal::NotForSale(sku)) => StoreError::NotForSale(sku),
         CommitError::Database(sqlx::Error::Database(error)) if error.constraint() == Some(IN_RANGE) => StoreError::Full,
         other => StoreError::Failed(Failure {
             message: "the stock could not be changed",

@@ -7,6 +7,7 @@
 
 mod changes;
 mod commit;
+mod correct;
 pub(super) mod events;
 mod failure;
 mod load;
@@ -19,11 +20,12 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{OrderId, Sku};
+use common::{OrderId, Sku, UserId};
 use messaging::Database;
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::{Centre, Centres};
+use crate::domain::correction::Correction;
 use crate::domain::inventory::Availability;
 use crate::domain::receipt::Receipt;
 use crate::domain::reservation::{Decision, Reservation};
@@ -63,6 +65,10 @@ impl StockStore for PgStock {
 
     async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError> {
         receive::receive(&self.database, &self.centres, receipt, now).await
+    }
+
+    async fn correct(&self, correction: &Correction, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError> {
+        correct::correct(&self.database, correction, by, now).await
     }
 
     async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError> {

@@ -12,10 +12,10 @@ use sqlx::PgConnection;
 use super::failure::{Refusal, of_commit};
 use super::shelves::{self, Account, of_shelf};
 use crate::domain::centre::{Centre, Centres};
-use crate::domain::receipt::Receipt;
+use crate::domain::receipt::{Receipt, ReceiptReference};
 use crate::usecases::ports::stock::{Committed, StoreError};
 
-type Written = Result<(), WriteError<Refusal>>;
+pub(super) type Written = Result<(), WriteError<Refusal>>;
 
 pub(super) async fn receive(
     database: &Database,
@@ -41,7 +41,7 @@ pub(super) async fn receive(
 }
 
 async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {
-    insert_receipt(tx, receipt, home, now).await?;
+    insert_reference(tx, receipt.reference(), &receipt.canonical_lines(home), now).await?;
     declare_supplies(tx, receipt).await?;
     make_rows(tx, receipt).await?;
     let skus: Vec<&str> = receipt.lines().iter().map(|line| line.sku.as_str()).collect();
@@ -52,8 +52,14 @@ async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: Dat
     shelves::write(tx, &rows, Account::Receipt(receipt.reference().as_str()), now).await
 }
 
-async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {
-    let fingerprint: [u8; 32] = Sha256::digest(receipt.canonical_lines(home).as_bytes()).into();
+/// Takes the reference of a receipt or a correction, which are one space of names: `content` is what a repetition must say too.
+pub(super) async fn insert_reference(
+    tx: &mut PgConnection,
+    reference: &ReceiptReference,
+    content: &str,
+    now: DateTime<Utc>,
+) -> Written {
+    let fingerprint: [u8; 32] = Sha256::digest(content.as_bytes()).into();
     let inserted = sqlx::query(
         r#"
         INSERT INTO stock_receipts (reference, fingerprint, received_at)
@@ -61,7 +67,7 @@ async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, home: &Centre,
         ON CONFLICT (reference) DO NOTHING
         "#,
     )
-    .bind(receipt.reference().as_str())
+    .bind(reference.as_str())
     .bind(fingerprint.as_slice())
     .bind(now)
     .execute(&mut *tx)
@@ -70,7 +76,7 @@ async fn insert_receipt(tx: &mut PgConnection, receipt: &Receipt, home: &Centre,
         return Ok(());
     }
     let counted: Vec<u8> = sqlx::query_scalar("SELECT fingerprint FROM stock_receipts WHERE reference = $1")
-        .bind(receipt.reference().as_str())
+        .bind(reference.as_str())
         .fetch_one(tx)
         .await?;
     let refusal = if counted == fingerprint { Refusal::ReceivedBefore } else { Refusal::ReferenceReused };

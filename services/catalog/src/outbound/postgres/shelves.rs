@@ -20,6 +20,11 @@ pub(super) enum Account<'a> {
     /// A step of each order that moves something, with the version it gave its reservation.
     Step(i64),
     Receipt(&'a str),
+    /// With the reason that each movement carries.
+    Correction {
+        reference: &'a str,
+        reason: &'a str,
+    },
 }
 
 /// Locks the rows of `skus` and reads them, with everybody who waits for goods of theirs.
@@ -171,14 +176,15 @@ pub(super) async fn write_moves(
     if moves.is_empty() {
         return Ok(());
     }
-    let (step, reference) = match account {
-        Account::Step(version) => (version, None),
-        Account::Receipt(reference) => (1, Some(reference)),
+    let (step, reference, reason) = match account {
+        Account::Step(version) => (version, None, None),
+        Account::Receipt(reference) => (1, Some(reference), None),
+        Account::Correction { reference, reason } => (1, Some(reference), Some(reason)),
     };
     sqlx::query(
         r#"
-        INSERT INTO stock_movements (order_id, reference, sku, fulfilment_centre, kind, quantity, step, moved_at)
-        SELECT moved.order_id, $1, moved.sku, moved.fulfilment_centre, moved.kind, moved.quantity, $2, $3
+        INSERT INTO stock_movements (order_id, reference, sku, fulfilment_centre, kind, quantity, step, moved_at, reason)
+        SELECT moved.order_id, $1, moved.sku, moved.fulfilment_centre, moved.kind, moved.quantity, $2, $3, $9
         FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[]) AS moved (order_id, sku, fulfilment_centre, kind, quantity)
         "#,
     )
@@ -190,6 +196,7 @@ pub(super) async fn write_moves(
     .bind(moves.iter().map(|moved| moved.place.1.as_str()).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| moved.kind.code()).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| i64::from(moved.units)).collect::<Vec<_>>())
+    .bind(reason)
     .execute(tx)
     .await?;
     Ok(())

@@ -88,6 +88,8 @@ struct SumRow {
     sku: String,
     fulfilment_centre: String,
     received: i64,
+    found: i64,
+    lost: i64,
     back_ordered: i64,
     held: i64,
     covered: i64,
@@ -124,6 +126,8 @@ pub(super) async fn audit(pool: &PgPool, after: Option<&Place>, limit: u16) -> R
         r#"
         SELECT sku::text, fulfilment_centre::text,
                COALESCE(sum(quantity) FILTER (WHERE kind = 'received'), 0)::bigint AS received,
+               COALESCE(sum(quantity) FILTER (WHERE kind = 'found'), 0)::bigint AS found,
+               COALESCE(sum(quantity) FILTER (WHERE kind = 'lost'), 0)::bigint AS lost,
                COALESCE(sum(quantity) FILTER (WHERE kind = 'back_ordered'), 0)::bigint AS back_ordered,
                COALESCE(sum(quantity) FILTER (WHERE kind = 'held'), 0)::bigint AS held,
                COALESCE(sum(quantity) FILTER (WHERE kind = 'covered'), 0)::bigint AS covered,
@@ -162,6 +166,8 @@ impl SumRow {
     fn into_sums(self) -> Result<(Place, Sums), StoreError> {
         let sums = HashMap::from([
             (MovementKind::Received, self.received),
+            (MovementKind::Found, self.found),
+            (MovementKind::Lost, self.lost),
             (MovementKind::BackOrdered, self.back_ordered),
             (MovementKind::Held, self.held),
             (MovementKind::Covered, self.covered),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::ProductDocument;
+use super::standings::in_document;
 use crate::domain::search_query::{Filters, SearchQuery};
 use crate::usecases::ports::products::{Applied, Bucket, Completion, Facet, Found, Hit, Reading, Total};
 
@@ -57,6 +58,7 @@ pub(super) fn hits(answer: &Value) -> Result<Vec<Hit>, String> {
 
 /// A document that is none of ours is left out rather than failing the page.
 fn hit(value: &Value) -> Option<Hit> {
+    let standing = in_document(&value["_source"]);
     let document = ProductDocument::deserialize(&value["_source"]).ok()?;
     let revision = document.revision;
     let highlights = value["highlight"].as_object().into_iter().flatten();
@@ -65,6 +67,7 @@ fn hit(value: &Value) -> Option<Hit> {
         revision,
         relevance: value["_score"].as_f64().unwrap_or(1.0),
         highlights: highlights.collect(),
+        standing,
         product: document.into_product()?,
     })
 }

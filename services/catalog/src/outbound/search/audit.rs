@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::client::Failure;
 use super::document::ProductDocument;
+use super::standings::in_document;
 use super::{ElasticProducts, down};
 use crate::domain::product::Revision;
+use crate::domain::standing::Standing;
 use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDown, TurningIndex as _};
 
 #[async_trait]
@@ -28,9 +30,11 @@ impl IndexAudit for ElasticProducts {
         let there: HashMap<&str, &Value> =
             documents.iter().filter_map(|document| Some((document["_id"].as_str()?, document))).collect();
         let (region, now) = (self.region, SystemClock.now());
+        let standings = self.standing_of(newest).await;
         let differs = |revision: &Revision| {
             let sku = revision.sku();
-            Some((sku.clone(), difference(there.get(sku.as_str()).copied(), revision, region, now)?))
+            let known = standings.get(sku).copied();
+            Some((sku.clone(), difference(there.get(sku.as_str()).copied(), revision, known, region, now)?))
         };
         Ok(newest.iter().filter_map(differs).collect())
     }
@@ -75,7 +79,14 @@ impl IndexAudit for ElasticProducts {
     }
 }
 
-fn difference(there: Option<&Value>, wanted: &Revision, region: Region, now: DateTime<Utc>) -> Option<Difference> {
+/// Popularity is what it is: it moves all the time, and whoever follows the trends compares it. Availability must be what is known of it.
+fn difference(
+    there: Option<&Value>,
+    wanted: &Revision,
+    known: Option<Standing>,
+    region: Region,
+    now: DateTime<Utc>,
+) -> Option<Difference> {
     let Some(there) = there.filter(|document| document["found"] == true) else { return Some(Difference::Missing) };
     match there["_version"].as_i64().unwrap_or(0) {
         version if version < wanted.number => Some(Difference::Behind),
@@ -84,7 +95,11 @@ fn difference(there: Option<&Value>, wanted: &Revision, region: Region, now: Dat
         _ if there["_source"]["turns_at"].as_i64().is_some_and(|turn| turn <= now.timestamp_millis()) => None,
         _ => {
             // A document of texts and numbers always becomes JSON.
-            let should_be = serde_json::to_value(ProductDocument::of(wanted, region, now)).unwrap_or_default();
+            let said = in_document(&there["_source"]);
+            let level = known.and_then(|known| known.level).or(said.level);
+            let standing = Standing { level, popularity: said.popularity };
+            let should_be =
+                serde_json::to_value(ProductDocument::of(wanted, standing, region, now)).unwrap_or_default();
             (there["_source"] != should_be).then_some(Difference::Content)
         }
     }
@@ -102,8 +117,8 @@ mod tests {
         let (region, now) = (Region::Eu, DateTime::UNIX_EPOCH);
         let wanted =
             Revision { number: 3, state, changed_at: now, traceparent: None, author: None, trail: Trail::default() };
-        let source = serde_json::to_value(ProductDocument::of(&wanted, region, now)).unwrap();
-        let difference = |there: Option<&Value>, wanted: &Revision| super::difference(there, wanted, region, now);
+        let source = serde_json::to_value(ProductDocument::of(&wanted, Standing::default(), region, now)).unwrap();
+        let difference = |there: Option<&Value>, wanted: &Revision| super::difference(there, wanted, None, region, now);
         let there = |version: i64| json!({"_id": "A-1", "found": true, "_version": version, "_source": source});
         assert_eq!(difference(Some(&there(3)), &wanted), None);
         assert_eq!(difference(None, &wanted), Some(Difference::Missing));

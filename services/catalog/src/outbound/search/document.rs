@@ -1,6 +1,6 @@
 //! A product as the index keeps it, and back. Only what is searched, filtered, sorted by or shown in lists is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use crate::domain::assortment::{Assortment, Window};
 use crate::domain::price::{Price, PriceList};
 use crate::domain::product::{Attribute, CategoryPath, Product, Revision, Text};
 use crate::domain::product_words::{is_wordy, kinds, numbers};
+use crate::domain::standing::Standing;
 
 /// Fields of the mapping in `migrations/catalog/elasticsearch/products.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -66,8 +67,12 @@ pub(super) struct ProductDocument {
     attributes: Vec<AttributeBody>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
+    /// A grade; written by whoever follows the trends, under the same revision.
     #[serde(default, skip_serializing_if = "is_zero")]
     popularity: i64,
+    /// As the public API spells it; absent where nobody could say. Written by whoever follows the stock, under the same revision.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    availability: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     complete: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -98,8 +103,8 @@ fn is_zero(number: &i64) -> bool {
 }
 
 impl ProductDocument {
-    /// What the index of `region` keeps of `revision` at that moment.
-    pub(super) fn of(revision: &Revision, region: Region, at: DateTime<Utc>) -> Self {
+    /// What the index of `region` keeps of `revision`, which stands so, at that moment.
+    pub(super) fn of(revision: &Revision, standing: Standing, region: Region, at: DateTime<Utc>) -> Self {
         let sku = revision.sku().to_string();
         let changed_at = revision.changed_at.timestamp_millis();
         let Some(product) = revision.live() else {
@@ -145,7 +150,8 @@ impl ProductDocument {
                 .map(|Attribute { key, value, unit }| AttributeBody { key, value, unit })
                 .collect(),
             images: product.images.clone(),
-            popularity: 0,
+            popularity: standing.popularity.into(),
+            availability: standing.level.map(|level| level.code().to_owned()).unwrap_or_default(),
             complete: name.clone(),
             complete_brand: product.brand.clone(),
             name,
@@ -211,6 +217,9 @@ fn prices(list: &PriceList, region: Region, at: DateTime<Utc>) -> BTreeMap<Strin
     elsewhere.chain(here).map(|price| (price.currency().code().to_owned(), price.minor())).collect()
 }
 
+/// What is known of the products of a request.
+pub(super) type Standings = HashMap<Sku, Standing>;
+
 /// In the order of their first place.
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut known = std::collections::HashSet::new();
@@ -219,23 +228,30 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
 
 /// The lines of a bulk request. The revision is the version: the index keeps whichever is higher, and a tombstone is a
 /// document like any other, so that it outlives everything that might still arrive late.
-pub(super) fn bulk(revisions: &[Revision], region: Region, at: DateTime<Utc>) -> Bytes {
-    lines(revisions, region, at, "external")
+pub(super) fn bulk(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {
+    lines(revisions, standings, region, at, "external")
 }
 
 /// The same for documents that are written again under the revision they have.
-pub(super) fn renewal(revisions: &[Revision], region: Region, at: DateTime<Utc>) -> Bytes {
-    lines(revisions, region, at, "external_gte")
+pub(super) fn renewal(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {
+    lines(revisions, standings, region, at, "external_gte")
 }
 
-fn lines(revisions: &[Revision], region: Region, at: DateTime<Utc>, version_type: &str) -> Bytes {
+fn lines(
+    revisions: &[Revision],
+    standings: &Standings,
+    region: Region,
+    at: DateTime<Utc>,
+    version_type: &str,
+) -> Bytes {
     let mut lines = BytesMut::with_capacity(revisions.len() * 2048);
     for revision in revisions {
         let action = json!({"index": {"_id": revision.sku().as_str(), "version": revision.number, "version_type": version_type}});
         lines.put_slice(action.to_string().as_bytes());
         lines.put_u8(b'\n');
         // A struct of texts and numbers always becomes JSON.
-        lines.put_slice(&serde_json::to_vec(&ProductDocument::of(revision, region, at)).unwrap_or_default());
+        let standing = standings.get(revision.sku()).copied().unwrap_or_default();
+        lines.put_slice(&serde_json::to_vec(&ProductDocument::of(revision, standing, region, at)).unwrap_or_default());
         lines.put_u8(b'\n');
     }
     lines.freeze()

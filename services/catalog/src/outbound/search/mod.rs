@@ -15,6 +15,7 @@ mod document;
 mod grouping;
 mod query;
 mod relevance;
+mod standings;
 mod turns;
 
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use serde_json::{Value, json};
 use crate::domain::product::{CategoryPath, Revision};
 use crate::domain::ranking::Interests;
 use crate::usecases::ports::products::{Applied, Completion, Found, Hit, IndexDown, Page, ProductIndex, Reading};
+
+use crate::usecases::ports::standings::Standings;
 
 pub use build::Prepared;
 use client::{Client, Failure};
@@ -52,6 +55,8 @@ pub struct ElasticProducts {
     lanes: Lanes,
     remembered: Remembered,
     weights: Weights,
+    /// Who is asked how products stand, before they are written.
+    known: Option<Arc<dyn Standings>>,
 }
 
 impl ElasticProducts {
@@ -83,6 +88,7 @@ impl ElasticProducts {
                 GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
             ),
             weights: Weights::default(),
+            known: None,
         })
     }
 
@@ -90,6 +96,12 @@ impl ElasticProducts {
     #[must_use]
     pub fn weighing(self, weights: Weights) -> Self {
         Self { weights, ..self }
+    }
+
+    /// The same index; what is written into it says how products stand, as `known` knows it.
+    #[must_use]
+    pub fn knowing(self, known: Arc<dyn Standings>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// The name that everybody uses.
@@ -140,7 +152,8 @@ impl ElasticProducts {
         if revisions.is_empty() {
             return Ok(Applied::default());
         }
-        let lines = document::bulk(revisions, self.region, SystemClock.now());
+        let standings = self.standing_of(revisions).await;
+        let lines = document::bulk(revisions, &standings, self.region, SystemClock.now());
         let path = format!("{index}/_bulk?require_alias={}", index == self.alias);
         let answer = self
             .batches

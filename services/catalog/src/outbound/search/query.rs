@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::nothing;
 use super::relevance::{Strictness, Weights, relevance};
+use crate::domain::inventory::Level;
 use crate::domain::product::CategoryPath;
 use crate::domain::ranking::Interests;
 use crate::domain::search_query::{Filters, SearchQuery, Sort};
+use crate::domain::standing::{MOST_POPULAR, Standing};
 use crate::usecases::ports::products::Page;
 
 /// The index counts exactly up to here; beyond, "more than" is all anybody needs.
@@ -50,7 +52,7 @@ pub(super) fn search(
         "timeout": GIVE_UP,
         "track_total_hits": COUNT_UP_TO,
         "_source": shown_fields(language, region),
-        "query": {"bool": {"must": [relevance(text, language, strictness, weights)], "filter": for_sale(region)}},
+        "query": {"bool": {"must": [standing(text, relevance(text, language, strictness, weights))], "filter": for_sale(region)}},
         "sort": sort(query, region),
         "aggs": facets(&query.filters, region),
     });
@@ -66,6 +68,21 @@ pub(super) fn search(
         }}});
     }
     body
+}
+
+/// What fits, times how it stands. Without words nothing is scored.
+fn standing(text: Option<&str>, relevance: Value) -> Value {
+    if text.is_none() {
+        return relevance;
+    }
+    let times = |field: &str, value: Value, standing: Standing| json!({"filter": {"term": {field: value}}, "weight": standing.factor()});
+    let out = Standing { level: Some(Level::Out), popularity: 0 };
+    let mut functions = vec![times("availability", json!(Level::Out.code()), out)];
+    functions.extend(
+        (1..=MOST_POPULAR)
+            .map(|popularity| times("popularity", json!(popularity), Standing { level: None, popularity })),
+    );
+    json!({"function_score": {"query": relevance, "functions": functions, "score_mode": "multiply", "boost_mode": "multiply"}})
 }
 
 /// Alive, priced here, and within the time it is shown.
@@ -93,6 +110,8 @@ fn shown_fields(language: &str, region: Region) -> Value {
         "name",
         "attributes",
         "images",
+        "availability",
+        "popularity",
         "timeline",
         price_field(region),
         format!("description.{language}"),
@@ -291,6 +310,17 @@ mod tests {
         assert_eq!(found, [Some(2), Some(2), Some(2), Some(3), Some(3)]);
         assert_eq!(body["post_filter"]["bool"]["filter"].as_array().map(Vec::len), Some(3));
         assert_eq!(body["post_filter"]["bool"]["filter"][2], json!({"range": {"prices.EUR": {"lte": 1000}}}));
+    }
+
+    #[test]
+    fn how_a_product_stands_multiplies_how_it_fits() {
+        let scored = &body(&[("q", "tv")])["query"]["bool"]["must"][0]["function_score"];
+        assert_eq!((&scored["score_mode"], &scored["boost_mode"]), (&json!("multiply"), &json!("multiply")));
+        let weights: Vec<_> =
+            scored["functions"].as_array().into_iter().flatten().map(|one| one["weight"].clone()).collect();
+        let grade = |popularity| json!(Standing { level: None, popularity }.factor());
+        assert_eq!(weights, [json!(0.7), grade(1), grade(2), grade(3), grade(4)]);
+        assert!(scored["query"]["bool"].is_object());
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl TurningIndex for ElasticProducts {
         if revisions.is_empty() {
             return Ok(Applied::default());
         }
-        let lines = document::renewal(revisions, self.region, SystemClock.now());
+        let standings = self.standing_of(revisions).await;
+        let lines = document::renewal(revisions, &standings, self.region, SystemClock.now());
         let path = format!("{}/_bulk?require_alias=true", self.alias);
         let renewed = self.batches.call_if(|| self.client.post_lines(&path, lines.clone()), Failure::is_fault).await;
         answer::applied(&renewed.map_err(down)?).map_err(IndexDown)

@@ -1,5 +1,6 @@
 //! What the use cases ask of the world, in words of the domain. Implemented in `outbound`, twice: for real and in memory.
 
+pub mod audit;
 pub mod orders;
 pub mod pages;
 pub mod pictures;
@@ -7,4 +8,5 @@ pub mod products;
 pub mod promotions;
 pub mod purger;
 pub mod recommender;
+pub mod standings;
 pub mod stock;

@@ -9,6 +9,7 @@ use common::{ErrorKind, Explain, Sku};
 use contracts::interest::Subject;
 use futures::stream::BoxStream;
 
+use super::audit::Audit;
 use super::pages::Forgets;
 use super::pictures::Pictures;
 use crate::domain::cursor::CursorSeal;
@@ -16,20 +17,26 @@ use crate::domain::product::{Author, CategoryPath, Product, Revision};
 use crate::domain::ranking::Interests;
 use crate::domain::schema::Schema;
 use crate::domain::search_query::SearchQuery;
+use crate::domain::standing::Standing;
 use crate::usecases::families::Families;
 use crate::usecases::promotions::Promotions;
+use crate::usecases::stand_in::StandIn;
 
 /// Everything that product use cases work with.
 #[derive(Clone)]
 pub struct ProductPorts {
     pub store: Arc<dyn ProductStore>,
     pub index: Arc<dyn ProductIndex>,
+    /// Answers while the index is away.
+    pub stand_in: Arc<StandIn>,
     pub cache: Arc<dyn ProductCache>,
     pub ratings: Arc<dyn Ratings>,
     pub families: Families,
     pub pictures: Arc<dyn Pictures>,
     pub promotions: Arc<Promotions>,
     pub cursors: CursorSeal,
+    /// What staff did with them that changes none of them.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// The write store did not do what was asked; nothing is known about why beyond the text, which is for the log.
@@ -122,6 +129,8 @@ pub struct Hit {
     pub relevance: f64,
     /// Field and the passage that fits, HTML-encoded with `<em>` around the words.
     pub highlights: Vec<(String, String)>,
+    /// What the relevance of an answer to words was multiplied by.
+    pub standing: Standing,
 }
 
 /// One value of a facet.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{ErrorKind, Explain, MessageId, OrderId, Sku};
+use common::{ErrorKind, Explain, MessageId, OrderId, Sku, UserId};
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::Centre;
+use crate::domain::correction::Correction;
 use crate::domain::inventory::{Availability, StockLevel};
 use crate::domain::receipt::Receipt;
 use crate::domain::reservation::{Asked, Decision, Reservation, Status};
@@ -49,6 +50,13 @@ pub trait StockStore: Send + Sync {
     /// # Errors
     /// [`StoreError::ReferenceReused`], [`StoreError::KindDiffers`], [`StoreError::Full`]
     async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError>;
+
+    /// Books what a count found, whole or not at all, once per reference, and writes down who did it.
+    ///
+    /// # Errors
+    /// [`StoreError::ReferenceReused`], [`StoreError::UnknownSku`], [`StoreError::NotCounted`], [`StoreError::NotForSale`],
+    /// [`StoreError::Full`]
+    async fn correct(&self, correction: &Correction, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError>;
 
     /// How many units of `sku` may be promised before they come in, from now on.
     ///
@@ -137,6 +145,8 @@ pub enum StoreError {
     UnknownSku(Sku),
     #[error("{0} is not counted and cannot run out")]
     NotCounted(Sku),
+    #[error("fewer units of {0} are for sale there; what is held or sold belongs to somebody")]
+    NotForSale(Sku),
     #[error(transparent)]
     Failed(#[from] Failure),
 }
@@ -156,7 +166,7 @@ pub struct Failure {
 impl Explain for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Overtaken | Self::KindDiffers(_) | Self::NotCounted(_) => ErrorKind::Conflict,
+            Self::Overtaken | Self::KindDiffers(_) | Self::NotCounted(_) | Self::NotForSale(_) => ErrorKind::Conflict,
             Self::UnknownSku(_) => ErrorKind::NotFound,
             Self::ReferenceReused | Self::Full => ErrorKind::Unprocessable,
             Self::Failed(failure) => failure.kind,
@@ -167,7 +177,7 @@ impl Explain for StoreError {
         match self {
             Self::Overtaken => "version-conflict",
             Self::ReferenceReused => "idempotency-key-reused",
-            Self::KindDiffers(_) | Self::NotCounted(_) => "state-conflict",
+            Self::KindDiffers(_) | Self::NotCounted(_) | Self::NotForSale(_) => "state-conflict",
             Self::UnknownSku(_) => "not-found",
             Self::Full => "limit-exceeded",
             Self::Failed(failure) => failure.code,

@@ -190,6 +190,9 @@ async fn what_is_exported_can_be_imported_and_changes_nothing() {
         let path = format!("/v1/admin/products/exports?format={format}");
         let request = authorised(&staff(), Request::get(&path)).body(Body::empty()).unwrap();
         let exported = shop.raw(request).await;
+        let noted = shop.notes.acts().pop().unwrap();
+        assert_eq!((noted.name, noted.reason.as_str()), ("product.export", "none given"));
+        assert_eq!(noted.outcome, format!("all of them as {format}"));
         let told = shop.upload(&staff(), PATH, media, exported.into()).await;
         let done = json!({"kind": "done", "dry_run": false, "lines": 30, "created": 0, "changed": 0, "unchanged": 30, "faulty": 0});
         assert_eq!(last(&told), &done, "{format}: {told:?}");
@@ -205,6 +208,7 @@ async fn imports_and_exports_are_for_those_who_keep_the_products() {
         let request = authorised(&nobody, Request::post(PATH)).header("content-type", JSON_LINES);
         shop.send(request.body(Body::from(file(&[line(&shop, "A")]))).unwrap()).await.is_problem(403, "forbidden");
         shop.get_as(&nobody, "/v1/admin/products/exports").await.is_problem(403, "forbidden");
+        assert_eq!(shop.notes.acts(), [], "nothing was taken");
     }
     let keeper = caller(UserId::from_uuid(ids::random()), &["merchandiser"]);
     let told = shop.upload(&keeper, PATH, JSON_LINES, file(&[line(&shop, "A")]).into()).await;

@@ -16,6 +16,8 @@ mod purges;
 mod sale;
 mod search;
 mod search_words;
+mod stand_in;
+mod standings;
 mod store_suite;
 mod strip;
 mod world;

@@ -26,6 +26,9 @@ async fn a_picture_is_shown_for_ever_under_the_name_of_its_content() {
     assert_eq!((taken.status.as_u16(), &taken.body["media_type"]), (201, &json!("image/png")), "told by its bytes");
     assert_eq!(upload(&shop, png(b"one")).await.body, taken.body, "the same again is the same");
     let path = taken.body["path"].as_str().unwrap();
+    let noted = shop.notes.acts();
+    assert_eq!(noted.len(), 2, "each time somebody brought it");
+    assert!(noted.iter().all(|act| act.name == "picture.store" && path.ends_with(&act.subject)), "{noted:?}");
     let request = |tag: &str| Request::get(path).header("if-none-match", tag).body(Body::empty()).unwrap();
     assert_eq!(shop.raw(request("")).await, png(b"one"));
     let tag = format!("\"{}\"", path.rsplit('/').next().unwrap());

@@ -261,3 +261,32 @@ async fn a_cursor_works_only_for_the_question_it_came_from() {
     shop.get(&format!("/v1/products?limit=1&cursor={cursor}")).await.is_problem(400, "cursor-invalid");
     shop.close().await;
 }
+
+#[tokio::test]
+async fn a_search_that_finds_the_same_is_not_sent_again_and_one_for_a_person_has_no_tag() {
+    let shop = small_shop().await;
+    let path = "/v1/search?q=kopfh%C3%B6rer";
+    let first = shop.get(path).await;
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with('"'), "a strong tag: {tag}");
+    let ask = async |path: &str, tag: &str| {
+        let request = Request::get(path).header("if-none-match", tag).body(Body::empty()).unwrap();
+        shop.send(request).await
+    };
+    let again = ask(path, &tag).await;
+    assert_eq!((again.status.as_u16(), again.header("etag"), &again.body), (304, &*tag, &Value::Null));
+    assert_eq!(again.header("vary"), "Accept-Language, Authorization");
+    // Another page, another question, another revision: another answer.
+    for other in ["/v1/search?q=kopfh%C3%B6rer&limit=1", "/v1/search?q=mantel"] {
+        assert_eq!(ask(other, &tag).await.status, 200, "{other}");
+    }
+    shop.bring(&[super::world::live(titled(&shop, "1", "Grüne Kopfhörer", "Green headphones"), 2)]).await;
+    let changed = ask(path, &tag).await;
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.body["query_id"], first.body["query_id"]);
+    let someone = super::world::caller(common::UserId::from_uuid(common::ids::random()), &[]);
+    let personal = shop.get_as(&someone, path).await;
+    assert_eq!((personal.header("etag"), personal.header("cache-control")), ("", "private, no-store"));
+    assert_ne!(personal.body["query_id"], shop.get_as(&someone, path).await.body["query_id"]);
+    shop.close().await;
+}

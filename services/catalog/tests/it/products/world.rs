@@ -14,6 +14,7 @@ use catalog::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
 use catalog::domain::product::{Product, Revision, State};
 use catalog::domain::trail::Trail;
 use catalog::inbound::http::router;
+use catalog::outbound::audit::Notes;
 use catalog::outbound::cache::{CacheSettings, RedisCache};
 use catalog::outbound::mongo::{self, MongoProducts, MongoPromotions};
 use catalog::outbound::pictures::PictureFolder;
@@ -24,6 +25,7 @@ use catalog::usecases::families::{Families, InNewestForm};
 use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
 use catalog::usecases::promotions::Promotions;
 use catalog::usecases::reservation_batcher::ReservationBatcher;
+use catalog::usecases::stand_in::StandIn;
 use chassis::Service as _;
 use chassis::extract::Caller;
 use common::{Region, SessionId, Sku, SystemClock, UserId, ids};
@@ -82,6 +84,8 @@ pub struct Shop {
     pub store: MongoProducts,
     /// Where its pictures lie.
     pub pictures: PathBuf,
+    /// What staff did.
+    pub notes: Arc<Notes>,
     router: Router,
 }
 
@@ -101,20 +105,28 @@ impl Shop {
     }
 
     pub async fn with(redis: ConnectionManager, ratings: Arc<dyn Ratings>) -> Self {
-        let (store, index) = tokio::join!(document_store(), index());
+        Self::over(redis, ratings, index().await).await
+    }
+
+    pub async fn over(redis: ConnectionManager, ratings: Arc<dyn Ratings>, index: ElasticProducts) -> Self {
+        let store = document_store().await;
         let settings =
             CacheSettings { shared: Duration::from_secs(30), local: Duration::from_millis(200), local_entries: 100 };
         let families = Families::new(Arc::new(store.clone()));
+        let notes = Arc::new(Notes::default());
         let pictures = std::env::temp_dir().join(format!("shop-{}", unique()));
         let products = ProductPorts {
             store: Arc::new(InNewestForm::new(Arc::new(store.clone()), families.clone())),
             families,
             pictures: Arc::new(PictureFolder::new(pictures.clone())),
             index: Arc::new(index.clone()),
+            // Empty until a story fills it.
+            stand_in: Arc::new(StandIn::new(Region::Eu, 1 << 20)),
             cache: Arc::new(RedisCache::new(redis, Region::Eu, settings)),
             ratings,
             promotions: Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store)))),
             cursors: CursorSeal::new(PSEUDONYM_KEY),
+            audit: notes.clone(),
         };
         let app = Arc::new(App {
             region: Region::Eu,
@@ -127,7 +139,7 @@ impl Shop {
         });
         let config = config();
         let router = chassis::http::dress(&config.common.site, &config.http, router(app.clone()), None);
-        Self { prefix: unique().to_uppercase(), app, index, store, pictures, router }
+        Self { prefix: unique().to_uppercase(), app, index, store, pictures, notes, router }
     }
 
     pub fn sku(&self, name: &str) -> String {

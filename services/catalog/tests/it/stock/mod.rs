@@ -4,6 +4,7 @@
 mod audit;
 mod batches;
 mod centres;
+mod corrections;
 mod crashes;
 mod crowd;
 mod entitlements;

@@ -10,10 +10,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::Deserialize;
 
-use super::super::desk::Desk;
+use super::super::desk::{self, Desk};
 use super::super::product_body::ProductBody;
 use super::{Imports, csv};
 use crate::usecases::export_products::export_products;
+use crate::usecases::ports::audit::Act;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +22,8 @@ pub(super) struct ExportQuery {
     /// `ndjson`, or `csv`, which leaves out what a table cannot say.
     #[serde(default)]
     format: String,
+    /// Written down with who took them.
+    reason: Option<String>,
 }
 
 /// Broken off in the middle when the store stops answering: a chunked answer that does not end well is noticed by its reader.
@@ -36,6 +39,14 @@ pub(super) async fn export(
         _ => return Err(Problem::new(ErrorKind::Invalid, "malformed-request", "a format is ndjson or csv")),
     };
     let app = imports.app;
+    let act = Act {
+        by: caller.user_id,
+        name: "product.export",
+        subject: "products".to_owned(),
+        reason: desk::reason(query.reason.as_deref())?,
+        outcome: format!("all of them as {}", if as_table { "csv" } else { "ndjson" }),
+    };
+    app.products.audit.note(act).await?;
     tracing::info!(staff.id = %caller.user_id, "products exported");
     let products = export_products(app.products.store.clone()).await?;
     let (languages, currency): (&[&str], Currency) = (app.region.languages(), app.region.currency());

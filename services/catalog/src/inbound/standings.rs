@@ -1,0 +1,136 @@
+//! Follows the stock and the trends, and has the documents written whose standing changed.
+//!
+//! What moved is read from the movements by their number, as the finished pages do it (`freshness`): however often a product moved since
+//! the last look, it is one product; and only one whose level is another than the last time is looked up at all. What moved while no
+//! process looked is found by beginning a little before, and by the audit of the index for whatever is older.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::Sku;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::inventory::Level;
+use crate::metrics::STANDINGS_WRITTEN;
+use crate::usecases::keep_standings::{Known, keep_standings};
+use crate::usecases::ports::pages::StockWatch;
+use crate::usecases::ports::products::{ProductStore, TurningIndex};
+use crate::usecases::ports::standings::{StandingIndex, Trends};
+use crate::usecases::renew_turned::RenewError;
+
+/// Between two looks at the stock: a search may be this much, and a refresh of the index, behind the shelf.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks at the stock between two at what is trending, which moves in hours.
+const TRENDS_EVERY: u32 = 60;
+/// Longest pause while store or index are away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Movements before the newest at which the first look begins: what a restart misses.
+const BEFORE: i64 = 5_000;
+/// As in `freshness`: movements get their numbers before they are committed, so these are looked at again.
+const OVERLAP: i64 = 500;
+/// SKUs whose last level is remembered, some fifty bytes each; then all are forgotten, and looked up once more.
+const MOST_SEEN: usize = 200_000;
+/// Documents that may say that they are popular: twice what is trending.
+const MOST_POPULAR: usize = 200;
+
+/// What one follower remembers.
+#[derive(Default)]
+pub struct Seen {
+    mark: Option<i64>,
+    levels: HashMap<Sku, Level>,
+}
+
+/// Until `shutdown`. Several processes may do so at once; then some documents are written twice.
+pub async fn run<I: TurningIndex + StandingIndex>(
+    store: &dyn ProductStore,
+    index: &I,
+    known: &Known,
+    (watch, trends): (&dyn StockWatch, &dyn Trends),
+    shutdown: CancellationToken,
+) {
+    let (mut seen, mut pause, mut until_trends) = (Seen::default(), LOOK_EVERY, 0_u32);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let looked = async {
+            let mut written = look(store, index, known, watch, &mut seen).await?;
+            if until_trends == 0 {
+                written += follow_trends(store, index, known, trends).await?;
+                until_trends = TRENDS_EVERY;
+            }
+            until_trends -= 1;
+            Ok::<usize, LookError>(written)
+        };
+        pause = match looked.await {
+            Ok(written) => {
+                STANDINGS_WRITTEN.with_label_values::<&str>(&[]).inc_by(written as u64);
+                LOOK_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "availability in the search index waits to be renewed");
+                (pause * 2).min(LONGEST_PAUSE)
+            }
+        };
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    #[error(transparent)]
+    Stock(#[from] crate::usecases::ports::stock::StoreError),
+    #[error(transparent)]
+    Renew(#[from] RenewError),
+    #[error(transparent)]
+    Index(#[from] crate::usecases::ports::products::IndexDown),
+}
+
+/// One look at what moved. Nothing is remembered of a look that failed, so the next one sees it again.
+///
+/// # Errors
+/// The stock, the store or the index does not answer.
+pub async fn look<I: TurningIndex + StandingIndex>(
+    store: &dyn ProductStore,
+    index: &I,
+    known: &Known,
+    watch: &dyn StockWatch,
+    seen: &mut Seen,
+) -> Result<usize, LookError> {
+    let since = match seen.mark {
+        Some(mark) => mark - OVERLAP,
+        None => watch.mark().await? - BEFORE,
+    };
+    let moved = watch.moved_since(since).await?;
+    let levels = known.levels(&moved.skus).await;
+    let changed: Vec<Sku> = levels
+        .iter()
+        .filter(|(sku, level)| seen.levels.get(*sku) != Some(*level))
+        .map(|(sku, _)| sku.clone())
+        .collect();
+    let written = keep_standings(store, index, known, &changed).await?;
+    if seen.levels.len() + changed.len() > MOST_SEEN {
+        seen.levels.clear();
+    }
+    seen.levels.extend(levels);
+    seen.mark = Some(moved.mark.max(seen.mark.unwrap_or(0)));
+    Ok(written)
+}
+
+/// One look at what is trending. What nobody can tell stays as it is.
+///
+/// # Errors
+/// The store or the index does not answer.
+pub async fn follow_trends<I: TurningIndex + StandingIndex>(
+    store: &dyn ProductStore,
+    index: &I,
+    known: &Known,
+    trends: &dyn Trends,
+) -> Result<usize, LookError> {
+    let Some(trending) = trends.trending().await else { return Ok(0) };
+    let mut skus = index.popular(MOST_POPULAR).await?;
+    let new: Vec<Sku> = trending.iter().filter(|sku| !skus.contains(sku)).cloned().collect();
+    skus.extend(new);
+    known.trending(trending);
+    Ok(keep_standings(store, index, known, &skus).await?)
+}

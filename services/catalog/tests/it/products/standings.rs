@@ -1,0 +1,232 @@
+//! Availability and popularity in the order of a search: they come by themselves, move what fits alike, and never stand in the way of a
+//! newer revision.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use catalog::domain::draft::ProductDraft;
+use catalog::domain::inventory::SupplyKind;
+use catalog::inbound::standings::{Seen, follow_trends, look};
+use catalog::outbound::memory_stock::MemoryStock;
+use catalog::outbound::search::ElasticProducts;
+use catalog::usecases::keep_standings::Known;
+use catalog::usecases::ports::pages::{StockChanges, StockWatch};
+use catalog::usecases::ports::products::{
+    Applied, IndexAudit as _, ProductIndex as _, ProductStore as _, TurningIndex as _,
+};
+use catalog::usecases::ports::standings::{StandingIndex as _, Trends};
+use catalog::usecases::ports::stock::StoreError;
+use common::Sku;
+use serde_json::{Value, json};
+
+use super::world::{Shop, live};
+use crate::stock::world::{memory_stock, receive};
+
+/// Movements as a story says that they are.
+#[derive(Default)]
+struct Moved(Mutex<Vec<Sku>>);
+
+impl Moved {
+    fn now(&self, skus: &[String]) {
+        self.0.lock().unwrap().extend(skus.iter().map(|sku| Sku::parse(sku).unwrap()));
+    }
+}
+
+#[async_trait]
+impl StockWatch for Moved {
+    async fn mark(&self) -> Result<i64, StoreError> {
+        Ok(self.0.lock().unwrap().len() as i64)
+    }
+
+    async fn moved_since(&self, mark: i64) -> Result<StockChanges, StoreError> {
+        let moved = self.0.lock().unwrap();
+        let mut skus: Vec<Sku> = moved.iter().skip(usize::try_from(mark).unwrap_or(0)).cloned().collect();
+        skus.sort();
+        skus.dedup();
+        Ok(StockChanges { mark: moved.len() as i64, skus })
+    }
+}
+
+struct Wanted(Option<Vec<Sku>>);
+
+#[async_trait]
+impl Trends for Wanted {
+    async fn trending(&self) -> Option<Vec<Sku>> {
+        self.0.clone()
+    }
+}
+
+struct Scene {
+    shop: Shop,
+    stock: Arc<MemoryStock>,
+    known: Arc<Known>,
+    index: ElasticProducts,
+    moved: Moved,
+    seen: Seen,
+}
+
+impl Scene {
+    /// Products that fit the same words equally well; all of them came in.
+    async fn set(names: &[&str]) -> Self {
+        let shop = Shop::open().await;
+        let stock = Arc::new(memory_stock());
+        let known = Arc::new(Known::new(stock.clone()));
+        let index = shop.index.clone().knowing(known.clone());
+        let scene = Self { shop, stock, known, index, moved: Moved::default(), seen: Seen::default() };
+        for name in names {
+            scene.comes_in(name, 1).await;
+        }
+        let revisions: Vec<_> = names.iter().map(|name| live(scene.shop.draft(name), 1)).collect();
+        if !revisions.is_empty() {
+            scene.shop.store.insert(&revisions).await.unwrap();
+        }
+        scene.index.apply(&revisions).await.unwrap();
+        scene.index.refresh().await.unwrap();
+        scene
+    }
+
+    async fn comes_in(&self, name: &str, units: u32) {
+        let sku = self.shop.sku(name);
+        receive(&*self.stock, &super::world::unique(), &[(&sku, SupplyKind::Counted, units)]).await.unwrap();
+        self.moved.now(&[sku]);
+    }
+
+    async fn is_sold_out(&self, name: &str) {
+        let correction = catalog::domain::correction::Correction::new(
+            catalog::domain::receipt::ReceiptReference::parse(&super::world::unique()).unwrap(),
+            crate::stock::world::centre(crate::stock::world::CENTRES[0]),
+            "gone".to_owned(),
+            vec![catalog::domain::correction::CorrectionLine {
+                sku: Sku::parse(&self.shop.sku(name)).unwrap(),
+                change: -1,
+            }],
+        );
+        let by = common::UserId::from_uuid(common::ids::random());
+        let now = chrono::DateTime::UNIX_EPOCH;
+        use catalog::usecases::ports::stock::StockStore as _;
+        self.stock.correct(&correction.unwrap(), by, now).await.unwrap();
+        self.moved.now(&[self.shop.sku(name)]);
+    }
+
+    /// Says how many documents were written.
+    async fn look(&mut self) -> usize {
+        let store = &*self.shop.app.products.store;
+        let written = look(store, &self.index, &self.known, &self.moved, &mut self.seen).await.unwrap();
+        self.index.refresh().await.unwrap();
+        written
+    }
+
+    async fn people_want(&self, names: &[&str]) -> usize {
+        let wanted = Wanted(Some(names.iter().map(|name| Sku::parse(&self.shop.sku(name)).unwrap()).collect()));
+        let written = follow_trends(&*self.shop.app.products.store, &self.index, &self.known, &wanted).await.unwrap();
+        self.index.refresh().await.unwrap();
+        written
+    }
+
+    async fn found(&self) -> Value {
+        let answer = self.shop.get("/v1/search?q=kopfh%C3%B6rer&explain=true").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    async fn order(&self) -> Vec<String> {
+        self.shop.get("/v1/search?q=kopfh%C3%B6rer").await.skus(&self.shop)
+    }
+}
+
+#[tokio::test]
+async fn what_is_sold_out_goes_behind_what_fits_alike_and_what_people_want_before_it() {
+    let mut scene = Scene::set(&["A", "B", "C"]).await;
+    assert_eq!(scene.order().await, ["A", "B", "C"]);
+    scene.is_sold_out("A").await;
+    assert_eq!(scene.look().await, 1, "one product changed its level");
+    assert_eq!(scene.order().await, ["B", "C", "A"]);
+    assert_eq!(scene.people_want(&["C"]).await, 1);
+    assert_eq!(scene.order().await, ["C", "B", "A"]);
+    let body = scene.found().await;
+    let explained = |place: usize| {
+        let explain = &body["items"][place]["explain"];
+        let part = |name: &str| explain[name].as_f64().unwrap();
+        let product = part("relevance") * part("availability") * part("popularity") * (1.0 + part("interest"));
+        assert!((product - body["items"][place]["score"].as_f64().unwrap()).abs() < 1e-6, "{explain}");
+        (part("availability"), part("popularity"))
+    };
+    assert_eq!((explained(0), explained(1), explained(2)), ((1.0, 1.2), (1.0, 1.0), (0.7, 1.0)));
+    // The goods come back, and people want something else.
+    scene.comes_in("A", 9).await;
+    assert_eq!(scene.look().await, 1);
+    assert_eq!(scene.people_want(&["B"]).await, 2, "one is popular, one no longer");
+    assert_eq!(scene.order().await, ["B", "A", "C"]);
+    scene.shop.close().await;
+}
+
+#[tokio::test]
+async fn movements_of_one_product_are_one_write_and_those_that_change_no_level_are_none() {
+    let mut scene = Scene::set(&["A", "B"]).await;
+    assert_eq!(scene.look().await, 0, "the pipeline wrote what is known already");
+    for _ in 0..5 {
+        scene.comes_in("A", 50).await;
+    }
+    assert_eq!(scene.look().await, 1, "low became in stock, once");
+    scene.comes_in("A", 50).await;
+    assert_eq!(scene.look().await, 0);
+    assert_eq!(scene.people_want(&["A", "B"]).await, 2);
+    assert_eq!(scene.people_want(&["B", "A"]).await, 0, "a place within a grade is no news");
+    // Nobody can tell: then it stays.
+    let store = &*scene.shop.app.products.store;
+    assert_eq!(follow_trends(store, &scene.index, &scene.known, &Wanted(None)).await.unwrap(), 0);
+    assert_eq!(scene.index.popular(10).await.unwrap().len(), 2);
+    scene.shop.close().await;
+}
+
+#[tokio::test]
+async fn an_older_revision_overwrites_nothing_and_a_newer_one_keeps_the_standing() {
+    let mut scene = Scene::set(&["A"]).await;
+    scene.is_sold_out("A").await;
+    scene.look().await;
+    scene.people_want(&["A"]).await;
+    let renamed = ProductDraft { brand: "Emca".to_owned(), ..scene.shop.draft("A") };
+    let (old, new) = (live(scene.shop.draft("A"), 1), live(renamed, 2));
+    scene.shop.store.insert(std::slice::from_ref(&new)).await.unwrap();
+    let stale = Applied { stale: 1, ..Applied::default() };
+    assert_eq!(
+        scene.index.apply(std::slice::from_ref(&old)).await.unwrap(),
+        stale,
+        "the same revision again is no news"
+    );
+    scene.index.apply(std::slice::from_ref(&new)).await.unwrap();
+    // Somebody who read the older revision a moment ago writes its standing late.
+    assert_eq!(scene.index.renew(std::slice::from_ref(&old)).await.unwrap(), stale);
+    scene.index.refresh().await.unwrap();
+    let item = scene.found().await["items"][0].clone();
+    assert_eq!((&item["brand"], &item["revision"]), (&json!("Emca"), &json!(2)));
+    assert_eq!((&item["explain"]["availability"], &item["explain"]["popularity"]), (&json!(0.7), &json!(1.2)));
+    assert_eq!(scene.index.differences(&[new]).await.unwrap().len(), 0, "the audit finds it right");
+    scene.shop.close().await;
+}
+
+#[tokio::test]
+async fn a_product_is_there_as_long_as_one_of_its_forms_is() {
+    let mut scene = Scene::set(&[]).await;
+    let form = |shop: &Shop, size: &str| json!({"sku": shop.sku(&format!("V{size}")), "attributes": [{"key": "size", "value": size}]});
+    let body = json!({
+        "family": "general", "category": "a", "brand": "x", "texts": {"de": {"name": "Kopfhörer"}}, "prices": {"EUR": "1.00"},
+        "variants": [form(&scene.shop, "S"), form(&scene.shop, "M")]
+    });
+    let path = format!("/v1/admin/products/{}", scene.shop.sku("P"));
+    let written = scene.shop.send_json(&super::world::staff(), http::Method::PUT, &path, None, &body).await;
+    assert_eq!(written.status, 201, "{}", written.body);
+    let sku = Sku::parse(&scene.shop.sku("P")).unwrap();
+    let revision = scene.shop.store.newest(&sku).await.unwrap().unwrap();
+    scene.index.apply(&[revision]).await.unwrap();
+    let code = async |scene: &Scene| {
+        let standings = scene.index.standings(std::slice::from_ref(&sku)).await.unwrap();
+        standings[&sku].level.map(|level| level.code())
+    };
+    assert_eq!(code(&scene).await, Some("out"), "nothing ever came in");
+    scene.comes_in("VM", 9).await;
+    assert_eq!(scene.look().await, 1, "the movement of a form is its product's affair");
+    assert_eq!(code(&scene).await, Some("in_stock"));
+    scene.shop.close().await;
+}
