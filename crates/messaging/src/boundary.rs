@@ -148,6 +148,8 @@ boundaries! {
     69 WriteCart "write-cart" Commit "order-payment/outbound/postgres/carts";
     70 MergeCarts "merge-carts" Commit "order-payment/outbound/postgres/carts";
     71 SweepCarts "sweep-carts" Commit "order-payment/outbound/postgres/carts";
+    // Counts of the shelves.
+    72 CorrectStock "correct_stock" Commit "catalog/usecases/correct_stock";
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub enum Behaviour {
     Redriven,
     Contradicted,
     Received,
+    Corrected,
     Published,
 }
 
@@ -87,7 +88,7 @@ pub type Placed = (OrderId, &'static [&'static str]);
 
 impl Behaviour {
     /// The cheap ones first: a boundary is tried in the first behaviour that passes it.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Approved,
         Self::Started,
         Self::Declined,
@@ -103,6 +104,7 @@ impl Behaviour {
         Self::Redriven,
         Self::Contradicted,
         Self::Received,
+        Self::Corrected,
         Self::Published,
     ];
 
@@ -123,6 +125,7 @@ impl Behaviour {
             Self::Redriven => "parked messages tried again",
             Self::Contradicted => "a webhook of another amount",
             Self::Received => "goods come in",
+            Self::Corrected => "a unit is found",
             Self::Published => "a product changes",
         }
     }
@@ -147,6 +150,10 @@ impl Behaviour {
             Self::Contradicted => contradicted(stage).await,
             Self::Received => {
                 shop::receive(&stage.sandbox, &stage.staff, &stage.sku, 1).await;
+                Vec::new()
+            }
+            Self::Corrected => {
+                shop::find_one_more(&stage.sandbox, &stage.staff, &stage.sku).await;
                 Vec::new()
             }
             Self::Published => published(stage).await,

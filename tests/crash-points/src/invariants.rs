@@ -195,7 +195,7 @@ pub async fn stock(sandbox: &Sandbox) -> Checked {
          WHERE available + held + sold - returned <> received + back_ordered OR least(available, held, sold, returned, received) < 0
             OR held <> 0
             OR sold <> COALESCE((SELECT sum(quantity) FROM stock_movements m WHERE m.sku = stock.sku AND m.fulfilment_centre = stock.fulfilment_centre AND m.kind = 'sold'), 0)
-            OR received <> COALESCE((SELECT sum(quantity) FROM stock_movements m WHERE m.sku = stock.sku AND m.fulfilment_centre = stock.fulfilment_centre AND m.kind = 'received'), 0)
+            OR received <> COALESCE((SELECT sum(CASE kind WHEN 'lost' THEN -quantity ELSE quantity END) FROM stock_movements m WHERE m.sku = stock.sku AND m.fulfilment_centre = stock.fulfilment_centre AND m.kind IN ('received', 'found', 'lost')), 0)
          LIMIT 1",
     )
     .fetch_optional(&sandbox.stock)

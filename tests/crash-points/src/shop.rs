@@ -72,6 +72,17 @@ pub async fn receive(sandbox: &Sandbox, staff: &Person, sku: &str, units: u32) {
     insist("the receipt", &[200], || HTTP.post(&url).bearer_auth(&staff.token).json(&body)).await;
 }
 
+/// Somebody counts the shelf and finds one more than the books say.
+pub async fn find_one_more(sandbox: &Sandbox, staff: &Person, sku: &str) {
+    let body = json!({
+        "reference": format!("count-{}", ids::random().simple()),
+        "reason": "found behind the shelf",
+        "lines": [{"sku": sku, "change": 1}],
+    });
+    let url = format!("{}/v1/admin/stock/corrections", sandbox.catalog_url);
+    insist("the correction", &[200], || HTTP.post(&url).bearer_auth(&staff.token).json(&body)).await;
+}
+
 /// Orders one unit with a card; gives the order and the answer's bytes.
 pub async fn order(sandbox: &Sandbox, shopper: &Person, sku: &str, card: &str) -> OrderId {
     let key = ids::random().simple().to_string();
