@@ -143,6 +143,8 @@ pub fn lose_turn(world: &Arc<World>, process: usize) {
     world.spawn(OUTSIDE, async move {
         here.sleep(SESSION_US).await;
         if here.is_alive(process) && !here.is_frozen(process) {
+            // Consumers that were sent back meanwhile found nobody to give its lanes to.
+            rebalance(&here, group);
             return;
         }
         release(&here, process);
