@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::{Region, UserId};
 use messaging::operators::{self, Action};
-use messaging::{Cause, Change, CommitError, Database, WriteError};
+use messaging::{Cause, Change, Database, WriteError};
 use sqlx::PgConnection;
 
-use super::failure::{Refusal, of_commit};
+use super::failure::{Refusal, counted_once};
 use super::receive::{Written, insert_reference};
 use super::shelves::{self, Account, of_shelf};
 use crate::domain::correction::Correction;
@@ -30,13 +30,7 @@ pub(super) async fn correct(
             Box::pin(async move { write(tx, &correction, (region, by), now).await })
         })
         .await;
-    match outcome {
-        Ok(messaging::Committed::Applied) => Ok(Committed::Applied),
-        Ok(messaging::Committed::Repeated(_)) | Err(CommitError::Refused(Refusal::ReceivedBefore)) => {
-            Ok(Committed::Repeated)
-        }
-        Err(error) => Err(of_commit(error)),
-    }
+    counted_once(outcome)
 }
 
 async fn write(

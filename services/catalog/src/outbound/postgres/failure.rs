@@ -4,7 +4,7 @@ use common::{ErrorKind, Explain, Sku};
 use messaging::CommitError;
 
 use crate::domain::shelves::NoPromises;
-use crate::usecases::ports::stock::{Failure, StoreError};
+use crate::usecases::ports::stock::{Committed, Failure, StoreError};
 
 /// What a write refuses from inside its transaction; everything is rolled back then.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,19 @@ impl Explain for Refusal {
 
 /// The constraint that bounds a stock row.
 const IN_RANGE: &str = "stock_received_in_range";
+
+/// What became of something whose reference counts once.
+pub(super) fn counted_once(
+    outcome: Result<messaging::Committed, CommitError<Refusal>>,
+) -> Result<Committed, StoreError> {
+    match outcome {
+        Ok(messaging::Committed::Applied) => Ok(Committed::Applied),
+        Ok(messaging::Committed::Repeated(_)) | Err(CommitError::Refused(Refusal::ReceivedBefore)) => {
+            Ok(Committed::Repeated)
+        }
+        Err(error) => Err(of_commit(error)),
+    }
+}
 
 /// Everything but [`Refusal::ReceivedBefore`], which is an answer and not an error.
 pub(super) fn of_commit(error: CommitError<Refusal>) -> StoreError {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::Sku;
-use messaging::{Cause, Change, CommitError, Database, WriteError};
+use messaging::{Cause, Change, Database, WriteError};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use super::failure::{Refusal, of_commit};
+use super::failure::{Refusal, counted_once, of_commit};
 use super::shelves::{self, Account, of_shelf};
 use crate::domain::centre::{Centre, Centres};
 use crate::domain::receipt::{Receipt, ReceiptReference};
@@ -31,13 +31,7 @@ pub(super) async fn receive(
             Box::pin(async move { write(tx, &receipt, &home, now).await })
         })
         .await;
-    match outcome {
-        Ok(messaging::Committed::Applied) => Ok(Committed::Applied),
-        Ok(messaging::Committed::Repeated(_)) | Err(CommitError::Refused(Refusal::ReceivedBefore)) => {
-            Ok(Committed::Repeated)
-        }
-        Err(error) => Err(of_commit(error)),
-    }
+    counted_once(outcome)
 }
 
 async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {

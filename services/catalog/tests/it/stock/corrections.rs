@@ -10,24 +10,14 @@ use catalog::outbound::audit::OperatorActions;
 use catalog::usecases::App;
 use catalog::usecases::ports::audit::{Act, Audit as _};
 use chassis::extract::Caller;
-use common::{Region, SessionId, UserId, ids};
+use common::{UserId, ids};
 use http::Request;
 use http_body_util::BodyExt as _;
 use messaging::operators;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::world::{World, app, counts, created, memory_stock, new_order, receive, receive_at, row};
-
-fn caller(role: &str) -> Caller {
-    Caller {
-        user_id: UserId::from_uuid(ids::random()),
-        session_id: SessionId::parse("s-1").unwrap(),
-        region: Region::ALL[0],
-        roles: vec![role.to_owned()],
-        personalisation_consent: false,
-    }
-}
+use super::world::{World, app, caller, counts, created, memory_stock, new_order, receive, receive_at, row};
 
 fn routes(app: Arc<App>, who: &Caller) -> Router {
     router(app).layer(Extension(who.clone()))

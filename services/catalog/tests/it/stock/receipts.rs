@@ -6,25 +6,13 @@ use axum::body::Body;
 use axum::{Extension, Router};
 use catalog::inbound::http::router;
 use catalog::outbound::memory_stock::MemoryStock;
-use chassis::extract::Caller;
-use common::{Region, SessionId, UserId, ids};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use messaging::Handler as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::world::{app, counts, created, delivery, memory_stock, new_order};
-
-fn caller(role: &str) -> Caller {
-    Caller {
-        user_id: UserId::from_uuid(ids::random()),
-        session_id: SessionId::parse("s-1").unwrap(),
-        region: Region::ALL[0],
-        roles: vec![role.to_owned()],
-        personalisation_consent: false,
-    }
-}
+use super::world::{app, caller, counts, created, delivery, memory_stock, new_order};
 
 fn routes(store: &Arc<MemoryStock>, role: &str) -> Router {
     router(app(store.clone())).layer(Extension(caller(role)))

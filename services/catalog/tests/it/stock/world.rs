@@ -18,8 +18,9 @@ use catalog::usecases::App;
 use catalog::usecases::ports::orders::{OrderState, Orders, OrdersDown};
 use catalog::usecases::ports::stock::{Committed, StockStore, StoreError};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
+use chassis::extract::Caller;
 use chrono::DateTime;
-use common::{ManualClock, MessageId, OrderId, Region, Sku, ids};
+use common::{ManualClock, MessageId, OrderId, Region, SessionId, Sku, UserId, ids};
 use contracts::{Envelope, Event, order};
 use messaging::{Delivery, Handler as _, Verdict};
 use testkit::postgres::TestDatabase;
@@ -34,6 +35,17 @@ pub struct World {
 
 /// Preferred in this order; the first is the one of the older stories, which know no other.
 pub const CENTRES: [&str; 3] = ["rdc-a", "fc-b", "fc-c"];
+
+/// Somebody new with this role.
+pub fn caller(role: &str) -> Caller {
+    Caller {
+        user_id: UserId::from_uuid(ids::random()),
+        session_id: SessionId::parse("s-1").expect("a session id"),
+        region: Region::ALL[0],
+        roles: vec![role.to_owned()],
+        personalisation_consent: false,
+    }
+}
 
 pub fn centre(name: &str) -> Centre {
     Centre::parse(name).expect("a centre")
