@@ -241,7 +241,9 @@ impl<E: std::error::Error + Send + Sync + 'static> Batch<E> {
             }
         }
         metrics::COMMIT_BATCH.observe(applied.len() as f64);
-        self.database.committed.notify_one();
+        if !events.is_empty() {
+            self.database.committed.notify_one();
+        }
         crash::point("commit_many.after_commit")?;
         Ok(in_order(round, outcomes))
     }

@@ -2,11 +2,14 @@
 //!
 //! Decided here: that no basket is priced from a copy that may be old. The copy in memory is only as good as the number of its
 //! last change, so each reader asks the store for the next number first: one look-up by key, whose usual answer is that there
-//! is none. A change is the insert of that number; whoever was faster is read and looked at before the next try.
+//! is none. Readers of the same moment share one look: it counts for whoever had come when it began, never for who came later. A
+//! change is the insert of that number; whoever was faster is read and looked at before the next try.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{ErrorKind, Explain, FieldProblem, UserId};
+use tokio::sync;
 
 use super::App;
 use super::ports::products::{Insertion, StoreDown};
@@ -23,11 +26,23 @@ const MOST_MEETINGS: usize = 16;
 pub struct Promotions {
     store: Arc<dyn PromotionStore>,
     known: Mutex<Option<Arc<PromotionBook>>>,
+    /// Readers so far, which gives each its number.
+    asked: AtomicU64,
+    /// One look at a time; here is what became of the last one.
+    looked: sync::Mutex<Looked>,
+}
+
+/// A look at the store, told to all readers up to a number: those who had come when it began. A failure is also told to those who
+/// came meanwhile, or they would wait for the store's patience twice.
+struct Looked {
+    counts_for: u64,
+    outcome: Result<Arc<PromotionBook>, StoreDown>,
 }
 
 impl Promotions {
     pub fn new(store: Arc<dyn PromotionStore>) -> Self {
-        Self { store, known: Mutex::new(None) }
+        let looked = Looked { counts_for: 0, outcome: Ok(Arc::default()) };
+        Self { store, known: Mutex::new(None), asked: AtomicU64::new(0), looked: sync::Mutex::new(looked) }
     }
 
     /// The promotions as they are in the store now.
@@ -35,6 +50,19 @@ impl Promotions {
     /// # Errors
     /// [`StoreDown`]; an old copy is never given instead.
     pub async fn current(&self) -> Result<Arc<PromotionBook>, StoreDown> {
+        let mine = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut looked = self.looked.lock().await;
+        if looked.counts_for < mine {
+            // Whoever has a number by now came before the look begins.
+            let before = self.asked.load(Ordering::Acquire);
+            let outcome = self.look().await;
+            let counts_for = if outcome.is_ok() { before } else { self.asked.load(Ordering::Acquire) };
+            *looked = Looked { counts_for, outcome };
+        }
+        looked.outcome.clone()
+    }
+
+    async fn look(&self) -> Result<Arc<PromotionBook>, StoreDown> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut book = match known {
             Some(book) => book,

@@ -1,7 +1,9 @@
 //! Promotions: one suite for both stores, what staff may do to them, and what a quote says about them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use catalog::domain::lines::Line;
 use catalog::domain::promotion::{Promotion, PromotionRevision, PromotionState};
 use catalog::domain::promotion_draft::{CouponDraft, PromotionDraft, TargetDraft};
@@ -9,13 +11,16 @@ use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::mongo::MongoPromotions;
 use catalog::usecases::App;
-use catalog::usecases::ports::products::{Insertion, ProductStore as _};
+use catalog::usecases::ports::products::{Insertion, ProductStore as _, StoreDown};
 use catalog::usecases::ports::promotions::PromotionStore;
 use catalog::usecases::promotions::{Promotions, PutPromotionError, Written, put_promotion};
 use catalog::usecases::quote::{CouponAnswer, Quote, quote};
 use common::{Explain as _, Sku, UserId, ids};
+use futures::future::join_all;
+use futures::poll;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::world::{Shop, caller, document_store, draft, live, staff, unique};
 use crate::stock::world::{app_with, memory_stock};
@@ -148,6 +153,77 @@ async fn what_one_process_changes_another_reckons_with_at_once() {
         put_promotion(&office, end, Some(42), clerk()).await.unwrap();
         assert_eq!(cuts(&quoted(&front, None).await), [vec![], vec![]]);
     }
+}
+
+/// A store whose looks take as long as the test wants: what is found is what was there when the look began.
+struct Slow {
+    inner: MemoryPromotions,
+    looks: AtomicUsize,
+    is_down: AtomicBool,
+    may_answer: Semaphore,
+}
+
+#[async_trait]
+impl PromotionStore for Slow {
+    async fn change(&self, number: i64) -> Result<Option<PromotionRevision>, StoreDown> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        let found = self.inner.change(number).await;
+        self.may_answer.acquire().await.unwrap().forget();
+        if self.is_down.load(Ordering::Relaxed) { Err(StoreDown("away".to_owned())) } else { found }
+    }
+
+    async fn insert(&self, revision: &PromotionRevision) -> Result<Insertion, StoreDown> {
+        self.inner.insert(revision).await
+    }
+
+    async fn all(&self) -> Result<Vec<PromotionRevision>, StoreDown> {
+        self.inner.all().await
+    }
+}
+
+#[tokio::test]
+async fn readers_of_one_moment_share_a_look_and_nobody_takes_one_that_began_before_them() {
+    let store = Arc::new(Slow {
+        inner: MemoryPromotions::default(),
+        looks: AtomicUsize::new(0),
+        is_down: AtomicBool::new(false),
+        may_answer: Semaphore::new(0),
+    });
+    let promotions = Promotions::new(store.clone());
+    let looks = || store.looks.load(Ordering::Relaxed);
+    let mut first = Box::pin(promotions.current());
+    assert!(poll!(&mut first).is_pending());
+    // The look has found nothing yet when this is written; whoever comes now must see it.
+    store.insert(&change(1, PromotionState::Live(promotion(wanted("autumn"))))).await.unwrap();
+    let mut others = Box::pin(join_all((0..20).map(|_| promotions.current())));
+    assert!(poll!(&mut others).is_pending());
+    assert_eq!(looks(), 1);
+    store.may_answer.add_permits(3);
+    assert_eq!(first.await.unwrap().number(), 0);
+    assert!(others.await.into_iter().all(|book| book.unwrap().number() == 1));
+    // The change, and that there is none after it: for twenty readers as for one.
+    assert_eq!(looks(), 3);
+
+    // A failure is told to all who wait by then; the next one looks anew.
+    let mut first = Box::pin(promotions.current());
+    assert!(poll!(&mut first).is_pending());
+    let mut others = Box::pin(join_all((0..20).map(|_| promotions.current())));
+    assert!(poll!(&mut others).is_pending());
+    store.is_down.store(true, Ordering::Relaxed);
+    store.may_answer.add_permits(1);
+    assert!(first.await.is_err());
+    assert!(others.await.iter().all(Result::is_err));
+    assert_eq!(looks(), 4);
+    store.is_down.store(false, Ordering::Relaxed);
+
+    // One who goes away in the middle takes nobody along.
+    let mut first = Box::pin(promotions.current());
+    assert!(poll!(&mut first).is_pending());
+    let mut other = Box::pin(promotions.current());
+    assert!(poll!(&mut other).is_pending());
+    drop(first);
+    store.may_answer.add_permits(1);
+    assert_eq!(other.await.unwrap().number(), 1);
 }
 
 #[tokio::test]
