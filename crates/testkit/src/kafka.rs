@@ -1,18 +1,22 @@
 //! Kafka for one test: the broker of the test stack, topics under a prefix of the test's own, and a reader that reads a
 //! topic from its beginning.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::ids;
 use contracts::Topic;
 use messaging::{KafkaSettings, KafkaTls};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::postgres::region;
 use crate::servers::servers;
+
+/// How long a busy broker may take over one answer.
+const BROKER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A record as the test reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,29 +60,45 @@ pub async fn read_all(settings: &KafkaSettings, topic: &'static Topic) -> Vec<Se
     tokio::task::spawn_blocking(move || read_topic(&brokers, &name)).await.expect("reading does not panic")
 }
 
+/// Asks again while the broker says what passes by itself: a busy one may not have heard yet that it leads a topic it has just made.
+fn answered<T>(ask: impl Fn() -> KafkaResult<T>) -> T {
+    let until = Instant::now() + BROKER_PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) if Instant::now() >= until => panic!("the broker answers: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
 fn read_topic(brokers: &str, name: &str) -> Vec<Seen> {
-    let patience = Duration::from_secs(10);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", format!("reader-{}", ids::random()))
         .set("enable.auto.commit", "false")
         .create()
         .expect("a consumer can be made");
-    let metadata = consumer.fetch_metadata(Some(name), patience).expect("the broker answers");
+    let metadata = answered(|| {
+        let metadata = consumer.fetch_metadata(Some(name), BROKER_PATIENCE)?;
+        match metadata.topics().iter().find_map(|topic| topic.error()) {
+            Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+            None => Ok(metadata),
+        }
+    });
     let partitions: Vec<i32> =
         metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
     let mut list = TopicPartitionList::new();
     let mut left: i64 = 0;
     for partition in partitions {
-        let (low, high) = consumer.fetch_watermarks(name, partition, patience).expect("the broker answers");
+        let (low, high) = answered(|| consumer.fetch_watermarks(name, partition, BROKER_PATIENCE));
         left += high - low;
         list.add_partition_offset(name, partition, Offset::Beginning).expect("an offset can be named");
     }
     consumer.assign(&list).expect("partitions can be assigned");
     let mut seen = Vec::new();
     while left > 0 {
-        let message =
-            consumer.poll(patience).expect("a record comes while some are left").expect("the record is readable");
+        let message = answered(|| consumer.poll(BROKER_PATIENCE).expect("a record comes while some are left"));
         left -= 1;
         seen.push(Seen {
             partition: message.partition(),
@@ -119,7 +139,7 @@ pub async fn put_raw(
         .fold(OwnedHeaders::new(), |list, (name, value)| list.insert(Header { key: name, value: Some(*value) }));
     let name = settings.topic_name(topic, region());
     producer
-        .send(FutureRecord::to(&name).key(key).payload(payload).headers(list), Duration::from_secs(10))
+        .send(FutureRecord::to(&name).key(key).payload(payload).headers(list), BROKER_PATIENCE)
         .await
         .expect("the broker takes the record");
 }

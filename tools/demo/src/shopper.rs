@@ -13,9 +13,11 @@ use crate::api::{Api, Call, Reply};
 /// Tokens live 300 s; a new one is fetched well before.
 const TOKEN_AGE: Duration = Duration::from_secs(200);
 
-/// How long a new account may take until its owner is let in, and the pause between two tries.
-const JOINING: Duration = Duration::from_secs(90);
+/// How long a new account may take until its owner is let in, and the pauses between two tries: each try costs the identity
+/// provider a password hash, so tries in quick succession would keep a slow one from ever finishing the accounts.
+const JOINING: Duration = Duration::from_secs(240);
 const JOIN_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_JOIN_PAUSE: Duration = Duration::from_secs(32);
 
 /// Logins again after a 401 in one call: a session that was lost is found again with the second try, or never.
 const MAX_LOGINS: usize = 3;
@@ -56,6 +58,7 @@ impl Shopper {
     /// Still not let in after [`JOINING`].
     pub async fn join(&self, api: &Api, region: &str, language: &str) -> anyhow::Result<()> {
         let until = Instant::now() + JOINING;
+        let mut pause = JOIN_PAUSE;
         loop {
             self.sign_up(api, region, language).await?;
             match self.token(api).await {
@@ -63,8 +66,9 @@ impl Shopper {
                 Err(error) if Instant::now() >= until => {
                     return Err(error.context(format!("{} cannot join", self.email)));
                 }
-                Err(_) => tokio::time::sleep(JOIN_PAUSE).await,
+                Err(_) => tokio::time::sleep(pause).await,
             }
+            pause = (pause * 2).min(LONGEST_JOIN_PAUSE);
         }
     }
 
