@@ -89,11 +89,14 @@ fn under_fire(stack: &Stack, options: &Options) -> Result<(Vec<String>, Harm, f6
         .spawn()
         .context("start the demo program")?;
     let output = demo.stdout.take().context("the demo program has no output")?;
+    let pid = i32::try_from(demo.id())?;
+    let ended = AtomicBool::new(false);
     let over = Arc::new(AtomicBool::new(false));
     let harm = Arc::new(Mutex::new(Harm::default()));
     let mut lines = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| do_harm(stack, options, &over, &harm));
+        scope.spawn(|| end_with_us(pid, &ended));
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             println!("{line}");
             // From here on the region heals, and the check reads what it has become.
@@ -105,10 +108,23 @@ fn under_fire(stack: &Stack, options: &Options) -> Result<(Vec<String>, Harm, f6
             }
         }
         over.store(true, Ordering::Relaxed);
+        ended.store(true, Ordering::Relaxed);
     });
     demo.wait()?;
+    os::check_interrupted()?;
     let harm = std::mem::take(&mut *harm.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((lines, harm, started.elapsed().as_secs_f64()))
+}
+
+/// Ctrl-C ends the demo program too, and with it the reading of its lines, so that the region is stopped at once.
+fn end_with_us(demo: i32, ended: &AtomicBool) {
+    while !ended.load(Ordering::Relaxed) {
+        if os::interrupted() {
+            os::signal(demo, libc::SIGTERM);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn do_harm(stack: &Stack, options: &Options, over: &AtomicBool, harm: &Mutex<Harm>) {

@@ -50,8 +50,11 @@ const AT_ONCE: usize = 8;
 /// given up while the driver has them: for each event of its pool it serves one waiting call, also one that was given up long
 /// ago. After a crowd has given up, every later call would wait behind the dead until its own deadline, on an idle store.
 const READS: usize = 16;
-/// Connections to the store. Pages read through the cache, so few are needed: all reads, and the writer's [`AT_ONCE`].
-const MAX_CONNECTIONS: u32 = 24;
+/// Looks for the next promotion under way at once, beside the [`READS`]: every quote waits for one, so none stands behind the
+/// products of all baskets. A process has one at a time, and a second one when a change is being made.
+const LOOKS: usize = 2;
+/// Connections to the store. Pages read through the cache, so few are needed: all reads and looks, and the writer's [`AT_ONCE`].
+const MAX_CONNECTIONS: u32 = 26;
 const DUPLICATE_KEY: i32 = 11000;
 
 /// The collection of revisions.
@@ -93,13 +96,15 @@ impl MongoProducts {
         ping.map(|_| ()).map_err(|error| StoreDown(chain(&error)))
     }
 
-    /// Makes a call of the driver as soon as fewer than [`READS`] are under way. The call goes on to its end when nobody waits for
-    /// it any more.
-    async fn unbroken<T>(&self, call: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error>
+    /// Makes a call of the driver as soon as one of `turns` is free. The call goes on to its end when nobody waits for it any more.
+    async fn unbroken<T>(
+        turns: &Arc<Semaphore>,
+        call: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
     {
-        let turn = self.turns.clone().acquire_owned().await.map_err(Error::custom)?;
+        let turn = turns.clone().acquire_owned().await.map_err(Error::custom)?;
         let call = async move {
             let _turn = turn;
             tokio::time::timeout(BATCH_DEADLINE, call).await.unwrap_or_else(|late| Err(Error::custom(late)))
@@ -109,7 +114,7 @@ impl MongoProducts {
 
     async fn find_newest(&self, sku: &Sku) -> Result<Option<RevisionDocument>, Error> {
         let (revisions, wanted) = (self.revisions.clone(), doc! {"sku": sku.as_str()});
-        self.unbroken(async move { revisions.find_one(wanted).sort(doc! {"revision": -1}).await }).await
+        Self::unbroken(&self.turns, async move { revisions.find_one(wanted).sort(doc! {"revision": -1}).await }).await
     }
 }
 

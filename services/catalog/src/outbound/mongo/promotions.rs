@@ -1,12 +1,15 @@
 //! Promotion changes in MongoDB: inserts under a unique key, reads by equality of one text. No range and no sort, so that a
 //! stand-in answers as quickly.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use mongodb::Collection;
 use mongodb::bson::doc;
+use tokio::sync::Semaphore;
 
-use super::{MongoProducts, down, schema, taken};
+use super::{LOOKS, MongoProducts, down, schema, taken};
 use crate::domain::promotion::PromotionRevision;
 use crate::outbound::promotion_document::{PromotionDocument, place};
 use crate::usecases::ports::products::{Insertion, StoreDown};
@@ -18,13 +21,18 @@ pub struct MongoPromotions {
     changes: Collection<PromotionDocument>,
     /// Whose connections and breakers these are too.
     products: MongoProducts,
+    turns: Arc<Semaphore>,
 }
 
 impl MongoPromotions {
     /// In the same database.
     pub fn beside(products: &MongoProducts) -> Self {
         let database = products.revisions.client().database(&products.revisions.namespace().db);
-        Self { changes: database.collection(schema::PROMOTIONS), products: products.clone() }
+        Self {
+            changes: database.collection(schema::PROMOTIONS),
+            products: products.clone(),
+            turns: Arc::new(Semaphore::new(LOOKS)),
+        }
     }
 }
 
@@ -33,7 +41,7 @@ impl PromotionStore for MongoPromotions {
     async fn change(&self, number: i64) -> Result<Option<PromotionRevision>, StoreDown> {
         let find = || {
             let (changes, wanted) = (self.changes.clone(), doc! {"place": place(number)});
-            self.products.unbroken(async move { changes.find_one(wanted).await })
+            MongoProducts::unbroken(&self.turns, async move { changes.find_one(wanted).await })
         };
         self.products.reads.call(find).await.map_err(down)?.map(revision).transpose()
     }
