@@ -36,11 +36,11 @@ pub(super) async fn claim_overdue(
                 let orders: Vec<Uuid> = sqlx::query_scalar(
                     r#"
                     UPDATE reservations SET asked_at = $1
-                    WHERE order_id IN (
+                    WHERE order_id = ANY (ARRAY(
                         SELECT order_id FROM reservations
                         WHERE status = 'HELD' AND held_until < $1 AND (asked_at IS NULL OR asked_at < $2)
                         ORDER BY held_until LIMIT $3
-                        FOR NO KEY UPDATE SKIP LOCKED)
+                        FOR NO KEY UPDATE SKIP LOCKED))
                     RETURNING order_id
                     "#,
                 )

@@ -122,11 +122,11 @@ pub async fn claim(
 ) -> Result<Vec<Attempt>, WriteError<Conflict>> {
     let rows: Vec<Row> = sqlx::query_as(
         "UPDATE payment_attempts SET leased_until = $2
-         WHERE attempt_id IN (
+         WHERE attempt_id = ANY (ARRAY(
              SELECT attempt_id FROM payment_attempts
              WHERE state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND due_at <= $1
                AND (leased_until IS NULL OR leased_until <= $1)
-             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED))
          RETURNING attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                    capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at",
     )

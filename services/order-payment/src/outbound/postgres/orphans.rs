@@ -89,10 +89,10 @@ pub async fn claim(
 ) -> Result<Vec<Orphan>, WriteError<Conflict>> {
     let rows: Vec<Row> = sqlx::query_as(
         "UPDATE orphan_charges SET leased_until = $2
-         WHERE intent_id IN (
+         WHERE intent_id = ANY (ARRAY(
              SELECT intent_id FROM orphan_charges
              WHERE state IN ('PREPARED', 'SENT', 'UNKNOWN') AND due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)
-             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED))
          RETURNING intent_id, gateway, gateway_flow, amount_minor, currency, claimed_order, found_at, state::text, giving_up, in_doubt,
                    tries, due_at, leased_until, version",
     )

@@ -60,7 +60,7 @@ pub async fn make(
     limit: u16,
 ) -> Result<Option<Seal>, WriteError<Conflict>> {
     let waiting: Vec<Uuid> = sqlx::query_scalar(
-        "DELETE FROM ledger_unsealed WHERE transaction_id IN (SELECT transaction_id FROM ledger_unsealed LIMIT $1) RETURNING transaction_id",
+        "DELETE FROM ledger_unsealed WHERE transaction_id = ANY (ARRAY(SELECT transaction_id FROM ledger_unsealed LIMIT $1)) RETURNING transaction_id",
     )
     .bind(i64::from(limit))
     .fetch_all(&mut *tx)
