@@ -6,10 +6,13 @@
 //! programs that are deployed have no such setting, in any build.
 
 pub mod behaviours;
+pub mod books;
+pub mod desk;
 pub mod fate;
 pub mod invariants;
 pub mod issuer;
 pub mod matrix;
+pub mod owner;
 pub mod process;
 pub mod report;
 pub mod sandbox;

@@ -12,6 +12,7 @@ use futures::FutureExt as _;
 use messaging::crash::Boundary;
 
 use crate::behaviours::{Behaviour, Stage, WITHOUT_RUN};
+use crate::books;
 use crate::fate::{End, Fate, Folder};
 use crate::invariants;
 use crate::report::{Report, Row};
@@ -148,18 +149,15 @@ async fn played(stage: &Arc<Stage>, behaviour: Behaviour) -> Result<String, Stri
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         text.unwrap_or("it panicked").to_owned()
     });
-    // Whatever a behaviour that failed has left standing still, or closed.
-    let worker = stage.sandbox.of(Role::CatalogWork);
-    worker.signal(libc::SIGCONT);
-    let _ = std::fs::remove_file(stage.sandbox.of(Role::OrderWork).program.folder.hold());
-    stage.sandbox.open_gateway().await;
+    stage.sandbox.go_on().await;
     let orders = orders?;
     invariants::quiet(&stage.sandbox).await?;
     let mut ends = Vec::new();
     for placed in orders {
-        ends.push(invariants::order(&stage.sandbox, placed).await?);
+        ends.push(invariants::order(&stage.sandbox, &placed).await?);
     }
     invariants::stock(&stage.sandbox).await?;
+    books::altogether(&stage.sandbox).await?;
     Ok(if ends.is_empty() { "applied once".to_owned() } else { ends.join(", ") })
 }
 
@@ -172,7 +170,7 @@ fn missed(passed: &Passed) -> Vec<String> {
         .flat_map(|boundary| [boundary.before(), boundary.after()])
         .filter(|point| !points.contains(point))
         .map(|point| {
-            format!("no behaviour passes {point}: a new boundary needs one in tests/crash-points/src/behaviours.rs")
+            format!("no behaviour passes {point}: a new boundary needs one in tests/crash-points/src/behaviours")
         })
         .collect();
     for ((victim, _), behaviours) in passed.iter().filter(|((_, point), _)| point == "commit.before") {
@@ -196,9 +194,8 @@ fn plan(passed: &Passed, extent: Extent) -> Vec<Planned> {
         let mut add = |behaviour: Behaviour, passage: u32, end: End| {
             planned.push(Planned { victim: *victim, behaviour, fate: Fate { point: point.clone(), passage, end } });
         };
-        // A hint may also come by chance, when a webhook is faster than the worker; this behaviour always brings one.
-        let sure = Some(Behaviour::AnswerLost)
-            .filter(|sure| boundary_of(point) == Some(Boundary::HintPayment) && behaviours.contains_key(sure));
+        // What others pass by chance they may not pass the next time.
+        let sure = boundary.and_then(Behaviour::sure_of).filter(|sure| behaviours.contains_key(sure));
         let Some(first) = sure.as_ref().or(behaviours.keys().next()) else { continue };
         if extent == Extent::Boundaries {
             if is_boundary {
@@ -206,7 +203,7 @@ fn plan(passed: &Passed, extent: Extent) -> Vec<Planned> {
             }
             continue;
         }
-        for (behaviour, count) in behaviours {
+        for (behaviour, count) in behaviours.iter().filter(|(known, _)| sure.is_none_or(|sure| sure == **known)) {
             add(*behaviour, 1, End::Kill);
             if *count > 1 {
                 add(*behaviour, 2, End::Kill);

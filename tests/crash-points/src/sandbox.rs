@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::fate::Folder;
 use crate::issuer::Issuer;
+use crate::owner;
 use crate::process::{Program, Supervised, command};
 
 /// The secret between gateway and shop, and the key of the shop at the gateway.
@@ -191,7 +192,7 @@ impl Sandbox {
                 let leases = leases.clone();
                 Box::pin(async move {
                     if role == Role::OrderWork {
-                        end_leases(&leases).await;
+                        owner::end_leases(&leases).await;
                     }
                 })
             };
@@ -294,13 +295,18 @@ impl Sandbox {
         }
     }
 
-    /// The deadline of an order comes now. Its minutes are not waited for; everything that reads the deadline is the service.
-    pub async fn let_deadline_pass(&self, order: uuid::Uuid) {
-        sqlx::query("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE order_id = $1")
-            .bind(order)
-            .execute(&self.orders)
-            .await
-            .expect("the owner may move a deadline");
+    /// The gateway closes a day, with whatever is in its books; a day that is closed stays as it is.
+    pub async fn close_day(&self, day: chrono::NaiveDate) {
+        let gateway = self.gateway.lock().await;
+        gateway.as_ref().expect("the gateway runs").close_day(day).await.expect("a day can be closed");
+    }
+
+    /// Lets everything go on that a behaviour has stopped: one that failed does not spoil the next.
+    pub async fn go_on(&self) {
+        self.of(Role::CatalogWork).signal(libc::SIGCONT);
+        let _ = std::fs::remove_file(self.of(Role::OrderWork).program.folder.hold());
+        self.open_gateway().await;
+        owner::take_steps(&self.orders).await;
     }
 
     /// Stops the programs and removes what was made, unless the run failed and somebody may want to look.
@@ -318,13 +324,6 @@ impl Sandbox {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
-}
-
-/// The lease of a worker that is dead ends now instead of twenty seconds later.
-async fn end_leases(orders: &PgPool) {
-    let _ = sqlx::query("UPDATE payment_attempts SET leased_until = NULL WHERE leased_until IS NOT NULL")
-        .execute(orders)
-        .await;
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
@@ -373,11 +372,14 @@ fn orders(id: &str, ports: &PortsOfShop, issuer: &Issuer, database: &str) -> Str
     format!(
         "{}{}[grpc]\nport = {}\n[catalog]\ngrpc_url = \"http://127.0.0.1:{}\"\n\
          [gateway]\nbase_url = \"http://127.0.0.1:{}\"\napi_key = \"{GATEWAY_KEY}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
-         [prices]\nlock_key = \"crash-points-lock-key\"\n[reconcile]\nevery_s = 1\nwindow_s = 3600\ngrace_s = 2\n",
+         settlement_url = \"http://127.0.0.1:{}/settlements\"\n[settlement]\nhour_utc = 0\n\
+         [prices]\nlock_key = \"crash-points-lock-key\"\n\
+         [reconcile]\nevery_s = 1\nwindow_s = 3600\ngrace_s = 2\norphan_deadline_s = 1\n",
         common_part(issuer, ports.order_http, ports.order_admin, ports.order_work),
         stores(id, database, "order_payment"),
         ports.order_grpc,
         ports.catalog_grpc,
+        ports.gateway,
         ports.gateway,
     )
 }

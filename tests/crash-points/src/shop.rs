@@ -83,21 +83,42 @@ pub async fn find_one_more(sandbox: &Sandbox, staff: &Person, sku: &str) {
     insist("the correction", &[200], || HTTP.post(&url).bearer_auth(&staff.token).json(&body)).await;
 }
 
-/// Orders one unit with a card; gives the order and the answer's bytes.
+/// How much of a product may be promised before it comes in.
+pub async fn limit_back_orders(sandbox: &Sandbox, staff: &Person, sku: &str, units: u32) {
+    let url = format!("{}/v1/admin/stock/{sku}/back-order-limit", sandbox.catalog_url);
+    let limit = json!({"limit": units});
+    insist("the limit", &[200], || HTTP.put(&url).bearer_auth(&staff.token).json(&limit)).await;
+}
+
+/// An amount as the API writes it.
+pub fn money(amount: &str) -> Value {
+    json!({"amount": amount, "currency": region().currency().code()})
+}
+
+/// Orders one unit with a card.
 pub async fn order(sandbox: &Sandbox, shopper: &Person, sku: &str, card: &str) -> OrderId {
+    place(sandbox, shopper, sku, &json!({"method": "card", "token": card})).await
+}
+
+/// Orders one unit that store credit pays whole.
+pub async fn order_by_credit(sandbox: &Sandbox, shopper: &Person, sku: &str) -> OrderId {
+    place(sandbox, shopper, sku, &json!({"method": "store_credit"})).await
+}
+
+async fn place(sandbox: &Sandbox, shopper: &Person, sku: &str, payment: &Value) -> OrderId {
     let key = ids::random().simple().to_string();
-    let (_, body) = insist("the order", &[201], || ordering(sandbox, shopper, sku, card, &key)).await;
+    let (_, body) = insist("the order", &[201], || ordering(sandbox, shopper, sku, payment, &key)).await;
     let body: Value = serde_json::from_str(&body).expect("an answer is JSON");
     body["order_id"].as_str().and_then(|id| id.parse().ok()).expect("an order has an id")
 }
 
-pub fn ordering(sandbox: &Sandbox, shopper: &Person, sku: &str, card: &str, key: &str) -> reqwest::RequestBuilder {
+fn ordering(sandbox: &Sandbox, shopper: &Person, sku: &str, payment: &Value, key: &str) -> reqwest::RequestBuilder {
     HTTP.post(format!("{}/v1/orders", sandbox.orders_url)).bearer_auth(&shopper.token).header("Idempotency-Key", key).json(
         &json!({
             "lines": [{ "sku": sku, "quantity": 1 }],
             "shipping_address": { "name": "Ada Crash", "line1": "1 Example Street", "city": "Example", "postal_code": "10115", "country": Region::ALL[0].countries()[5] },
-            "payment": { "method": "card", "token": card },
-            "expected_total": { "amount": PRICE, "currency": region().currency().code() },
+            "payment": payment,
+            "expected_total": money(PRICE),
         }),
     )
 }
