@@ -17,13 +17,14 @@ impl Sku {
     /// # Errors
     /// [`InvalidSku`] when `text` has another shape.
     pub fn parse(text: &str) -> Result<Self, InvalidSku> {
+        if Self::fits(text) { Ok(Self(text.to_owned())) } else { Err(InvalidSku) }
+    }
+
+    /// Whether [`Self::parse`] takes `text`, for those who pass a million of them on and keep none.
+    pub fn fits(text: &str) -> bool {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if begins_well && text.len() <= Self::MAX_LENGTH && text.bytes().all(known) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidSku)
-        }
+        begins_well && text.len() <= Self::MAX_LENGTH && text.bytes().all(known)
     }
 
     pub fn as_str(&self) -> &str {

@@ -89,6 +89,8 @@ topics! {
     PRODUCT_CHANGED = "product.changed" { key: "sku", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["catalog", "personalization"] }
     /// Clicks of one person stay in one partition, so one worker owns each profile.
     CLICKSTREAM_RAW = "clickstream.raw" { key: "pseudonym", partitions: 24, retention: Duration::from_secs(DAY), class: Pii, writer: "user", readers: ["personalization"] }
+    /// Events that the intake refused, with the reason: for people who look for what their pages send wrongly.
+    CLICKSTREAM_REFUSED = "clickstream.refused" { key: "pseudonym", partitions: SAGA_PARTITIONS, retention: Duration::from_secs(DAY), class: Pii, writer: "user", readers: [] }
 }
 
 #[cfg(test)]

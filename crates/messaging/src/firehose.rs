@@ -54,7 +54,8 @@ impl Firehose {
     /// Settings that the broker client refuses.
     pub fn new(settings: &KafkaSettings, region: Region) -> anyhow::Result<Self> {
         // Clicks of 5 ms share a batch: far fewer requests for a delay that nobody sees.
-        let producer = settings.producer(Duration::from_millis(5)).create()?;
+        // Level 1 of zstd takes off what level 3 does for two thirds of the time.
+        let producer = settings.producer(Duration::from_millis(5)).set("compression.level", "1").create()?;
         Ok(Self { producer, settings: settings.clone(), region, in_flight: Semaphore::new(IN_FLIGHT) })
     }
 

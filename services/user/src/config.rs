@@ -4,6 +4,8 @@ use chassis::config::{Auth, Common, ConfigError, Http, Redis, Secret};
 use messaging::{DatabaseSettings, KafkaSettings};
 use serde::Deserialize;
 
+use crate::outbound::clicks::Records;
+
 #[derive(Debug, Deserialize)]
 pub struct Config {
     #[serde(flatten)]
@@ -14,6 +16,7 @@ pub struct Config {
     pub database: DatabaseSettings,
     pub kafka: KafkaSettings,
     pub pseudonym: Pseudonym,
+    pub clicks: Clicks,
     pub keycloak: Keycloak,
     pub sign_up: SignUp,
     pub limits: Limits,
@@ -28,6 +31,13 @@ impl AsRef<Common> for Config {
 #[derive(Debug, Deserialize)]
 pub struct Pseudonym {
     pub key: Secret,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Clicks {
+    pub records: Records,
+    pub spill_folder: String,
+    pub spill_max_mb: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +87,12 @@ impl Config {
         let realm_end = format!("/realms/{}", self.keycloak.realm);
         if !self.auth.issuer.ends_with(&realm_end) {
             return Err(ConfigError::invalid("keycloak.realm", "is not the realm of auth.issuer"));
+        }
+        if self.clicks.spill_max_mb == 0 {
+            return Err(ConfigError::invalid(
+                "clicks.spill_max_mb",
+                "must be at least 1; without a folder nothing is spilled",
+            ));
         }
         if self.sign_up.reconcile_every_ms == 0 || self.sign_up.reconcile_at_once == 0 {
             return Err(ConfigError::invalid("sign_up", "reconcile_every_ms and reconcile_at_once must be at least 1"));

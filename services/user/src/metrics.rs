@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 /// Sign-ups by how they ended: registered, known, refused, failed.
 pub static SIGN_UPS: LazyLock<IntCounterVec> =
@@ -37,4 +37,49 @@ pub static CLICKS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Clicks answered as accepted and not kept, because the person or the browser does not want it.
 pub static CLICKS_NOT_KEPT: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_clicks_not_kept_total", "clicks not kept by reason", &["reason"])
+});
+
+/// Requests with clicks that were refused whole, by reason.
+pub static CLICK_REQUESTS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_click_requests_refused_total",
+        "requests with clicks that were refused whole, by reason",
+        &["reason"],
+    )
+});
+
+/// Clicks whose browser's clock was not believed: future, stale.
+pub static CLICKS_WITH_A_WRONG_CLOCK: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_clicks_wrong_clock_total",
+        "clicks whose time was clamped to the window before their receipt",
+        &["told"],
+    )
+});
+
+/// Clicks that were marked, because their browser says it is a program.
+pub static CLICKS_OF_BOTS: LazyLock<IntCounter> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_clicks_of_bots_total", "clicks of browsers that are programs", &[])
+        .with_label_values(&[] as &[&str])
+});
+
+/// Records that the broker did not confirm, by what became of them: kept, no-room, disk.
+pub static SPILLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_clicks_spilled_records_total",
+        "records of clicks that the broker did not confirm, by outcome",
+        &["outcome"],
+    )
+});
+
+/// Spilled records that the broker has confirmed since.
+pub static REPLAYED: LazyLock<IntCounter> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_clicks_replayed_records_total", "spilled records confirmed later", &[])
+        .with_label_values(&[] as &[&str])
+});
+
+/// Bytes on this machine's disk that wait for the broker.
+pub static SPILL_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
+    chassis::metrics::gauge("shopsphere_clicks_spill_bytes", "bytes of clicks on disk that wait for the broker", &[])
+        .with_label_values(&[] as &[&str])
 });

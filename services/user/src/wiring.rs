@@ -1,6 +1,7 @@
 //! The one file that knows every concrete type: what each role is made of.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use crate::MIGRATOR;
 use crate::config::Config;
 use crate::inbound::http::{Api, SignUpAnswers, router};
 use crate::inbound::timer::reconcile_sign_ups_forever;
-use crate::outbound::clicks::KafkaClicks;
+use crate::outbound::clicks::spill::Spill;
+use crate::outbound::clicks::{Broker, DurableClicks, KafkaBroker, NoClicks};
 use crate::outbound::keycloak::Keycloak;
 use crate::outbound::limits::LocalLimits;
 use crate::outbound::postgres::PostgresPeople;
 use crate::outbound::redis::RedisSessions;
 use crate::outbound::tokens::{NoTokens, VerifiedTokens};
-use crate::usecases::ports::Tokens;
+use crate::usecases::ports::{ClickLog, Tokens};
 use crate::usecases::{App, Pseudonyms};
 
 /// Role that reads and writes rows; rights are granted to it.
@@ -31,7 +33,13 @@ const APP_ROLE: &str = "user_profile_app";
 ///
 /// # Errors
 /// A setting that cannot be used.
-fn app(config: &Config, process: &Process, database: &Database, tokens: Arc<dyn Tokens>) -> anyhow::Result<App> {
+fn app(
+    config: &Config,
+    process: &Process,
+    database: &Database,
+    tokens: Arc<dyn Tokens>,
+    clicks: Arc<dyn ClickLog>,
+) -> anyhow::Result<App> {
     let sessions = Arc::new(RedisSessions::connect(&config.redis)?);
     let people = Arc::new(PostgresPeople::new(database.clone()));
     watch(process, database, &people, &sessions);
@@ -41,11 +49,31 @@ fn app(config: &Config, process: &Process, database: &Database, tokens: Arc<dyn 
         identities: Arc::new(Keycloak::new(&config.keycloak, process.clock())?),
         tokens,
         sessions,
-        clicks: Arc::new(KafkaClicks::new(Firehose::new(&config.kafka, process.site().region)?)),
+        clicks,
         limits: Arc::new(LocalLimits::new(&config.limits)),
         clock: process.clock(),
         pseudonyms: Pseudonyms::new(config.pseudonym.key.open().as_bytes()),
     })
+}
+
+/// Where clicks go, and with a folder for it what carries them over a time without the broker.
+///
+/// # Errors
+/// Settings that the broker client refuses, a folder that another process uses.
+pub fn clicks(config: &Config, process: &Process) -> anyhow::Result<DurableClicks> {
+    let settings = &config.clicks;
+    let spills = !settings.spill_folder.is_empty();
+    let broker: Arc<dyn Broker> =
+        Arc::new(KafkaBroker::new(Firehose::new(&config.kafka, process.site().region)?, spills));
+    if !spills {
+        return Ok(DurableClicks::new(broker, None, settings.records));
+    }
+    let most = settings.spill_max_mb << 20;
+    let (spill, writer, replay) =
+        Spill::open(Path::new(&settings.spill_folder), most).context("clicks.spill_folder")?;
+    process.spawn("click-spill", writer.run(process.shutdown()));
+    process.spawn("click-replay", replay.run(broker.clone(), process.shutdown()));
+    Ok(DurableClicks::new(broker, Some(spill), settings.records))
 }
 
 /// The stores without which no request can be answered. Keycloak and Kafka are not among them: without the one nobody logs in,
@@ -82,7 +110,8 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     schema::verify(&database, &MIGRATOR).await?;
     let look_up = SessionLookUp::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, look_up)?;
-    let app = app(&config, process, &database, Arc::new(VerifiedTokens::new(authenticator.clone())))?;
+    let tokens = Arc::new(VerifiedTokens::new(authenticator.clone()));
+    let app = app(&config, process, &database, tokens, Arc::new(clicks(&config, process)?))?;
     let api = Api::new(app, answers(&config), &process.site().public_url);
     // This service consumes no events, so its table of parked messages stays empty; operators ask each service alike.
     let parked = operations::Desk {
@@ -107,7 +136,7 @@ pub fn answers(config: &Config) -> SignUpAnswers {
 pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     let database = database(&config, process)?;
     schema::verify(&database, &MIGRATOR).await?;
-    let app = app(&config, process, &database, Arc::new(NoTokens))?;
+    let app = app(&config, process, &database, Arc::new(NoTokens), Arc::new(NoClicks))?;
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("outbox-relay", relay.run(process.shutdown()));
     let pause = Duration::from_millis(config.sign_up.reconcile_every_ms);

@@ -122,6 +122,11 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
     let folder = stack.layout.data(&name, account.as_ref())?;
     let text = configuration(stack, service)?;
     let config = stack.layout.write_config(&format!("{}.toml", service.name), &text, account.as_ref())?;
+    let mut env = vec![("HOME".to_owned(), folder.display().to_string())];
+    if name == "user-serve" {
+        // Clicks are accepted while the broker is away.
+        env.push(("SHOPSPHERE__CLICKS__SPILL_FOLDER".to_owned(), folder.join("spill").display().to_string()));
+    }
     let (admin, listens) = match role {
         "serve" => (service.admin, vec![service.http, service.grpc, service.admin]),
         _ => (service.work_admin, vec![service.work_admin]),
@@ -131,7 +136,7 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
         role,
         program: binary(stack, service.name)?,
         args: vec![role.to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned()],
-        env: vec![("HOME".to_owned(), folder.display().to_string())],
+        env,
         folder,
         account,
         ports: listens.into_iter().map(|port| stack.ports.of(port)).collect(),

@@ -9,7 +9,7 @@ use common::{Region, SessionId, UserId};
 use contracts::session::SessionRecord;
 
 use crate::domain::{
-    Address, Click, Consents, Email, Password, Profile, ProfileChange, Registration, SignUp, SignUpId,
+    Address, Click, Consents, Email, Password, Profile, ProfileChange, RefusedClick, Registration, SignUp, SignUpId,
 };
 
 /// The store of people could not do what was asked.
@@ -252,18 +252,26 @@ pub trait Sessions: Send + Sync {
 
 /// What one request reported about one person or browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClickBatch {
+pub struct ClickBatch<'a> {
     pub pseudonym: String,
     pub personalisation_consent: bool,
+    pub bot: bool,
     pub received_at: DateTime<Utc>,
-    pub clicks: Vec<Click>,
+    pub clicks: Vec<Click<'a>>,
+    pub refused: Vec<RefusedClick>,
 }
 
-/// Clicks on their way to personalization.
+impl ClickBatch<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.clicks.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// Clicks on their way to personalization, and those that were refused on theirs to whoever looks for the reason.
 #[async_trait]
 pub trait ClickLog: Send + Sync {
-    /// Returns when the batch is durable.
-    async fn append(&self, batch: ClickBatch) -> Result<(), Down>;
+    /// Returns when the batch is durable, the refused with the good.
+    async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down>;
 }
 
 /// Something that costs others when it is done without measure.

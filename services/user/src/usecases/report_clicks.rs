@@ -1,18 +1,20 @@
-//! Takes what a browser reports about its user. *Accepted* means durable: the answer waits for the broker.
+//! Takes what a browser reports about its user. *Accepted* means durable: the answer waits until the batch is.
 //!
 //! Who clicked is the session's word, never the body's. People who refused personalisation, and browsers that say so by
-//! `DNT` or `Sec-GPC`, are answered as everybody else and nothing of theirs is kept, not even under a pseudonym.
+//! `DNT` or `Sec-GPC`, are answered as everybody else and nothing of theirs is kept, not even under a pseudonym, and not even
+//! of an event that was refused.
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use common::{UserId, VisitorId};
 use tracing::Instrument as _;
 
 use super::ports::{Attempt, ClickBatch};
 use super::{App, Result, UserError};
-use crate::domain::click::{MOST_EVENTS, without_repetitions};
+use crate::domain::click::{MOST_EVENTS, ToldTime, without_repetitions};
 use crate::domain::person::BrokenRule;
-use crate::domain::{Click, ClickForm, RefusedClick};
+use crate::domain::{Click, Event, RefusedClick};
 use crate::metrics;
 
 /// Who reports.
@@ -26,21 +28,23 @@ pub enum Reporter {
     Visitor(Option<VisitorId>),
 }
 
-/// What the browser says about being watched.
+/// What the browser says about itself and about being watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signals {
     /// `DNT: 1`
     pub do_not_track: bool,
     /// `Sec-GPC: 1`
     pub global_privacy_control: bool,
+    /// It is a program.
+    pub bot: bool,
 }
 
-/// One request. An event that could not even be read stands as the code why.
+/// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClickReport {
+pub struct ClickReport<'a> {
     pub reporter: Reporter,
     pub signals: Signals,
-    pub events: Vec<std::result::Result<ClickForm, &'static str>>,
+    pub events: Vec<Event<'a>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +54,8 @@ pub struct Reported {
 }
 
 /// # Errors
-/// [`UserError::ClicksOverloaded`] when the broker does not take the batch; nothing of it was kept then as far as we know.
-pub async fn report_clicks(app: &App, report: &ClickReport, source: IpAddr) -> Result<Reported> {
+/// [`UserError::ClicksOverloaded`] when nobody makes the batch durable; nothing of it was kept then as far as we know.
+pub async fn report_clicks(app: &App, report: ClickReport<'_>, source: IpAddr) -> Result<Reported> {
     let pseudonym = match report.reporter {
         Reporter::Person { user, .. } => app.pseudonyms.of_user(user),
         Reporter::Visitor(Some(visitor)) => app.pseudonyms.of_visitor(visitor),
@@ -69,42 +73,44 @@ pub async fn report_clicks(app: &App, report: &ClickReport, source: IpAddr) -> R
     }
 
     let now = app.clock.now();
-    let (clicks, refused) = sort_out(&report.events, now);
+    let signals = report.signals;
+    let objection = why_nothing_is_kept(&report);
+    let (clicks, refused) = sort_out(report.events, now);
     let accepted = clicks.len();
-    count_refused(&refused);
-
-    if let Some(reason) = why_nothing_is_kept(report) {
+    for click in &refused {
+        metrics::CLICKS_REFUSED.with_label_values(&[click.code]).inc();
+    }
+    if let Some(reason) = objection {
         metrics::CLICKS_NOT_KEPT.with_label_values(&[reason]).inc_by(accepted as u64);
         return Ok(Reported { accepted, refused });
     }
+    count_what_is_odd(&clicks, signals);
     let clicks = without_repetitions(clicks);
-    if !clicks.is_empty() {
-        let batch = ClickBatch { pseudonym, personalisation_consent: true, received_at: now, clicks };
+    let batch =
+        ClickBatch { pseudonym, personalisation_consent: true, bot: signals.bot, received_at: now, clicks, refused };
+    if !batch.is_empty() {
         let span = tracing::info_span!("clicks.publish", clicks.count = batch.clicks.len());
-        app.clicks.append(batch).instrument(span).await.map_err(|down| {
+        app.clicks.append(&batch).instrument(span).await.map_err(|down| {
             metrics::CLICKS_REFUSED.with_label_values(&["overloaded"]).inc_by(accepted as u64);
             UserError::ClicksOverloaded(down)
         })?;
     }
     metrics::CLICKS_ACCEPTED.inc_by(accepted as u64);
-    Ok(Reported { accepted, refused })
+    Ok(Reported { accepted, refused: batch.refused })
 }
 
-fn sort_out(
-    events: &[std::result::Result<ClickForm, &'static str>],
-    now: chrono::DateTime<chrono::Utc>,
-) -> (Vec<Click>, Vec<RefusedClick>) {
+fn sort_out(events: Vec<Event<'_>>, now: DateTime<Utc>) -> (Vec<Click<'_>>, Vec<RefusedClick>) {
     let (mut clicks, mut refused) = (Vec::with_capacity(events.len()), Vec::new());
-    for (index, event) in events.iter().enumerate() {
-        match event.as_ref().map_err(|code| *code).and_then(|form| Click::parse(form, now)) {
+    for (index, event) in events.into_iter().enumerate() {
+        match event.form.and_then(|form| Click::parse(form, now)) {
             Ok(click) => clicks.push(click),
-            Err(code) => refused.push(RefusedClick { index, code }),
+            Err(code) => refused.push(RefusedClick::of(index, code, event.sent, refused.len())),
         }
     }
     (clicks, refused)
 }
 
-fn why_nothing_is_kept(report: &ClickReport) -> Option<&'static str> {
+fn why_nothing_is_kept(report: &ClickReport<'_>) -> Option<&'static str> {
     match report {
         ClickReport { reporter: Reporter::Person { personalisation_consent: false, .. }, .. } => Some("no-consent"),
         ClickReport { signals: Signals { do_not_track: true, .. }, .. } => Some("dnt"),
@@ -113,8 +119,15 @@ fn why_nothing_is_kept(report: &ClickReport) -> Option<&'static str> {
     }
 }
 
-fn count_refused(refused: &[RefusedClick]) {
-    for click in refused {
-        metrics::CLICKS_REFUSED.with_label_values(&[click.code]).inc();
+fn count_what_is_odd(clicks: &[Click<'_>], signals: Signals) {
+    let told = |clock| clicks.iter().filter(|click| click.clock == clock).count() as u64;
+    for (label, clock) in [("future", ToldTime::Future), ("stale", ToldTime::Stale)] {
+        match told(clock) {
+            0 => {}
+            many => metrics::CLICKS_WITH_A_WRONG_CLOCK.with_label_values(&[label]).inc_by(many),
+        }
+    }
+    if signals.bot {
+        metrics::CLICKS_OF_BOTS.inc_by(clicks.len() as u64);
     }
 }

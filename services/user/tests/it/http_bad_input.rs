@@ -364,6 +364,7 @@ async fn clicks_are_taken_in_every_shape_and_refused_by_rule() {
         (post("application/json", "/v1/events", "{".to_owned()), (400, "malformed-request", "-")),
         (post("application/xml", "/v1/events", "<a/>".to_owned()), (415, "unsupported-media-type", "-")),
         (post("text/plain;charset=latin1", "/v1/events", with_visitor.clone()), (415, "unsupported-media-type", "-")),
+        (post("application/json", "/v1/events", " ".repeat(256 * 1024 + 1)), (413, "body-too-large", "-")),
     ];
     for (request, (status, code, pointer)) in cases {
         assert_eq!(refused(&router, request).await, (status, code.to_owned(), pointer.to_owned()));
@@ -372,6 +373,83 @@ async fn clicks_are_taken_in_every_shape_and_refused_by_rule() {
         request(Method::POST, "/v1/events", &[("content-type", "application/json"), ("dnt", "1")], with_visitor);
     assert_eq!(answer(&router, do_not_track).await.0.status(), StatusCode::ACCEPTED);
     assert_eq!(world.clicks.batches().len(), kept);
+}
+
+#[tokio::test]
+async fn packed_clicks_are_read_and_bombs_and_broken_ones_are_refused_and_counted() {
+    const VISITOR: &str = "0191f3f0-0000-7000-8000-000000000001";
+    let world = World::new();
+    let router = api(&world, None, false);
+    let event = json!({"event_id": "e1", "type": "view", "sku": "FA-1"});
+    let whole = json!({"visitor_id": VISITOR, "events": [event]}).to_string();
+    let post = |packing: &str, body: Vec<u8>| {
+        request(Method::POST, "/v1/events", &[("content-type", "text/plain"), ("content-encoding", packing)], body)
+    };
+    for (packing, pack) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+        let (response, body) = answer(&router, post(packing, pack(whole.as_bytes()))).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{packing}: {body}");
+        assert_eq!(body, json!({"accepted": 1, "rejected": []}), "{packing}");
+        let bomb = pack(&vec![b' '; 3_000_000]);
+        assert!(bomb.len() < 64 * 1024);
+        let cut = pack(whole.as_bytes());
+        for (body, expected, reason) in [
+            (bomb, (413, "body-too-large"), "unpacks-too-large"),
+            (cut[..cut.len() - 5].to_vec(), (400, "malformed-request"), "broken-packing"),
+            (whole.clone().into_bytes(), (400, "malformed-request"), "broken-packing"),
+        ] {
+            let counter = user::metrics::CLICK_REQUESTS_REFUSED.with_label_values(&[reason]);
+            let before = counter.get();
+            let (status, code, _) = refused(&router, post(packing, body)).await;
+            assert_eq!((status, code.as_str()), expected, "{packing}");
+            assert!(counter.get() > before, "{packing}: {reason} is counted");
+        }
+    }
+    assert_eq!(refused(&router, post("br", whole.into_bytes())).await.0, 415);
+    assert_eq!(world.clicks.batches().len(), 2);
+}
+
+#[tokio::test]
+async fn hostile_events_cost_themselves_and_nobody_else() {
+    const VISITOR: &str = "0191f3f0-0000-7000-8000-000000000001";
+    let world = World::new();
+    let router = api(&world, None, false);
+    let good = br#"{"event_id":"e1","type":"view","sku":"FA-1"}"#.to_vec();
+    let long = format!(r#"{{"event_id":"{}","type":"view","sku":"FA-1"}}"#, "x".repeat(10_000));
+    let deep = format!(r#"{{"event_id":"e2","type":"custom","nested":{}{}}}"#, "[".repeat(9_000), "]".repeat(9_000));
+    let unknown = br#"{"event_id":"e3","type":"teleport"}"#.to_vec();
+    let lines =
+        [good.clone(), long.into_bytes(), deep.into_bytes(), b"\xff\xfe".to_vec(), unknown, b"{".to_vec(), good];
+    let path = format!("/v1/events?visitor_id={VISITOR}");
+    let request = request(
+        Method::POST,
+        &path,
+        &[("content-type", "application/x-ndjson"), ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1)")],
+        lines.join(&b'\n'),
+    );
+    let (response, body) = answer(&router, request).await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let codes: Vec<_> =
+        body["rejected"].as_array().expect("a list").iter().map(|one| one["code"].as_str().unwrap_or("-")).collect();
+    let expected = ["invalid-field", "unknown-field", "malformed-request", "invalid-field", "malformed-request"];
+    assert_eq!((body["accepted"].as_u64(), &codes[..]), (Some(2), &expected[..]));
+    let batches = world.clicks.batches();
+    assert!(batches[0].bot, "the browser said what it is");
+    assert_eq!((batches[0].clicks.len(), batches[0].refused.len()), (1, 5), "the repeated one counts once");
+    assert!(batches[0].refused.iter().all(|refused| refused.sample.len() <= 2_048), "of long events a little is kept");
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(plain).expect("into memory");
+    encoder.finish().expect("into memory")
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0; zstd_safe::compress_bound(plain.len())];
+    let length = zstd_safe::compress(&mut packed[..], plain, 3).expect("into memory");
+    packed.truncate(length);
+    packed
 }
 
 #[tokio::test]

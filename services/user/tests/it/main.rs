@@ -1,5 +1,7 @@
-//! Stories of the user service. Those in `schema`, `store` and `region` need the servers of the test stack.
+//! Stories of the user service. Those in `click_log`, `schema`, `store` and `region` need the servers of the test stack.
 
+mod browser;
+mod click_log;
 mod clicks;
 mod http_bad_input;
 mod me;
@@ -7,5 +9,6 @@ mod region;
 mod schema;
 mod sessions;
 mod sign_up;
+mod spill;
 mod store;
 mod support;

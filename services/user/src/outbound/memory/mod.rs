@@ -5,6 +5,7 @@ mod identities;
 mod people;
 mod sessions;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use identities::{Fault, MemoryIdentities};
 pub use people::MemoryPeople;
 pub use sessions::MemorySessions;
 
+use crate::domain::Click;
 use crate::usecases::ports::{Attempt, ClickBatch, ClickLog, Down, Limits};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -28,28 +30,50 @@ fn down(target: &'static str, source: impl Into<anyhow::Error>) -> Down {
 /// A click log that keeps everything, or refuses everything.
 #[derive(Default)]
 pub struct MemoryClicks {
-    batches: Mutex<Vec<ClickBatch>>,
+    batches: Mutex<Vec<ClickBatch<'static>>>,
     refusing: Mutex<bool>,
 }
 
 impl MemoryClicks {
-    pub fn batches(&self) -> Vec<ClickBatch> {
+    pub fn batches(&self) -> Vec<ClickBatch<'static>> {
         lock(&self.batches).clone()
     }
 
     pub fn refuse(&self) {
         *lock(&self.refusing) = true;
     }
+
+    pub fn accept(&self) {
+        *lock(&self.refusing) = false;
+    }
 }
 
 #[async_trait]
 impl ClickLog for MemoryClicks {
-    async fn append(&self, batch: ClickBatch) -> Result<(), Down> {
+    async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down> {
         if *lock(&self.refusing) {
             return Err(down("the click log", anyhow::anyhow!("told to refuse")));
         }
-        lock(&self.batches).push(batch);
+        let ClickBatch { pseudonym, personalisation_consent, bot, received_at, clicks, refused } = batch.clone();
+        let clicks = clicks.into_iter().map(owned).collect();
+        lock(&self.batches).push(ClickBatch { pseudonym, personalisation_consent, bot, received_at, clicks, refused });
         Ok(())
+    }
+}
+
+fn owned(click: Click<'_>) -> Click<'static> {
+    fn text(text: Cow<'_, str>) -> Cow<'static, str> {
+        Cow::Owned(text.into_owned())
+    }
+    Click {
+        event_id: text(click.event_id),
+        kind: click.kind,
+        sku: click.sku.map(text),
+        query: click.query.map(text),
+        list_id: click.list_id.map(text),
+        position: click.position,
+        at: click.at,
+        clock: click.clock,
     }
 }
 

@@ -1,0 +1,73 @@
+// Reports what a visitor does to POST /v1/events: in batches, over the end of the page, and only when the visitor agreed.
+// `consent` is the visitor's answer; a browser that objects (Global Privacy Control, Do Not Track) outweighs it. Without consent
+// nothing is kept, not even an id. `token()` gives the access token of somebody who is logged in.
+const KEY = "shopsphere.visitor", KEPT = 500, PORTION = 100, LONGEST_PAUSE = 60000;
+
+export function clicks({ url = "/v1/events", consent = false, token, most = 20, wait = 5000 } = {}) {
+  const objects = navigator.globalPrivacyControl || navigator.doNotTrack === "1";
+  let agreed, visitor, timer, busy, queue = [], pause = 0;
+
+  const id = () => crypto.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
+    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
+
+  // A browser may refuse to store; then the visitor lasts as long as the page.
+  const stored = (change) => { try { return change(localStorage); } catch { /* refused */ } };
+
+  const body = (events) => JSON.stringify({ visitor_id: visitor, events });
+
+  const later = (milliseconds) => { timer ??= setTimeout(flush, milliseconds); };
+
+  async function flush() {
+    timer = clearTimeout(timer);
+    if (busy || !queue.length) return;
+    busy = true;
+    const batch = queue.slice(0, most), bearer = token?.();
+    let again = true, seconds = 0;
+    try {
+      // text/plain needs no question beforehand, whatever the origin.
+      const headers = { "content-type": "text/plain", ...(bearer && { authorization: "Bearer " + bearer }) };
+      const answer = await fetch(url, { method: "POST", body: body(batch), headers, keepalive: true });
+      again = answer.status === 429 || answer.status >= 500;
+      seconds = Number(answer.headers.get("retry-after"));
+    } catch { /* no network: again */ }
+    busy = false;
+    // The same events go again under the same ids, so that each counts once.
+    pause = again ? Math.min(Math.max(2 * pause, seconds * 1000 || 2000), LONGEST_PAUSE) : 0;
+    if (!again) queue = queue.filter((event) => !batch.includes(event));
+    if (queue.length) later(pause || (queue.length < most ? wait : 0));
+  }
+
+  // What is under way goes as well: nobody will be here to hear its answer.
+  function close() {
+    while (queue.length && navigator.sendBeacon(url, body(queue.slice(0, PORTION)))) queue.splice(0, PORTION);
+  }
+
+  function agree(yes) {
+    agreed = yes && !objects;
+    if (!agreed) {
+      queue = [];
+      visitor = stored((store) => store.removeItem(KEY));
+    }
+  }
+
+  addEventListener("pagehide", close);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && close());
+  agree(consent);
+
+  return {
+    /** Whether it will be reported. `fields` are sku, query, list_id, position. */
+    report(type, fields) {
+      if (!agreed) return false;
+      visitor ??= stored((store) => store.getItem(KEY)) ?? id();
+      stored((store) => store.setItem(KEY, visitor));
+      queue.push({ event_id: id(), type, ...fields, at: new Date().toISOString() });
+      if (queue.length > KEPT) queue.shift();
+      if (queue.length >= most && !pause) flush();
+      else later(wait);
+      return true;
+    },
+    /** The visitor's new answer. A no takes back what is not sent and the visitor's id. */
+    consent: agree,
+    flush,
+  };
+}

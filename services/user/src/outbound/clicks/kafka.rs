@@ -1,0 +1,45 @@
+//! Clicks to Kafka: confirmed when the broker has them on all in-sync copies.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::resilience::{CallError, Guard, GuardSettings};
+use common::Explain as _;
+use futures::future::try_join_all;
+use messaging::{Firehose, FirehoseError};
+
+use super::Broker;
+use super::line::Line;
+use crate::usecases::ports::Down;
+
+/// A little more than the firehose's own patience, so that its answer is the one that is told.
+const DEADLINE: Duration = Duration::from_millis(2500);
+/// With a spill at hand nobody waits for a broker that long: a healthy one confirms within some milliseconds.
+const DEADLINE_BEFORE_SPILL: Duration = Duration::from_millis(750);
+
+pub struct KafkaBroker {
+    firehose: Firehose,
+    guard: Guard,
+}
+
+impl KafkaBroker {
+    pub fn new(firehose: Firehose, spills: bool) -> Self {
+        let deadline = if spills { DEADLINE_BEFORE_SPILL } else { DEADLINE };
+        Self { firehose, guard: Guard::new("kafka-clicks", GuardSettings { deadline, ..GuardSettings::default() }) }
+    }
+}
+
+#[async_trait]
+impl Broker for KafkaBroker {
+    async fn publish(&self, lines: &[Line<'_>]) -> Result<(), Down> {
+        // A full queue says that we are fast, not that the broker is down. Nothing is repeated: the browser or the spill will.
+        let is_fault = |error: &FirehoseError| matches!(error, FirehoseError::NotConfirmed(_));
+        // Each is handed to the client when it is first asked, that is, in this order; the client keeps it per partition.
+        let all = || try_join_all(lines.iter().map(|line| self.firehose.publish(line.topic, &line.key, &line.payload)));
+        self.guard.once_if(all, is_fault).await.map(drop).map_err(down)
+    }
+}
+
+fn down(error: CallError<FirehoseError>) -> Down {
+    Down { target: "the click log", retry_after: error.retry_after(), source: anyhow::Error::new(error) }
+}

@@ -1,0 +1,276 @@
+//! A bounded queue on this machine's disk for what the broker did not confirm. Decided here: an append is answered when its bytes are
+//! on the disk (many appends share one `fdatasync`), there is never more than the bound, and a file goes when all of it is confirmed.
+//!
+//! A file is written, then closed, then replayed; files follow one another in their order, and what the process before left behind
+//! comes first. A process that dies in a replay begins with the same file again: its lines come twice, and readers count each event
+//! once. What people do meanwhile goes straight to the broker and may be ahead of what they did before; every event carries its time.
+
+mod replay;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use self::replay::Replay;
+use super::line::Line;
+use crate::metrics;
+
+/// A file is closed when it has this many bytes: what a replay holds in memory, and what comes twice after a crash in it.
+const FILE: u64 = 4 << 20;
+/// Or when nothing came for this long: the broker is back, or nobody clicks.
+const IDLE: Duration = Duration::from_millis(200);
+/// Requests that wait for the disk, and how many of them share one write. More wait for nothing: they are refused.
+const WAITING: usize = 4_096;
+const TOGETHER: usize = 512;
+
+/// Why nothing was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The bound is reached, or the disk is slower than what comes.
+    NoRoom,
+    /// The disk refused.
+    Disk,
+}
+
+/// The way into the spill.
+#[derive(Clone)]
+pub struct Spill {
+    queue: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+struct Request {
+    bytes: Vec<u8>,
+    done: oneshot::Sender<bool>,
+}
+
+/// What writer, replay and appenders share.
+struct Shared {
+    folder: PathBuf,
+    /// On disk and on the way there.
+    bytes: AtomicU64,
+    most: u64,
+    /// Files to be replayed, the oldest first.
+    closed: Mutex<VecDeque<Closed>>,
+    wake: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Closed {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Spill {
+    /// The three parts of a spill in `folder` with at most `most` bytes: the way in, who writes, and who replays.
+    ///
+    /// # Errors
+    /// A folder that cannot be used, or that another process uses.
+    pub fn open(folder: &Path, most: u64) -> anyhow::Result<(Self, Writer, Replay)> {
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        let lock = File::create(folder.join("lock")).context("make the lock of the spill")?;
+        lock.try_lock().with_context(|| format!("{} belongs to another process", folder.display()))?;
+        let (closed, next) = found(folder)?;
+        let bytes = closed.iter().map(|file| file.bytes).sum::<u64>() + rests(folder)?;
+        if bytes > 0 {
+            tracing::warn!(files = closed.len(), bytes, "clicks of the process before wait on disk");
+        }
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            bytes: AtomicU64::new(bytes),
+            most,
+            closed: Mutex::new(closed),
+            wake: Notify::new(),
+        });
+        shared.tell();
+        let (queue, requests) = mpsc::channel(WAITING);
+        let writer = Writer { requests, shared: shared.clone(), open: None, next, _lock: lock };
+        Ok((Self { queue, shared: shared.clone() }, writer, Replay::new(shared)))
+    }
+
+    /// Returns when the lines are on the disk.
+    ///
+    /// # Errors
+    /// See [`Full`]; nothing is promised then.
+    pub async fn append(&self, lines: &[Line<'_>]) -> Result<(), Full> {
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| line.write(&mut bytes));
+        let length = bytes.len() as u64;
+        if !self.shared.reserve(length) {
+            return Err(Full::NoRoom);
+        }
+        let (done, written) = oneshot::channel();
+        if self.queue.try_send(Request { bytes, done }).is_err() {
+            self.shared.release(length);
+            return Err(Full::NoRoom);
+        }
+        // Whoever gives up here leaves the bytes to the writer: they are kept, only nobody hears of it.
+        match written.await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Full::Disk),
+        }
+    }
+
+    /// Bytes that wait for the broker.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    fn reserve(&self, length: u64) -> bool {
+        let room = |bytes: u64| bytes.checked_add(length).filter(|sum| *sum <= self.most);
+        let reserved = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        self.tell();
+        reserved
+    }
+
+    fn release(&self, length: u64) {
+        self.bytes.fetch_sub(length, Ordering::AcqRel);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        metrics::SPILL_BYTES.set(i64::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(i64::MAX));
+    }
+
+    fn closed(&self) -> std::sync::MutexGuard<'_, VecDeque<Closed>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts what comes on the disk.
+pub struct Writer {
+    requests: mpsc::Receiver<Request>,
+    shared: Arc<Shared>,
+    open: Option<Open>,
+    next: u64,
+    /// Held for as long as anything is written.
+    _lock: File,
+}
+
+struct Open {
+    file: tokio::fs::File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Writes until `shutdown`; what was handed over before is still answered.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let request = tokio::select! {
+                request = self.requests.recv() => request,
+                () = tokio::time::sleep(IDLE), if self.open.is_some() => {
+                    self.close();
+                    continue;
+                }
+                () = shutdown.cancelled(), if !self.requests.is_closed() => {
+                    self.requests.close();
+                    continue;
+                }
+            };
+            let Some(first) = request else { break };
+            let mut together = vec![first];
+            while together.len() < TOGETHER
+                && let Ok(another) = self.requests.try_recv()
+            {
+                together.push(another);
+            }
+            self.write(together).await;
+        }
+        self.close();
+    }
+
+    async fn write(&mut self, together: Vec<Request>) {
+        let bytes: Vec<u8> = together.iter().flat_map(|request| &request.bytes).copied().collect();
+        let length = bytes.len() as u64;
+        let outcome = self.put(&bytes).await;
+        if let Err(error) = &outcome {
+            tracing::error!(error = error as &dyn std::error::Error, "the disk did not take spilled clicks");
+            // What stands there in part ends the file's lines; the next append begins another file.
+            self.close();
+            self.shared.release(length);
+        }
+        for request in together {
+            let _ = request.done.send(outcome.is_ok());
+        }
+        if self.open.as_ref().is_some_and(|open| open.bytes >= FILE) {
+            self.close();
+        }
+    }
+
+    async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let open = match self.open.take() {
+            Some(open) => self.open.insert(open),
+            None => {
+                let path = self.shared.folder.join(format!("{:016x}.{ENDING}", self.next));
+                self.next += 1;
+                let file = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&path).await?;
+                sync_folder(&self.shared.folder).await?;
+                self.open.insert(Open { file, path, bytes: 0 })
+            }
+        };
+        open.file.write_all(bytes).await?;
+        open.file.flush().await?;
+        open.file.sync_data().await?;
+        open.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.shared.closed().push_back(Closed { path: open.path, bytes: open.bytes });
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+const ENDING: &str = "clicks";
+/// The end of a file that could not be read, kept for people.
+const REST: &str = "rest";
+
+/// A name is durable when its folder is.
+async fn sync_folder(folder: &Path) -> io::Result<()> {
+    tokio::fs::File::open(folder).await?.sync_all().await
+}
+
+/// Files that a process left behind, and the number after theirs.
+fn found(folder: &Path) -> anyhow::Result<(VecDeque<Closed>, u64)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|name| u64::from_str_radix(name.to_str()?, 16).ok());
+        if let Some(number) =
+            number.filter(|_| path.extension().is_some_and(|ending| ending == ENDING || ending == REST))
+        {
+            files.push((number, Closed { bytes: std::fs::metadata(&path)?.len(), path }));
+        }
+    }
+    files.sort_by_key(|(number, _)| *number);
+    let next = files.last().map_or(0, |(number, _)| number + 1);
+    let waiting =
+        files.into_iter().map(|(_, file)| file).filter(|file| file.path.extension().is_some_and(|e| e == ENDING));
+    Ok((waiting.collect(), next))
+}
+
+/// Bytes of what is kept for people; they count, so that the bound holds for them as well.
+fn rests(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|ending| ending == REST) {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,86 @@
+//! From the disk to the broker: file after file, line after line, and a file goes only when all of it is confirmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::super::Broker;
+use super::super::line::lines;
+use super::{Closed, REST, Shared, sync_folder};
+use crate::metrics;
+
+/// Lines under way at once: enough to fill the broker's batches, few enough to leave the live ones their place.
+const TOGETHER: usize = 256;
+/// Between tries while the broker is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Empties the spill.
+pub struct Replay {
+    shared: Arc<Shared>,
+}
+
+impl Replay {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Replays until `shutdown`: what is there at once, later files when they are closed.
+    pub async fn run(self, broker: Arc<dyn Broker>, shutdown: CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        // Lines of the oldest file that are confirmed.
+        let mut done = 0;
+        loop {
+            let Some(oldest) = self.oldest() else {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = self.shared.wake.notified() => continue,
+                }
+            };
+            let outcome = tokio::select! {
+                () = shutdown.cancelled() => return,
+                outcome = self.file(&oldest, &*broker, &mut done) => outcome,
+            };
+            match outcome {
+                Ok(()) => {
+                    self.shared.closed().pop_front();
+                    (pause, done) = (FIRST_PAUSE, 0);
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "spilled clicks wait for the broker");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+                    }
+                }
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<Closed> {
+        self.shared.closed().front().cloned()
+    }
+
+    async fn file(&self, file: &Closed, broker: &dyn Broker, done: &mut usize) -> anyhow::Result<()> {
+        let bytes = tokio::fs::read(&file.path).await.context("read a spilled file")?;
+        let (lines, rest) = lines(&bytes);
+        for portion in lines[(*done).min(lines.len())..].chunks(TOGETHER) {
+            broker.publish(portion).await?;
+            *done += portion.len();
+            metrics::REPLAYED.inc_by(portion.len() as u64);
+        }
+        if !rest.is_empty() {
+            // Where a process stopped in a write this was promised to nobody; where a disk went bad it was, so it is kept.
+            tracing::error!(bytes = rest.len(), "the end of a spilled file cannot be read and is kept beside it");
+            tokio::fs::write(file.path.with_extension(REST), rest).await.context("keep the end of a spilled file")?;
+        }
+        tokio::fs::remove_file(&file.path).await.context("remove a replayed file")?;
+        sync_folder(&self.shared.folder).await.context("make the removal durable")?;
+        let kept = rest.len() as u64;
+        self.shared.release(file.bytes.saturating_sub(kept));
+        tracing::info!(lines = lines.len(), "spilled clicks are with the broker");
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The library of the storefront, `browser/clicks.js`, in a real browser against the real router.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use testkit::wait::until;
+use user::config::Config;
+use user::inbound::http::{Api, SignUpAnswers, router};
+
+use crate::support::World;
+
+const LIBRARY: &str = include_str!("../../browser/clicks.js");
+/// A browser takes seconds to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a page of a shop can afford.
+const MOST_BYTES: usize = 2_000;
+
+#[test]
+fn the_library_stays_below_two_kilobytes_and_needs_nobody() {
+    use std::io::Write as _;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(LIBRARY.as_bytes()).expect("into memory");
+    let bytes = encoder.finish().expect("into memory").len();
+    assert!(bytes < MOST_BYTES, "{bytes} bytes compressed");
+    assert!(!LIBRARY.contains("import "), "no dependencies");
+}
+
+/// A browser on a page of ours; it ends with this.
+struct Browser {
+    child: Child,
+    profile: PathBuf,
+}
+
+impl Browser {
+    fn open(program: &PathBuf, url: &str) -> Self {
+        let profile = std::env::temp_dir().join(format!("browser-{}", common::ids::random().simple()));
+        let child = Command::new(program)
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+            ])
+            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a browser that starts");
+        Self { child, profile }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.profile);
+    }
+}
+
+/// Chromium, where the machine has it.
+fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file())
+}
+
+fn page(script: &'static str) -> axum::routing::MethodRouter {
+    get(async move || Html(format!("<!doctype html><title>shop</title><script type=module>{script}</script>")))
+}
+
+/// The page that comes after; says when the one before it has ended.
+fn after(ended: &Arc<AtomicBool>) -> Router {
+    let ended = ended.clone();
+    let closed = get(async move || ended.store(true, Ordering::Release));
+    Router::new().route("/gone", page(r#"fetch("/closed");"#)).route("/closed", closed)
+}
+
+/// The API with a page of a shop beside it; gives its address.
+async fn served(world: &World, shop: axum::routing::MethodRouter, ended: &Arc<AtomicBool>) -> String {
+    let variables = [("SHOPSPHERE__PSEUDONYM__KEY".to_owned(), "sixteen characters or more".to_owned())];
+    let config = chassis::config::load::<Config>(<user::Service as chassis::Service>::DEFAULTS, None, &variables)
+        .expect("the defaults are whole")
+        .config;
+    let answers = SignUpAnswers { neutral: false, min_duration: Duration::ZERO };
+    let library = get(async || ([("content-type", "text/javascript")], LIBRARY));
+    let api = router(Api::new(world.app.clone(), answers, "http://localhost"));
+    let routes = api.merge(after(ended)).route("/shop", shop).route("/clicks.js", library);
+    let routes = chassis::http::dress(&config.common.site, &config.http, routes, None);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await.expect("a server") });
+    format!("http://{address}")
+}
+
+fn reported(world: &World) -> Vec<String> {
+    let batches = world.clicks.batches();
+    let mut skus: Vec<String> = batches
+        .iter()
+        .flat_map(|batch| &batch.clicks)
+        .filter_map(|click| click.sku.as_deref().map(str::to_owned))
+        .collect();
+    skus.sort();
+    skus.dedup();
+    skus
+}
+
+async fn wait_for(world: &World, skus: &[&str]) {
+    until("the clicks of the page", PATIENCE, async || {
+        let found = reported(world);
+        if found == skus { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_reports_in_batches_and_the_rest_when_it_is_left() {
+    let Some(program) = browser() else {
+        println!("skipped: there is no Chromium on this machine");
+        return;
+    };
+    let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let shop = page(
+        r#"
+        import { clicks } from "/clicks.js";
+        const visit = clicks({ consent: true, most: 5, wait: 300 });
+        for (const n of [1, 2, 3, 4, 5, 6, 7]) visit.report("view", { sku: "V-" + n });
+        setTimeout(() => {
+            // Nothing sends these but the end of the page.
+            const slow = clicks({ consent: true, wait: 600000 });
+            slow.report("add", { sku: "Z-1" });
+            slow.report("search", { query: "last words", sku: "Z-2" });
+            location.href = "/gone";
+        }, 1500);
+        "#,
+    );
+    let address = served(&world, shop, &ended).await;
+    let running = Browser::open(&program, &format!("{address}/shop"));
+    wait_for(&world, &["V-1", "V-2", "V-3", "V-4", "V-5", "V-6", "V-7", "Z-1", "Z-2"]).await;
+    drop(running);
+    let batches = world.clicks.batches();
+    assert_eq!(batches[0].clicks.len(), 5, "a full batch goes at once");
+    assert_eq!(batches.len(), 3, "five, the two that waited, and the two of the end");
+    assert!(batches.windows(2).all(|pair| pair[0].pseudonym == pair[1].pseudonym), "one visitor");
+    assert!(batches.iter().all(|batch| batch.bot && batch.refused.is_empty()), "a headless browser says what it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_consent_nothing_leaves_and_a_no_takes_back_what_waits() {
+    let Some(program) = browser() else {
+        println!("skipped: there is no Chromium on this machine");
+        return;
+    };
+    let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let shop = page(
+        r#"
+        import { clicks } from "/clicks.js";
+        const never = clicks({ most: 1 });
+        const kept = never.report("view", { sku: "A-1" });
+        const visit = clicks({ consent: true, most: 50, wait: 600000 });
+        visit.report("view", { sku: "A-2" });
+        visit.consent(false);
+        visit.report("view", { sku: "A-3" });
+        visit.flush();
+        const forgotten = localStorage.getItem("shopsphere.visitor") === null;
+        Object.defineProperty(navigator, "doNotTrack", { get: () => "1" });
+        const objecting = clicks({ consent: true, most: 1 }).report("view", { sku: "A-4" });
+        Object.defineProperty(navigator, "doNotTrack", { get: () => null });
+        // Says that the page came to its end, and what it saw.
+        const witness = clicks({ consent: true, most: 1 });
+        witness.report("custom", { sku: !kept && !objecting && forgotten ? "Y-1" : "N-1" });
+        setTimeout(() => { location.href = "/gone"; }, 500);
+        "#,
+    );
+    let address = served(&world, shop, &ended).await;
+    let running = Browser::open(&program, &format!("{address}/shop"));
+    wait_for(&world, &["Y-1"]).await;
+    // The end of the page is the last moment at which something could leave.
+    until("the page to have ended", PATIENCE, async || {
+        if ended.load(Ordering::Acquire) { Ok(()) } else { Err("it is still there") }
+    })
+    .await;
+    drop(running);
+    assert_eq!(reported(&world), ["Y-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_for_the_moment_comes_again_and_once() {
+    let Some(program) = browser() else {
+        println!("skipped: there is no Chromium on this machine");
+        return;
+    };
+    let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
+    world.clicks.refuse();
+    let shop = page(
+        r#"
+        import { clicks } from "/clicks.js";
+        const visit = clicks({ consent: true, most: 2, wait: 200 });
+        for (const n of [1, 2, 3]) visit.report("view", { sku: "R-" + n });
+        "#,
+    );
+    let address = served(&world, shop, &ended).await;
+    let before = user::metrics::CLICK_REQUESTS_REFUSED.with_label_values(&["overloaded"]).get();
+    let running = Browser::open(&program, &format!("{address}/shop"));
+    until("a refusal", PATIENCE, async || {
+        let refused = user::metrics::CLICK_REQUESTS_REFUSED.with_label_values(&["overloaded"]).get() - before;
+        if refused > 0 { Ok(()) } else { Err(refused) }
+    })
+    .await;
+    assert!(reported(&world).is_empty());
+    world.clicks.accept();
+    wait_for(&world, &["R-1", "R-2", "R-3"]).await;
+    drop(running);
+    let clicks: usize = world.clicks.batches().iter().map(|batch| batch.clicks.len()).sum();
+    assert_eq!(clicks, 3, "each once");
+}
