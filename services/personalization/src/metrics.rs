@@ -4,9 +4,14 @@ use std::sync::LazyLock;
 
 use prometheus::{HistogramVec, IntCounterVec};
 
-/// Clicks by what became of their record: folded, repeated, refused.
+/// Clicks by what became of their record: folded, repeated, refused, bot.
 pub static REPORTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_click_reports_total", "click records by what became of them", &["outcome"])
+});
+
+/// Events that came again in another record and were counted once.
+pub static REPEATED_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_click_repeated_events_total", "events that came again and counted once", &[])
 });
 
 /// Time to count one batch, with both round trips.

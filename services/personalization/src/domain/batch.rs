@@ -11,6 +11,7 @@ use super::click::{Feature, Position, Pseudonym, Report};
 use super::interest::{Gains, Profile};
 use super::popularity::{self, Gain, Pair};
 use super::recent::{self, Recent};
+use super::seen;
 use super::visit::{self, VisitStep};
 
 /// Reports of one partition, per person, each person's in the order of the stream.
@@ -24,6 +25,8 @@ pub struct Batch {
 pub struct Person {
     pub profile: Option<Profile>,
     pub recent: Vec<Recent>,
+    /// Marks of events that were counted, the newest last.
+    pub seen: Vec<u32>,
 }
 
 /// What was stored when the batch came.
@@ -40,6 +43,7 @@ pub enum PersonChange {
     Remembered {
         profile: Profile,
         recent: Vec<Recent>,
+        seen: Vec<u32>,
     },
     /// The newest word of this person on personalisation is no: what is stored must go.
     Forgotten,
@@ -57,6 +61,8 @@ pub struct Outcome {
     pub counted: Option<Position>,
     /// Reports that were counted before.
     pub repeated: usize,
+    /// Events of new reports that were counted before.
+    pub repeated_events: usize,
 }
 
 impl Batch {
@@ -90,8 +96,11 @@ impl Batch {
         let mut gained: BTreeMap<Sku, f64> = BTreeMap::new();
         for (pseudonym, reports) in &self.people {
             let person = stored.people.get(pseudonym);
-            self.decide_person(pseudonym, reports, person, &stored.features, &mut outcome);
-            count(reports, stored, &mut gained);
+            let position = person.and_then(|person| person.profile.as_ref()).map(|profile| profile.position);
+            let once = seen::once(reports, position, person.map_or(&[][..], |person| &person.seen[..]));
+            outcome.repeated_events += once.repeated;
+            self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
+            count(&once.reports, stored, &mut gained);
         }
         outcome.gains = gained
             .into_iter()
@@ -106,8 +115,7 @@ impl Batch {
 
     fn decide_person(
         &self,
-        pseudonym: &Pseudonym,
-        reports: &[Report],
+        (pseudonym, reports, seen): (&Pseudonym, &[Report], Vec<u32>),
         person: Option<&Person>,
         features: &HashMap<Sku, Feature>,
         outcome: &mut Outcome,
@@ -137,7 +145,7 @@ impl Batch {
         let clicks = new.iter().flat_map(|report| &report.clicks);
         outcome.steps.extend(visit::steps(pseudonym, clicks, |sku| features.contains_key(sku)));
         if let Some(profile) = Profile::fold(before, new, features) {
-            outcome.people.push((pseudonym.clone(), PersonChange::Remembered { profile, recent }));
+            outcome.people.push((pseudonym.clone(), PersonChange::Remembered { profile, recent, seen }));
         }
     }
 
@@ -191,7 +199,10 @@ mod tests {
             consent,
             position: Position { partition: 0, offset, received_at_ms: at_ms },
             traceparent: None,
-            clicks: names.iter().map(|name| Click { kind: ClickKind::View, sku: Some(sku(name)), at_ms }).collect(),
+            clicks: names
+                .iter()
+                .map(|name| Click { kind: ClickKind::View, sku: Some(sku(name)), at_ms, mark: None })
+                .collect(),
         }
     }
 
@@ -205,8 +216,8 @@ mod tests {
     fn apply(mut stored: Stored, outcome: Outcome) -> Stored {
         for (pseudonym, change) in outcome.people {
             match change {
-                PersonChange::Remembered { profile, recent } => {
-                    stored.people.insert(pseudonym, Person { profile: Some(profile), recent });
+                PersonChange::Remembered { profile, recent, seen } => {
+                    stored.people.insert(pseudonym, Person { profile: Some(profile), recent, seen });
                 }
                 PersonChange::Forgotten => {
                     stored.people.remove(&pseudonym);
@@ -240,6 +251,54 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_comes_again_in_another_record_counts_once_for_the_person_and_for_all() {
+        let named = |offset, names: &[&str]| {
+            let mut report = report('a', offset, true, names);
+            report
+                .clicks
+                .iter_mut()
+                .zip(names)
+                .for_each(|(click, name)| click.mark = seen::mark(&format!("event {name}")));
+            report
+        };
+        let first = Batch::gather([named(1, &["A", "B"])]).decide(&nothing());
+        let stored = apply(nothing(), first);
+        let before = stored.people[&person('a')].profile.clone().expect("a profile");
+        // The intake did not hear that the broker had it, and sent it once more, with something new behind.
+        let again = Batch::gather([named(2, &["A", "B"]), named(3, &["B", "C"])]).decide(&stored);
+        assert_eq!((again.repeated, again.repeated_events), (0, 3));
+        assert_eq!(again.gains.iter().map(|gain| gain.sku.as_str()).collect::<Vec<_>>(), ["C"]);
+        let after = apply(stored, again).people[&person('a')].profile.clone().expect("a profile");
+        let weight = |profile: &Profile, key: &str| {
+            profile.skus.iter().find(|rating| rating.key == key).map(|rating| (rating.weight * 1e3).round())
+        };
+        for name in ["A", "B"] {
+            assert_eq!(weight(&after, name), weight(&before, name), "{name} counted once");
+        }
+        assert!(weight(&after, "C").is_some());
+    }
+
+    #[test]
+    fn events_in_one_record_or_each_in_its_own_come_to_the_same() {
+        let at_once = |mut report: Report| {
+            report.position.received_at_ms = NOW;
+            report.clicks.iter_mut().for_each(|click| click.at_ms = NOW);
+            report
+        };
+        let together = Batch::gather([at_once(report('a', 1, true, &["A", "B", "C"]))]).decide(&nothing());
+        let alone = [(1, "A"), (2, "B"), (3, "C")].map(|(offset, name)| at_once(report('a', offset, true, &[name])));
+        let alone = Batch::gather(alone).decide(&nothing());
+        assert_eq!(alone.gains, together.gains);
+        assert_eq!(alone.steps, together.steps);
+        let known = |outcome: Outcome| {
+            let person = apply(nothing(), outcome).people.remove(&person('a')).expect("a person");
+            let profile = person.profile.expect("a profile");
+            (profile.skus, profile.categories, profile.brands, person.recent)
+        };
+        assert_eq!(known(alone), known(together));
+    }
+
+    #[test]
     fn without_consent_nothing_is_remembered_but_popularity() {
         let outcome = Batch::gather([report('a', 1, false, &["A"])]).decide(&nothing());
         assert_eq!(outcome.people, [(person('a'), PersonChange::Forgotten)]);
@@ -253,7 +312,9 @@ mod tests {
         let outcome =
             Batch::gather([report('a', 2, true, &["B"]), report('a', 3, false, &[]), report('a', 4, true, &["C"])])
                 .decide(&stored);
-        let [(_, PersonChange::Remembered { profile, recent })] = &outcome.people[..] else { panic!("{outcome:?}") };
+        let [(_, PersonChange::Remembered { profile, recent, .. })] = &outcome.people[..] else {
+            panic!("{outcome:?}")
+        };
         assert_eq!(profile.skus.iter().map(|rating| rating.key.as_str()).collect::<Vec<_>>(), ["C"]);
         assert_eq!(recent.len(), 1);
     }

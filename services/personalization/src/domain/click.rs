@@ -51,6 +51,8 @@ pub struct Click {
     pub sku: Option<Sku>,
     /// Milliseconds since 1970-01-01 UTC.
     pub at_ms: i64,
+    /// By which a repetition is known; see `seen`.
+    pub mark: Option<u32>,
 }
 
 /// A place in the stream of clicks, with the time at which the intake received what stands there.

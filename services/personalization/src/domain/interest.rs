@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn click(kind: ClickKind, number: usize, at_ms: i64) -> Click {
-        Click { kind, sku: Some(sku(number)), at_ms }
+        Click { kind, sku: Some(sku(number)), at_ms, mark: None }
     }
 
     fn report(offset: i64, received_at_ms: i64, clicks: Vec<Click>) -> Report {

@@ -11,6 +11,7 @@ pub mod interest;
 pub mod popularity;
 pub mod recent;
 pub mod recommend;
+pub mod seen;
 pub mod suggest;
 pub mod visit;
 

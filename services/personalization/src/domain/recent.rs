@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn click(kind: ClickKind, name: &str, at_ms: i64) -> Click {
-        Click { kind, sku: Sku::parse(name).ok(), at_ms }
+        Click { kind, sku: Sku::parse(name).ok(), at_ms, mark: None }
     }
 
     #[test]

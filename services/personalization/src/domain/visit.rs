@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn only_looking_and_buying_known_products_are_steps() {
-        let click = |kind, name| Click { kind, sku: Sku::parse(name).ok(), at_ms: NOW };
+        let click = |kind, name| Click { kind, sku: Sku::parse(name).ok(), at_ms: NOW, mark: None };
         let clicks = [
             click(ClickKind::View, "A"),
             click(ClickKind::Impression, "A"),
@@ -86,7 +86,12 @@ mod tests {
     #[test]
     fn a_robot_teaches_no_more_than_one_visit_holds() {
         let clicks: Vec<Click> = (0..1_000)
-            .map(|n| Click { kind: ClickKind::View, sku: Sku::parse(&format!("S{n}")).ok(), at_ms: NOW + n })
+            .map(|n| Click {
+                kind: ClickKind::View,
+                sku: Sku::parse(&format!("S{n}")).ok(),
+                at_ms: NOW + n,
+                mark: None,
+            })
             .collect();
         let found = steps(&person('a'), clicks.iter(), |_| true);
         assert_eq!((found.len(), found.last().map(|step| step.sku.as_str())), (MAX_STEPS, Some("S999")));

@@ -14,6 +14,7 @@ use prost::Message as _;
 use tracing::Instrument as _;
 
 use super::trace::ClickTraces;
+use crate::domain::seen;
 use crate::domain::{Batch, Click, ClickKind, Position, Pseudonym, Report};
 use crate::metrics;
 use crate::usecases::{Learner, fold_clicks};
@@ -41,18 +42,21 @@ impl BatchHandler for ClickConsumer {
 impl ClickConsumer {
     async fn fold(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
         let started = Instant::now();
-        let reports: Vec<Report> = records.iter().filter_map(read).collect();
-        let refused = records.len() - reports.len();
+        let mut bots = 0;
+        let reports: Vec<Report> = records.iter().filter_map(|record| read(record, &mut bots)).collect();
+        let refused = records.len() - reports.len() - bots;
         let batch = Batch::gather(reports);
         let mut traces = ClickTraces::begin(&batch);
         let folded = fold_clicks(&self.learner, partition, &batch, |outcome| traces.begin_write(outcome)).await?;
         drop(traces);
-        let read = records.len() - refused;
+        let read = records.len() - refused - bots;
+        let counted = read - folded.repeated.min(read);
         for (outcome, count) in
-            [("refused", refused), ("repeated", folded.repeated), ("folded", read - folded.repeated.min(read))]
+            [("refused", refused), ("bot", bots), ("repeated", folded.repeated), ("folded", counted)]
         {
             metrics::REPORTS.with_label_values(&[outcome]).inc_by(count as u64);
         }
+        metrics::REPEATED_EVENTS.with_label_values::<&str>(&[]).inc_by(folded.repeated_events as u64);
         metrics::FOLD_DURATION.with_label_values::<&str>(&[]).observe(started.elapsed().as_secs_f64());
         let now_ms = self.clock.now().timestamp_millis();
         if let Some(oldest) = batch.reports().map(|report| report.position.received_at_ms).min() {
@@ -69,10 +73,14 @@ impl ClickConsumer {
     }
 }
 
-/// One record as a report; `None` for what is none.
-fn read(record: &Record) -> Option<Report> {
+/// One record as a report; `None` for what is none, and for one of a program, whose interests are nobody's.
+fn read(record: &Record, bots: &mut usize) -> Option<Report> {
     match parse(record) {
-        Ok(report) => Some(report),
+        Ok(Some(report)) => Some(report),
+        Ok(None) => {
+            *bots += 1;
+            None
+        }
         Err(reason) => {
             tracing::warn!(partition = record.partition, offset = record.offset, reason, "click record refused");
             None
@@ -80,7 +88,7 @@ fn read(record: &Record) -> Option<Report> {
     }
 }
 
-fn parse(record: &Record) -> Result<Report, &'static str> {
+fn parse(record: &Record) -> Result<Option<Report>, &'static str> {
     let message = ClicksReported::decode(record.payload.clone()).map_err(|_| "not a report")?;
     if record.key.as_ref() != message.pseudonym.as_bytes() {
         // Somebody else's key would put this person's profile under two workers.
@@ -90,13 +98,16 @@ fn parse(record: &Record) -> Result<Report, &'static str> {
     if message.received_at_ms <= 0 {
         return Err("no time of receipt");
     }
+    if message.bot {
+        return Ok(None);
+    }
     let clicks = message
         .clicks
         .into_iter()
         .take(MAX_CLICKS)
         .filter_map(|click| read_click(click, message.received_at_ms))
         .collect();
-    Ok(Report {
+    Ok(Some(Report {
         pseudonym,
         consent: message.personalisation_consent,
         position: Position {
@@ -106,7 +117,7 @@ fn parse(record: &Record) -> Result<Report, &'static str> {
         },
         traceparent: record.traceparent().filter(|text| contracts::trace::parse(text).is_some()).map(str::to_owned),
         clicks,
-    })
+    }))
 }
 
 /// A click that says nothing we know is left out; the rest of its report counts.
@@ -123,7 +134,7 @@ fn read_click(click: wire::Click, received_at_ms: i64) -> Option<Click> {
     };
     // Nothing happened after it was received; a missing time is the time of receipt.
     let at_ms = if click.at_ms > 0 { click.at_ms.min(received_at_ms) } else { received_at_ms };
-    Some(Click { kind, sku: Sku::parse(&click.sku).ok(), at_ms })
+    Some(Click { kind, sku: Sku::parse(&click.sku).ok(), at_ms, mark: seen::mark(&click.event_id) })
 }
 
 #[cfg(test)]
@@ -143,6 +154,7 @@ mod tests {
             pseudonym: "a".repeat(32),
             personalisation_consent: true,
             received_at_ms: NOW,
+            bot: false,
             clicks: vec![
                 click(ClickType::View, "A", NOW - 5),
                 click(ClickType::Unspecified, "B", NOW),
@@ -164,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_record_becomes_a_report_with_the_clicks_we_know() {
-        let report = parse(&record(&"a".repeat(32), message().encode_to_vec())).expect("a report");
+        let report =
+            parse(&record(&"a".repeat(32), message().encode_to_vec())).expect("a report").expect("of a person");
         assert_eq!(report.position, Position { partition: 2, offset: 9, received_at_ms: NOW });
         let kinds: Vec<_> = report.clicks.iter().map(|click| (click.kind, click.sku.is_some(), click.at_ms)).collect();
         assert_eq!(kinds, [(ClickKind::View, true, NOW - 5), (ClickKind::Search, false, NOW)]);
@@ -185,7 +198,16 @@ mod tests {
             ("", with(|message| message.pseudonym.clear()), "malformed pseudonym"),
             (key.as_str(), with(|message| message.received_at_ms = 0), "no time of receipt"),
         ] {
-            assert_eq!(parse(&record(key, payload)).map(|report| report.clicks.len()), Err(reason));
+            assert_eq!(parse(&record(key, payload)).map(|report| report.is_some()), Err(reason));
         }
+    }
+
+    #[test]
+    fn what_a_program_reported_is_nobodys_interest() {
+        let marked = ClicksReported { bot: true, ..message() };
+        assert_eq!(parse(&record(&"a".repeat(32), marked.encode_to_vec())), Ok(None));
+        let mut bots = 0;
+        assert_eq!(read(&record(&"a".repeat(32), marked.encode_to_vec()), &mut bots), None);
+        assert_eq!(bots, 1);
     }
 }

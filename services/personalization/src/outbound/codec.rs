@@ -63,6 +63,17 @@ fn decode_recent_line(line: &str) -> Option<Recent> {
     Some(Recent { sku: Sku::parse(sku).ok()?, at_ms: at_ms.parse().ok()?, bought: bought == "1" })
 }
 
+/// A byte for the layout's version, then four for each mark, the newest last.
+pub fn encode_seen(seen: &[u32]) -> Vec<u8> {
+    std::iter::once(1).chain(seen.iter().flat_map(|mark| mark.to_le_bytes())).collect()
+}
+
+/// An unknown layout is empty.
+pub fn decode_seen(bytes: &[u8]) -> Vec<u32> {
+    let Some((1, marks)) = bytes.split_first() else { return Vec::new() };
+    marks.as_chunks::<4>().0.iter().map(|mark| u32::from_le_bytes(*mark)).collect()
+}
+
 /// `offset;received`.
 pub fn encode_counted(position: Position) -> String {
     format!("{};{}", position.offset, position.received_at_ms)
@@ -94,6 +105,7 @@ mod tests {
         assert_eq!(decode_profile(&encode_profile(&profile(32))), Some(profile(32)));
         let recent = vec![Recent { sku: Sku::parse("A.b_c-1").expect("a SKU"), at_ms: 5, bought: true }];
         assert_eq!(decode_recent(encode_recent(&recent).as_bytes()), recent);
+        assert_eq!(decode_seen(&encode_seen(&[7, u32::MAX])), [7, u32::MAX]);
         let position = profile(0).position;
         assert_eq!(decode_counted(3, encode_counted(position).as_bytes()), Some(position));
     }
@@ -107,6 +119,7 @@ mod tests {
     fn foreign_bytes_are_nothing() {
         for bytes in [&b"\xff\xff"[..], b"", b"2\nA;1;0", b"1\n;;\nx"] {
             assert!(decode_recent(bytes).is_empty() && decode_counted(0, bytes).is_none());
+            assert!(decode_seen(bytes).is_empty());
         }
         assert_eq!(decode_profile(b"\xff\xff\xff"), None);
     }

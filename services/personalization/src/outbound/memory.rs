@@ -72,8 +72,9 @@ impl InterestStore for MemoryStore {
         let mut inner = self.open()?;
         for (pseudonym, change) in &outcome.people {
             match change {
-                PersonChange::Remembered { profile, recent } => {
-                    let person = Person { profile: Some(profile.clone()), recent: recent.clone() };
+                PersonChange::Remembered { profile, recent, seen } => {
+                    let (recent, seen) = (recent.clone(), seen.clone());
+                    let person = Person { profile: Some(profile.clone()), recent, seen };
                     inner.people.insert(pseudonym.clone(), person);
                 }
                 PersonChange::Forgotten => drop(inner.people.remove(pseudonym)),

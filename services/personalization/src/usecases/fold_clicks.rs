@@ -11,6 +11,8 @@ pub struct Folded {
     pub products: usize,
     /// Reports that were counted before and changed nothing.
     pub repeated: usize,
+    /// Events that came again in other reports.
+    pub repeated_events: usize,
 }
 
 /// Safe to repeat: what was counted before is skipped.
@@ -30,7 +32,12 @@ pub async fn fold_clicks(
     }
     let stored = app.interests.stored(partition, batch).await?;
     let mut outcome = batch.decide(&stored);
-    let folded = Folded { people: outcome.people.len(), products: outcome.gains.len(), repeated: outcome.repeated };
+    let folded = Folded {
+        people: outcome.people.len(),
+        products: outcome.gains.len(),
+        repeated: outcome.repeated,
+        repeated_events: outcome.repeated_events,
+    };
     before_write(&mut outcome);
     let newest = batch.reports().map(|report| report.position.received_at_ms).max().unwrap_or_default();
     app.interests.save(&outcome, newest).await?;

@@ -64,6 +64,7 @@ async fn report(kafka: &KafkaSettings, who: &Pseudonym, at_ms: i64, clicks: &[(C
         personalisation_consent: true,
         received_at_ms: at_ms,
         clicks: clicks.collect(),
+        bot: false,
     };
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     put_raw(kafka, &CLICKSTREAM_RAW, who.as_str(), &message.encode_to_vec(), &[("traceparent", traceparent)]).await;

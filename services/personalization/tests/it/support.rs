@@ -29,7 +29,10 @@ pub fn report(who: &Pseudonym, offset: i64, clicks: &[(ClickKind, &str)]) -> Rep
         consent: true,
         position: Position { partition: 0, offset, received_at_ms: at_ms },
         traceparent: None,
-        clicks: clicks.iter().map(|(kind, name)| Click { kind: *kind, sku: Some(sku(name)), at_ms }).collect(),
+        clicks: clicks
+            .iter()
+            .map(|(kind, name)| Click { kind: *kind, sku: Some(sku(name)), at_ms, mark: None })
+            .collect(),
     }
 }
 

@@ -22,6 +22,7 @@ fn record(offset: i64, trace: u128) -> (personalization::domain::Pseudonym, Reco
         personalisation_consent: true,
         received_at_ms: NOW,
         clicks: vec![click],
+        bot: false,
     };
     let traceparent = format!("00-{trace:032x}-00f067aa0ba902b7-01");
     let record = Record {

@@ -20,6 +20,10 @@ const MAX_TOGETHER: isize = 50;
 /// Lists that nobody adds to are forgotten after this long, in seconds (60 days): a category that is no more, an old era.
 const LIST_LIFETIME_SECONDS: i64 = 60 * 24 * 60 * 60;
 
+/// Marks of events that were counted are forgotten after this long, in seconds (2 days): the topic keeps a day, and so long may an
+/// intake keep what a broker did not confirm.
+const SEEN_LIFETIME_SECONDS: u64 = 2 * 24 * 60 * 60;
+
 #[async_trait]
 impl InterestStore for RedisStore {
     async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable> {
@@ -36,6 +40,7 @@ impl InterestStore for RedisStore {
         pipe.cmd("MGET").arg(self.keys.counted(partition));
         pipe.arg(people.iter().map(|person| self.keys.profile(person)).collect::<Vec<_>>());
         pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
+        pipe.arg(people.iter().map(|person| self.keys.seen(person)).collect::<Vec<_>>());
         ask_features(&mut pipe, &self.keys, &unknown);
         let mut answers = self.run(&pipe).await?.into_iter();
         let blobs: Vec<Option<Vec<u8>>> = match answers.next() {
@@ -48,8 +53,9 @@ impl InterestStore for RedisStore {
         for (place, person) in people.iter().enumerate() {
             let profile = blob(1 + place).and_then(codec::decode_profile);
             let recent = blob(1 + people.len() + place).map(codec::decode_recent).unwrap_or_default();
+            let seen = blob(1 + 2 * people.len() + place).map(codec::decode_seen).unwrap_or_default();
             if profile.is_some() || !recent.is_empty() {
-                stored.people.insert((*person).clone(), Person { profile, recent });
+                stored.people.insert((*person).clone(), Person { profile, recent, seen });
             }
         }
         for (sku, answer) in unknown.into_iter().zip(answers) {
@@ -67,8 +73,9 @@ impl InterestStore for RedisStore {
         pipe.atomic();
         for (person, change) in &outcome.people {
             let (profile_key, recent_key) = (self.keys.profile(person), self.keys.recent(person));
+            let seen_key = self.keys.seen(person);
             match change {
-                PersonChange::Remembered { profile, recent } => {
+                PersonChange::Remembered { profile, recent, seen } => {
                     pipe.cmd("SET")
                         .arg(profile_key)
                         .arg(codec::encode_profile(profile))
@@ -79,9 +86,10 @@ impl InterestStore for RedisStore {
                         .arg(codec::encode_recent(recent))
                         .arg("EX")
                         .arg(PROFILE_LIFETIME_SECONDS);
+                    pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
                 }
                 PersonChange::Forgotten => {
-                    pipe.cmd("DEL").arg(profile_key).arg(recent_key);
+                    pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key);
                 }
             }
         }

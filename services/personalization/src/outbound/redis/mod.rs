@@ -124,6 +124,11 @@ impl Keys {
         format!("{}recent:{{{person}}}", self.prefix)
     }
 
+    /// In the slot of the profile.
+    fn seen(&self, person: &Pseudonym) -> String {
+        format!("{}seen:{{{person}}}", self.prefix)
+    }
+
     /// Up to where a partition is counted for popularity.
     fn counted(&self, partition: i32) -> String {
         format!("{}clicks-counted:{partition}", self.prefix)

@@ -24,6 +24,8 @@ impl Shelves for RedisStore {
         Ok(Person {
             profile: blob(0).and_then(codec::decode_profile),
             recent: blob(1).map(codec::decode_recent).unwrap_or_default(),
+            // Only who counts asks what was counted.
+            seen: Vec::new(),
         })
     }
 
