@@ -9,6 +9,7 @@ mod all;
 mod cpu;
 mod growth;
 mod hot_sku;
+mod intake;
 mod limits;
 mod orders;
 mod pages;
@@ -196,6 +197,26 @@ const BENCHES: &[Bench] = &[
         floors: (3.0, 3.0),
         minutes: 5.0,
         measure: peers::dbos,
+    },
+    Bench {
+        name: "intake-vs-rdkafka",
+        ours: "acknowledged events per processor second through HTTP, one event in each record",
+        theirs: "records per processor second of librdkafka's rdkafka_performance",
+        unit: "/cpu-s",
+        settings: intake::EVENT_SETTINGS,
+        floors: (0.4, NO_DISK),
+        minutes: 1.5,
+        measure: intake::single,
+    },
+    Bench {
+        name: "intake-packed",
+        ours: "acknowledged events per processor second through HTTP, the events of a request in one record",
+        theirs: "records per processor second of librdkafka's rdkafka_performance",
+        unit: "/cpu-s",
+        settings: intake::PACKED_SETTINGS,
+        floors: (0.8, NO_DISK),
+        minutes: 1.5,
+        measure: intake::packed,
     },
     Bench {
         name: "page-vs-nginx",
@@ -428,6 +449,7 @@ fn build(options: &Options) -> Result<()> {
         Ok(())
     };
     cargo(&["-p", "order-payment", "-p", "catalog", "-p", "payment-simulator", "-p", "load"])?;
+    cargo(&["-p", "user", "--example", intake::PROGRAM])?;
     cargo(&["-p", "catalog", "--example", hot_sku::PROGRAM, "--example", pages::PROGRAM])
 }
 
