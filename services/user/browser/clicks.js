@@ -24,10 +24,11 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
     const batch = queue.slice(0, most), bearer = token?.();
     let again = true, seconds = 0;
     try {
-      // text/plain needs no question beforehand, whatever the origin.
+      // text/plain needs no question beforehand, whatever the origin; a token does.
       const headers = { "content-type": "text/plain", ...(bearer && { authorization: "Bearer " + bearer }) };
       const answer = await fetch(url, { method: "POST", body: body(batch), headers, keepalive: true });
-      again = answer.status === 429 || answer.status >= 500;
+      // 401: the token ran out, and the page will have another.
+      again = [401, 429].includes(answer.status) || answer.status >= 500;
       seconds = Number(answer.headers.get("retry-after"));
     } catch { /* no network: again */ }
     busy = false;

@@ -1,5 +1,6 @@
 //! Which browsers say of themselves that they are programs. Decided here: only what they say; a program that lies is met by the
-//! limit per person and by the cap on what one person can move (personalization). Marking costs nobody an answer.
+//! limit per person and by the cap on what one person can move (personalization). Marking costs nobody an answer. Not decided here: that
+//! somebody who is logged in is never marked (`report_clicks`).
 
 /// Parts of the names of crawlers, monitors and libraries, in lower case.
 const WORDS: [&str; 22] = [

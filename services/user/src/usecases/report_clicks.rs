@@ -35,7 +35,7 @@ pub struct Signals {
     pub do_not_track: bool,
     /// `Sec-GPC: 1`
     pub global_privacy_control: bool,
-    /// It is a program.
+    /// It says that it is a program.
     pub bot: bool,
 }
 
@@ -56,6 +56,10 @@ pub struct Reported {
 /// # Errors
 /// [`UserError::ClicksOverloaded`] when nobody makes the batch durable; nothing of it was kept then as far as we know.
 pub async fn report_clicks(app: &App, report: ClickReport<'_>, source: IpAddr) -> Result<Reported> {
+    // First, because reading stops at the first event too many: who reports may stand behind it.
+    if report.events.len() > MOST_EVENTS {
+        return Err(UserError::TooManyEvents { limit: MOST_EVENTS });
+    }
     let pseudonym = match report.reporter {
         Reporter::Person { user, .. } => app.pseudonyms.of_user(user),
         Reporter::Visitor(Some(visitor)) => app.pseudonyms.of_visitor(visitor),
@@ -68,12 +72,11 @@ pub async fn report_clicks(app: &App, report: ClickReport<'_>, source: IpAddr) -
     app.limits
         .admit(Attempt::ReportClicks { source, pseudonym: &pseudonym })
         .map_err(|retry_after| UserError::TooMany { retry_after })?;
-    if report.events.len() > MOST_EVENTS {
-        return Err(UserError::TooManyEvents { limit: MOST_EVENTS });
-    }
 
     let now = app.clock.now();
-    let signals = report.signals;
+    // Crawlers have no accounts: whoever has one is a person, whatever their program is called.
+    let is_person = matches!(report.reporter, Reporter::Person { .. });
+    let signals = Signals { bot: report.signals.bot && !is_person, ..report.signals };
     let objection = why_nothing_is_kept(&report);
     let (clicks, refused) = sort_out(report.events, now);
     let accepted = clicks.len();

@@ -74,11 +74,14 @@ async fn an_empty_batch_sends_nothing_and_a_wholly_refused_one_its_reasons() {
 #[tokio::test]
 async fn a_program_is_answered_alike_and_marked() {
     let world = World::new();
+    let visitor = Reporter::Visitor(Some(VisitorId::from_uuid(ids::random())));
     let bot = Signals { bot: true, ..Signals::default() };
-    let marked = ClickReport { signals: bot, ..report(person(true), vec![view("e1")]) };
-    assert_eq!(report_clicks(&world.app, marked, SOURCE).await.expect("an answer").accepted, 1);
-    report_clicks(&world.app, report(person(true), vec![view("e2")]), SOURCE).await.expect("an answer");
-    assert_eq!(world.clicks.batches().iter().map(|batch| batch.bot).collect::<Vec<_>>(), [true, false]);
+    // Crawlers have no accounts, and people may write scripts.
+    for (reporter, signals) in [(visitor, bot), (visitor, Signals::default()), (person(true), bot)] {
+        let report = ClickReport { signals, ..report(reporter, vec![view("e1")]) };
+        assert_eq!(report_clicks(&world.app, report, SOURCE).await.expect("an answer").accepted, 1);
+    }
+    assert_eq!(world.clicks.batches().iter().map(|batch| batch.bot).collect::<Vec<_>>(), [true, false, false]);
 }
 
 #[tokio::test]

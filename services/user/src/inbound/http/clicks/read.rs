@@ -38,7 +38,8 @@ pub(super) fn read(shape: Shape, body: &[u8]) -> Result<Told<'_>, Problem> {
         Shape::Json => of_document(body),
         Shape::Lines => Ok(of_lines(body)),
         Shape::Text if is_document(body) => of_document(body),
-        Shape::Text if body.contains(&b'\n') || begins(body, b'{') => Ok(of_lines(body)),
+        Shape::Text if body.contains(&b'\n') => Ok(of_lines(body)),
+        Shape::Text if begins(body, b'{') => of_line(body),
         Shape::Text => Err(malformed()),
     }
 }
@@ -84,7 +85,7 @@ fn of_document(body: &[u8]) -> Result<Told<'_>, Problem> {
 }
 
 fn of_object<'a>(cursor: &mut Cursor<'a>) -> Result<Told<'a>, Problem> {
-    let (mut visitor_id, mut events, mut unknown) = (None, None, None);
+    let (mut visitor_id, mut events, mut unknown, mut no_list) = (None, None, None, false);
     cursor.take(b'{');
     if !cursor.take(b'}') {
         loop {
@@ -106,7 +107,11 @@ fn of_object<'a>(cursor: &mut Cursor<'a>) -> Result<Told<'a>, Problem> {
                     }
                     events = Some(found);
                 }
-                "events" => return Err(invalid("/events", "expected an array of events")),
+                // Told only when the rest is JSON: of a body that was cut off nobody knows what it would have said.
+                "events" => {
+                    cursor.value::<IgnoredAny>()?;
+                    no_list = true;
+                }
                 _ => {
                     cursor.value::<IgnoredAny>()?;
                     unknown = unknown.or(Some(name));
@@ -121,7 +126,9 @@ fn of_object<'a>(cursor: &mut Cursor<'a>) -> Result<Told<'a>, Problem> {
         }
     }
     let visitor_id = visitor_id_of(visitor_id)?;
-    let Some(events) = events else { return Err(invalid("/events", "expected an array of events")) };
+    let Some(events) = events.filter(|_| !no_list) else {
+        return Err(invalid("/events", "expected an array of events"));
+    };
     match unknown {
         Some(name) => Err(not_known(&name)),
         None => Ok(Told { visitor_id, events }),
@@ -130,6 +137,13 @@ fn of_object<'a>(cursor: &mut Cursor<'a>) -> Result<Told<'a>, Problem> {
 
 fn visitor_id_of(said: Option<Text<'_>>) -> Result<Option<Cow<'_, str>>, Problem> {
     said.unwrap_or(Text::Unsaid).optional().map_err(|_| invalid("/visitor_id", "expected a UUID"))
+}
+
+/// A single event without a line's end. Broken, it is the whole body that cannot be read.
+fn of_line(body: &[u8]) -> Result<Told<'_>, Problem> {
+    let told = of_lines(body);
+    let broken = told.events.iter().any(|event| event.form == Err(codes::MALFORMED_REQUEST));
+    if broken { Err(malformed()) } else { Ok(told) }
 }
 
 fn of_lines(body: &[u8]) -> Told<'_> {
@@ -300,7 +314,13 @@ mod tests {
     fn a_body_that_cannot_be_read_is_refused_whole() {
         let document = format!(r#"{{"visitor_id":"v","events":[{VIEW},{VIEW}]}}"#);
         for cut in 0..document.len() {
-            assert_eq!(refused(Shape::Json, &document.as_bytes()[..cut]), Some("malformed-request"), "cut at {cut}");
+            for shape in [Shape::Json, Shape::Text] {
+                let code = refused(shape, &document.as_bytes()[..cut]);
+                assert_eq!(code, Some("malformed-request"), "{shape:?} cut at {cut}");
+            }
+        }
+        for cut in 0..VIEW.len() {
+            assert_eq!(refused(Shape::Text, &VIEW.as_bytes()[..cut]), Some("malformed-request"), "cut at {cut}");
         }
         let cases = [
             (Shape::Json, "", "malformed-request"),
@@ -309,6 +329,9 @@ mod tests {
             (Shape::Json, r#"{"visitor_id":"v"}"#, "invalid-field"),
             (Shape::Json, "{}", "invalid-field"),
             (Shape::Json, r#"{"events":{}}"#, "invalid-field"),
+            (Shape::Json, r#"{"events":7,"events":[]}"#, "invalid-field"),
+            (Shape::Json, r#"{"events":"x""#, "malformed-request"),
+            (Shape::Json, r#"{"events":x}"#, "malformed-request"),
             (Shape::Json, r#"{"visitor_id":7,"events":[]}"#, "invalid-field"),
             (Shape::Json, r#"{"events":[],"user_id":"u"}"#, "unknown-field"),
             (Shape::Json, r#"{"events":[],"events":[]}"#, "malformed-request"),

@@ -76,7 +76,7 @@ impl Spill {
     /// # Errors
     /// A folder that cannot be used, or that another process uses.
     pub fn open(folder: &Path, most: u64) -> anyhow::Result<(Self, Writer, Replay)> {
-        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        make(folder).with_context(|| format!("make {}", folder.display()))?;
         let lock = File::create(folder.join("lock")).context("make the lock of the spill")?;
         lock.try_lock().with_context(|| format!("{} belongs to another process", folder.display()))?;
         let (closed, next) = found(folder)?;
@@ -192,7 +192,7 @@ impl Writer {
     }
 
     async fn write(&mut self, together: Vec<Request>) {
-        let bytes: Vec<u8> = together.iter().flat_map(|request| &request.bytes).copied().collect();
+        let bytes = together.iter().map(|request| request.bytes.as_slice()).collect::<Vec<_>>().concat();
         let length = bytes.len() as u64;
         let outcome = self.put(&bytes).await;
         if let Err(error) = &outcome {
@@ -238,6 +238,18 @@ impl Writer {
 const ENDING: &str = "clicks";
 /// The end of a file that could not be read, kept for people.
 const REST: &str = "rest";
+
+/// The folder, with its name durable where it is new.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
 
 /// A name is durable when its folder is.
 async fn sync_folder(folder: &Path) -> io::Result<()> {

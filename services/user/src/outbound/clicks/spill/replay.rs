@@ -1,9 +1,12 @@
 //! From the disk to the broker: file after file, line after line, and a file goes only when all of it is confirmed.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::super::Broker;
@@ -74,13 +77,28 @@ impl Replay {
         if !rest.is_empty() {
             // Where a process stopped in a write this was promised to nobody; where a disk went bad it was, so it is kept.
             tracing::error!(bytes = rest.len(), "the end of a spilled file cannot be read and is kept beside it");
-            tokio::fs::write(file.path.with_extension(REST), rest).await.context("keep the end of a spilled file")?;
+            keep(&file.path.with_extension(REST), rest).await.context("keep the end of a spilled file")?;
+            sync_folder(&self.shared.folder).await.context("make the name of the kept end durable")?;
         }
         tokio::fs::remove_file(&file.path).await.context("remove a replayed file")?;
-        sync_folder(&self.shared.folder).await.context("make the removal durable")?;
+        if let Err(error) = sync_folder(&self.shared.folder).await {
+            // The file is gone all the same. Should it come back with the machine, its lines come twice.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the removal of a replayed file may not be durable"
+            );
+        }
         let kept = rest.len() as u64;
         self.shared.release(file.bytes.saturating_sub(kept));
         tracing::info!(lines = lines.len(), "spilled clicks are with the broker");
         Ok(())
     }
+}
+
+/// On the disk before the file it comes from goes.
+async fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tokio::fs::File::create(path).await?;
+    file.write_all(bytes).await?;
+    file.flush().await?;
+    file.sync_data().await
 }
