@@ -10,12 +10,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::super::Broker;
-use super::super::line::lines;
+use super::super::line::{Line, lines};
 use super::{Closed, REST, Shared, sync_folder};
 use crate::metrics;
 
 /// Lines under way at once: enough to fill the broker's batches, few enough to leave the live ones their place.
 const TOGETHER: usize = 256;
+/// And their bytes, so that a slow broker confirms them within its deadline: what it did not is sent again.
+const BYTES_TOGETHER: usize = 1 << 20;
 /// Between tries while the broker is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
@@ -69,8 +71,11 @@ impl Replay {
     async fn file(&self, file: &Closed, broker: &dyn Broker, done: &mut usize) -> anyhow::Result<()> {
         let bytes = tokio::fs::read(&file.path).await.context("read a spilled file")?;
         let (lines, rest) = lines(&bytes);
-        for portion in lines[(*done).min(lines.len())..].chunks(TOGETHER) {
+        let mut left = &lines[(*done).min(lines.len())..];
+        while !left.is_empty() {
+            let (portion, behind) = left.split_at(together(left));
             broker.publish(portion).await?;
+            left = behind;
             *done += portion.len();
             metrics::REPLAYED.inc_by(portion.len() as u64);
         }
@@ -95,10 +100,35 @@ impl Replay {
     }
 }
 
+/// How many of the next lines go together; one, however long it is.
+fn together(lines: &[Line<'_>]) -> usize {
+    let mut bytes = 0;
+    let fit = |line: &&Line<'_>| {
+        bytes += line.payload.len();
+        bytes <= BYTES_TOGETHER
+    };
+    lines.iter().take(TOGETHER).take_while(fit).count().max(1)
+}
+
 /// On the disk before the file it comes from goes.
 async fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tokio::fs::File::create(path).await?;
     file.write_all(bytes).await?;
     file.flush().await?;
     file.sync_data().await
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::topics::CLICKSTREAM_RAW;
+
+    use super::*;
+
+    #[test]
+    fn as_many_lines_go_together_as_a_slow_broker_confirms_and_never_none() {
+        let of = |bytes: usize| Line { topic: &CLICKSTREAM_RAW, key: "k".into(), payload: vec![0; bytes].into() };
+        assert_eq!(together(&vec![of(10); 1_000]), TOGETHER);
+        assert_eq!(together(&vec![of(300_000); 10]), 3);
+        assert_eq!(together(&[of(BYTES_TOGETHER + 1), of(1)]), 1);
+    }
 }
