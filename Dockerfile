@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One image per program, chosen by the build argument BIN: user, catalog, order-payment, personalization, payment-simulator,
-# edge-tracer, demo. All of them share the build stage, so the workspace is compiled once.
+# edge-tracer, jwks-sync, demo. All of them share the build stage, so the workspace is compiled once.
 #
 # The last stage is what a cluster runs: no shell, no package manager, not root, and the libraries that the programs link to. The stage
 # `laptop` is the same with a shell, for the health checks of docker-compose.yml.
@@ -17,9 +17,9 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --profile dist --locked \
-        -p user -p catalog -p order-payment -p personalization -p payment-simulator -p edge-tracer -p demo \
+        -p user -p catalog -p order-payment -p personalization -p payment-simulator -p edge-tracer -p jwks-sync -p demo \
     && mkdir /out \
-    && for bin in user catalog order-payment personalization payment-simulator edge-tracer demo; do cp target/dist/$bin /out/; done
+    && for bin in user catalog order-payment personalization payment-simulator edge-tracer jwks-sync demo; do cp target/dist/$bin /out/; done
 
 FROM debian:12-slim AS laptop
 ARG BIN

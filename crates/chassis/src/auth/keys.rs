@@ -54,7 +54,7 @@ impl FromStr for Algorithm {
 
 /// A key that can check signatures of the pinned algorithm.
 #[derive(Clone, Debug)]
-pub(super) enum Key {
+pub enum Key {
     /// Uncompressed point.
     P256(Vec<u8>),
     Ed25519(Vec<u8>),
@@ -76,7 +76,7 @@ impl Key {
 }
 
 /// Keys by id.
-pub(super) type KeySet = HashMap<String, Key>;
+pub type KeySet = HashMap<String, Key>;
 
 #[derive(Deserialize)]
 struct Document {
@@ -105,7 +105,7 @@ struct WebKey {
 
 /// The usable keys of a key set document; `None` when it is not one. Keys we cannot use are skipped: issuers publish keys for
 /// encryption and for other algorithms in the same document.
-pub(super) fn usable(document: &[u8], algorithm: Algorithm) -> Option<KeySet> {
+pub fn usable(document: &[u8], algorithm: Algorithm) -> Option<KeySet> {
     let document: Document = serde_json::from_slice(document).ok()?;
     let keys = document.keys.into_iter().filter_map(|value| {
         let key: WebKey = serde_json::from_value(value).ok()?;

@@ -24,7 +24,7 @@ use crate::extract::Caller;
 use crate::lifecycle::Process;
 use crate::problem::{Problem, codes};
 
-pub use keys::Algorithm;
+pub use keys::{Algorithm, Key, KeySet, usable};
 pub use session::{RedisSessions, SessionReader, SessionStoreDown};
 
 use jwks::KeyCache;

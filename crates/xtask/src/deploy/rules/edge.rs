@@ -1,5 +1,5 @@
 //! The gateway's objects: every path of the table is routed to its service, counted, limited in size, and asks for a token where the table
-//! says so; a plugin that is named is there.
+//! says so; a plugin that is named is there. And its keys: somebody brings them, and may touch nothing else.
 
 use std::collections::BTreeMap;
 
@@ -61,6 +61,49 @@ pub fn routes(case: &Case<'_>) -> Vec<Refusal> {
                 uses("request-termination") == case.is_standby(),
                 format!("{path} answers while the site stands by, or does not where it is active"),
             );
+        }
+    }
+    refused
+}
+
+/// The job that brings the issuer's keys: of this region's issuer, with an overlap no shorter than a token may live, and with no right to
+/// read a Secret that is not a key.
+pub fn keys(case: &Case<'_>) -> Vec<Refusal> {
+    let Some((region, _)) = case.place else { return Vec::new() };
+    let Some(consumer) = case.of("KongConsumer").next() else { return Vec::new() };
+    let mut refused = Vec::new();
+    let Some(job) = case.of("CronJob").find(|job| job.name() == "jwks-sync") else {
+        return vec![case.refuse("edge-keys", consumer, "nobody brings it keys, so no token is good")];
+    };
+    let container = job.containers().next();
+    let arguments = container.and_then(|container| container["args"].as_array()).into_iter().flatten();
+    let arguments: Vec<_> = arguments.filter_map(|argument| argument.as_str()).collect();
+    let said = |flag: &str| arguments.iter().find_map(|argument| argument.strip_prefix(flag));
+    let mut want = |good: bool, object: &Object, why: String| {
+        if !good {
+            refused.push(case.refuse("edge-keys", object, why));
+        }
+    };
+    let keys = said("--keys=").unwrap_or_default();
+    want(keys.contains(&format!("/realms/shopsphere-{}/", region.code)), job, format!("reads the keys at {keys:?}"));
+    let namespace = said("--namespace=").unwrap_or_default();
+    want(namespace == consumer.namespace(), job, format!("writes into {namespace:?}, the consumer is elsewhere"));
+    let overlap = said("--overlap-s=").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    for plugin in case.of("KongPlugin").filter(|plugin| plugin.value["plugin"] == "jwt") {
+        let longest = plugin.value["config"]["maximum_expiration"].as_u64().unwrap_or(u64::MAX);
+        want(overlap >= longest, job, format!("takes a key away after {overlap} s, while its tokens live {longest} s"));
+    }
+    want(
+        (job.value["spec"]["suspend"] == true) == case.is_standby(),
+        job,
+        "runs where no issuer answers, or rests where one does".to_owned(),
+    );
+    for role in case.of("Role").filter(|role| role.name() == "jwks-sync") {
+        for rule in role.value["rules"].as_array().into_iter().flatten() {
+            let verbs: Vec<_> =
+                rule["verbs"].as_array().into_iter().flatten().filter_map(|verb| verb.as_str()).collect();
+            let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
+            want(named || verbs == ["create"], role, format!("may {} whatever it likes", verbs.join(", ")));
         }
     }
     refused

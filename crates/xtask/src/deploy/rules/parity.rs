@@ -36,6 +36,8 @@ const DIFFER: &[(&str, &str)] = &[
     ("PerconaServerMongoDB", ".spec.unmanaged"),
     ("PerconaServerMongoDB", ".spec.updateStrategy"),
     ("PerconaServerMongoDB", ".spec.replsets[0].externalNodes"),
+    // no issuer answers at a standby
+    ("CronJob", ".spec.suspend"),
     // who answers
     ("HTTPRoute", ".annotations.konghq.com/plugins"),
 ];

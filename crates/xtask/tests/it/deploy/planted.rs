@@ -459,6 +459,30 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "edge-keys",
+        what: "a gateway that nobody brings keys",
+        site: "rdc-a",
+        plant: |objects| remove(objects, "CronJob", "jwks-sync"),
+    },
+    Mistake {
+        rule: "edge-keys",
+        what: "a key that goes before its last token",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "KongPlugin", "token", |value| value["config"]["maximum_expiration"] = json!(3600));
+        },
+    },
+    Mistake {
+        rule: "edge-keys",
+        what: "a job that may read every Secret beside it",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "Role", "jwks-sync", |value| {
+                value["rules"][0].as_object_mut().unwrap().remove("resourceNames");
+            });
+        },
+    },
+    Mistake {
         rule: "parity",
         what: "an object that only the primary has",
         site: "dr-a",
