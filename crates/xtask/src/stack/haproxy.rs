@@ -1,7 +1,11 @@
 //! The edge of the local region: HAProxy with the rules of `deploy/edge/haproxy`. Decided here: which process stands behind which
-//! backend. What the edge lets through is decided in the template.
+//! backend, which keys of the issuer it checks tokens with, and how much wider its limits are than those of a region. What the edge lets
+//! through is decided in the template. HAProxy knows no key sets: `jwks-sync` puts the keys into a folder, and a changed folder is a
+//! changed configuration, so the next `./dev up` starts the edge again.
 
 use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,15 +17,14 @@ use crate::ports::Port;
 
 const TEMPLATE: &str = include_str!("../../../../deploy/edge/haproxy/haproxy.cfg.template");
 
-/// The largest request body the edge lets through, in bytes: the API's own limit is lower or equal for every route.
-const MAX_BODY: u32 = 1_048_576;
-/// The same for batches of the administration.
-const MAX_BODY_ADMIN: u32 = 5 * 1_048_576;
 /// Requests one address may send in ten seconds.
 const REQUESTS_PER_10S: u32 = 20_000;
+/// The limits of the table of routes are those of one person or address; demos, benchmarks and stories of a local stack are many people
+/// at one address. With this the limit above is the one that they meet.
+const LIMITS_TIMES: u32 = 1000;
 
 /// Backend, public port, admin port (for its health), and how long an answer may take. Order events stream for minutes.
-const BACKENDS: &[(&str, Port, Port, &str)] = &[
+pub const BACKENDS: &[(&str, Port, Port, &str)] = &[
     ("user", Port::UserHttp, Port::UserAdmin, "30s"),
     ("catalog", Port::CatalogHttp, Port::CatalogAdmin, "30s"),
     ("order-payment", Port::OrderPaymentHttp, Port::OrderPaymentAdmin, "600s"),
@@ -33,10 +36,18 @@ const BACKENDS: &[(&str, Port, Port, &str)] = &[
 /// # Errors
 /// When the program is missing or its configuration cannot be written.
 pub fn spec(stack: &Stack) -> Result<Spec> {
+    spec_with(stack, LIMITS_TIMES)
+}
+
+/// The same with other limits: `1` is what a region has.
+///
+/// # Errors
+/// As [`spec`].
+pub fn spec_with(stack: &Stack, limits_times: u32) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let folder = stack.layout.data("haproxy", account.as_ref())?;
     let port = stack.ports.of(Port::Edge);
-    let configuration = configuration(stack);
+    let configuration = configuration(stack, limits_times)?;
     let file = stack.layout.write_config("haproxy.cfg", &configuration, account.as_ref())?;
     Ok(Spec {
         name: "haproxy".to_owned(),
@@ -57,7 +68,19 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
     })
 }
 
-fn configuration(stack: &Stack) -> String {
+/// Where `jwks-sync` puts the issuer's keys.
+///
+/// # Errors
+/// When the folder above cannot be made.
+pub fn keys(stack: &Stack) -> Result<PathBuf> {
+    Ok(stack.layout.data("haproxy", stack.accounts.service.as_ref())?.join("keys"))
+}
+
+/// The whole configuration.
+///
+/// # Errors
+/// When the folder of keys cannot be read.
+pub fn configuration(stack: &Stack, limits_times: u32) -> Result<String> {
     let mut backends = String::new();
     for (name, http, admin, answer_within) in BACKENDS {
         // The health check asks the admin port, where readiness is told; a second of outage is noticed and a second of health.
@@ -69,11 +92,35 @@ fn configuration(stack: &Stack) -> String {
             admin = stack.ports.of(*admin),
         );
     }
-    TEMPLATE
+    Ok(TEMPLATE
         .replace("@PORT_EDGE_TRACER@", &stack.ports.of(Port::EdgeTracer).to_string())
         .replace("@PORT_EDGE@", &stack.ports.of(Port::Edge).to_string())
-        .replace("@MAX_BODY@", &MAX_BODY.to_string())
-        .replace("@MAX_BODY_ADMIN@", &MAX_BODY_ADMIN.to_string())
         .replace("@REQUESTS_PER_10S@", &REQUESTS_PER_10S.to_string())
-        .replace("@BACKENDS@", backends.trim_end())
+        .replace("@LIMITS_TIMES@", &limits_times.to_string())
+        .replace("@KEYS@\n", &key_lines(stack)?)
+        .replace("@BACKENDS@", backends.trim_end()))
+}
+
+/// A line per key. HAProxy reads the files when it starts, and only those that stand in its configuration by name.
+fn key_lines(stack: &Stack) -> Result<String> {
+    let folder = keys(stack)?;
+    let mut ids = Vec::new();
+    if folder.is_dir() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
+            let name = entry?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.strip_suffix(".pem")).map(str::to_owned));
+        }
+    }
+    ids.sort();
+    let mut text = String::new();
+    for id in ids {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "    http-request set-var(txn.proven) http_auth_bearer,jwt_verify(ES256,\"{}/{id}.pem\") if {{ var(txn.kid) -m str {id} }} \
+             {{ var(txn.alg) -m str ES256 }}",
+            folder.display()
+        );
+    }
+    Ok(text)
 }

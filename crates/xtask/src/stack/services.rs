@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::process::{Health, Spec};
-use super::{Purpose, Stack, keycloak};
+use super::{Purpose, Stack, haproxy, keycloak};
 use crate::layout::{self, own};
 use crate::ports::Port;
 use crate::{net, os};
@@ -64,7 +64,7 @@ pub const SERVICES: &[Service] = &[
 /// Programs that stand beside the services.
 pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
 /// Programs built for a local region but not kept running.
-pub const COMMANDS: &[&str] = &["demo", "shopspherectl"];
+pub const COMMANDS: &[&str] = &["demo", "shopspherectl", "jwks-sync"];
 
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
 pub const GATEWAY_KEY: &str = "sk_local_gateway";
@@ -342,6 +342,18 @@ pub fn migrate(stack: &Stack, service: &Service) -> Result<()> {
     let mut command = Command::new(binary(stack, service.name)?);
     command.arg("migrate").arg("--config").arg(config).current_dir(&stack.layout.state);
     os::run(&format!("{} migrate", service.name), &mut command, &stack.layout.log(&format!("{}-migrate", service.name)))
+}
+
+/// Puts the keys of this region's issuer where the edge looks for them.
+///
+/// # Errors
+/// When Keycloak's key set cannot be read: then the edge keeps the keys it has.
+pub fn edge_keys(stack: &Stack) -> Result<()> {
+    let realm = format!("{}/realms/{}", stack.ports.url(Port::Keycloak), stack.realm());
+    let mut sync = Command::new(binary(stack, "jwks-sync")?);
+    sync.args(["--keys", &format!("{realm}/protocol/openid-connect/certs"), "folder", "--output"]);
+    sync.arg(haproxy::keys(stack)?).current_dir(&stack.layout.state);
+    os::run("jwks-sync", &mut sync, &stack.layout.log("jwks-sync"))
 }
 
 /// Fills the shop of a fresh region: demo catalog, stock, people. Done once per data folder; safe to repeat.

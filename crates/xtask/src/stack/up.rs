@@ -214,6 +214,11 @@ impl Start<'_> {
             self.progress
                 .step(&format!("{} migrate", service.name), "done", || services::migrate(self.stack, service))?;
         }
+        // Without keys it is closed for whoever needs a token; with those that were turned since, it starts again.
+        self.progress.step("keys of the edge", "known", || {
+            services::edge_keys(self.stack)?;
+            self.launch(&self.stack.server("haproxy")?)
+        })?;
         std::thread::scope(|scope| {
             for spec in &specs {
                 scope.spawn(|| self.attempt(|| self.progress.step(&spec.name, "ready", || self.launch(spec))));

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use xtask::layout::{Layout, checkout};
 use xtask::ports::{Port, Ports};
-use xtask::stack::{Purpose, Stack};
+use xtask::render::routes::Token;
+use xtask::stack::{Purpose, Stack, haproxy};
 
 /// HAProxy in front of one service that answers everything and keeps the heads of requests.
 struct Edge {
@@ -28,7 +29,7 @@ impl Drop for Edge {
 /// Each test has ports of its own: above those of the stacks people start, below those the kernel gives to clients. Two runs at
 /// once differ by their pid.
 fn offset(test: u16) -> u16 {
-    12_000 + u16::try_from(std::process::id() % 20).expect("below 20") * 600 + test * 100
+    12_000 + u16::try_from(std::process::id() % 10).expect("below 10") * 1_200 + test * 100
 }
 
 fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>) {
@@ -59,9 +60,14 @@ impl Edge {
         let seen = Arc::default();
         serve(ports.of(Port::CatalogHttp), &seen);
         serve(ports.of(Port::CatalogAdmin), &seen);
+        serve(ports.of(Port::UserHttp), &seen);
+        serve(ports.of(Port::UserAdmin), &seen);
         let log = UdpSocket::bind(("127.0.0.1", ports.of(Port::EdgeTracer))).expect("the port of edge-tracer");
         log.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
-        stack.start("haproxy").expect("the edge starts");
+        // the limits of a region, not the wider ones of a laptop
+        let spec = haproxy::spec_with(&stack, 1).expect("a configuration");
+        spec.start(&stack.layout).expect("the edge starts");
+        spec.wait_ready(&stack.layout).expect("the edge is ready");
         Edge { stack, seen, log, state }
     }
 
@@ -95,7 +101,7 @@ impl Edge {
 
     /// Health is looked at twice a second; a backend counts as up before the first look, so nothing has to be waited for.
     fn without_backend() -> &'static str {
-        "/v1/orders/1"
+        "/v1/payments/webhooks/simulator"
     }
 }
 
@@ -149,9 +155,11 @@ fn a_trace_that_is_not_valid_is_replaced() {
 #[test]
 fn headers_that_only_the_edge_may_set_are_taken_from_clients() {
     let edge = Edge::start(2);
-    edge.get("/v1/products", "X-User-Id: 7\r\nX-User-Roles: staff\r\nX-Region: us\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.1.1.1\r\n");
+    edge.get("/v1/products", "X-User-Id: 7\r\nX-User-Roles: staff\r\nX-ShopSphere-Subject: 7\r\nX-Region: us\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.1.1.1\r\n");
     let head = edge.head_seen();
-    for gone in ["x-user-id", "x-user-roles", "x-region", "x-forwarded-host", "forwarded", "6.6.6.6"] {
+    for gone in
+        ["x-user-id", "x-user-roles", "x-shopsphere-subject", "x-region", "x-forwarded-host", "forwarded", "6.6.6.6"]
+    {
         assert!(!head.contains(&format!("\r\n{gone}:")) && !head.contains("6.6.6.6"), "{gone} in {head}");
     }
     assert_eq!(header(&head, "x-forwarded-for"), Some("127.0.0.1"));
@@ -188,6 +196,7 @@ fn what_the_edge_answers_itself_is_a_problem_document() {
         1_048_577
     );
     problem(&edge.request(&large), "413", "body-too-large");
+    problem(&edge.get("/v1/orders/1", ""), "401", "unauthenticated");
     let down = edge.get(Edge::without_backend(), "");
     problem(&down, "503", "dependency-down");
     assert!(down.to_ascii_lowercase().contains("retry-after: "), "{down}");
@@ -206,4 +215,74 @@ fn a_service_that_is_not_ready_is_answered_for_quickly() {
     let began = Instant::now();
     edge.get(Edge::without_backend(), "");
     assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
+}
+
+/// How often an answer begins with that status.
+fn count(answers: &[String], status: &str) -> usize {
+    answers.iter().filter(|answer| answer.starts_with(&format!("HTTP/1.1 {status}"))).count()
+}
+
+#[test]
+fn an_edge_without_keys_is_closed_for_whoever_needs_a_token() {
+    let edge = Edge::start(6);
+    let token = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImEifQ.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.AAAA";
+    for headers in
+        [String::new(), format!("Authorization: Bearer {token}\r\n"), "Authorization: Basic eDp5\r\n".to_owned()]
+    {
+        let answer = edge.get("/v1/me", &headers);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{headers}: {answer}");
+        assert_eq!(header(&answer.to_ascii_lowercase(), "www-authenticate"), Some("bearer"), "{answer}");
+    }
+    assert!(edge.seen.lock().expect("the list of requests").is_empty(), "nothing of this may reach a service");
+    // what anybody may ask, and a browser's question before it asks
+    assert!(edge.get("/v1/regions", "").starts_with("HTTP/1.1 200"));
+    let preflight = edge.request("OPTIONS /v1/me HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n");
+    assert!(preflight.starts_with("HTTP/1.1 200"), "{preflight}");
+}
+
+#[test]
+fn an_address_gets_what_the_table_says_within_two_percent_and_no_redis_is_asked() {
+    let edge = Edge::start(7);
+    // Nothing listens where the Redis of this stack would be: the count does not need it, and does not open without it.
+    assert!(TcpStream::connect(("127.0.0.1", edge.stack.ports.of(Port::Redis))).is_err());
+    let table = xtask::render::routes::read(&checkout()).expect("the table of routes");
+    // a quarter over the limit, at once: less than a minute's worth comes back meanwhile
+    for (path, limit) in [("/v1/users", "login"), ("/v1/products", "browse")] {
+        let limit = usize::try_from(table.limits[limit].per_minute).expect("a small number");
+        let began = Instant::now();
+        let answers: Vec<_> = (0..limit + limit / 4).map(|_| edge.get(path, "")).collect();
+        let (passed, refused) = (count(&answers, "200"), count(&answers, "429"));
+        assert_eq!(passed + refused, answers.len(), "{path}");
+        // what the passing of time has given back is no error of the limit
+        let back = usize::try_from(began.elapsed().as_millis()).expect("a short test") * limit / 60_000;
+        let most = limit + back + limit / 50;
+        assert!(passed >= limit - limit / 50 && passed <= most, "{path}: {passed} of {limit}, {back} came back");
+        let refusal = answers.iter().find(|answer| answer.starts_with("HTTP/1.1 429")).expect("one is refused");
+        assert!(header(&refusal.to_ascii_lowercase(), "retry-after").is_some(), "{refusal}");
+        assert!(refusal.contains("\"code\":\"too-many-requests\"") && refusal.contains("problem+json"), "{refusal}");
+        assert_eq!(edge.seen.lock().expect("the list").drain(..).count(), passed, "a refused one reached a service");
+    }
+    // each limit counts by itself
+    assert!(edge.get("/v1/events", "").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_body_may_be_as_large_as_its_row_of_the_table_says() {
+    let edge = Edge::start(8);
+    let table = xtask::render::routes::read(&checkout()).expect("the table of routes");
+    let mut tried = 0;
+    for route in table.routes.iter().filter(|route| route.token != Token::Required && route.service != "order-payment")
+    {
+        let Some(path) = route.paths.first().filter(|_| route.service != "personalization") else { continue };
+        for (more, status) in [(0, "200"), (1, "413")] {
+            let length = u64::from(route.body) * 1024 + more;
+            // what it says about its length decides; the service answers without waiting for the rest
+            let answer = edge.request(&format!(
+                "POST {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {length}: {answer}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "only {tried} tried");
 }

@@ -254,20 +254,36 @@ fn a_failover_answers_with_sites_of_one_region_in_order() {
     assert_eq!(terraform.matches('{').count(), terraform.matches('}').count());
 }
 
+/// Routes of the local edge by path, as they stand in its template.
+fn local_routes(template: &str) -> Vec<(&str, &str)> {
+    let rules = template.lines().filter_map(|line| line.trim().strip_prefix("http-request set-var(txn.route) str("));
+    rules
+        .map(|rule| {
+            let (route, rest) = rule.split_once(')').unwrap();
+            (route, rest.split_once("path_reg ^").unwrap().1.split_once("(/|$)").unwrap().0)
+        })
+        .collect()
+}
+
+/// What the template says of a route: the value of a variable that is set for it.
+fn said<'t>(template: &'t str, variable: &str, route: &str) -> Option<&'t str> {
+    let start = format!("http-request set-var(txn.{variable}) ");
+    let rules = template.lines().filter_map(|line| line.trim().strip_prefix(start.as_str()));
+    rules.filter_map(|rule| rule.split_once(" if { var(txn.route) -m str ")).find_map(|(value, routes)| {
+        let named = routes.trim_end_matches(" }").split(' ').any(|one| one == route);
+        named.then(|| value.split_once('(').unwrap().1.trim_end_matches(')'))
+    })
+}
+
 #[test]
 fn the_local_edge_sends_every_path_of_the_table_to_its_service() {
     let template = read("deploy/edge/haproxy/haproxy.cfg.template");
-    let rules = template.lines().filter_map(|line| line.trim().strip_prefix("http-request set-var(txn.service) str("));
-    let rules: Vec<(&str, &str)> = rules
-        .map(|rule| {
-            let (service, rest) = rule.split_once(')').unwrap();
-            (service, rest.split_once("path_reg ^").unwrap().1.split_once("(/|$)").unwrap().0)
-        })
-        .collect();
+    let rules = local_routes(&template);
     // as HAProxy does: all rules in order, the last that fits stays
     let answers = |path: &str| {
         let fits = |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-        rules.iter().rfind(|(_, prefix)| fits(prefix)).map(|(service, _)| *service)
+        let route = rules.iter().rfind(|(_, prefix)| fits(prefix)).map(|(route, _)| *route)?;
+        said(&template, "service", route)
     };
     let cases = [
         ("/v1/me", Some("user")),
@@ -282,5 +298,59 @@ fn the_local_edge_sends_every_path_of_the_table_to_its_service() {
     ];
     for (path, service) in cases {
         assert_eq!(answers(path), service, "{path}");
+    }
+}
+
+#[test]
+fn the_local_edge_and_kong_ask_bound_and_count_alike() {
+    let template = read("deploy/edge/haproxy/haproxy.cfg.template");
+    let file = json("deploy/edge/kong/eu.json");
+    let mut compared = 0;
+    for route in file["services"].as_array().unwrap().iter().flat_map(|service| service["routes"].as_array().unwrap()) {
+        let name = route["name"].as_str().unwrap();
+        let plugin = |kind: &str| route["plugins"].as_array().unwrap().iter().find(|plugin| plugin["name"] == kind);
+        let size = &plugin("request-size-limiting").unwrap()["config"];
+        assert_eq!(size["size_unit"], "kilobytes");
+        let bytes = (size["allowed_payload_size"].as_u64().unwrap() * 1024).to_string();
+        assert_eq!(said(&template, "body", name), Some(bytes.as_str()), "{name}");
+        assert_eq!(said(&template, "token", name).is_some(), plugin("jwt").is_some(), "{name}");
+        let counting = &plugin("rate-limiting").unwrap()["config"];
+        let minute = counting["minute"].to_string();
+        assert_eq!(said(&template, "per_minute", name), Some(minute.as_str()), "{name}");
+        let by = if counting["limit_by"] == "ip" { " src " } else { " var(txn.subject) " };
+        let tracked = template
+            .lines()
+            .find(|line| line.contains("track-sc1") && line.trim_end_matches(" }").split(' ').any(|one| one == name));
+        assert!(tracked.is_some_and(|line| line.contains(by)), "{name}: {tracked:?}");
+        compared += 1;
+    }
+    assert!(compared >= 13, "only {compared} routes");
+}
+
+#[test]
+fn whoever_is_not_logged_in_reaches_what_the_services_let_them() {
+    let table = routes::parse(&read(routes::SOURCE)).unwrap();
+    // a browser that nobody has logged in with yet: looks, fills a basket, signs up, logs in, is shown things and reports clicks
+    let open = [
+        "/v1/products",
+        "/v1/search",
+        "/v1/categories",
+        "/v1/regions",
+        "/v1/recommendations",
+        "/v1/events",
+        "/v1/cart",
+        "/v1/users",
+        "/v1/sessions",
+        "/v1/payments",
+    ];
+    let closed = ["/v1/me", "/v1/orders", "/v1/me/store-credit", "/v1/sagas"];
+    let row = |path: &str| table.routes.iter().find(|route| route.paths.iter().any(|one| one == path)).expect(path);
+    for path in open {
+        assert_ne!(row(path).token, routes::Token::Required, "{path}");
+    }
+    let administration =
+        table.routes.iter().flat_map(|route| &route.paths).filter(|path| path.starts_with("/v1/admin/"));
+    for path in closed.into_iter().chain(administration.map(String::as_str)) {
+        assert_eq!(row(path).token, routes::Token::Required, "{path}");
     }
 }
