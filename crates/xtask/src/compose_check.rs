@@ -1,7 +1,7 @@
 //! Is `docker-compose.yml` right? Asked of `docker compose config` where there is one, else of the schema inside
 //! check-jsonschema, which lives in a Python environment of its own in the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -23,19 +23,23 @@ pub enum Outcome {
 
 /// Checks the compose file of a checkout.
 pub fn check(layout: &Layout) -> Outcome {
-    let file = layout.checkout.join("docker-compose.yml");
+    check_file(layout, &layout.checkout.join("docker-compose.yml"))
+}
+
+/// Checks a compose file.
+pub fn check_file(layout: &Layout, file: &Path) -> Outcome {
     if !file.is_file() {
         return Outcome::Skipped("there is no docker-compose.yml".to_owned());
     }
     let mut command = if os::output(Command::new("docker").args(["compose", "version"])).is_ok() {
         let mut docker = Command::new("docker");
-        docker.args(["compose", "-f"]).arg(&file).args(["--profile", "*", "config", "-q"]);
+        docker.args(["compose", "-f"]).arg(file).args(["--profile", "*", "config", "-q"]);
         docker
     } else {
         match checker(layout) {
             Ok(program) => {
                 let mut checker = Command::new(program);
-                checker.args(["--builtin-schema", "vendor.compose-spec"]).arg(&file);
+                checker.args(["--builtin-schema", "vendor.compose-spec"]).arg(file);
                 checker
             }
             Err(error) if os::interrupted() => return Outcome::Failed(error.to_string()),

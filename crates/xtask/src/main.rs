@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use xtask::deploy::checks::{self, Building};
 use xtask::layout::{self, Layout};
 use xtask::ports::Ports;
 use xtask::progress::Progress;
@@ -83,7 +84,7 @@ enum Task {
         /// State folder instead of .dev/test
         #[arg(long, value_name = "DIR", default_value = ".dev/test")]
         state: PathBuf,
-        /// Also what needs tools that are built once: charts against the committed objects, schemas of all of them
+        /// Build the tools that come from Go modules, so that no check of what is deployed is skipped for want of one
         #[arg(long)]
         cluster: bool,
     },
@@ -183,6 +184,14 @@ enum Task {
         /// Leave out the objects of the sites (helm is built from its Go module otherwise)
         #[arg(long)]
         no_helm: bool,
+    },
+    /// Show everything that is deployed to the programs and schemas that will read it; a part of `test`
+    Checks {
+        #[command(flatten)]
+        which: Which,
+        /// Build the tools that come from Go modules (minutes, once)
+        #[arg(long)]
+        cluster: bool,
     },
     /// What is compiled into a program, as CycloneDX
     Sbom { program: String },
@@ -284,6 +293,10 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Planted { name } => return planted::run(name.as_deref()).map(code),
         Task::Render { check, no_helm } => return deploy::render(check, !no_helm).map(code),
+        Task::Checks { which, cluster } => {
+            let building = if cluster { Building::Allowed } else { Building::Forbidden };
+            return Ok(code(checks::report(&checks::checks(&which.open(false)?, building))));
+        }
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);
         }

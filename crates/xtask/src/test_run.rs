@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::compose_check::{self, Outcome};
-use crate::deploy::cluster;
+use crate::deploy::checks::{self, Building};
 use crate::layout::{self, Layout};
 use crate::ports::{Port, Ports, TABLE};
 use crate::progress::Progress;
@@ -66,9 +66,7 @@ pub fn test(state: &Path, cluster: bool) -> Result<bool> {
     let stack = Stack::open(layout, ports, Purpose::Test, false)?;
     let mut run = Run { stack: &stack, progress: Progress::new(), tally: Tally::default(), phases: Vec::new() };
     run.all();
-    if cluster {
-        run.charts();
-    }
+    run.charts(if cluster { Building::Allowed } else { Building::Forbidden });
     let stopping = Instant::now();
     stack.down();
     run.phases.push(("stop".to_owned(), stopping.elapsed(), true));
@@ -228,16 +226,16 @@ impl Run<'_> {
         }
     }
 
-    fn charts(&mut self) {
-        println!("\n== charts and rendered objects");
-        for (name, took, outcome) in cluster::checks(&self.stack.layout) {
+    fn charts(&mut self, building: Building) {
+        println!("\n== what is deployed: charts, rendered objects, edge, rules");
+        for (name, took, outcome) in checks::checks(self.stack, building) {
             match outcome {
-                cluster::Outcome::Passed(said) => {
+                checks::Outcome::Passed(said) => {
                     println!("{name}: {said}");
                     self.record(name, took, Ok(()));
                 }
-                cluster::Outcome::Failed(why) => _ = self.record(name, took, Err(anyhow::anyhow!(why))),
-                cluster::Outcome::Skipped(why) => println!("{name}: skipped: {why}"),
+                checks::Outcome::Failed(why) => _ = self.record(name, took, Err(anyhow::anyhow!(why))),
+                checks::Outcome::Skipped(why) => println!("{name}: skipped: {why}"),
             }
         }
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::{HEADQUARTERS, Layer, SERVING};
 use crate::layout::Layout;
 use crate::os;
-use crate::provision::gomod;
+use crate::provision::{gomod, pins};
 use crate::render::{Output, topology};
 
 /// The oldest version that the charts ask for is older; this is what is rendered.
@@ -24,10 +24,14 @@ const ENVIRONMENT: &str = "prod";
 /// # Errors
 /// When there is none and it cannot be built.
 pub fn program(layout: &Layout) -> Result<PathBuf> {
-    match std::env::var_os("SHOPSPHERE_HELM").map(PathBuf::from).or_else(|| os::which("helm")) {
-        Some(found) => Ok(found),
-        None => gomod::helm(layout),
-    }
+    found(layout).map_or_else(|| gomod::helm(layout), Ok)
+}
+
+/// The helm program where one is at hand: the one that was named, the machine's own, the one that was built before.
+pub fn found(layout: &Layout) -> Option<PathBuf> {
+    let built = layout.cache.join(format!("helm-{}/helm", pins::helm::VERSION));
+    let own = std::env::var_os("SHOPSPHERE_HELM").map(PathBuf::from).or_else(|| os::which("helm"));
+    own.or_else(|| built.is_file().then_some(built))
 }
 
 /// Where the objects of a site's layer are kept.

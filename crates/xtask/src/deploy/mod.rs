@@ -2,7 +2,7 @@
 //! rules they must keep. Decided here: which charts make up a site and in which order. The rules run on the committed files and need no
 //! helm; that the files are what the charts say is checked where helm can be had.
 
-pub mod cluster;
+pub mod checks;
 pub mod helm;
 pub mod objects;
 pub mod rules;

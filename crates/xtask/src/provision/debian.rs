@@ -1,10 +1,14 @@
 //! Debian packages. Decided here: which ones, and that their packaged services are never used: on machines where packages start
 //! services by themselves we use our own ports and folders beside them.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::cached;
+use crate::layout::Layout;
 use crate::os;
 
 /// What is needed, and the program or file that shows it is there. A machine may have the program from elsewhere; that is as good.
@@ -67,6 +71,40 @@ pub fn install(packages: &[&str]) -> Result<()> {
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(packages);
     apt(sudo, &install)
+}
+
+/// The version in the name of an unpacked package: what the distribution has. A checker's findings may change with it, so it is asked once.
+const UNPACKED: &str = "debian";
+/// The largest package that is unpacked has two programs of 50 MB.
+const UNPACKED_MEGABYTES: u64 = 200;
+
+/// The files of a package that is only looked into: it is not installed, so nothing of it starts. Needs no rights, where apt has its lists.
+///
+/// # Errors
+/// When this is no Debian-like machine, or the package cannot be had.
+pub fn unpacked(layout: &Layout, package: &str) -> Result<PathBuf> {
+    cached(layout, package, UNPACKED, UNPACKED_MEGABYTES, |work, log| {
+        if os::which("apt-get").is_none() {
+            bail!("{package} is missing, and this machine has no apt-get");
+        }
+        // apt reads it as an account of its own when it may
+        let download = |what: &str| {
+            let mut get = Command::new("apt-get");
+            get.args(["-qq", "-o", "APT::Sandbox::User=root", "download", package]).current_dir(work);
+            os::run(what, &mut get, log)
+        };
+        if download(&format!("download {package}")).is_err() {
+            apt(!os::is_root(), &["update", "-qq"])?;
+            download(&format!("download {package}"))?;
+        }
+        let archive = fs::read_dir(work)?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|end| end == "deb"));
+        let archive = archive.with_context(|| format!("apt-get downloaded no {package}"))?;
+        os::run(&format!("unpack {package}"), Command::new("dpkg-deb").arg("-x").arg(&archive).arg(work), log)?;
+        fs::remove_file(&archive).with_context(|| format!("remove {}", archive.display()))
+    })
 }
 
 /// In the foreground group, because sudo may have to ask for a password at the terminal.

@@ -1,4 +1,4 @@
-//! What is built from Go modules: helm, stripe-mock, and FerretDB, the MongoDB-wire server. `go install` refuses the second (it wants generated version files beside
+//! What is built from Go modules: helm, kube-score, hclfmt, stripe-mock, and FerretDB, the MongoDB-wire server. `go install` refuses the last (it wants generated version files beside
 //! its sources), so the module is copied, the two files are written, and the command is built.
 
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cached;
 use super::pins::ferretdb::{GO, MEGABYTES, MODULE, VERSION};
-use super::pins::{helm, stripe_mock};
+use super::pins::{hclfmt, helm, kube_score, stripe_mock};
 use crate::layout::Layout;
 use crate::os;
 
@@ -57,6 +57,22 @@ pub fn stripe_mock(layout: &Layout) -> Result<PathBuf> {
 /// No Go, no network, a failed build, no space.
 pub fn helm(layout: &Layout) -> Result<PathBuf> {
     installed(layout, "helm", helm::MODULE, helm::VERSION, helm::MEGABYTES)
+}
+
+/// The kube-score program; a minute on two cores, once.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn kube_score(layout: &Layout) -> Result<PathBuf> {
+    installed(layout, "kube-score", kube_score::MODULE, kube_score::VERSION, kube_score::MEGABYTES)
+}
+
+/// The hclfmt program; half a minute, once.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn hclfmt(layout: &Layout) -> Result<PathBuf> {
+    installed(layout, "hclfmt", hclfmt::MODULE, hclfmt::VERSION, hclfmt::MEGABYTES)
 }
 
 /// What an ordinary `go install` builds: a program called like the tool.

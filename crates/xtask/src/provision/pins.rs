@@ -76,6 +76,20 @@ pub mod helm {
     pub const MEGABYTES: u64 = 1_500;
 }
 
+/// Judges rendered objects. The Go checksum database vouches for the module.
+pub mod kube_score {
+    pub const MODULE: &str = "github.com/zegl/kube-score/cmd/kube-score";
+    pub const VERSION: &str = "v1.20.0";
+    pub const MEGABYTES: u64 = 800;
+}
+
+/// Parses and formats Terraform's language. The Go checksum database vouches for the module.
+pub mod hclfmt {
+    pub const MODULE: &str = "github.com/hashicorp/hcl/v2/cmd/hclfmt";
+    pub const VERSION: &str = "v2.25.0";
+    pub const MEGABYTES: u64 = 200;
+}
+
 /// The plugin that fetches artifacts for us, pinned like what it fetches.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1";
 

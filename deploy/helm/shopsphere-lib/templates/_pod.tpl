@@ -64,7 +64,7 @@ spec:
       lifecycle:
         preStop:
           sleep: { seconds: 3 }
-      resources: {{- toYaml .part.resources | nindent 8 }}
+      resources: {{- include "shopsphere.resources" .part.resources | nindent 8 }}
       securityContext: {{- include "shopsphere.containerSecurity" . | nindent 8 }}
       volumeMounts: {{- include "shopsphere.mounts" . | nindent 8 }}
   volumes: {{- include "shopsphere.volumes" . | nindent 4 }}
@@ -142,4 +142,13 @@ spec:
   accessModes: [ReadWriteMany]
   storageClassName: {{ .Values.sharedFolder.storageClass }}
   resources: { requests: { storage: {{ .Values.sharedFolder.size }} } }
+{{- end }}
+
+{{/*
+Processor and memory as the values say. The disk of a pod is the same for all: 64 MiB of /tmp, and of its output the kubelet keeps five
+files of 10 MiB. A pod that writes twice as much is broken and has to go before its node does.
+*/}}
+{{- define "shopsphere.resources" -}}
+{{- $disk := dict "requests" (dict "ephemeral-storage" "128Mi") "limits" (dict "ephemeral-storage" "256Mi") -}}
+{{- mergeOverwrite $disk (deepCopy .) | toYaml -}}
 {{- end }}

@@ -73,7 +73,7 @@ spec:
             {{- end }}
             {{- include "shopsphere.secretVariables" (dict "keys" .Values.secretSettings "secret" (printf "%s-secrets" .Chart.Name)) | nindent 12 }}
             {{- include "shopsphere.secretVariables" (dict "keys" .Values.migrateSecretSettings "secret" (printf "%s-owner" .Chart.Name)) | nindent 12 }}
-          resources: {{- toYaml .Values.migrate.resources | nindent 12 }}
+          resources: {{- include "shopsphere.resources" .Values.migrate.resources | nindent 12 }}
           securityContext: {{- include "shopsphere.containerSecurity" $part | nindent 12 }}
           volumeMounts: {{- include "shopsphere.mounts" $part | nindent 12 }}
       volumes: {{- include "shopsphere.volumes" $part | nindent 8 }}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use xtask::deploy::checks::queries;
 use xtask::deploy::objects::Rendered;
 use xtask::deploy::rules;
 use xtask::layout::checkout;
@@ -88,4 +89,42 @@ fn every_series_that_a_rule_a_panel_or_a_scaler_asks_for_is_one_we_emit_or_recor
     };
     let unknown: Vec<_> = asked.iter().filter(|name| !known(name)).collect();
     assert!(unknown.is_empty(), "asked for, and nobody emits them: {unknown:?}");
+}
+
+#[test]
+fn what_a_setting_lets_a_process_hold_fits_into_the_memory_it_asks_for() {
+    const MIB: u64 = 1024 * 1024;
+    let mut judged = 0;
+    for object in SITES.iter().flat_map(|rendered| &rendered.objects).filter(|object| object.name() == "catalog-serve")
+    {
+        let Some(container) = object.containers().next() else { continue };
+        let settings =
+            SITES.iter().flat_map(|rendered| &rendered.objects).find(|one| one.name() == "catalog-settings").unwrap();
+        let pages: u64 = settings.value["data"]["SHOPSPHERE__PAGES__MAX_BYTES"].as_str().unwrap().parse().unwrap();
+        let asked = container["resources"]["requests"]["memory"].as_str().unwrap();
+        let asked: u64 = asked.strip_suffix("Mi").unwrap().parse().unwrap();
+        // a process at rest holds 36 MB (docs/perf/requests-and-limits.md)
+        assert!(asked * MIB > pages + 2 * 36 * MIB, "{asked} MiB for a cache of {pages} bytes");
+        judged += 1;
+    }
+    assert_eq!(judged, 6, "six sites serve");
+}
+
+#[test]
+fn every_alert_is_seen_to_fire() {
+    let file = std::fs::read_to_string(checkout().join(queries::ALERTS)).unwrap();
+    let file: serde_json::Value = serde_yaml_ng::from_str(&file).unwrap();
+    let tried = file["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+    let fires = tried.filter(|row| row["exp_alerts"].as_array().is_some_and(|alerts| !alerts.is_empty()));
+    let fires: BTreeSet<&str> = fires.map(|row| row["alertname"].as_str().unwrap()).collect();
+    let mut alerts = BTreeSet::new();
+    for object in SITES.iter().flat_map(|rendered| &rendered.objects).filter(|object| object.kind() == "PrometheusRule")
+    {
+        let groups = object.value["spec"]["groups"].as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        alerts.extend(rules.filter_map(|rule| rule["alert"].as_str()));
+    }
+    assert!(alerts.len() >= 7, "{alerts:?}");
+    let never: Vec<_> = alerts.difference(&fires).collect();
+    assert!(never.is_empty(), "no test lets these fire: {never:?}");
 }

@@ -6,13 +6,9 @@ use std::process::Command;
 
 use xtask::deploy::helm;
 use xtask::layout::{Layout, checkout};
-use xtask::os;
 
-/// The machine's own helm, or the one in the cache.
 fn program() -> Option<PathBuf> {
-    let layout = Layout::from_env(&checkout()).ok()?;
-    let cached = layout.cache.join(format!("helm-{}/helm", xtask::provision::pins::helm::VERSION));
-    let found = os::which("helm").or_else(|| cached.is_file().then_some(cached));
+    let found = helm::found(&Layout::from_env(&checkout()).ok()?);
     if found.is_none() {
         println!("skipped: there is no helm here; `./dev test --cluster` builds one");
     }
