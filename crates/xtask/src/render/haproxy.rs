@@ -74,7 +74,7 @@ fn answers(routes: &Routes) -> String {
     for (service, names) in by(routes, |route| Some(route.service.clone())) {
         set("service", format!("str({service})"), &names);
     }
-    for (_, names) in by(routes, |route| (route.token == Token::Required).then_some(())) {
+    for names in by(routes, |route| (route.token == Token::Required).then_some(())).into_values() {
         set("token", "str(required)".to_owned(), &names);
     }
     for (kib, names) in by(routes, |route| Some(route.body)) {

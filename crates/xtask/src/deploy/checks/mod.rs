@@ -20,7 +20,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::objects::{self, Rendered};
 use super::{helm, rules};
 use crate::layout::Layout;
-use crate::os;
 use crate::render;
 use crate::stack::Stack;
 
@@ -141,11 +140,18 @@ const LINES: usize = 40;
 
 /// Runs a checker. Checkers say what is wrong on either output, so a failure has both.
 fn ask(command: &mut Command) -> Result<String> {
+    ask_for(command, |_| true)
+}
+
+/// The same for a checker that also says what is good: of a failure the lines are shown that tell of a mistake, all of them when none does.
+fn ask_for(command: &mut Command, tells: impl Fn(&str) -> bool) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {program}"))?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     if !output.status.success() {
-        let lines: Vec<_> = said.iter().flat_map(|text| text.lines()).filter(|line| !line.trim().is_empty()).collect();
+        let all: Vec<_> = said.iter().flat_map(|text| text.lines()).filter(|line| !line.trim().is_empty()).collect();
+        let told: Vec<_> = all.iter().copied().filter(|line| tells(line)).collect();
+        let lines = if told.is_empty() { all } else { told };
         bail!("{}", lines[..lines.len().min(LINES)].join("\n"));
     }
     Ok(said.into_iter().next().unwrap_or_default())

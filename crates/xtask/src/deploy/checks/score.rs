@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::super::objects::Rendered;
-use super::{Building, ask, schemas, tool};
+use super::{Building, ask_for, schemas, tool};
 use crate::layout::Layout;
 use crate::provision::{gomod, pins};
 
@@ -49,7 +49,8 @@ pub fn score(program: &Path, work: &Path, sites: &[Rendered]) -> Result<String> 
         let mut command = Command::new(program);
         command.args(["score", "--exit-one-on-warning", "--output-format", "ci"]);
         OTHERWISE.iter().for_each(|(test, _)| _ = command.args(["--ignore-test", test]));
-        ask(command.arg(&file)).with_context(|| format!("objects of {}", rendered.site))?;
+        let tells = |line: &str| line.starts_with("[CRITICAL]") || line.starts_with("[WARNING]");
+        ask_for(command.arg(&file), tells).with_context(|| format!("objects of {}", rendered.site))?;
     }
     Ok(format!("{count} objects, {} tests set aside", OTHERWISE.len()))
 }

@@ -36,7 +36,9 @@ pub fn check(program: &Path, folder: &Path) -> Result<String> {
         if program.ends_with("terraform") {
             ask(Command::new(program).args(["fmt", "-check", "-diff", "-no-color"]).arg(file)).with_context(told)?;
         } else {
-            // it prints the file as it should be
+            ask(Command::new(program).arg("-check").arg(file))
+                .with_context(|| format!("{}: does not parse", file.display()))?;
+            // it prints the file as it should be, whether it parses or not
             let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
             ensure!(ask(Command::new(program).arg(file)).with_context(told)? == text, told());
         }
