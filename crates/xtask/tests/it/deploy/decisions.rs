@@ -147,7 +147,7 @@ fn the_cdn_keeps_public_pages_of_strangers_and_nothing_else() {
 }
 
 /// The address that a name of ranked failover gives: the first of its targets, by precedence, whose probe answers 200.
-fn given<'t>(property: &'t str, answers: impl Fn(&str) -> u16) -> Option<&'t str> {
+fn given(property: &str, answers: impl Fn(&str) -> u16) -> Option<&str> {
     let strict = ["http_error3xx", "http_error4xx", "http_error5xx"]
         .iter()
         .all(|word| text(property, word).is_some_and(|value| value == "true"));
