@@ -71,7 +71,9 @@ impl Edge {
 
     async fn ask(&self, path: &str, token: &str) -> reqwest::Response {
         let url = format!("{}{path}", self.stack.ports.url(Port::Edge));
-        self.client.get(url).bearer_auth(token).header("X-ShopSphere-Subject", "somebody-else").send().await.unwrap()
+        let question = self.client.get(url).bearer_auth(token).header("X-ShopSphere-Subject", "somebody-else");
+        // An edge that starts anew takes its idle connections with it.
+        question.header("Connection", "close").send().await.unwrap()
     }
 
     async fn status(&self, path: &str, token: &str) -> u16 {
