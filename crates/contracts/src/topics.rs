@@ -91,6 +91,8 @@ topics! {
     CLICKSTREAM_RAW = "clickstream.raw" { key: "pseudonym", partitions: 24, retention: Duration::from_secs(DAY), class: Pii, writer: "user", readers: ["personalization"] }
     /// Events that the intake refused, with the reason: for people who look for what their pages send wrongly.
     CLICKSTREAM_REFUSED = "clickstream.refused" { key: "pseudonym", partitions: SAGA_PARTITIONS, retention: Duration::from_secs(DAY), class: Pii, writer: "user", readers: [] }
+    /// Records of `clickstream.raw` that could not be counted, with the reason: a week, so that a person finds them after a weekend.
+    CLICKSTREAM_PARKED = "clickstream.parked" { key: "pseudonym", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "personalization", readers: [] }
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::Region;
 use contracts::Topic;
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::consumer::Consumer as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash;
 use crate::kafka::{KafkaSettings, Record};
+use crate::lag::{self, Follower};
 use crate::metrics;
 use crate::partitions::{self, Stop, Work};
 
@@ -25,13 +26,14 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 #[async_trait]
 pub trait BatchHandler: Send + Sync {
     /// # Errors
-    /// The batch is handed over again after a pause; a record that can never be handled must be skipped and counted.
+    /// The batch is handed over again after a pause; a record that can never be handled must be counted, and put
+    /// [aside](crate::Aside) or skipped.
     async fn handle(&self, partition: i32, records: &[Record]) -> anyhow::Result<()>;
 }
 
 /// A consumer group that works in batches.
 pub struct BatchConsumer {
-    consumer: StreamConsumer,
+    consumer: Follower,
     batches: Batches,
 }
 
@@ -50,7 +52,7 @@ impl BatchConsumer {
         kafka: &KafkaSettings,
         handler: Arc<dyn BatchHandler>,
     ) -> anyhow::Result<Self> {
-        let consumer: StreamConsumer = kafka.consumer(group).create()?;
+        let consumer = lag::follower(group, kafka)?;
         let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, region)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self { consumer, batches: Batches { group, handler } })

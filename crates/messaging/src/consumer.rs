@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use common::Explain;
 use contracts::{Envelope, Event, Topic};
 use rand::Rng as _;
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::consumer::Consumer as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use crate::crash::{self, Boundary};
 use crate::database::Database;
 use crate::kafka::{KafkaSettings, Record};
+use crate::lag::{self, Follower};
 use crate::metrics;
 use crate::parking;
 use crate::partitions::{self, Stop, Work};
@@ -73,7 +74,7 @@ pub trait Handler: Send + Sync {
 
 /// A consumer group with its handler.
 pub struct Consumer {
-    consumer: StreamConsumer,
+    consumer: Follower,
     events: Events,
 }
 
@@ -98,7 +99,7 @@ impl Consumer {
         kafka: &KafkaSettings,
         handler: Arc<dyn Handler>,
     ) -> anyhow::Result<Self> {
-        let consumer: StreamConsumer = kafka.consumer(group).create()?;
+        let consumer = lag::follower(group, kafka)?;
         let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, database.region())).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let (prefix, overlapping) = (kafka.topic_prefix.clone(), Vec::new());

@@ -64,7 +64,18 @@ impl Firehose {
     /// # Errors
     /// [`FirehoseError`]; after [`FirehoseError::NotConfirmed`] the record may still arrive.
     pub async fn publish(&self, topic: &Topic, key: &str, payload: &[u8]) -> Result<(), FirehoseError> {
-        let outcome = self.try_publish(topic, key, payload).await;
+        self.publish_beside(topic, key.as_bytes(), payload, &[]).await
+    }
+
+    /// As [`publish`](Self::publish), with headers beside it.
+    pub(crate) async fn publish_beside(
+        &self,
+        topic: &Topic,
+        key: &[u8],
+        payload: &[u8],
+        beside: &[(&str, &str)],
+    ) -> Result<(), FirehoseError> {
+        let outcome = self.try_publish(topic, key, payload, beside).await;
         let label = match outcome {
             Ok(()) => "confirmed",
             Err(FirehoseError::Overloaded) => "refused",
@@ -74,13 +85,22 @@ impl Firehose {
         outcome
     }
 
-    async fn try_publish(&self, topic: &Topic, key: &str, payload: &[u8]) -> Result<(), FirehoseError> {
+    async fn try_publish(
+        &self,
+        topic: &Topic,
+        key: &[u8],
+        payload: &[u8],
+        beside: &[(&str, &str)],
+    ) -> Result<(), FirehoseError> {
         let _permit = self.in_flight.try_acquire().map_err(|_| FirehoseError::Overloaded)?;
         let name = self.settings.topic_name(topic, self.region);
         let mut headers = OwnedHeaders::new()
             .insert(Header { key: contracts::envelope::headers::DATA_CLASS, value: Some(topic.class.code()) });
         if let Some(traceparent) = contracts::trace::current_traceparent() {
             headers = headers.insert(Header { key: contracts::trace::TRACEPARENT, value: Some(&traceparent) });
+        }
+        for &(key, value) in beside {
+            headers = headers.insert(Header { key, value: Some(value) });
         }
         let record = FutureRecord::to(&name).key(key).payload(payload).headers(headers);
         let queued = self.producer.send_result(record).map_err(|_| FirehoseError::Overloaded)?;

@@ -3,10 +3,12 @@
 //! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction;
 //! [`Database::commit_many`] is the same for many changes at once.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
-//! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit; [`Tail`] lets every process hear everything.
+//! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit,
+//! and [`Aside`] is where a batch puts what cannot be read; [`Tail`] lets every process hear everything.
 //!
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
+pub mod aside;
 pub mod batch;
 mod boundary;
 pub mod commit;
@@ -16,6 +18,7 @@ pub mod crash;
 pub mod database;
 pub mod firehose;
 pub mod kafka;
+mod lag;
 pub mod metrics;
 pub mod operators;
 pub mod parked;
@@ -28,6 +31,7 @@ pub mod tail;
 pub mod trail;
 mod transaction;
 
+pub use aside::{Aside, PutAside, TopicAside};
 pub use batch::{BatchConsumer, BatchHandler};
 pub use commit::{Cause, Change, CommitError, Committed, Outgoing, RequestKey, StoredAnswer, WriteError};
 pub use commit_many::{Member, Written};

@@ -1,8 +1,9 @@
 //! Records of a consumer group, a worker per partition: work of different partitions overlaps, within a partition records
 //! are handled in order, and the offset moves only past what is done.
 //!
-//! When a partition falls behind, it is paused at the broker client; the others go on. A partition that moves to another
-//! process may have records handled twice, once here and once there: inbox rows and profile offsets absorb that.
+//! When a partition falls behind, by number or by bytes, it is paused at the broker client; the others go on. A partition that
+//! moves to another process may have records handled twice, once here and once there: inbox rows and profile offsets absorb
+//! that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +13,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::{self, Boundary, Crashed};
 use crate::kafka::Record;
+use crate::lag::Follower;
 
 /// Records of one partition waiting in memory before it is paused, and the level at which it goes on.
 const PAUSE_AT: usize = 2_048;
 const RESUME_AT: usize = 512;
+/// The same in bytes: a record may have a megabyte, and whoever catches up has many partitions full of what waits. A batch is
+/// never more than what waits, so this bounds it as well.
+const PAUSE_AT_BYTES: usize = 4 << 20;
+const RESUME_AT_BYTES: usize = 1 << 20;
 /// How often offsets of finished work are committed: what a crash makes us handle again.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// Time for workers to finish what they hold when the process stops.
@@ -55,16 +61,43 @@ type Place = (String, i32);
 
 struct Worker {
     queue: mpsc::UnboundedSender<Record>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     paused: bool,
 }
 
+/// What a worker has not done yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    fn add(&self, record: &Record) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(size(record), Ordering::Relaxed);
+    }
+
+    fn take(&self, done: &[Record]) {
+        self.records.fetch_sub(done.len(), Ordering::Relaxed);
+        self.bytes.fetch_sub(done.iter().map(size).sum(), Ordering::Relaxed);
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.records.load(Ordering::Relaxed) >= PAUSE_AT || self.bytes.load(Ordering::Relaxed) >= PAUSE_AT_BYTES
+    }
+
+    fn is_little(&self) -> bool {
+        self.records.load(Ordering::Relaxed) <= RESUME_AT && self.bytes.load(Ordering::Relaxed) <= RESUME_AT_BYTES
+    }
+}
+
+fn size(record: &Record) -> usize {
+    record.key.len() + record.payload.len()
+}
+
 /// Runs until `shutdown` or a crash point.
-pub(crate) async fn run(
-    consumer: StreamConsumer,
-    work: Arc<dyn Work>,
-    shutdown: CancellationToken,
-) -> Result<(), Crashed> {
+pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: CancellationToken) -> Result<(), Crashed> {
     let consumer = Arc::new(consumer);
     let mut workers: HashMap<Place, Worker> = HashMap::new();
     let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
@@ -96,10 +129,10 @@ pub(crate) async fn run(
                     let record = Record::from_message(&message.detach());
                     let place = (record.topic.clone(), record.partition);
                     let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &stored, &shutdown));
-                    worker.waiting.fetch_add(1, Ordering::Relaxed);
+                    worker.waiting.add(&record);
                     if worker.queue.send(record).is_err() {
                         workers.remove(&place);
-                    } else if worker.waiting.load(Ordering::Relaxed) >= PAUSE_AT && !worker.paused {
+                    } else if worker.waiting.is_too_much() && !worker.paused {
                         worker.paused = consumer.pause(&list(&place)).is_ok();
                     }
                 }
@@ -121,13 +154,13 @@ pub(crate) async fn run(
 
 fn start(
     tasks: &mut JoinSet<Result<(), Stop>>,
-    consumer: &Arc<StreamConsumer>,
+    consumer: &Arc<Follower>,
     work: &Arc<dyn Work>,
     stored: &Arc<AtomicBool>,
     shutdown: &CancellationToken,
 ) -> Worker {
     let (queue, records) = mpsc::unbounded_channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let waiting = Arc::new(Waiting::default());
     tasks.spawn(crash::carried(work_off(
         records,
         Arc::clone(&waiting),
@@ -141,8 +174,8 @@ fn start(
 
 async fn work_off(
     mut queue: mpsc::UnboundedReceiver<Record>,
-    waiting: Arc<AtomicUsize>,
-    consumer: Arc<StreamConsumer>,
+    waiting: Arc<Waiting>,
+    consumer: Arc<Follower>,
     work: Arc<dyn Work>,
     stored: Arc<AtomicBool>,
     shutdown: CancellationToken,
@@ -164,22 +197,22 @@ async fn work_off(
         // Fails when the partition has moved away meanwhile; then its new owner decides.
         let _ = consumer.store_offset(&last.topic, last.partition, last.offset);
         stored.store(true, Ordering::Release);
-        waiting.fetch_sub(done, Ordering::Relaxed);
+        waiting.take(&held[..done]);
         held.drain(..done);
         crash::point("consumer.after_offset")?;
     }
 }
 
-fn resume(consumer: &StreamConsumer, workers: &mut HashMap<Place, Worker>) {
+fn resume(consumer: &Follower, workers: &mut HashMap<Place, Worker>) {
     for (place, worker) in workers.iter_mut().filter(|(_, worker)| worker.paused) {
-        if worker.waiting.load(Ordering::Relaxed) <= RESUME_AT {
+        if worker.waiting.is_little() {
             worker.paused = consumer.resume(&list(place)).is_err();
         }
     }
 }
 
 /// Tells the group how far its work is done. An idle group has nothing to tell.
-fn commit_offsets(consumer: &StreamConsumer, stored: &AtomicBool, mode: CommitMode) -> Result<(), Crashed> {
+fn commit_offsets(consumer: &Follower, stored: &AtomicBool, mode: CommitMode) -> Result<(), Crashed> {
     if !stored.swap(false, Ordering::AcqRel) {
         return Ok(());
     }
@@ -195,4 +228,41 @@ fn list((topic, partition): &Place) -> TopicPartitionList {
     // Adding a partition to a list that we made cannot fail for a valid offset.
     let _ = list.add_partition_offset(topic, *partition, Offset::Invalid);
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(number: usize, bytes: usize) -> Vec<Record> {
+        let record = Record {
+            topic: String::new(),
+            partition: 0,
+            offset: 0,
+            key: "k".into(),
+            payload: vec![0; bytes - 1].into(),
+            headers: Vec::new(),
+        };
+        vec![record; number]
+    }
+
+    #[test]
+    fn a_partition_waits_when_too_many_records_do_or_too_many_bytes_and_goes_on_when_few_of_both_are_left() {
+        for (number, bytes, why) in [(PAUSE_AT, 100, "many small ones"), (5, 1 << 20, "a few large ones")] {
+            let (waiting, all) = (Waiting::default(), records(number, bytes));
+            all.iter().for_each(|record| waiting.add(record));
+            assert!(waiting.is_too_much() && !waiting.is_little(), "{why}");
+            let (last, done) = all.split_last().expect("records");
+            waiting.take(&done[..done.len() / 2]);
+            assert!(!waiting.is_too_much() && !waiting.is_little(), "half of them, {why}");
+            waiting.take(&done[done.len() / 2..]);
+            assert!(waiting.is_little(), "{why}");
+            waiting.take(std::slice::from_ref(last));
+            assert_eq!(
+                (waiting.records.into_inner(), waiting.bytes.into_inner()),
+                (0, 0),
+                "nothing is forgotten, {why}"
+            );
+        }
+    }
 }

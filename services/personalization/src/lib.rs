@@ -13,11 +13,14 @@ pub mod wiring;
 use chassis::config::ConfigError;
 use chassis::{Process, Role};
 
+/// How the service is called in the table of topics.
+const NAME: &str = "personalization";
+
 /// The service as chassis runs it.
 pub struct Service;
 
 impl chassis::Service for Service {
-    const NAME: &'static str = "personalization";
+    const NAME: &'static str = NAME;
     const DEFAULTS: &'static str = config::DEFAULTS;
     type Config = config::Config;
 
@@ -30,9 +33,10 @@ impl chassis::Service for Service {
             Role::Serve => wiring::serve(&config, process).await,
             Role::Work => wiring::work(&config, process),
             Role::Check => wiring::check(&config).await,
-            // No database, and the topics belong to those who write them.
-            Role::Migrate => Ok(()),
-            Role::Redrive => anyhow::bail!("clicks are never parked, so there is nothing to put back"),
+            Role::Migrate => wiring::migrate(&config, process).await,
+            Role::Redrive => {
+                anyhow::bail!("a parked click is no click, and never becomes one: see docs/runbooks/parked-clicks.md")
+            }
             Role::Settle => anyhow::bail!("this service moves no money, so it has no day to settle"),
         }
     }

@@ -9,6 +9,24 @@ pub static REPORTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_click_reports_total", "click records by what became of them", &["outcome"])
 });
 
+/// Records that were put aside, by reason.
+pub static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_click_reports_refused_total",
+        "click records put aside because they cannot be counted, by reason",
+        &["reason"],
+    )
+});
+
+/// Clicks of records that count: left out as unknown-type or too-many, or given another time as future or stale.
+pub static ODD_CLICKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_click_oddities_total",
+        "clicks that were left out of their report or given another time, by reason",
+        &["reason"],
+    )
+});
+
 /// Events that came again in another record and were counted once.
 pub static REPEATED_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_click_repeated_events_total", "events that came again and counted once", &[])

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chassis::Process;
 use chassis::auth::{Authenticator, RedisSessions};
+use contracts::Topic;
 use contracts::personalization::v1::recommendation_service_server::RecommendationServiceServer;
-use contracts::topics::{CLICKSTREAM_RAW, PRODUCT_CHANGED};
-use messaging::BatchConsumer;
+use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, PRODUCT_CHANGED, TOPICS};
+use messaging::{BatchConsumer, TopicAside};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -81,13 +82,23 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("visits", keep_visits(visits, Arc::new(store.clone()), VisitFile::default(), process.shutdown()));
     let learner = Learner { interests: Arc::new(store.clone()), features: Arc::new(store) };
     let region = process.site().region;
-    let clicks = Arc::new(ClickConsumer { learner: learner.clone(), clock: process.clock() });
+    let aside = Arc::new(TopicAside::new(CLICK_GROUP, &CLICKSTREAM_PARKED, region, &config.kafka)?);
+    let clicks = Arc::new(ClickConsumer { learner: learner.clone(), aside, clock: process.clock() });
     let clicks = BatchConsumer::new(CLICK_GROUP, &[&CLICKSTREAM_RAW], region, &config.kafka, clicks)?;
     let products = Arc::new(ProductConsumer { learner });
     let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
     process.spawn("clicks", clicks.run(process.shutdown()));
     process.spawn("products", products.run(process.shutdown()));
     Ok(())
+}
+
+/// Creates the topics that this service writes; there is no database to bring up to date.
+///
+/// # Errors
+/// What the broker said.
+pub async fn migrate(config: &Config, process: &Process) -> anyhow::Result<()> {
+    let written: Vec<&'static Topic> = TOPICS.iter().copied().filter(|topic| topic.writer == crate::NAME).collect();
+    messaging::create_topics(&config.kafka, process.site().region, &written).await
 }
 
 /// Tries the store.

@@ -96,6 +96,17 @@ pub struct Feature {
     pub family: String,
 }
 
+impl Feature {
+    /// Bytes of the longest text of a feature: a brand of a hundred characters, whatever they are, and more than any path of a
+    /// category. Each of them may stand in every profile, so this is part of what bounds a profile.
+    pub const LONGEST: usize = 512;
+
+    /// Whether it may be learned.
+    pub fn fits(&self) -> bool {
+        [&self.category, &self.brand, &self.family].into_iter().all(|text| text.len() <= Self::LONGEST)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

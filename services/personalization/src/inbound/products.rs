@@ -35,6 +35,9 @@ fn read(record: &Record) -> Option<ProductRevision> {
     let product = change.filter(|change| change.revision > 0).and_then(|change| {
         let feature = Feature { category: change.category, brand: change.brand, family: change.family };
         let feature = Some(feature).filter(|_| !change.deleted);
+        if feature.as_ref().is_some_and(|feature| !feature.fits()) {
+            return None;
+        }
         Some(ProductRevision {
             sku: Sku::parse(&change.sku).ok()?,
             revision: change.revision,
@@ -78,9 +81,14 @@ mod tests {
         );
         let gone = ProductChanged { deleted: true, ..change.clone() };
         assert_eq!(read(&record(&gone)).map(|product| product.feature.is_none()), Some(true));
-        for broken in
-            [ProductChanged { revision: 0, ..change.clone() }, ProductChanged { sku: "a b".to_owned(), ..change }]
-        {
+        let longest = ProductChanged { brand: "b".repeat(Feature::LONGEST), ..change.clone() };
+        assert!(read(&record(&longest)).is_some());
+        for broken in [
+            ProductChanged { revision: 0, ..change.clone() },
+            ProductChanged { sku: "a b".to_owned(), ..change.clone() },
+            ProductChanged { category: "c".repeat(10_240), ..change.clone() },
+            ProductChanged { brand: "b".repeat(Feature::LONGEST + 1), ..change },
+        ] {
             assert!(read(&record(&broken)).is_none());
         }
     }

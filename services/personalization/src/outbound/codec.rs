@@ -87,6 +87,10 @@ pub fn decode_counted(partition: i32, bytes: &[u8]) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Feature;
+    use crate::domain::interest::{MAX_BRANDS, MAX_CATEGORIES, MAX_FAMILIES, MAX_SKUS};
+    use crate::domain::recent::MAX_RECENT;
+    use crate::domain::seen::MOST_SEEN;
 
     fn profile(skus: usize) -> Profile {
         let rating = |number: usize| Rating { key: format!("FA-{number:05}"), weight: 1.5 };
@@ -113,6 +117,27 @@ mod tests {
     #[test]
     fn a_full_profile_stays_small() {
         assert!(encode_profile(&profile(32)).len() < 1024);
+    }
+
+    /// The lists are as long, and what stands in them is as long, as the domain lets them be.
+    #[test]
+    fn whatever_somebody_clicks_no_more_than_32_kib_are_kept_of_them() {
+        let ratings = |number: usize, length: usize| {
+            (0..number).map(|place| Rating { key: format!("{place:0length$}"), weight: 1.0 / 3.0 }).collect()
+        };
+        let longest = Profile {
+            categories: ratings(MAX_CATEGORIES, Feature::LONGEST),
+            brands: ratings(MAX_BRANDS, Feature::LONGEST),
+            families: ratings(MAX_FAMILIES, Feature::LONGEST),
+            skus: ratings(MAX_SKUS, Sku::MAX_LENGTH),
+            position: Position { partition: i32::MAX, offset: i64::MAX, received_at_ms: i64::MAX },
+            ..profile(0)
+        };
+        let sku = |place: usize| Sku::parse(&format!("{place:0length$}", length = Sku::MAX_LENGTH)).expect("a SKU");
+        let recent: Vec<Recent> =
+            (0..MAX_RECENT).map(|place| Recent { sku: sku(place), at_ms: i64::MAX, bought: true }).collect();
+        let bytes = encode_profile(&longest).len() + encode_recent(&recent).len() + encode_seen(&[7; MOST_SEEN]).len();
+        assert!((20 * 1024..32 * 1024).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The service from outside: use cases on both stores, the HTTP answers, the stream of clicks with a real broker, traces,
+//! The service from outside: use cases on both stores, the HTTP answers, the stream of clicks with a real broker and what
+//! is no click in it, traces,
 //! the index of visits.
 
 mod answers;
+mod poison;
 mod store;
 mod stream;
 mod support;

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Region, SystemClock};
+use common::Region;
 use contracts::catalog::v1::ProductChanged;
-use contracts::topics::{CLICKSTREAM_RAW, PRODUCT_CHANGED};
+use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, PRODUCT_CHANGED};
 use contracts::user::v1::{Click, ClickType, ClicksReported};
-use messaging::{BatchConsumer, KafkaSettings};
+use messaging::aside::headers;
+use messaging::{BatchConsumer, KafkaSettings, TopicAside};
 use personalization::domain::{Person, Pseudonym};
 use personalization::inbound::clicks::ClickConsumer;
 use personalization::inbound::products::ProductConsumer;
 use personalization::outbound::redis::RedisStore;
 use personalization::usecases::ports::Shelves;
 use prost::Message as _;
-use testkit::kafka::{put_raw, topics};
+use testkit::kafka::{put_raw, read_all, topics};
 use testkit::wait;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +32,9 @@ struct Running {
 impl Running {
     fn start(shop: &Shop<RedisStore>, kafka: &KafkaSettings, group: &'static str) -> Self {
         let stop = CancellationToken::new();
-        let clicks = Arc::new(ClickConsumer { learner: shop.learner.clone(), clock: Arc::new(SystemClock) });
+        let aside = TopicAside::new(group, &CLICKSTREAM_PARKED, Region::ALL[0], kafka).expect("settings");
+        let (learner, clock) = (shop.learner.clone(), shop.app.clock.clone());
+        let clicks = Arc::new(ClickConsumer { learner, aside: Arc::new(aside), clock });
         let products = Arc::new(ProductConsumer { learner: shop.learner.clone() });
         let clicks = BatchConsumer::new(group, &[&CLICKSTREAM_RAW], Region::ALL[0], kafka, clicks).expect("settings");
         let products =
@@ -81,7 +84,7 @@ async fn remembered(shop: &Shop<RedisStore>, who: &Pseudonym, clicked: &str) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
-    let kafka = topics(&[&CLICKSTREAM_RAW, &PRODUCT_CHANGED]).await;
+    let kafka = topics(&[&CLICKSTREAM_RAW, &CLICKSTREAM_PARKED, &PRODUCT_CHANGED]).await;
     let shop = support::redis();
     let product = ProductChanged {
         sku: "C1".to_owned(),
@@ -101,7 +104,7 @@ async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
     .await;
 
     let who = somebody();
-    // A record that nobody can read stands before the click and must not stop it.
+    // A record that nobody can read stands before the click and must not stop it, nor be lost.
     put_raw(&kafka, &CLICKSTREAM_RAW, who.as_str(), b"\xff\xff\xff", &[]).await;
     report(&kafka, &who, NOW, &[(ClickType::View, "C1"), (ClickType::Buy, "C1")]).await;
     let person = remembered(&shop, &who, "C1").await;
@@ -109,6 +112,14 @@ async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
     assert_eq!((profile.categories[0].key.as_str(), profile.brands[0].key.as_str()), ("fashion/coats", "Aurel"));
     assert!((profile.categories[0].weight - 9.0).abs() < 1e-6);
     assert_eq!(profile.traceparent.as_deref().map(|text| &text[3..35]), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+    let parked = wait::until("the record that nobody can read to be put aside", LIMIT, async || {
+        let parked = read_all(&kafka, &CLICKSTREAM_PARKED).await;
+        if parked.is_empty() { Err("nothing is parked".to_owned()) } else { Ok(parked) }
+    })
+    .await;
+    let stood = (parked[0].header(headers::PARTITION), parked[0].header(headers::OFFSET));
+    assert_eq!((parked[0].key.as_str(), parked[0].payload.as_slice()), (who.as_str(), &b"\xff\xff\xff"[..]));
+    assert_eq!((parked[0].header(headers::REASON), stood.1), (Some("not-a-report"), Some("0")));
     running.stop().await;
 
     // Another group reads everything from the beginning, as a group that lost its offsets would.
@@ -122,4 +133,9 @@ async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
         .map(|rating| rating.weight);
     assert!(weight.is_some_and(|weight| (weight - 9.0).abs() < 1e-3), "{later:?}");
     again.stop().await;
+    let places = read_all(&kafka, &CLICKSTREAM_PARKED).await;
+    assert!(
+        places.iter().all(|record| (record.header(headers::PARTITION), record.header(headers::OFFSET)) == stood),
+        "a repetition says that it is one: {places:?}"
+    );
 }

@@ -1,10 +1,13 @@
 //! What the stories share: products, reports, an app on a store in memory or on the Redis of the test stack.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{TimeZone as _, Utc};
 use common::{ManualClock, SharedClock, Sku, ids};
+use messaging::{Aside, FirehoseError, PutAside};
 use personalization::domain::{Batch, Click, ClickKind, Feature, Position, Pseudonym, Report};
 use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
@@ -112,6 +115,32 @@ pub fn redis() -> Shop<RedisStore> {
 pub fn redis_store(url: &str) -> RedisStore {
     let prefix = format!("t{}:", ids::random().simple());
     RedisStore::connect(url, &prefix).expect("a well-formed URL").with_patience(Patience::Background)
+}
+
+/// A place for records that cannot be counted, which may be shut.
+#[derive(Default)]
+pub struct Lot {
+    pub shut: AtomicBool,
+    pub records: Mutex<Vec<PutAside>>,
+}
+
+#[async_trait]
+impl Aside for Lot {
+    async fn put(&self, records: &[PutAside]) -> Result<(), FirehoseError> {
+        if self.shut.load(Ordering::Relaxed) {
+            return Err(FirehoseError::NotConfirmed(None));
+        }
+        self.records.lock().expect("no test panicked with it").extend(records.iter().cloned());
+        Ok(())
+    }
+}
+
+impl Lot {
+    /// Offset and reason of each, in the order in which they came.
+    pub fn told(&self) -> Vec<(i64, &'static str)> {
+        let records = self.records.lock().expect("no test panicked with it");
+        records.iter().map(|aside| (aside.record.offset, aside.reason)).collect()
+    }
 }
 
 /// A story told on both stores.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use common::SystemClock;
 use contracts::user::v1::{Click, ClickType, ClicksReported};
 use messaging::{BatchHandler as _, Record};
 use opentelemetry::trace::TracerProvider as _;
@@ -49,7 +48,8 @@ async fn a_click_is_followed_into_redis_and_the_profile_remembers_where_it_was_w
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let shop = support::memory();
-    let consumer = ClickConsumer { learner: shop.learner.clone(), clock: Arc::new(SystemClock) };
+    let (aside, clock) = (Arc::new(support::Lot::default()), shop.app.clock.clone());
+    let consumer = ClickConsumer { learner: shop.learner.clone(), aside, clock };
     let records: Vec<_> =
         (0..40).map(|offset| record(offset, 0xabc0 + u128::try_from(offset).expect("positive"))).collect();
     let batch: Vec<Record> = records.iter().map(|(_, record)| record.clone()).collect();
