@@ -207,8 +207,12 @@ mod tests {
     }
 
     fn features() -> HashMap<Sku, Feature> {
-        let feature =
-            || Feature { category: "coats".to_owned(), brand: "Aurel".to_owned(), family: "fashion".to_owned() };
+        let feature = || Feature {
+            category: "coats".to_owned(),
+            brand: "Aurel".to_owned(),
+            family: "fashion".to_owned(),
+            attributes: Vec::new(),
+        };
         ["A", "B", "C"].into_iter().map(|name| (sku(name), feature())).collect()
     }
 

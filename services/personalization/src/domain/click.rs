@@ -89,11 +89,13 @@ pub struct Report {
 }
 
 /// What we must know about a product to learn from a click on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feature {
     pub category: String,
     pub brand: String,
     pub family: String,
+    /// What it is like: `colour=black`. Bounded in number and length by [`Feature::attribute`] and [`Feature::MOST_ATTRIBUTES`].
+    pub attributes: Vec<String>,
 }
 
 impl Feature {
@@ -101,9 +103,25 @@ impl Feature {
     /// category. Each of them may stand in every profile, so this is part of what bounds a profile.
     pub const LONGEST: usize = 512;
 
+    /// Attributes of a product that are learned from: its first ones, which its family lists first.
+    pub const MOST_ATTRIBUTES: usize = 12;
+
+    /// Bytes of the longest attribute that is a taste. What is longer describes.
+    pub const LONGEST_ATTRIBUTE: usize = 96;
+
     /// Whether it may be learned.
     pub fn fits(&self) -> bool {
         [&self.category, &self.brand, &self.family].into_iter().all(|text| text.len() <= Self::LONGEST)
+            && self.attributes.len() <= Self::MOST_ATTRIBUTES
+            && self.attributes.iter().all(|attribute| attribute.len() <= Self::LONGEST_ATTRIBUTE)
+    }
+
+    /// An attribute as one text; `None` for one that is nobody's taste: a measure, a description, nothing.
+    pub fn attribute(key: &str, value: &str, unit: &str) -> Option<String> {
+        let says_something = !key.is_empty() && !value.is_empty() && unit.is_empty();
+        let fits = key.len() + 1 + value.len() <= Self::LONGEST_ATTRIBUTE;
+        let reads = !key.contains('=') && !key.chars().chain(value.chars()).any(char::is_control);
+        (says_something && fits && reads).then(|| format!("{key}={value}"))
     }
 }
 
@@ -126,6 +144,22 @@ mod tests {
             (at(3, 0, 6_000), false, "a low offset received later: the topic began again"),
         ] {
             assert_eq!(here.includes(other), included, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_measure_or_a_description_is_nobodys_taste() {
+        assert_eq!(Feature::attribute("colour", "black", "").as_deref(), Some("colour=black"));
+        let long = "x".repeat(Feature::LONGEST_ATTRIBUTE);
+        for (key, value, unit) in [
+            ("weight", "250", "g"),
+            ("colour", "", ""),
+            ("", "black", ""),
+            ("a=b", "c", ""),
+            ("k", "a\nb", ""),
+            ("k", &long, ""),
+        ] {
+            assert_eq!(Feature::attribute(key, value, unit), None, "{key} {value} {unit}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How much a person cares about a product, its category, brand and family: decided here, from clicks alone.
+//! How much a person cares about a product, its category, brand, family and attributes: decided here, from clicks alone.
 //!
 //! A rating is a sum of click weights, each halved for every [`HALF_LIFE_MS`] of its age. Sums do not care about order, so
 //! within one batch the clicks of a person may come in any order; and a sum can be continued from its stored value, so a
@@ -31,6 +31,7 @@ pub const MAX_SKUS: usize = 32;
 pub const MAX_CATEGORIES: usize = 16;
 pub const MAX_BRANDS: usize = 16;
 pub const MAX_FAMILIES: usize = 8;
+pub const MAX_ATTRIBUTES: usize = 24;
 
 /// What one click says: looking is cheap, choosing a result of one's own search says more, the basket says a lot, the purchase
 /// most. Taking something out of the basket takes back what putting it in said. Impressions and custom events say nothing
@@ -65,6 +66,8 @@ pub struct Profile {
     pub brands: Vec<Rating>,
     pub families: Vec<Rating>,
     pub skus: Vec<Rating>,
+    /// What the products were like: `colour=black`.
+    pub attributes: Vec<Rating>,
     /// What is counted in. Its receipt time is also the moment for which the weights hold.
     pub position: Position,
     /// Trace of the newest click.
@@ -96,6 +99,7 @@ impl Profile {
             brands: add(before.brands, aged, gains.brands, MAX_BRANDS),
             families: add(before.families, aged, gains.families, MAX_FAMILIES),
             skus: add(before.skus, aged, gains.skus, MAX_SKUS),
+            attributes: add(before.attributes, aged, gains.attributes, MAX_ATTRIBUTES),
             position: Position { received_at_ms: as_of_ms, ..newest.position },
             traceparent: traceparent.or(before.traceparent),
         })
@@ -103,7 +107,8 @@ impl Profile {
 
     fn empty(position: Position) -> Self {
         let none = Vec::new;
-        Self { categories: none(), brands: none(), families: none(), skus: none(), position, traceparent: None }
+        let (categories, brands, families) = (none(), none(), none());
+        Self { categories, brands, families, skus: none(), attributes: none(), position, traceparent: None }
     }
 }
 
@@ -114,6 +119,7 @@ pub struct Gains {
     categories: BTreeMap<String, f64>,
     brands: BTreeMap<String, f64>,
     families: BTreeMap<String, f64>,
+    attributes: BTreeMap<String, f64>,
 }
 
 impl Gains {
@@ -140,6 +146,9 @@ impl Gains {
                     if !key.is_empty() {
                         *list.entry(key.clone()).or_default() += gain;
                     }
+                }
+                for attribute in &feature.attributes {
+                    *gains.attributes.entry(attribute.clone()).or_default() += gain;
                 }
             }
             gains.skus.insert(sku.as_str().to_owned(), gain);
@@ -196,12 +205,13 @@ mod tests {
         }
     }
 
-    /// Ten products share a category, five a brand, all of them the family.
+    /// Ten products share a category, five a brand, all of them the family; every third is of one colour.
     fn features() -> HashMap<Sku, Feature> {
         (0..100)
             .map(|number| {
                 let (category, brand) = (format!("c{}", number / 10), format!("b{}", number / 5));
-                (sku(number), Feature { category, brand, family: "gadget".to_owned() })
+                let attributes = vec![format!("colour={}", number % 3), format!("shape={}", number % 50)];
+                (sku(number), Feature { category, brand, family: "gadget".to_owned(), attributes })
             })
             .collect()
     }
@@ -270,6 +280,20 @@ mod tests {
         let profile = fold(None, &[report(0, NOW, vec![click(ClickKind::View, 500, NOW)])]);
         assert!(near(rated(&profile.skus, "S-500"), 1.0));
         assert!(profile.categories.is_empty() && profile.brands.is_empty() && profile.families.is_empty());
+        assert!(profile.attributes.is_empty());
+    }
+
+    #[test]
+    fn what_products_have_in_common_is_liked_with_each_of_them_and_fades_alike() {
+        let clicks = [1, 4, 7, 2].map(|number| click(ClickKind::View, number, NOW)).to_vec();
+        let profile = fold(None, &[report(0, NOW, clicks)]);
+        assert!(near(rated(&profile.attributes, "colour=1"), 3.0), "{profile:?}");
+        assert!(near(rated(&profile.attributes, "colour=2"), 1.0) && near(rated(&profile.attributes, "shape=7"), 1.0));
+        assert_eq!(profile.attributes[0].key, "colour=1");
+        let taken_back = vec![click(ClickKind::Remove, 2, NOW + HALF_LIFE_MS)];
+        let later = fold(Some(profile), &[report(1, NOW + HALF_LIFE_MS, taken_back)]);
+        assert!(near(rated(&later.attributes, "colour=1"), 1.5), "{later:?}");
+        assert!(near(rated(&later.attributes, "colour=2"), 0.0));
     }
 
     #[test]
@@ -320,7 +344,7 @@ mod tests {
                 profile = Some(fold(profile, &[report(offset, NOW + offset, clicks)]));
             }
             let profile = profile.expect("a profile");
-            for (list, limit) in [(&profile.skus, MAX_SKUS), (&profile.categories, MAX_CATEGORIES), (&profile.brands, MAX_BRANDS), (&profile.families, MAX_FAMILIES)] {
+            for (list, limit) in [(&profile.skus, MAX_SKUS), (&profile.categories, MAX_CATEGORIES), (&profile.brands, MAX_BRANDS), (&profile.families, MAX_FAMILIES), (&profile.attributes, MAX_ATTRIBUTES)] {
                 prop_assert!(list.len() <= limit);
                 prop_assert!(list.windows(2).all(|pair| pair[0].weight >= pair[1].weight));
                 prop_assert!(list.iter().all(|rating| (RATING_FLOOR..=RATING_CEILING).contains(&rating.weight)));

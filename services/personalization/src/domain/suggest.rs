@@ -8,7 +8,7 @@ use common::Sku;
 use super::click::Feature;
 use super::interest::Profile;
 use super::recent::Recent;
-use super::recommend::{Item, Reason, share, varied};
+use super::recommend::{Item, Reason, share, taste, varied};
 
 /// A product that the index of visits suggests.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +29,11 @@ pub struct Chosen {
     pub lift: f64,
 }
 
-/// The strongest category lifts by a quarter, the strongest brand by a quarter: what was looked at just now, which the share
+/// The strongest category lifts by a quarter, the strongest brand by a quarter, what is as they like it in everything by a quarter: what was looked at just now, which the share
 /// already tells, counts more than what was liked last week.
 const CATEGORY_LIFT: f64 = 0.25;
 const BRAND_LIFT: f64 = 0.25;
+const TASTE_LIFT: f64 = 0.25;
 
 /// The same question gives the same list: there is no chance in it, so a list is stable while nothing is clicked.
 pub fn choose(
@@ -49,7 +50,8 @@ pub fn choose(
         let lift = profile.map_or(1.0, |profile| {
             let (category, brand) =
                 (share(&profile.categories, &feature.category), share(&profile.brands, &feature.brand));
-            1.0 + CATEGORY_LIFT * category + BRAND_LIFT * brand
+            let taste = taste(&profile.attributes, feature);
+            1.0 + CATEGORY_LIFT * category + BRAND_LIFT * brand + TASTE_LIFT * taste
         });
         let item = Item { sku: suggested.sku.clone(), reason: Reason::VisitsLikeYours };
         scored.push((suggested.share * lift, Chosen { item, suggested, lift }));
@@ -81,6 +83,7 @@ mod tests {
             category: category.to_owned(),
             brand: "Aurel".to_owned(),
             family: "gadget".to_owned(),
+            attributes: vec![format!("for={category}")],
         };
         list.iter().map(|(name, category)| (sku(name), feature(category))).collect()
     }
@@ -91,6 +94,7 @@ mod tests {
             brands: vec![],
             families: vec![],
             skus: vec![],
+            attributes: vec![],
             position: Position { partition: 0, offset: 0, received_at_ms: 0 },
             traceparent: None,
         }
@@ -115,6 +119,16 @@ mod tests {
             choose(suggested(&[("A", 0.30), ("B", 0.28), ("C", 0.1)]), Some(&cares_for("drones")), &[], &features, 9);
         assert_eq!(names(&list), ["B", "A", "C"]);
         assert!((list[0].lift - 1.25).abs() < 1e-9 && (list[1].lift - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_as_somebody_likes_it_rises_by_as_much_as_its_category_would() {
+        let features = features(&[("A", "coats"), ("B", "drones")]);
+        let attributes = vec![Rating { key: "for=drones".to_owned(), weight: 3.0 }];
+        let likes = Profile { attributes, ..cares_for("nothing there is") };
+        let list = choose(suggested(&[("A", 0.30), ("B", 0.28)]), Some(&likes), &[], &features, 9);
+        assert_eq!(names(&list), ["B", "A"]);
+        assert!((list[0].lift - 1.25).abs() < 1e-9, "{list:?}");
     }
 
     #[test]

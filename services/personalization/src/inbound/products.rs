@@ -1,4 +1,4 @@
-//! The stream of product changes: what we learn from it is category, brand and family.
+//! The stream of product changes: what we learn from it is category, brand, family and what a product is like.
 
 use async_trait::async_trait;
 use common::Sku;
@@ -33,7 +33,10 @@ impl BatchHandler for ProductConsumer {
 fn read(record: &Record) -> Option<ProductRevision> {
     let change = ProductChanged::decode(record.payload.clone()).ok();
     let product = change.filter(|change| change.revision > 0).and_then(|change| {
-        let feature = Feature { category: change.category, brand: change.brand, family: change.family };
+        let attributes = change.attributes.iter();
+        let attributes = attributes.filter_map(|one| Feature::attribute(&one.key, &one.value, &one.unit));
+        let attributes = attributes.take(Feature::MOST_ATTRIBUTES).collect();
+        let feature = Feature { category: change.category, brand: change.brand, family: change.family, attributes };
         let feature = Some(feature).filter(|_| !change.deleted);
         if feature.as_ref().is_some_and(|feature| !feature.fits()) {
             return None;
@@ -53,6 +56,8 @@ fn read(record: &Record) -> Option<ProductRevision> {
 
 #[cfg(test)]
 mod tests {
+    use contracts::catalog::v1::Attribute;
+
     use super::*;
 
     fn record(change: &ProductChanged) -> Record {
@@ -81,6 +86,11 @@ mod tests {
         );
         let gone = ProductChanged { deleted: true, ..change.clone() };
         assert_eq!(read(&record(&gone)).map(|product| product.feature.is_none()), Some(true));
+        let attribute =
+            |number: usize| Attribute { key: format!("k{number}"), value: "v".to_owned(), unit: String::new() };
+        let manifold = ProductChanged { attributes: (0..100).map(attribute).collect(), ..change.clone() };
+        let learned = read(&record(&manifold)).and_then(|product| product.feature).expect("a feature");
+        assert_eq!((learned.attributes.len(), learned.attributes[0].as_str()), (Feature::MOST_ATTRIBUTES, "k0=v"));
         let longest = ProductChanged { brand: "b".repeat(Feature::LONGEST), ..change.clone() };
         assert!(read(&record(&longest)).is_some());
         for broken in [

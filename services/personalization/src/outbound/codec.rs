@@ -11,6 +11,7 @@ pub fn encode_profile(profile: &Profile) -> Vec<u8> {
         brands: ratings(&profile.brands),
         families: ratings(&profile.families),
         skus: ratings(&profile.skus),
+        attributes: ratings(&profile.attributes),
         as_of_ms: profile.as_of_ms(),
         partition: profile.position.partition,
         offset: profile.position.offset,
@@ -26,6 +27,7 @@ pub fn decode_profile(bytes: &[u8]) -> Option<Profile> {
         brands: domain_ratings(wire.brands),
         families: domain_ratings(wire.families),
         skus: domain_ratings(wire.skus),
+        attributes: domain_ratings(wire.attributes),
         position: Position { partition: wire.partition, offset: wire.offset, received_at_ms: wire.as_of_ms },
         traceparent: Some(wire.traceparent).filter(|text| !text.is_empty()),
     })
@@ -88,7 +90,7 @@ pub fn decode_counted(partition: i32, bytes: &[u8]) -> Option<Position> {
 mod tests {
     use super::*;
     use crate::domain::Feature;
-    use crate::domain::interest::{MAX_BRANDS, MAX_CATEGORIES, MAX_FAMILIES, MAX_SKUS};
+    use crate::domain::interest::{MAX_ATTRIBUTES, MAX_BRANDS, MAX_CATEGORIES, MAX_FAMILIES, MAX_SKUS};
     use crate::domain::recent::MAX_RECENT;
     use crate::domain::seen::MOST_SEEN;
 
@@ -98,6 +100,7 @@ mod tests {
             categories: vec![Rating { key: "fashion/coats".to_owned(), weight: 8.25 }],
             brands: vec![],
             families: vec![],
+            attributes: vec![Rating { key: "colour=black".to_owned(), weight: 0.5 }],
             skus: (0..skus).map(rating).collect(),
             position: Position { partition: 3, offset: 77, received_at_ms: 1_790_000_000_000 },
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
@@ -130,6 +133,7 @@ mod tests {
             brands: ratings(MAX_BRANDS, Feature::LONGEST),
             families: ratings(MAX_FAMILIES, Feature::LONGEST),
             skus: ratings(MAX_SKUS, Sku::MAX_LENGTH),
+            attributes: ratings(MAX_ATTRIBUTES, Feature::LONGEST_ATTRIBUTE),
             position: Position { partition: i32::MAX, offset: i64::MAX, received_at_ms: i64::MAX },
             ..profile(0)
         };

@@ -1,4 +1,4 @@
-//! Takes note of what products are: category, brand and family, so that a click on a product says something about each.
+//! Takes note of what products are: category, brand, family and attributes, so that a click on a product says something about each.
 
 use super::Learner;
 use super::error::StoreUnavailable;

@@ -10,6 +10,7 @@ use crate::support::{self, NOW, Shop, both, product, products, report, sku, some
 both! {
     a_batch_delivered_again_changes_neither_profile_nor_popularity,
     a_batch_cut_differently_counts_each_report_once,
+    what_products_are_like_is_remembered_of_who_looks_at_them,
     somebody_who_withdraws_is_forgotten,
     an_older_revision_never_replaces_a_newer_one,
     a_product_that_is_gone_is_shown_nowhere,
@@ -49,6 +50,20 @@ async fn a_batch_delivered_again_changes_neither_profile_nor_popularity<S: Store
     }
     assert_eq!(shop.store.person(&who).await.expect("an answer"), person);
     assert_eq!(popularity(&shop).await, crowd);
+}
+
+async fn what_products_are_like_is_remembered_of_who_looks_at_them<S: Store>(shop: Shop<S>) {
+    let mut list = products();
+    for feature in list.iter_mut().filter_map(|product| product.feature.as_mut()) {
+        feature.attributes = vec!["colour=black".to_owned(), format!("maker={}", feature.brand)];
+    }
+    shop.learn(&list).await;
+    let who = somebody();
+    shop.click(vec![report(&who, 0, &[(View, "C1"), (View, "C2"), (View, "D1")])]).await;
+    let profile = shop.store.person(&who).await.expect("an answer").profile.expect("a profile");
+    let liked: Vec<(&str, i64)> =
+        profile.attributes.iter().map(|rating| (rating.key.as_str(), (rating.weight * 100.0).round() as i64)).collect();
+    assert_eq!(liked, [("colour=black", 300), ("maker=Aurel", 100), ("maker=Brume", 100), ("maker=Corvid", 100)]);
 }
 
 async fn a_batch_cut_differently_counts_each_report_once<S: Store>(shop: Shop<S>) {

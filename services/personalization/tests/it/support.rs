@@ -40,7 +40,12 @@ pub fn report(who: &Pseudonym, offset: i64, clicks: &[(ClickKind, &str)]) -> Rep
 }
 
 pub fn product(name: &str, revision: i64, category: &str, brand: &str) -> ProductRevision {
-    let feature = Feature { category: category.to_owned(), brand: brand.to_owned(), family: "gadget".to_owned() };
+    let feature = Feature {
+        category: category.to_owned(),
+        brand: brand.to_owned(),
+        family: "gadget".to_owned(),
+        attributes: Vec::new(),
+    };
     ProductRevision { sku: sku(name), revision, changed_at_ms: NOW + revision, feature: Some(feature) }
 }
 

@@ -21,7 +21,7 @@ const MAX_ASKED: usize = 1_000;
 
 pub(super) fn ask_features(pipe: &mut Pipeline, keys: &Keys, skus: &[&Sku]) {
     for sku in skus {
-        pipe.cmd("HMGET").arg(keys.feature(sku)).arg(&["category", "brand", "family", "revision"]);
+        pipe.cmd("HMGET").arg(keys.feature(sku)).arg(&["category", "brand", "family", "revision", "attributes"]);
     }
 }
 
@@ -29,7 +29,9 @@ pub(super) fn ask_features(pipe: &mut Pipeline, keys: &Keys, skus: &[&Sku]) {
 pub(super) fn read_feature(answer: RedisResult<Value>) -> Option<(Feature, i64)> {
     let mut fields = texts(answer.ok()?).into_iter().map(Option::unwrap_or_default);
     let (category, brand, family, revision) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    Some((Feature { category, brand, family }, revision.parse().ok()?))
+    // A line each; absent in what was written before there were any.
+    let attributes = fields.next().unwrap_or_default().lines().map(str::to_owned).collect();
+    Some((Feature { category, brand, family, attributes }, revision.parse().ok()?))
 }
 
 #[async_trait]
@@ -105,6 +107,7 @@ impl RedisStore {
         pipe.cmd("HSET").arg(self.keys.feature(&product.sku));
         pipe.arg("category").arg(&feature.category).arg("brand").arg(&feature.brand);
         pipe.arg("family").arg(&feature.family).arg("revision").arg(product.revision);
+        pipe.arg("attributes").arg(feature.attributes.join("\n"));
         for shelf in [Shelf::Newest, Shelf::NewestOf(feature.category.clone())] {
             let key = self.keys.shelf(&shelf, product.changed_at_ms);
             pipe.cmd("ZADD").arg(&key).arg(product.changed_at_ms).arg(sku);

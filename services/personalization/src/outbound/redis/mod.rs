@@ -20,7 +20,7 @@ use crate::domain::{Feature, PairKind, Pseudonym, popularity};
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::Shelf;
 
-/// Products whose features the process keeps: a third of a large catalog, the third that is clicked; about 2 MiB.
+/// Products whose features the process keeps: a third of a large catalog, the third that is clicked; about 4 MiB.
 const CACHED_FEATURES: u64 = 10_000;
 
 /// A product that changes its category is noticed after this long by processes that did not learn it themselves.
