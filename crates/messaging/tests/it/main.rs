@@ -1,6 +1,7 @@
 //! What messaging promises, tried on real PostgreSQL and Kafka.
 
 mod aside;
+mod back_pressure;
 mod commit;
 mod commit_many;
 mod consumer;
