@@ -159,8 +159,7 @@ fn do_harm(stack: &Stack, options: &Options, over: &AtomicBool, harm: &Mutex<Har
 }
 
 fn report(options: &Options, lines: &[String], harm: &Harm, seconds: f64, holds: bool) -> Result<String> {
-    let commit = os::output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?;
-    let dirty = !os::output(Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]))?.is_empty();
+    let commit = commit()?;
     let Options { orders, seed, concurrency, kill_every, broker_every, release, no_build: _ } = options;
     let mut text = format!(
         "# A campaign of {orders} orders\n\nWritten by `cargo xtask campaign`. {}\n\n",
@@ -170,9 +169,7 @@ fn report(options: &Options, lines: &[String], harm: &Harm, seconds: f64, holds:
     let _ = writeln!(
         text,
         "- command: `cargo xtask campaign --orders {orders} --seed {seed} --concurrency {concurrency} --kill-every {kill_every} --broker-every {broker_every}{build}`\n\
-         - commit: {}{}\n- machine: {} cores; servers, services, gateway and load on it together\n- whole run: {seconds:.0} s",
-        commit.trim(),
-        if dirty { " with changes that are not committed" } else { "" },
+         - commit: {commit}\n- machine: {} cores; servers, services, gateway and load on it together\n- whole run: {seconds:.0} s",
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
     );
     let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
@@ -188,6 +185,14 @@ fn report(options: &Options, lines: &[String], harm: &Harm, seconds: f64, holds:
     Ok(text)
 }
 
-fn today() -> Result<String> {
+/// The commit that is tried, for a report.
+pub(crate) fn commit() -> Result<String> {
+    let commit = os::output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?;
+    let dirty = !os::output(Command::new("git").args(["status", "--porcelain", "--untracked-files=no"]))?.is_empty();
+    Ok(format!("{}{}", commit.trim(), if dirty { " with changes that are not committed" } else { "" }))
+}
+
+/// The day of a report.
+pub(crate) fn today() -> Result<String> {
     Ok(os::output(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned())
 }

@@ -7,6 +7,7 @@ pub mod compose_check;
 pub mod crash_points;
 pub mod deploy;
 pub mod doctor;
+pub mod drill;
 pub mod layout;
 pub mod net;
 pub mod os;

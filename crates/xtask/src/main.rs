@@ -13,7 +13,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{bench, campaign, crash_points, deploy, doctor, os, planted, provision, test_run, tidy};
+use xtask::{bench, campaign, crash_points, deploy, doctor, drill, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -113,6 +113,31 @@ enum Task {
         /// Seconds between two restarts of the broker (0: none)
         #[arg(long, default_value_t = 120)]
         broker_every: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+        /// Do not build; use the programs that are there
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// The catalog under load on a region of its own: re-index, rolling restart, each store killed in turn, very many changes between
+    /// kills; writes docs/drills and fails when a promise is broken
+    Drill {
+        /// Same seed, same questions and changes
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds of each phase that kills nothing
+        #[arg(long, default_value_t = 40)]
+        seconds: u64,
+        /// Seconds that a killed store is away, besides its start
+        #[arg(long, default_value_t = 20)]
+        down: u64,
+        /// Random changes of products in the last phase
+        #[arg(long, default_value_t = 10_000)]
+        changes: usize,
+        /// Seconds between two kills in the last phase (0: none)
+        #[arg(long, default_value_t = 15)]
+        kill_every: u64,
         /// Optimised programs
         #[arg(long)]
         release: bool,
@@ -255,6 +280,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Campaign { orders, seed, concurrency, kill_every, broker_every, release, no_build } => {
             let options = campaign::Options { orders, seed, concurrency, kill_every, broker_every, release, no_build };
             return campaign::run(&options).map(code);
+        }
+        Task::Drill { seed, seconds, down, changes, kill_every, release, no_build } => {
+            let options = drill::Options { seed, seconds, down, changes, kill_every, release, no_build };
+            return drill::run(&options).map(code);
         }
         Task::Bench {
             name,

@@ -7,6 +7,7 @@ pub mod api;
 pub mod baskets;
 pub mod campaign;
 pub mod catalog_data;
+pub mod catalog_drill;
 pub mod closing_check;
 pub mod follow;
 pub mod gateway_books;

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::Region;
 use demo::campaign::CampaignOptions;
+use demo::catalog_drill::DrillOptions;
 use demo::price_truth::TruthOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{campaign, closing_check, import, price_truth, run, seed};
+use demo::{campaign, catalog_drill, closing_check, import, price_truth, run, seed};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -43,6 +45,8 @@ enum Command {
     Campaign(CampaignArguments),
     /// Very many baskets while prices and promotions change: nobody may be charged more than was shown.
     PriceTruth(TruthArguments),
+    /// Searches, product pages and changes of products until standard input is closed; `cargo xtask drill` does harm meanwhile.
+    Drill(DrillArguments),
     /// Only the closing check, over everything the region has done so far.
     Check,
 }
@@ -100,6 +104,19 @@ struct TruthArguments {
     buyers: usize,
 }
 
+#[derive(Args)]
+struct DrillArguments {
+    /// Same seed, same questions and changes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Ends after so many random changes, each repeated until it is answered; 0: when standard input is closed.
+    #[arg(long, default_value_t = 0)]
+    changes: usize,
+    /// Seconds that everything may take afterwards to be found as it was written.
+    #[arg(long, default_value_t = 120)]
+    found_within: u64,
+}
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     // One TLS provider for the process; a second call would find it there, which is fine.
@@ -137,6 +154,10 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
         }
         Command::PriceTruth(TruthArguments { carts, seed, concurrency, buyers }) => {
             price_truth::price_truth(&stack, &TruthOptions { carts, seed, concurrency, buyers }).await
+        }
+        Command::Drill(DrillArguments { seed, changes, found_within }) => {
+            let options = DrillOptions { seed, changes, found_within: Duration::from_secs(found_within) };
+            catalog_drill::drill(&stack, &options).await
         }
         Command::Check => closing_check::check_region(&stack).await,
     }

@@ -44,10 +44,25 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
 /// # Errors
 /// As [`spec`].
 pub fn spec_with(stack: &Stack, limits_times: u32) -> Result<Spec> {
+    spec_of(stack, configuration(stack, limits_times)?)
+}
+
+/// The same with a second process behind a backend, for whoever restarts the two one after the other.
+///
+/// # Errors
+/// As [`spec`], and when there is no such backend.
+pub fn spec_with_second(stack: &Stack, backend: &str, http: u16, admin: u16) -> Result<Spec> {
+    let row = BACKENDS.iter().find(|(name, ..)| *name == backend);
+    let (_, first_http, first_admin, _) = row.with_context(|| format!("the edge has no backend {backend}"))?;
+    let first = server(backend, 1, stack.ports.of(*first_http), stack.ports.of(*first_admin));
+    let both = format!("{first}\n{}", server(backend, 2, http, admin));
+    spec_of(stack, configuration(stack, LIMITS_TIMES)?.replace(&first, &both))
+}
+
+fn spec_of(stack: &Stack, configuration: String) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let folder = stack.layout.data("haproxy", account.as_ref())?;
     let port = stack.ports.of(Port::Edge);
-    let configuration = configuration(stack, limits_times)?;
     let file = stack.layout.write_config("haproxy.cfg", &configuration, account.as_ref())?;
     Ok(Spec {
         name: "haproxy".to_owned(),
@@ -83,13 +98,10 @@ pub fn keys(stack: &Stack) -> Result<PathBuf> {
 pub fn configuration(stack: &Stack, limits_times: u32) -> Result<String> {
     let mut backends = String::new();
     for (name, http, admin, answer_within) in BACKENDS {
-        // The health check asks the admin port, where readiness is told; a second of outage is noticed and a second of health.
         let _ = write!(
             backends,
-            "backend {name}\n    timeout server {answer_within}\n    option httpchk GET /readyz\n    http-check expect status 200\n    \
-             server {name}-1 {address} check port {admin} inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1\n\n",
-            address = stack.ports.address(*http),
-            admin = stack.ports.of(*admin),
+            "backend {name}\n    timeout server {answer_within}\n    option httpchk GET /readyz\n    http-check expect status 200\n{}\n\n",
+            server(name, 1, stack.ports.of(*http), stack.ports.of(*admin)),
         );
     }
     Ok(TEMPLATE
@@ -99,6 +111,14 @@ pub fn configuration(stack: &Stack, limits_times: u32) -> Result<String> {
         .replace("@LIMITS_TIMES@", &limits_times.to_string())
         .replace("@KEYS@\n", &key_lines(stack)?)
         .replace("@BACKENDS@", backends.trim_end()))
+}
+
+/// One process behind a backend. The health check asks the admin port, where readiness is told; a second of outage is noticed and a
+/// second of health.
+fn server(backend: &str, number: u8, http: u16, admin: u16) -> String {
+    format!(
+        "    server {backend}-{number} 127.0.0.1:{http} check port {admin} inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1"
+    )
 }
 
 /// A line per key. HAProxy reads the files when it starts, and only those that stand in its configuration by name.

@@ -1,0 +1,88 @@
+//! `cargo xtask drill`: the catalog of a region of its own under load, while its index is rebuilt, its processes are restarted one after
+//! the other, each of its stores is killed in turn, and very many products change between kills; its report is written to `docs/drills`.
+//!
+//! Decided here: the order of things. What is done and promised in each phase is decided in `phases`, whether a promise is held in
+//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`).
+
+mod load;
+mod phases;
+mod promise;
+mod region;
+mod report;
+pub mod told;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::campaign::today;
+use crate::layout::{self, Layout};
+use crate::ports::Ports;
+use crate::progress::Progress;
+use crate::stack::up::{Wanted, up};
+use crate::stack::{Purpose, Stack};
+use region::Region;
+use report::Row;
+
+/// Ports of the drill's region.
+const OFFSET: u16 = 4000;
+
+pub struct Options {
+    /// Same seed, same questions and changes.
+    pub seed: u64,
+    /// Seconds of each phase that kills nothing.
+    pub seconds: u64,
+    /// Seconds that a killed store is away.
+    pub down: u64,
+    /// Random changes of products.
+    pub changes: usize,
+    /// Seconds between two kills while products change; 0 for none.
+    pub kill_every: u64,
+    pub release: bool,
+    /// The programs are there and are those of this commit.
+    pub no_build: bool,
+}
+
+/// Runs a drill. `false`: a promise is broken.
+///
+/// # Errors
+/// When the region cannot be started, does not come back, or the demo program does not run.
+pub fn run(options: &Options) -> Result<bool> {
+    if options.changes == 0 {
+        bail!("a drill has at least one change; the last phase would not end");
+    }
+    let checkout = layout::checkout();
+    let layout = Layout::open(&checkout, &PathBuf::from(".dev/drill"))?;
+    let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
+    // What a drill that was cut off has left knows another edge than `up`.
+    stack.down();
+    let begun = Instant::now();
+    let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
+    let outcome = started.and_then(|_| drill(&stack, options));
+    // Also when it did not start: nobody else would end what did.
+    stack.down();
+    let rows = outcome?;
+    let folder = checkout.join("docs/drills");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{}-catalog.md", today()?));
+    let page = report::page(options, &rows, begun.elapsed().as_secs_f64())?;
+    fs::write(&file, page).with_context(|| format!("write {}", file.display()))?;
+    println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
+    Ok(rows.iter().all(|row| row.broken.is_empty()))
+}
+
+fn drill(stack: &Stack, options: &Options) -> Result<Vec<Row>> {
+    let region = Region { stack };
+    region.doubled()?;
+    println!("{}", report::HEAD);
+    phases::all(&region, options)
+}
+
+/// The options as they are written on a command line.
+fn flags(options: &Options) -> String {
+    let Options { seed, seconds, down, changes, kill_every, release, no_build: _ } = options;
+    let build = if *release { " --release" } else { "" };
+    format!("--seed {seed} --seconds {seconds} --down {down} --changes {changes} --kill-every {kill_every}{build}")
+}
