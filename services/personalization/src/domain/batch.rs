@@ -41,7 +41,7 @@ pub struct Stored {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PersonChange {
     Remembered {
-        profile: Profile,
+        profile: Box<Profile>,
         recent: Vec<Recent>,
         seen: Vec<u32>,
     },
@@ -145,7 +145,9 @@ impl Batch {
         let clicks = new.iter().flat_map(|report| &report.clicks);
         outcome.steps.extend(visit::steps(pseudonym, clicks, |sku| features.contains_key(sku)));
         if let Some(profile) = Profile::fold(before, new, features) {
-            outcome.people.push((pseudonym.clone(), PersonChange::Remembered { profile, recent, seen }));
+            outcome
+                .people
+                .push((pseudonym.clone(), PersonChange::Remembered { profile: Box::new(profile), recent, seen }));
         }
     }
 
@@ -221,7 +223,7 @@ mod tests {
         for (pseudonym, change) in outcome.people {
             match change {
                 PersonChange::Remembered { profile, recent, seen } => {
-                    stored.people.insert(pseudonym, Person { profile: Some(profile), recent, seen });
+                    stored.people.insert(pseudonym, Person { profile: Some(*profile), recent, seen });
                 }
                 PersonChange::Forgotten => {
                     stored.people.remove(&pseudonym);

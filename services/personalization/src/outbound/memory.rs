@@ -74,7 +74,7 @@ impl InterestStore for MemoryStore {
             match change {
                 PersonChange::Remembered { profile, recent, seen } => {
                     let (recent, seen) = (recent.clone(), seen.clone());
-                    let person = Person { profile: Some(profile.clone()), recent, seen };
+                    let person = Person { profile: Some((**profile).clone()), recent, seen };
                     inner.people.insert(pseudonym.clone(), person);
                 }
                 PersonChange::Forgotten => drop(inner.people.remove(pseudonym)),

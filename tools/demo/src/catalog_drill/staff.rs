@@ -105,7 +105,7 @@ impl<'a> Desk<'a> {
             self.stack.region.languages().iter().map(|language| (*language, json!({"name": name}))).collect();
         let body = json!({
             "family": "gadget", "category": format!("gadgets/drill-{}", dice("category") % 3),
-            "brand": ["Lumen", "Nachtlicht"][dice("brand") % 2],
+            "brand": (["Lumen", "Nachtlicht"][dice("brand") % 2]),
             "texts": texts,
             "prices": {currency.code(): price.amount_string()},
         });
