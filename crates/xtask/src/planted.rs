@@ -191,12 +191,13 @@ impl Nursery {
                 continue;
             }
             let log = format!("green-{package}");
-            let built = self.cargo(package, &["--no-run"], &log, BUILD_LIMIT)?;
+            let tests: Vec<&str> = tests.into_iter().collect();
+            let built = self.cargo(package, &tests, &["--no-run"], &log, BUILD_LIMIT)?;
             if !built.passed {
                 bail!("{package} does not build without any bug; see {}", built.log.display());
             }
             let filter: Vec<&str> = ["--", "--exact"].into_iter().chain(tests.iter().copied()).collect();
-            let run = self.cargo(package, &filter, &log, TEST_LIMIT * u32::try_from(tests.len())?)?;
+            let run = self.cargo(package, &tests, &filter, &log, TEST_LIMIT * u32::try_from(tests.len())?)?;
             if let Some(test) = tests.iter().find(|test| !run.passed || !run.says(test, "ok")) {
                 bail!("{test} is not green without any bug; see {}", run.log.display());
             }
@@ -212,7 +213,7 @@ impl Nursery {
         notes.lines().map(str::to_owned).collect()
     }
 
-    fn remember_green(&self, package: &str, tests: &BTreeSet<&str>) -> Result<()> {
+    fn remember_green(&self, package: &str, tests: &[&str]) -> Result<()> {
         let mut notes = self.known_green();
         // Notes of other commits are of no use any more.
         notes.retain(|line| line.starts_with(&self.commit));
@@ -223,14 +224,16 @@ impl Nursery {
 
     fn try_bug<'b>(&self, bug: &'b Bug) -> Result<Finding<'b>> {
         self.clean()?;
+        let test = [bug.caught_by.as_str()];
         let mut seconds = 0.0;
         let missed = match self.plant(bug) {
             Err(error) => Some(format!("the patch does not apply: {error:#}")),
             Ok(()) => {
-                let built = self.cargo(&bug.package, &["--no-run"], &bug.name, BUILD_LIMIT)?;
+                let built = self.cargo(&bug.package, &test, &["--no-run"], &bug.name, BUILD_LIMIT)?;
                 if built.passed {
                     let began = Instant::now();
-                    let run = self.cargo(&bug.package, &["--", "--exact", &bug.caught_by], &bug.name, TEST_LIMIT)?;
+                    let only = ["--", "--exact", &bug.caught_by];
+                    let run = self.cargo(&bug.package, &test, &only, &bug.name, TEST_LIMIT)?;
                     seconds = began.elapsed().as_secs_f64();
                     run.missed(bug)
                 } else {
@@ -255,14 +258,15 @@ impl Nursery {
         .map(drop)
     }
 
-    /// Runs the integration tests of a package in the copy, against the test stack.
-    fn cargo(&self, package: &str, arguments: &[&str], log: &str, limit: Duration) -> Result<Run> {
+    /// Builds the programs of `tests` in the copy and runs what `arguments` say, against the test stack.
+    fn cargo(&self, package: &str, tests: &[&str], arguments: &[&str], log: &str, limit: Duration) -> Result<Run> {
         os::check_interrupted()?;
         let log = self.place.join("logs").join(format!("{log}.log"));
         let output = File::create(&log)?;
         let offset = std::env::var("SHOPSPHERE_PORT_OFFSET").unwrap_or_else(|_| TEST_OFFSET.to_string());
         let mut child = Command::new("cargo")
-            .args(["test", "--package", package, "--test", "it"])
+            .args(["test", "--package", package])
+            .args(programs(tests))
             .args(arguments)
             .current_dir(&self.source)
             .env("CARGO_TARGET_DIR", &self.target)
@@ -292,6 +296,19 @@ impl Nursery {
         let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
         Ok(Run { passed, in_time, output, log })
     }
+}
+
+/// In which programs these tests are: those of a module beside its code in the library, all others in `it`.
+fn programs(tests: &[&str]) -> Vec<&'static str> {
+    let beside_code = |test: &&str| test.contains("::tests::");
+    let mut programs = Vec::new();
+    if tests.iter().any(beside_code) {
+        programs.push("--lib");
+    }
+    if !tests.iter().all(beside_code) {
+        programs.extend(["--test", "it"]);
+    }
+    programs
 }
 
 /// A finished cargo command.
