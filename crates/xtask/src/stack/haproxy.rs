@@ -121,7 +121,8 @@ fn server(backend: &str, number: u8, http: u16, admin: u16) -> String {
     )
 }
 
-/// A line per key. HAProxy reads the files when it starts, and only those that stand in its configuration by name.
+/// A line per key. HAProxy reads the files when it starts, and only those that stand in its configuration by name. One key id in
+/// sixty-four begins with `-`, so it stands behind `--`.
 fn key_lines(stack: &Stack) -> Result<String> {
     let folder = keys(stack)?;
     let mut ids = Vec::new();
@@ -137,7 +138,7 @@ fn key_lines(stack: &Stack) -> Result<String> {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "    http-request set-var(txn.proven) http_auth_bearer,jwt_verify(ES256,\"{}/{id}.pem\") if {{ var(txn.kid) -m str {id} }} \
+            "    http-request set-var(txn.proven) http_auth_bearer,jwt_verify(ES256,\"{}/{id}.pem\") if {{ var(txn.kid) -m str -- {id} }} \
              {{ var(txn.alg) -m str ES256 }}",
             folder.display()
         );

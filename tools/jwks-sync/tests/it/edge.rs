@@ -88,7 +88,7 @@ fn claims(subject: &str, seconds: i64) -> Value {
 #[tokio::test]
 async fn tokens_of_the_old_and_the_new_key_pass_during_a_rotation_and_then_those_of_the_new_one() {
     let (edge, issuer) = (Edge::new("edge-rotation", 0).await, FakeIssuer::start().await);
-    let (old, new) = (Signer::new("old-1"), Signer::new("new_2"));
+    let (old, new) = (Signer::new("-old"), Signer::new("new_2"));
     let story: [(i64, Vec<&Signer>, (u16, u16)); 4] = [
         (0, vec![&old], (200, 401)),
         (60, vec![&new, &old], (200, 200)),

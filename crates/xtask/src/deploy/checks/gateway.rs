@@ -82,13 +82,14 @@ fn composed(root: &Path, folder: &Path) -> Result<String> {
     };
     let keys = folder.join("rendered/edge/keys");
     fs::create_dir_all(&keys)?;
-    for id in ["one", "two-2_B"] {
+    // ids are base64url: one may begin as an option does
+    for id in ["one", "two-2_B", "-3"] {
         fs::write(keys.join(format!("{id}.pem")), KEY)?;
     }
     run("render")?;
     run("edge_keys")?;
     let filled = folder.join("rendered/edge/haproxy.cfg");
     let text = fs::read_to_string(&filled).with_context(|| format!("read {}", filled.display()))?;
-    ensure!(text.matches("jwt_verify(").count() == 2, "docker-compose.yml makes no line of each key");
+    ensure!(text.matches("jwt_verify(").count() == 3, "docker-compose.yml makes no line of each key");
     Ok(text.replace("edge-tracer:", "127.0.0.1:"))
 }
