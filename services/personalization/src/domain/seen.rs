@@ -2,14 +2,16 @@
 //! and the intake repeats what the broker did not confirm. The position in the stream does not tell, because a repetition has a new one.
 //!
 //! Of each event a mark of 32 bits is kept, of each person the last [`MOST_SEEN`]. Two different events of one person share a mark once
-//! in thirty million; then one click is missing, and nothing else is wrong.
+//! in eight million; then one click is missing, and nothing else is wrong. Who repeats an event after [`MOST_SEEN`] newer ones, of
+//! the same request or of others, counts it twice.
 
 use std::borrow::Cow;
 
 use super::click::{Click, Position, Report};
 
-/// Events remembered per person, half a kilobyte: some ten requests of a busy page, and more than a repetition has ever been late.
-pub const MOST_SEEN: usize = 128;
+/// Events remembered per person, two kilobytes of whoever has that many: all 500 of the largest request that the intake takes, so
+/// that it can come again at once.
+pub const MOST_SEEN: usize = 512;
 
 /// The mark of an event's name; `None` for one without a name, which is never taken for a repetition.
 pub fn mark(event_id: &str) -> Option<u32> {
@@ -106,6 +108,22 @@ mod tests {
         let reports = [report(5, &["a", "a"])];
         let counted = once(&reports, Some(reports[0].position), &[mark("a").expect("a mark")]);
         assert_eq!((left(&counted), counted.repeated, counted.seen.len()), (vec![2], 0, 1));
+    }
+
+    #[test]
+    fn the_largest_request_counts_once_though_it_comes_again() {
+        let names: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+        let largest = |offset| report(offset, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let together = [largest(1), largest(2)];
+        assert_eq!(left(&once(&together, None, &[])), [500, 0], "in one batch");
+        let first = once(&together[..1], None, &[]);
+        // As many others as there is room for.
+        let others: Vec<String> = (500..MOST_SEEN).map(|number| number.to_string()).collect();
+        let others = [report(2, &others.iter().map(String::as_str).collect::<Vec<_>>())];
+        let between = once(&others, Some(together[0].position), &first.seen);
+        let later = [largest(3)];
+        let again = once(&later, Some(others[0].position), &between.seen);
+        assert_eq!((left(&again), again.repeated), (vec![0], 500), "and in a later one");
     }
 
     #[test]
