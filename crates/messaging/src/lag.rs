@@ -20,7 +20,7 @@ pub(crate) type Follower = StreamConsumer<Lag>;
 
 /// Hears the statistics of one group's client.
 pub(crate) struct Lag {
-    group: &'static str,
+    pub(crate) group: &'static str,
 }
 
 /// A consumer of `group`, not yet subscribed.

@@ -36,3 +36,8 @@ metric!(CONSUMER_LAG: IntGaugeVec = register_int_gauge_vec!(
     "records of a partition that its owner has not done yet",
     &["group", "topic", "partition"]
 ));
+metric!(CONSUMER_PAUSED: IntGaugeVec = register_int_gauge_vec!(
+    "shopsphere_consumer_paused",
+    "partitions that are paused because too much of them waits here",
+    &["group"]
+));

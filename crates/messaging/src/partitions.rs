@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus::IntGauge;
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crash::{self, Boundary, Crashed};
 use crate::kafka::Record;
 use crate::lag::Follower;
+use crate::metrics;
 
 /// Records of one partition waiting in memory before it is paused, and the level at which it goes on.
 const PAUSE_AT: usize = 2_048;
@@ -62,7 +64,24 @@ type Place = (String, i32);
 struct Worker {
     queue: mpsc::UnboundedSender<Record>,
     waiting: Arc<Waiting>,
-    paused: bool,
+    paused: Option<Paused>,
+}
+
+/// A partition that is paused; the gauge of its group tells it for as long as it is.
+struct Paused(IntGauge);
+
+impl Paused {
+    fn new(group: &str) -> Self {
+        let gauge = metrics::CONSUMER_PAUSED.with_label_values(&[group]);
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What a worker has not done yet.
@@ -132,8 +151,9 @@ pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: Cance
                     worker.waiting.add(&record);
                     if worker.queue.send(record).is_err() {
                         workers.remove(&place);
-                    } else if worker.waiting.is_too_much() && !worker.paused {
-                        worker.paused = consumer.pause(&list(&place)).is_ok();
+                    } else if worker.waiting.is_too_much() && worker.paused.is_none() {
+                        let paused = consumer.pause(&list(&place));
+                        worker.paused = paused.is_ok().then(|| Paused::new(consumer.context().group));
                     }
                 }
                 Err(error) => {
@@ -169,7 +189,7 @@ fn start(
         Arc::clone(stored),
         shutdown.clone(),
     )));
-    Worker { queue, waiting, paused: false }
+    Worker { queue, waiting, paused: None }
 }
 
 async fn work_off(
@@ -204,9 +224,9 @@ async fn work_off(
 }
 
 fn resume(consumer: &Follower, workers: &mut HashMap<Place, Worker>) {
-    for (place, worker) in workers.iter_mut().filter(|(_, worker)| worker.paused) {
-        if worker.waiting.is_little() {
-            worker.paused = consumer.resume(&list(place)).is_err();
+    for (place, worker) in workers.iter_mut().filter(|(_, worker)| worker.paused.is_some()) {
+        if worker.waiting.is_little() && consumer.resume(&list(place)).is_ok() {
+            worker.paused = None;
         }
     }
 }

@@ -13,6 +13,7 @@ use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const GROUP: &str = "back-pressure";
 const SLOW: &str = "o1";
 const LIVE: &str = "o2";
 
@@ -48,6 +49,18 @@ impl Shutter {
     }
 }
 
+/// How many partitions of this group are paused, as a scrape would find it; `None` before the first was.
+fn paused() -> Option<u64> {
+    let text = prometheus::TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap();
+    let gauge = format!("shopsphere_consumer_paused{{group=\"{GROUP}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(gauge.as_str())).map(|value| value.parse().unwrap())
+}
+
+async fn until_paused(what: &str, expected: u64) {
+    until(what, PATIENCE, async || if paused() == Some(expected) { Ok(()) } else { Err(format!("{:?}", paused())) })
+        .await;
+}
+
 #[tokio::test]
 async fn a_partition_full_of_large_records_waits_and_holds_nobody_up() {
     let kafka = topics(&[&STOCK_RESERVED]).await;
@@ -58,15 +71,16 @@ async fn a_partition_full_of_large_records_waits_and_holds_nobody_up() {
     }
     let shutter = Arc::new(Shutter::default());
     let shutdown = CancellationToken::new();
-    let consumer =
-        BatchConsumer::new("back-pressure", &[&STOCK_RESERVED], region(), &kafka, Arc::clone(&shutter) as _).unwrap();
+    let consumer = BatchConsumer::new(GROUP, &[&STOCK_RESERVED], region(), &kafka, Arc::clone(&shutter) as _).unwrap();
     let running = tokio::spawn(consumer.run(shutdown.clone()));
+    until_paused("the full partition to be paused", 1).await;
     for number in [10, 20] {
         for _ in 0..10 {
             put_raw(&kafka, &STOCK_RESERVED, LIVE, b"small", &[]).await;
         }
         shutter.until_handled(LIVE, number).await;
         assert!(shutter.offsets(SLOW).is_empty(), "it is shut");
+        assert_eq!(paused(), Some(1), "it waits at the broker, alone");
     }
     shutter.open.store(true, Ordering::Relaxed);
     shutter.until_handled(SLOW, 24).await;
@@ -75,6 +89,7 @@ async fn a_partition_full_of_large_records_waits_and_holds_nobody_up() {
         (0..24).collect::<Vec<_>>(),
         "each once and in order, also those behind the pause"
     );
+    until_paused("nothing to be paused any more", 0).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
