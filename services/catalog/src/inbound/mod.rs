@@ -12,6 +12,7 @@ pub mod http;
 pub mod index_watch;
 pub mod indexer;
 mod product_sale;
+pub mod promotions;
 pub mod purges;
 pub mod relay;
 pub mod stand_in;

@@ -66,7 +66,8 @@ impl Promotions {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut book = match known {
             Some(book) => book,
-            None => Arc::new(self.read().await?),
+            // Kept before it is looked at again: the next reader must not begin anew when this one gives up.
+            None => self.keep(Arc::new(self.read().await?)),
         };
         for _ in 0..FOLLOWED {
             let Some(change) = self.store.change(book.number() + 1).await? else {
@@ -74,6 +75,8 @@ impl Promotions {
             };
             Arc::make_mut(&mut book).follow(change).map_err(|gap| StoreDown(gap.to_string()))?;
         }
+        // The same here: what was followed so far is less to follow for the next.
+        self.keep(book);
         Ok(self.keep(Arc::new(self.read().await?)))
     }
 

@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::domain::audit::Finding;
 use crate::domain::centre::Centres;
 use crate::inbound::events::{self, SagaEvents};
-use crate::inbound::{grpc, http, stock_watch};
+use crate::inbound::{grpc, http, promotions, stock_watch};
 use crate::outbound::orders::OrderStates;
 use crate::outbound::postgres::PgStock;
 use crate::usecases::App;
@@ -88,6 +88,7 @@ async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     let database = database(config, process).await?;
     let products = products::connect(config, process, &database).await?;
     let app = app(config, process, database.clone(), products)?;
+    process.spawn_work(promotions::learn(app.products.promotions.clone(), process.shutdown()));
     let stock_watch = PgStock::new(database.clone(), app.centres.clone());
     let parked = operations::Desk {
         service: "catalog",

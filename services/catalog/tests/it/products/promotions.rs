@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use catalog::domain::lines::Line;
 use catalog::domain::promotion::{Promotion, PromotionRevision, PromotionState};
 use catalog::domain::promotion_draft::{CouponDraft, PromotionDraft, TargetDraft};
+use catalog::inbound::promotions::learn;
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::memory_promotions::MemoryPromotions;
 use catalog::outbound::mongo::MongoPromotions;
@@ -21,6 +22,7 @@ use futures::poll;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::world::{Shop, caller, document_store, draft, live, staff, unique};
 use crate::stock::world::{app_with, memory_stock};
@@ -161,6 +163,21 @@ struct Slow {
     looks: AtomicUsize,
     is_down: AtomicBool,
     may_answer: Semaphore,
+    lists: AtomicUsize,
+    may_list: Semaphore,
+}
+
+impl Slow {
+    fn new(may_list: usize) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryPromotions::default(),
+            looks: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            may_answer: Semaphore::new(0),
+            lists: AtomicUsize::new(0),
+            may_list: Semaphore::new(may_list),
+        })
+    }
 }
 
 #[async_trait]
@@ -177,18 +194,15 @@ impl PromotionStore for Slow {
     }
 
     async fn all(&self) -> Result<Vec<PromotionRevision>, StoreDown> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.may_list.acquire().await.unwrap().forget();
         self.inner.all().await
     }
 }
 
 #[tokio::test]
 async fn readers_of_one_moment_share_a_look_and_nobody_takes_one_that_began_before_them() {
-    let store = Arc::new(Slow {
-        inner: MemoryPromotions::default(),
-        looks: AtomicUsize::new(0),
-        is_down: AtomicBool::new(false),
-        may_answer: Semaphore::new(0),
-    });
+    let store = Slow::new(1);
     let promotions = Promotions::new(store.clone());
     let looks = || store.looks.load(Ordering::Relaxed);
     let mut first = Box::pin(promotions.current());
@@ -224,6 +238,29 @@ async fn readers_of_one_moment_share_a_look_and_nobody_takes_one_that_began_befo
     drop(first);
     store.may_answer.add_permits(1);
     assert_eq!(other.await.unwrap().number(), 1);
+}
+
+#[tokio::test]
+async fn quotes_that_give_up_while_the_promotions_are_read_for_the_first_time_do_not_end_the_reading() {
+    let store = Slow::new(0);
+    store.insert(&change(1, PromotionState::Live(promotion(wanted("autumn"))))).await.unwrap();
+    let promotions = Arc::new(Promotions::new(store.clone()));
+    let mut learning = Box::pin(learn(promotions.clone(), CancellationToken::new()));
+    assert!(poll!(&mut learning).is_pending());
+    for _ in 0..5 {
+        let mut quote = Box::pin(promotions.current());
+        assert!(poll!(&mut quote).is_pending());
+    }
+    // What was read is kept, though the store goes away before anybody can be told.
+    store.is_down.store(true, Ordering::Relaxed);
+    store.may_list.add_permits(1);
+    store.may_answer.add_permits(1);
+    assert!(poll!(&mut learning).is_pending());
+    store.is_down.store(false, Ordering::Relaxed);
+    store.may_answer.add_permits(2);
+    learning.await;
+    assert_eq!(promotions.current().await.unwrap().number(), 1);
+    assert_eq!((store.lists.load(Ordering::Relaxed), store.looks.load(Ordering::Relaxed)), (1, 3));
 }
 
 #[tokio::test]
