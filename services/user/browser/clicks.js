@@ -5,6 +5,7 @@ const KEY = "shopsphere.visitor", KEPT = 500, PORTION = 100, LONGEST_PAUSE = 600
 
 export function clicks({ url = "/v1/events", consent = false, token, most = 20, wait = 5000 } = {}) {
   const objects = navigator.globalPrivacyControl || navigator.doNotTrack === "1";
+  // `busy` is the batch under way; it stands in the queue until it is answered.
   let agreed, visitor, timer, busy, queue = [], pause = 0;
 
   const id = () => crypto.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
@@ -17,30 +18,40 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
 
   const later = (milliseconds) => { timer ??= setTimeout(flush, milliseconds); };
 
-  async function flush() {
-    timer = clearTimeout(timer);
-    if (busy || !queue.length) return;
-    busy = true;
-    const batch = queue.slice(0, most), bearer = token?.();
-    let again = true, seconds = 0;
+  const without = (events) => queue.filter((event) => !events.includes(event));
+
+  // Whether to send again, and the seconds before.
+  async function post(events, bearer) {
     try {
       // text/plain needs no question beforehand, whatever the origin; a token does.
       const headers = { "content-type": "text/plain", ...(bearer && { authorization: "Bearer " + bearer }) };
-      const answer = await fetch(url, { method: "POST", body: body(batch), headers, keepalive: true });
+      const answer = await fetch(url, { method: "POST", body: body(events), headers, keepalive: true });
       // 401: the token ran out, and the page will have another.
-      again = [401, 429].includes(answer.status) || answer.status >= 500;
-      seconds = Number(answer.headers.get("retry-after"));
-    } catch { /* no network: again */ }
-    busy = false;
+      return [[401, 429].includes(answer.status) || answer.status >= 500, Number(answer.headers.get("retry-after"))];
+    } catch { return [true, 0]; /* no network */ }
+  }
+
+  async function flush() {
+    timer = clearTimeout(timer);
+    if (busy || !queue.length) return;
+    const batch = busy = queue.slice(0, most), [again, seconds] = await post(batch, token?.());
+    busy = 0;
     // The same events go again under the same ids, so that each counts once.
     pause = again ? Math.min(Math.max(2 * pause, seconds * 1000 || 2000), LONGEST_PAUSE) : 0;
-    if (!again) queue = queue.filter((event) => !batch.includes(event));
+    if (!again) queue = without(batch);
     if (queue.length) later(pause || (queue.length < most ? wait : 0));
   }
 
-  // What is under way goes as well: nobody will be here to hear its answer.
+  // What is under way arrives without us. A beacon carries no token: a person would count as a visitor.
   function close() {
-    while (queue.length && navigator.sendBeacon(url, body(queue.slice(0, PORTION)))) queue.splice(0, PORTION);
+    const bearer = token?.(), rest = without(busy || []);
+    while (rest.length) {
+      const part = rest.splice(0, PORTION);
+      if (!bearer && !navigator.sendBeacon(url, body(part))) return;
+      queue = without(part);
+      // A page that was only hidden sends again.
+      if (bearer) post(part, bearer).then(([again]) => again && agreed && (queue.unshift(...part), later(pause || wait)));
+    }
   }
 
   function agree(yes) {

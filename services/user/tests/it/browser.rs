@@ -206,6 +206,45 @@ async fn without_consent_nothing_leaves_and_a_no_takes_back_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_visitor() {
+    let Some(program) = browser() else {
+        println!("skipped: there is no Chromium on this machine");
+        return;
+    };
+    let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let shop = page(
+        r#"
+        import { clicks } from "/clicks.js";
+        const ask = window.fetch, sent = [], answers = [];
+        let beacons = 0;
+        window.fetch = (_, request) => { sent.push(request); return new Promise((answer) => answers.push(answer)); };
+        navigator.sendBeacon = () => { beacons += 1; return true; };
+        const skus = (request) => JSON.parse(request.body).events.map((event) => event.sku).join();
+        const visit = clicks({ consent: true, token: () => "t", most: 2, wait: 600000 });
+        for (const n of [1, 2, 3]) visit.report("view", { sku: "P-" + n });
+        // The first two are under way. The page is hidden twice.
+        dispatchEvent(new Event("pagehide"));
+        dispatchEvent(new Event("pagehide"));
+        const once = sent.map(skus).join(" ") === "P-1,P-2 P-3";
+        answers[1](new Response("", { status: 503 }));
+        answers[0](new Response("{}", { status: 202 }));
+        setTimeout(() => {
+            visit.flush();
+            const again = sent.length === 3 && skus(sent[2]) === "P-3";
+            const told = sent.every((request) => request.keepalive && request.headers.authorization === "Bearer t");
+            window.fetch = ask;
+            const witness = clicks({ consent: true, most: 1 });
+            witness.report("custom", { sku: once && again && told && !beacons ? "Y-1" : "N-1" });
+        }, 100);
+        "#,
+    );
+    let address = served(&world, shop, &ended).await;
+    let running = Browser::open(&program, &format!("{address}/shop"));
+    wait_for(&world, &["Y-1"]).await;
+    drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_refused_for_the_moment_comes_again_and_once() {
     let Some(program) = browser() else {
         println!("skipped: there is no Chromium on this machine");
