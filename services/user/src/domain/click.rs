@@ -29,6 +29,8 @@ pub const LAST_POSITION: u32 = 10_000;
 /// and at most 10 kB for a body that is nothing but wrong.
 pub const MOST_SAMPLES: usize = 20;
 pub const LONGEST_SAMPLE: usize = 512;
+/// What is looked at beyond a sample: half a number or half an address at its end would not be known for what it is.
+const BEYOND_SAMPLE: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClickType {
@@ -145,10 +147,14 @@ impl RefusedClick {
     }
 }
 
-/// Cut first, so that ten kilobytes of one id cost what ten bytes cost.
+/// Cut first, so that ten kilobytes of one id cost what ten bytes cost; and once more when personal data is out, so that nothing
+/// that the first cut went through is left.
 fn sample(sent: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&sent[..sent.len().min(LONGEST_SAMPLE)]);
-    redact::personal_data(&text)
+    let seen = &sent[..sent.len().min(LONGEST_SAMPLE + BEYOND_SAMPLE)];
+    let mut text = redact::personal_data(&String::from_utf8_lossy(seen));
+    let whole = if seen.len() < sent.len() { text.len().saturating_sub(BEYOND_SAMPLE) } else { text.len() };
+    text.truncate(text.floor_char_boundary(whole.min(LONGEST_SAMPLE)));
+    text
 }
 
 /// Keeps the first event of each id: a browser that repeats itself within one request counts once.
@@ -279,7 +285,18 @@ mod tests {
         let plain = br#"{"event_id":"e","type":"view","colour":"red"}"#;
         assert_eq!(RefusedClick::of(0, "unknown-field", plain, 0).sample.as_bytes(), plain);
         assert!(!refused.sample.contains("ada@") && !refused.sample.contains("1234567"), "{refused:?}");
-        assert!(RefusedClick::of(3, "unknown-field", &[0xff; 10_000], 0).sample.chars().count() <= LONGEST_SAMPLE);
+        for long in [vec![0xff; 10_000], "ü".repeat(600).into_bytes(), vec![b'x'; 10_000]] {
+            let kept = RefusedClick::of(3, "unknown-field", &long, 0).sample.len();
+            assert!((LONGEST_SAMPLE - 3..=LONGEST_SAMPLE).contains(&kept), "{kept}");
+        }
+        // A number over the end of the sample, and one over the end of what was looked at.
+        for before in [LONGEST_SAMPLE - 8, LONGEST_SAMPLE + BEYOND_SAMPLE - 8] {
+            for filling in ["x", "1"] {
+                let text = format!("{} x 4111111111111111{}", filling.repeat(before - 3), " y".repeat(200));
+                let sample = RefusedClick::of(3, "unknown-field", text.as_bytes(), 0).sample;
+                assert!(!sample.contains('4'), "{sample}");
+            }
+        }
         assert_eq!(RefusedClick::of(3, "unknown-field", sent, MOST_SAMPLES).sample, "");
     }
 
