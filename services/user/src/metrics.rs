@@ -72,6 +72,12 @@ pub static SPILLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+/// Records of refused clicks that the broker did not confirm. They are gone; the clicks are counted as refused all the same.
+pub static REFUSED_CLICKS_LOST: LazyLock<IntCounter> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_clicks_refused_lost_records_total", "records of refused clicks not kept", &[])
+        .with_label_values(&[] as &[&str])
+});
+
 /// Spilled records that the broker has confirmed since.
 pub static REPLAYED: LazyLock<IntCounter> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_clicks_replayed_records_total", "spilled records confirmed later", &[])

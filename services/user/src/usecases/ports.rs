@@ -270,7 +270,7 @@ impl ClickBatch<'_> {
 /// Clicks on their way to personalization, and those that were refused on theirs to whoever looks for the reason.
 #[async_trait]
 pub trait ClickLog: Send + Sync {
-    /// Returns when the batch is durable, the refused with the good.
+    /// Returns when the good clicks are durable. Of the refused nothing is promised.
     async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down>;
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use contracts::topics::CLICKSTREAM_RAW;
 use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
+use user::domain::RefusedClick;
 use user::outbound::clicks::line::Line;
 use user::outbound::clicks::spill::{Full, Spill};
 use user::outbound::clicks::{Broker, DurableClicks, Records};
@@ -24,6 +25,8 @@ struct StandIn {
     away: Mutex<bool>,
     /// Publishes this many more and is away from then on.
     strength: Mutex<Option<usize>>,
+    /// Takes no refused events.
+    refuses_refused: Mutex<bool>,
     kept: Mutex<Vec<String>>,
 }
 
@@ -41,6 +44,9 @@ impl StandIn {
 impl Broker for StandIn {
     async fn publish(&self, lines: &[Line<'_>]) -> Result<(), Down> {
         let down = || Down { target: "the stand-in", retry_after: None, source: anyhow::anyhow!("away") };
+        if *self.refuses_refused.lock().expect("a lock") && lines.iter().any(Line::is_refused) {
+            return Err(down());
+        }
         for line in lines {
             let mut strength = self.strength.lock().expect("a lock");
             if *self.away.lock().expect("a lock") || *strength == Some(0) {
@@ -157,6 +163,35 @@ async fn what_the_broker_does_not_confirm_is_accepted_on_disk_and_follows_in_ord
     broker.kept.lock().expect("a lock").clear();
     broker.away(false);
     arrived(&broker, &expected).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn refused_events_that_nobody_takes_cost_no_good_one_its_answer_or_its_place() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    let running = Running::start(&folder.0, ROOM, &broker);
+    *broker.refuses_refused.lock().expect("a lock") = true;
+    let refused = RefusedClick { index: 1, code: "unknown-field", sample: String::new() };
+    let mixed = ClickBatch { refused: vec![refused], ..batch() };
+    let lost = user::metrics::REFUSED_CLICKS_LOST.get();
+    let alone = DurableClicks::new(broker.clone(), None, Records::Report);
+    alone.append(&mixed).await.expect("the good one is with the broker");
+    assert_eq!((broker.kept().len(), user::metrics::REFUSED_CLICKS_LOST.get() - lost), (1, 1));
+    alone.append(&ClickBatch { clicks: Vec::new(), ..mixed.clone() }).await.expect("nothing was promised");
+    // Nor do they stand in the way of what is spilled.
+    broker.away(true);
+    let log = DurableClicks::new(broker.clone(), Some(running.spill.clone()), Records::Report);
+    log.append(&mixed).await.expect("the good one is on disk");
+    broker.away(false);
+    until("the spill to be empty", PATIENCE, async || match running.spill.bytes() {
+        0 => Ok(()),
+        bytes => Err(bytes),
+    })
+    .await;
+    assert_eq!(broker.kept().len(), 2);
+    *broker.refuses_refused.lock().expect("a lock") = false;
+    log.append(&mixed).await.expect("the broker has both");
+    assert_eq!(broker.kept().len(), 4);
     running.stop().await;
 }
 

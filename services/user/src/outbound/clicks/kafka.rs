@@ -14,18 +14,26 @@ use crate::usecases::ports::Down;
 
 /// A little more than the firehose's own patience, so that its answer is the one that is told.
 const DEADLINE: Duration = Duration::from_millis(2500);
-/// With a spill at hand nobody waits for a broker that long: a healthy one confirms within some milliseconds.
+/// With a spill at hand nobody waits for a broker that long, and never for refused events: a healthy one confirms within some
+/// milliseconds.
 const DEADLINE_BEFORE_SPILL: Duration = Duration::from_millis(750);
 
 pub struct KafkaBroker {
     firehose: Firehose,
     guard: Guard,
+    /// Refused events have their own: a topic that cannot be written must not stand for the broker.
+    refused: Guard,
 }
 
 impl KafkaBroker {
     pub fn new(firehose: Firehose, spills: bool) -> Self {
         let deadline = if spills { DEADLINE_BEFORE_SPILL } else { DEADLINE };
-        Self { firehose, guard: Guard::new("kafka-clicks", GuardSettings { deadline, ..GuardSettings::default() }) }
+        let guard = |target, deadline| Guard::new(target, GuardSettings { deadline, ..GuardSettings::default() });
+        Self {
+            firehose,
+            guard: guard("kafka-clicks", deadline),
+            refused: guard("kafka-clicks-refused", DEADLINE_BEFORE_SPILL),
+        }
     }
 }
 
@@ -36,7 +44,8 @@ impl Broker for KafkaBroker {
         let is_fault = |error: &FirehoseError| matches!(error, FirehoseError::NotConfirmed(_));
         // Each is handed to the client when it is first asked, that is, in this order; the client keeps it per partition.
         let all = || try_join_all(lines.iter().map(|line| self.firehose.publish(line.topic, &line.key, &line.payload)));
-        self.guard.once_if(all, is_fault).await.map(drop).map_err(down)
+        let guard = if lines.iter().all(Line::is_refused) { &self.refused } else { &self.guard };
+        guard.once_if(all, is_fault).await.map(drop).map_err(down)
     }
 }
 

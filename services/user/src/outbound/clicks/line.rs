@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use contracts::Topic;
-use contracts::topics::TOPICS;
+use contracts::topics::{CLICKSTREAM_REFUSED, TOPICS};
 
 /// A line is shorter than this, or it is none: the largest body there is, and what its events grow by.
 const LONGEST: usize = 4 << 20;
@@ -18,6 +18,11 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// Whether it tells of events that were refused: nobody was promised that it is kept.
+    pub fn is_refused(&self) -> bool {
+        self.topic.kind == CLICKSTREAM_REFUSED.kind
+    }
+
     /// Adds the line to `out` as it will stand in the file.
     pub fn write(&self, out: &mut Vec<u8>) {
         let head = out.len();

@@ -2,7 +2,8 @@
 //! from which they follow. When neither has them the caller hears it, with a time to come again, and nothing was promised.
 //!
 //! Decided here: the order of these two. A batch that the broker may have taken without saying so is spilled all the same and comes
-//! twice; readers know each event by its id and count it once.
+//! twice; readers know each event by its id and count it once. Events that were refused go beside it, where they can, and hold up
+//! nobody's good ones: they are never spilled.
 
 mod kafka;
 pub mod line;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join;
 use serde::Deserialize;
 
 pub use self::kafka::KafkaBroker;
@@ -27,7 +29,8 @@ const COME_AGAIN: Duration = Duration::from_secs(2);
 /// Takes records and keeps them on all in-sync copies.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Publishes all, those of one key in the order given. After an error some of them may still arrive.
+    /// Publishes all, those of one key in the order given. After an error some of them may still arrive. Refused events go in a call
+    /// of their own.
     async fn publish(&self, lines: &[Line<'_>]) -> Result<(), Down>;
 }
 
@@ -57,15 +60,35 @@ impl DurableClicks {
 impl ClickLog for DurableClicks {
     async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down> {
         let lines = wire::lines(batch, self.records);
-        let Err(down) = self.broker.publish(&lines).await else { return Ok(()) };
+        let (good, refused) = lines.split_at(lines.partition_point(|line| !line.is_refused()));
+        join(self.accept(good), tell_refused(&*self.broker, refused)).await.0
+    }
+}
+
+impl DurableClicks {
+    async fn accept(&self, lines: &[Line<'_>]) -> Result<(), Down> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let Err(down) = self.broker.publish(lines).await else { return Ok(()) };
         let Some(spill) = &self.spill else { return Err(told_when(down)) };
-        let (outcome, result) = match spill.append(&lines).await {
+        let (outcome, result) = match spill.append(lines).await {
             Ok(()) => ("kept", Ok(())),
             Err(Full::NoRoom) => ("no-room", Err(told_when(down))),
             Err(Full::Disk) => ("disk", Err(told_when(down))),
         };
         metrics::SPILLED.with_label_values(&[outcome]).inc_by(lines.len() as u64);
         result
+    }
+}
+
+/// Publishes refused events, if the broker takes them.
+async fn tell_refused(broker: &dyn Broker, lines: &[Line<'_>]) {
+    if !lines.is_empty()
+        && let Err(down) = broker.publish(lines).await
+    {
+        metrics::REFUSED_CLICKS_LOST.inc_by(lines.len() as u64);
+        tracing::debug!(error = format!("{:#}", down.source), "refused clicks are told to nobody");
     }
 }
 
