@@ -8,12 +8,13 @@
 mod replay;
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
@@ -28,9 +29,17 @@ use crate::metrics;
 const FILE: u64 = 4 << 20;
 /// Or when nothing came for this long: the broker is back, or nobody clicks.
 const IDLE: Duration = Duration::from_millis(200);
-/// Requests that wait for the disk, and how many of them share one write. More wait for nothing: they are refused.
+/// Requests that wait for the disk, and how many of them share one write, if they are no more than a file. More wait for nothing: they
+/// are refused.
 const WAITING: usize = 4_096;
 const TOGETHER: usize = 512;
+/// How long the process before may take to leave the folder.
+const HANDOVER: Duration = Duration::from_secs(2);
+/// How long the end of a file that could not be read is kept for people: as long as the topic keeps clicks.
+const REST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// What people did is read by nobody else on the machine.
+const FOR_US: u32 = 0o600;
+const FOLDER_FOR_US: u32 = 0o700;
 
 /// Why nothing was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +80,14 @@ struct Closed {
 }
 
 impl Spill {
-    /// The three parts of a spill in `folder` with at most `most` bytes: the way in, who writes, and who replays.
+    /// The three parts of a spill in `folder` with at most `most` bytes: the way in, who writes, and who replays. Blocks for as long as
+    /// another process may take to end.
     ///
     /// # Errors
     /// A folder that cannot be used, or that another process uses.
     pub fn open(folder: &Path, most: u64) -> anyhow::Result<(Self, Writer, Replay)> {
         make(folder).with_context(|| format!("make {}", folder.display()))?;
-        let lock = File::create(folder.join("lock")).context("make the lock of the spill")?;
-        lock.try_lock().with_context(|| format!("{} belongs to another process", folder.display()))?;
+        let lock = lock(folder)?;
         let (closed, next) = found(folder)?;
         let bytes = closed.iter().map(|file| file.bytes).sum::<u64>() + rests(folder)?;
         if bytes > 0 {
@@ -180,15 +189,24 @@ impl Writer {
                 }
             };
             let Some(first) = request else { break };
-            let mut together = vec![first];
-            while together.len() < TOGETHER
-                && let Ok(another) = self.requests.try_recv()
-            {
-                together.push(another);
-            }
+            let together = self.collect(first);
             self.write(together).await;
         }
         self.close();
+    }
+
+    /// What shares a write with `first`.
+    fn collect(&mut self, first: Request) -> Vec<Request> {
+        let mut bytes = first.bytes.len() as u64;
+        let mut together = vec![first];
+        while together.len() < TOGETHER
+            && bytes < FILE
+            && let Ok(another) = self.requests.try_recv()
+        {
+            bytes += another.bytes.len() as u64;
+            together.push(another);
+        }
+        together
     }
 
     async fn write(&mut self, together: Vec<Request>) {
@@ -197,8 +215,7 @@ impl Writer {
         let outcome = self.put(&bytes).await;
         if let Err(error) = &outcome {
             tracing::error!(error = error as &dyn std::error::Error, "the disk did not take spilled clicks");
-            // What stands there in part ends the file's lines; the next append begins another file.
-            self.close();
+            self.take_back().await;
             self.shared.release(length);
         }
         for request in together {
@@ -215,8 +232,11 @@ impl Writer {
             None => {
                 let path = self.shared.folder.join(format!("{:016x}.{ENDING}", self.next));
                 self.next += 1;
-                let file = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&path).await?;
-                sync_folder(&self.shared.folder).await?;
+                let file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(FOR_US).open(&path).await?;
+                if let Err(error) = sync_folder(&self.shared.folder).await {
+                    let _ = tokio::fs::remove_file(&path).await;
+                    return Err(error);
+                }
                 self.open.insert(Open { file, path, bytes: 0 })
             }
         };
@@ -225,6 +245,19 @@ impl Writer {
         open.file.sync_data().await?;
         open.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// What stands behind the bytes that were promised was promised to nobody: it goes, and the next append begins another file. The
+    /// disk may refuse this as well; a replay reads no further than what was promised.
+    async fn take_back(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let _ = open.file.set_len(open.bytes).await;
+        if open.bytes == 0 {
+            let _ = tokio::fs::remove_file(&open.path).await;
+        } else {
+            self.open = Some(open);
+            self.close();
+        }
     }
 
     fn close(&mut self) {
@@ -244,10 +277,27 @@ fn make(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(FOLDER_FOR_US).create(folder)?;
     match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => File::open(".")?.sync_all(),
+    }
+}
+
+/// A process that is being replaced may still write what it was handed.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let lock = File::create(folder.join("lock")).context("make the lock of the spill")?;
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < HANDOVER => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} belongs to another process", folder.display()));
+            }
+        }
     }
 }
 
@@ -275,14 +325,131 @@ fn found(folder: &Path) -> anyhow::Result<(VecDeque<Closed>, u64)> {
     Ok((waiting.collect(), next))
 }
 
-/// Bytes of what is kept for people; they count, so that the bound holds for them as well.
+/// Bytes of what is kept for people; they count, so that the bound holds for them as well. What was kept long enough goes.
 fn rests(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|ending| ending == REST) {
-            bytes += entry.metadata()?.len();
+        if entry.path().extension().is_none_or(|ending| ending != REST) {
+            continue;
+        }
+        let about = entry.metadata()?;
+        let is_old = about.modified()?.elapsed().is_ok_and(|age| age > REST_LIFETIME);
+        if is_old && std::fs::remove_file(entry.path()).is_ok() {
+            tracing::warn!(bytes = about.len(), "the unreadable end of a spilled file was kept long enough");
+        } else {
+            bytes += about.len();
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A writer in a folder of the test's own, which is removed in the end.
+    struct Place {
+        folder: PathBuf,
+        spill: Spill,
+        writer: Writer,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = std::env::temp_dir().join(format!("spill-{}", common::ids::random().simple()));
+            let (spill, writer, _) = Spill::open(&folder, 64 << 20).expect("a spill");
+            Self { folder, spill, writer }
+        }
+
+        /// Lets the writer go on with a file that holds `promised` bytes and, behind them, a part of a line.
+        async fn open(&mut self, promised: &[u8], writable: bool) -> PathBuf {
+            let path = self.folder.join(format!("{:016x}.{ENDING}", self.writer.next));
+            self.writer.next += 1;
+            std::fs::write(&path, [promised, b"torn"].concat()).expect("a file");
+            let file = tokio::fs::OpenOptions::new().read(true).write(writable).open(&path).await.expect("the file");
+            self.writer.open = Some(Open { file, path: path.clone(), bytes: promised.len() as u64 });
+            path
+        }
+
+        fn waiting(&self) -> Vec<u64> {
+            self.writer.shared.closed().iter().map(|file| file.bytes).collect()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn request(bytes: usize) -> (Request, oneshot::Receiver<bool>) {
+        let (done, written) = oneshot::channel();
+        (Request { bytes: vec![0; bytes], done }, written)
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_leaves_no_file_and_no_line_behind() {
+        let mut place = Place::new();
+        // A file that cannot be written stands for a disk that is full.
+        for _ in 0..3 {
+            let path = place.open(b"", false).await;
+            assert!(place.writer.shared.reserve(10));
+            let (request, written) = request(10);
+            place.writer.write(vec![request]).await;
+            assert_eq!((written.await, path.exists(), place.spill.bytes()), (Ok(false), false, 0));
+        }
+        assert!(place.waiting().is_empty(), "nothing to be replayed");
+        let path = place.open(b"promised", true).await;
+        place.writer.take_back().await;
+        assert_eq!(std::fs::read(&path).expect("the file"), b"promised");
+        assert_eq!(place.waiting(), [8]);
+    }
+
+    #[tokio::test]
+    async fn a_write_is_about_as_large_as_a_file_and_nobody_else_reads_it() {
+        let mut place = Place::new();
+        let large = usize::try_from(FILE).expect("a small number") / 2;
+        let (requests, _waiting): (Vec<_>, Vec<_>) = (0..3).map(|_| request(large)).unzip();
+        for request in requests {
+            assert!(place.spill.queue.try_send(request).is_ok());
+        }
+        let first = place.writer.requests.try_recv().expect("a request");
+        let together = place.writer.collect(first);
+        assert_eq!(together.len(), 2, "the third waits for the next write");
+        place.writer.write(together).await;
+        let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode(&place.folder), FOLDER_FOR_US);
+        let files = place.writer.shared.closed().clone();
+        assert_eq!(files.iter().map(|file| mode(&file.path)).collect::<Vec<_>>(), [FOR_US]);
+    }
+
+    #[test]
+    fn what_was_kept_for_people_goes_after_a_day() {
+        let place = Place::new();
+        let folder = place.folder.clone();
+        for (name, hours) in [("0000000000000000.rest", 25), ("0000000000000001.rest", 23)] {
+            let file = File::create(folder.join(name)).expect("a file");
+            file.set_len(9).expect("nine bytes");
+            let kept_since = std::time::SystemTime::now() - Duration::from_secs(hours * 60 * 60);
+            file.set_modified(kept_since).expect("another time");
+        }
+        assert_eq!(rests(&folder).expect("the folder"), 9);
+        assert!(!folder.join("0000000000000000.rest").exists() && folder.join("0000000000000001.rest").exists());
+    }
+
+    #[test]
+    fn a_process_that_leaves_the_folder_within_a_moment_is_waited_for() {
+        let folder = std::env::temp_dir().join(format!("spill-{}", common::ids::random().simple()));
+        let (_, writer, _) = Spill::open(&folder, 64 << 20).expect("a spill");
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(writer);
+        });
+        assert!(Spill::open(&folder, 64 << 20).is_ok(), "the folder is free by now");
+        leaving.join().expect("the process before");
+        let _ = std::fs::remove_dir_all(folder);
+    }
 }
