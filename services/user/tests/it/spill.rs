@@ -290,6 +290,32 @@ async fn the_torn_end_of_a_file_is_kept_beside_it_and_costs_no_line_before_it() 
 }
 
 #[tokio::test]
+async fn files_that_are_gone_or_cannot_be_read_hold_up_no_other() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    broker.away(true);
+    // A folder under the name of a file can be read by nobody.
+    let unreadable = folder.0.join("0000000000000000.clicks");
+    std::fs::create_dir(&unreadable).expect("a folder");
+    let expected = names(20);
+    for names in expected.chunks(10) {
+        let running = Running::start(&folder.0, ROOM, &broker);
+        append_all(&running.spill, names).await;
+        running.kill().await;
+    }
+    let running = Running::start(&folder.0, ROOM, &broker);
+    std::fs::remove_file(&folder.files("clicks")[1]).expect("a file less");
+    broker.away(false);
+    arrived(&broker, &expected[10..]).await;
+    let left = std::fs::metadata(&unreadable).expect("still there").len();
+    until("the room of the others to be free", PATIENCE, async || match running.spill.bytes() {
+        bytes if bytes == left => Ok(()),
+        bytes => Err(bytes),
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn many_who_spill_at_once_are_all_kept() {
     let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
     broker.away(true);

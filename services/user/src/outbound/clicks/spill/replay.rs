@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Broker;
 use super::super::line::{Line, lines};
-use super::{Closed, REST, Shared, sync_folder};
+use super::super::{Broker, tell_refused};
+use super::{Closed, FOR_US, REST, Shared, sync_folder};
 use crate::metrics;
 
 /// Lines under way at once: enough to fill the broker's batches, few enough to leave the live ones their place.
@@ -21,10 +21,21 @@ const BYTES_TOGETHER: usize = 1 << 20;
 /// Between tries while the broker is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// Reads of a file in a row that may fail before those behind it come first.
+const MOST_READS: u32 = 3;
 
 /// Empties the spill.
 pub struct Replay {
     shared: Arc<Shared>,
+}
+
+/// How far the oldest file is.
+#[derive(Default)]
+struct Progress {
+    /// Lines that are confirmed.
+    done: usize,
+    /// Reads that failed in a row.
+    unread: u32,
 }
 
 impl Replay {
@@ -35,8 +46,7 @@ impl Replay {
     /// Replays until `shutdown`: what is there at once, later files when they are closed.
     pub async fn run(self, broker: Arc<dyn Broker>, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
-        // Lines of the oldest file that are confirmed.
-        let mut done = 0;
+        let mut progress = Progress::default();
         loop {
             let Some(oldest) = self.oldest() else {
                 tokio::select! {
@@ -46,15 +56,21 @@ impl Replay {
             };
             let outcome = tokio::select! {
                 () = shutdown.cancelled() => return,
-                outcome = self.file(&oldest, &*broker, &mut done) => outcome,
+                outcome = self.file(&oldest, &*broker, &mut progress) => outcome,
             };
             match outcome {
                 Ok(()) => {
                     self.shared.closed().pop_front();
-                    (pause, done) = (FIRST_PAUSE, 0);
+                    (pause, progress) = (FIRST_PAUSE, Progress::default());
                 }
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "spilled clicks wait for the broker");
+                    tracing::warn!(error = format!("{error:#}"), "spilled clicks wait");
+                    if progress.unread == MOST_READS {
+                        let path = oldest.path.display();
+                        tracing::error!(%path, "a spilled file cannot be read and comes last");
+                        self.shared.closed().rotate_left(1);
+                        progress = Progress::default();
+                    }
                     tokio::select! {
                         () = shutdown.cancelled() => return,
                         () = tokio::time::sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
@@ -68,16 +84,36 @@ impl Replay {
         self.shared.closed().front().cloned()
     }
 
-    async fn file(&self, file: &Closed, broker: &dyn Broker, done: &mut usize) -> anyhow::Result<()> {
-        let bytes = tokio::fs::read(&file.path).await.context("read a spilled file")?;
+    async fn file(&self, file: &Closed, broker: &dyn Broker, progress: &mut Progress) -> anyhow::Result<()> {
+        let mut bytes = match tokio::fs::read(&file.path).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let path = file.path.display();
+                tracing::error!(%path, bytes = file.bytes, "a spilled file is gone, with its clicks");
+                self.shared.release(file.bytes);
+                return Ok(());
+            }
+            Err(error) => {
+                progress.unread += 1;
+                return Err(error).context("read a spilled file");
+            }
+        };
+        progress.unread = 0;
+        // More may stand there after a write that failed and could not be taken back.
+        bytes.truncate(usize::try_from(file.bytes).unwrap_or(usize::MAX));
         let (lines, rest) = lines(&bytes);
-        let mut left = &lines[(*done).min(lines.len())..];
+        // Programs before this one spilled refused events as well.
+        let (refused, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_refused);
+        let mut left = &lines[progress.done.min(lines.len())..];
         while !left.is_empty() {
             let (portion, behind) = left.split_at(together(left));
             broker.publish(portion).await?;
             left = behind;
-            *done += portion.len();
+            progress.done += portion.len();
             metrics::REPLAYED.inc_by(portion.len() as u64);
+        }
+        for portion in refused.chunks(TOGETHER) {
+            tell_refused(broker, portion).await;
         }
         if !rest.is_empty() {
             // Where a process stopped in a write this was promised to nobody; where a disk went bad it was, so it is kept.
@@ -112,7 +148,8 @@ fn together(lines: &[Line<'_>]) -> usize {
 
 /// On the disk before the file it comes from goes.
 async fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tokio::fs::File::create(path).await?;
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(FOR_US).open(path).await?;
     file.write_all(bytes).await?;
     file.flush().await?;
     file.sync_data().await
