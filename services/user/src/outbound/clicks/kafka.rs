@@ -14,8 +14,7 @@ use crate::usecases::ports::Down;
 
 /// A little more than the firehose's own patience, so that its answer is the one that is told.
 const DEADLINE: Duration = Duration::from_millis(2500);
-/// With a spill at hand nobody waits for a broker that long, and never for refused events: a healthy one confirms within some
-/// milliseconds.
+/// With a spill at hand nobody waits for a broker that long: a healthy one confirms within some milliseconds.
 const DEADLINE_BEFORE_SPILL: Duration = Duration::from_millis(750);
 
 pub struct KafkaBroker {
@@ -28,12 +27,8 @@ pub struct KafkaBroker {
 impl KafkaBroker {
     pub fn new(firehose: Firehose, spills: bool) -> Self {
         let deadline = if spills { DEADLINE_BEFORE_SPILL } else { DEADLINE };
-        let guard = |target, deadline| Guard::new(target, GuardSettings { deadline, ..GuardSettings::default() });
-        Self {
-            firehose,
-            guard: guard("kafka-clicks", deadline),
-            refused: guard("kafka-clicks-refused", DEADLINE_BEFORE_SPILL),
-        }
+        let guard = |target| Guard::new(target, GuardSettings { deadline, ..GuardSettings::default() });
+        Self { firehose, guard: guard("kafka-clicks"), refused: guard("kafka-clicks-refused") }
     }
 }
 
