@@ -20,8 +20,8 @@ const MAX_TOGETHER: isize = 50;
 /// Lists that nobody adds to are forgotten after this long, in seconds (60 days): a category that is no more, an old era.
 const LIST_LIFETIME_SECONDS: i64 = 60 * 24 * 60 * 60;
 
-/// Marks of events that were counted are forgotten after this long, in seconds (2 days): the topic keeps a day, and so long may an
-/// intake keep what a broker did not confirm.
+/// Marks of events that were counted are forgotten after this long, in seconds (2 days): the topic keeps a day, and few
+/// outages are longer. A copy that comes from a disk later than that counts again (ADR 0049).
 const SEEN_LIFETIME_SECONDS: u64 = 2 * 24 * 60 * 60;
 
 #[async_trait]
