@@ -78,7 +78,7 @@ topics! {
     USER_REGISTERED = "user.registered" { key: "user_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "user", readers: ["order-payment"] }
     ORDER_CREATED = "order.created" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     ORDER_PAYMENT_PENDING = "order.payment-pending" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
-    ORDER_COMPLETED = "order.completed" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
+    ORDER_COMPLETED = "order.completed" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog", "personalization"] }
     ORDER_COMPENSATED = "order.compensated" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     ORDER_REFUNDED = "order.refunded" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Pii, writer: "order-payment", readers: ["catalog"] }
     STOCK_RESERVED = "stock.reserved" { key: "order_id", partitions: SAGA_PARTITIONS, retention: SAGA_RETENTION, class: Internal, writer: "catalog", readers: ["order-payment"] }

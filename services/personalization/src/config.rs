@@ -4,6 +4,8 @@ use chassis::config::{Auth, Common, ConfigError, Grpc, Http, Redis, Secret};
 use messaging::KafkaSettings;
 use serde::Deserialize;
 
+use crate::domain::experiment::plan::Plans;
+
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// A shorter key could be found by trying: 16 characters of even a plain alphabet are more than 80 bits.
@@ -20,6 +22,12 @@ pub struct Config {
     pub kafka: KafkaSettings,
     pub pseudonym: PseudonymKey,
     pub visits: Visits,
+    pub experiments: Experiments,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Experiments {
+    pub running: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +47,15 @@ impl Config {
         if self.pseudonym.key.open().len() < MIN_KEY_LENGTH {
             return Err(ConfigError::invalid("pseudonym.key", "must have at least 16 characters"));
         }
-        Ok(())
+        self.plans().map(|_| ())
+    }
+
+    /// The experiments that run.
+    ///
+    /// # Errors
+    /// What cannot be read, or cannot run.
+    pub fn plans(&self) -> Result<Plans, ConfigError> {
+        Plans::parse(&self.experiments.running).map_err(|reason| ConfigError::invalid("experiments.running", reason))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 /// Clicks by what became of their record: folded, repeated, refused, bot.
 pub static REPORTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -63,4 +63,27 @@ pub static PRODUCTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "product changes by what became of them",
         &["outcome"],
     )
+});
+
+/// Paid orders by what became of them: counted in an experiment, other (of nobody in one, or counted before), refused.
+pub static EXPERIMENT_ORDERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_experiment_orders_total",
+        "paid orders by what became of them in experiments",
+        &["outcome"],
+    )
+});
+
+/// Sums of running experiments as they stand in the store; each answering process tells the same.
+pub static EXPERIMENT_SUMS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_experiment_sum",
+        "persons, buyers, orders, revenue in the smallest unit, degraded and withdrew, per experiment and arm",
+        &["experiment", "arm", "of"],
+    )
+});
+
+/// People in experiments who were written down, again or for the first time.
+pub static EXPOSURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_experiment_exposures_total", "people in experiments written down", &[])
 });

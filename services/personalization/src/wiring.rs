@@ -1,31 +1,43 @@
 //! The one file that knows every concrete type: which role has which parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::Process;
 use chassis::auth::{Authenticator, RedisSessions};
 use contracts::Topic;
 use contracts::personalization::v1::recommendation_service_server::RecommendationServiceServer;
-use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, PRODUCT_CHANGED, TOPICS};
+use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, ORDER_COMPLETED, PRODUCT_CHANGED, TOPICS};
 use messaging::{BatchConsumer, TopicAside};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::domain::experiment::Arm;
+use crate::domain::experiment::tally::Count;
 use crate::inbound::clicks::ClickConsumer;
 use crate::inbound::grpc::Recommender;
 use crate::inbound::http::{self, Api};
+use crate::inbound::orders::OrderConsumer;
 use crate::inbound::products::ProductConsumer;
 use crate::metrics;
 use crate::outbound::redis::{Patience, RedisStore};
 use crate::outbound::visit_file::VisitFile;
 use crate::usecases::ports::VisitStream;
 use crate::usecases::{
-    App, Learner, Popularity, StoreUnavailable, VisitIndex, follow, follow_visits, refresh, watch_popularity,
+    App, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
+    watch_popularity, write_exposures,
 };
 
-/// Consumer groups. The one of products stands alone, so that a flood of clicks does not delay what they mean.
+/// Consumer groups. Those of products and orders stand alone, so that a flood of clicks does not delay what they mean and led to.
 const CLICK_GROUP: &str = "personalization";
 const PRODUCT_GROUP: &str = "personalization-features";
+const ORDER_GROUP: &str = "personalization-orders";
+
+/// How long an exposure waits to be written down: shorter than anybody needs to pay for an order.
+const EXPOSURES_EVERY: Duration = Duration::from_millis(500);
+
+/// How often the sums of experiments are told as metrics.
+const SUMS_EVERY: Duration = Duration::from_secs(30);
 
 /// Answers HTTP and gRPC.
 ///
@@ -33,7 +45,11 @@ const PRODUCT_GROUP: &str = "personalization-features";
 /// A malformed setting, or a port that is taken. An absent Redis is no error: answers are then degraded.
 pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     let store = RedisStore::connect(config.redis.url.open(), "")?;
-    let app = app(&store, process);
+    let trials = trials(config, process, &store)?;
+    if !trials.running.plans().is_empty() {
+        process.spawn("experiments", keep_experiments(trials.clone(), process.shutdown()));
+    }
+    let app = app(&store, process, trials);
     let file = VisitFile::in_folder(&config.visits.folder);
     if let Some(bytes) = file.read() {
         let adopted = app.visits.adopt(&bytes);
@@ -42,7 +58,7 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("visits", keep_visits(app.visits.clone(), Arc::new(store.clone()), file, process.shutdown()));
     let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
     process.spawn("popularity", watch(watching, process.shutdown()));
-    let deadline = std::time::Duration::from_millis(config.auth.session_deadline_ms);
+    let deadline = Duration::from_millis(config.auth.session_deadline_ms);
     let sessions = RedisSessions::connect(&config.redis, deadline)?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
     let app = Arc::new(app);
@@ -55,18 +71,26 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
 }
 
 /// What answers work with; tests use it as production does.
-pub fn app(store: &RedisStore, process: &Process) -> App {
+pub fn app(store: &RedisStore, process: &Process, trials: Trials) -> App {
     let page = Arc::new(store.with_patience(Patience::Page));
     App {
         shelves: page.clone(),
         features: page,
         popularity: Arc::new(Popularity::default()),
         visits: Arc::new(VisitIndex::default()),
+        trials,
         clock: process.clock(),
     }
 }
 
-/// Learns from clicks and products.
+/// The experiments that the settings name. Nobody waits for what is written about them.
+fn trials(config: &Config, process: &Process, store: &RedisStore) -> anyhow::Result<Trials> {
+    let key = config.pseudonym.key.open().as_bytes();
+    let running = Running::new(config.plans()?, key, process.site().region.currency());
+    Ok(Trials { running: Arc::new(running), tallies: Arc::new(store.clone()) })
+}
+
+/// Learns from clicks, products and paid orders.
 ///
 /// # Errors
 /// A malformed setting.
@@ -80,15 +104,22 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     // A learner keeps the index too: it is there when no answering process is, and writes it down for those that start.
     let visits = Arc::new(VisitIndex::default());
     process.spawn("visits", keep_visits(visits, Arc::new(store.clone()), VisitFile::default(), process.shutdown()));
-    let learner = Learner { interests: Arc::new(store.clone()), features: Arc::new(store) };
+    let trials = trials(config, process, &store)?;
+    let (interests, features) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let learner = Learner { interests, features, trials, consents: Arc::new(store) };
     let region = process.site().region;
     let aside = Arc::new(TopicAside::new(CLICK_GROUP, &CLICKSTREAM_PARKED, region, &config.kafka)?);
     let clicks = Arc::new(ClickConsumer { learner: learner.clone(), aside, clock: process.clock() });
     let clicks = BatchConsumer::new(CLICK_GROUP, &[&CLICKSTREAM_RAW], region, &config.kafka, clicks)?;
+    let pseudonym_key = Arc::new(config.pseudonym.key.clone());
+    let orders = Arc::new(OrderConsumer { learner: learner.clone(), pseudonym_key });
+    // Also while no experiment runs: a group that stands still would look as if it were behind.
+    let orders = BatchConsumer::new(ORDER_GROUP, &[&ORDER_COMPLETED], region, &config.kafka, orders)?;
     let products = Arc::new(ProductConsumer { learner });
     let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
     process.spawn("clicks", clicks.run(process.shutdown()));
     process.spawn("products", products.run(process.shutdown()));
+    process.spawn("orders", orders.run(process.shutdown()));
     Ok(())
 }
 
@@ -178,4 +209,52 @@ pub async fn watch(app: App, shutdown: CancellationToken) {
             () = tokio::time::sleep(watch_popularity::REFRESH) => {}
         }
     }
+}
+
+/// Writes down who was shown something of an experiment, and tells the sums, until the process stops.
+pub async fn keep_experiments(trials: Trials, shutdown: CancellationToken) {
+    let (mut failing, mut told) = (false, None::<tokio::time::Instant>);
+    loop {
+        let stopping = shutdown.is_cancelled();
+        let mut outcome = match write_exposures(&trials).await {
+            Ok(people) => {
+                metrics::EXPOSURES.with_label_values::<&str>(&[]).inc_by(people as u64);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if outcome.is_ok() && told.is_none_or(|told| told.elapsed() >= SUMS_EVERY) {
+            outcome = tell_sums(&trials).await;
+            told = Some(tokio::time::Instant::now());
+        }
+        match outcome {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(error = &error as &dyn std::error::Error, "experiments cannot be written down");
+            }
+            Err(_) => {}
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(EXPOSURES_EVERY) => {}
+        }
+    }
+}
+
+async fn tell_sums(trials: &Trials) -> Result<(), StoreUnavailable> {
+    for plan in trials.running.plans().iter() {
+        let sums = trials.tallies.sums(&plan.series()).await?;
+        for arm in Arm::ALL {
+            // The squares are for the arithmetic only.
+            for of in Count::ALL.into_iter().filter(|of| *of != Count::Squares) {
+                let labels = [plan.name.as_str(), arm.code(), of.code()];
+                metrics::EXPERIMENT_SUMS.with_label_values(&labels).set(sums.of(arm).get(of));
+            }
+        }
+    }
+    Ok(())
 }

@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 Environment: SHOPSPHERE_URL, SHOPSPHERE_TOKEN, SHOPSPHERE_PASSWORD (login), SHOPSPHERECTL_HOME.";
 
-/// Looks after sagas, parked messages and the books of one region.
+/// Looks after sagas, parked messages, the books and the experiments of one region.
 #[derive(Parser)]
 #[command(name = "shopspherectl", version, after_help = EXIT_CODES)]
 pub struct CommandLine {
@@ -69,6 +69,11 @@ pub enum Command {
     Reconcile {
         #[command(subcommand)]
         command: ReconcileCommand,
+    },
+    /// Experiments on what shoppers are shown.
+    Experiment {
+        #[command(subcommand)]
+        command: ExperimentCommand,
     },
     /// Prints completions for a shell.
     Completions {
@@ -216,6 +221,12 @@ pub enum ReconcileCommand {
         #[arg(long)]
         reason: String,
     },
+}
+
+#[derive(Subcommand)]
+pub enum ExperimentCommand {
+    /// What a running experiment shows; it may be asked at any time.
+    Show { name: String },
 }
 
 /// `90s`, `5m`, `2h`, `1d`; a bare number is seconds.

@@ -5,6 +5,7 @@
 mod api;
 mod command;
 mod dlq;
+mod experiment;
 mod failure;
 mod output;
 mod reconcile;
@@ -55,6 +56,7 @@ async fn carry_out(line: CommandLine, name: &'static str, output: Output) -> Res
         Command::Saga { command } => saga::carry_out(&api, command, output).await,
         Command::Dlq { command } => dlq::carry_out(&api, command, output).await,
         Command::Reconcile { command } => reconcile::carry_out(&api, command, output).await,
+        Command::Experiment { command } => experiment::carry_out(&api, command, output).await,
         Command::Completions { .. } => Ok(()),
     }
 }

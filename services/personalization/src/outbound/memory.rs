@@ -1,17 +1,22 @@
 //! The store in memory, for tests of use cases: the same answers as Redis gives, without expiry, and it can be switched off.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use common::Sku;
+use common::{Sku, UserId};
 
+use crate::domain::experiment::enrolment::Enrolments;
+use crate::domain::experiment::tally::ByArm;
 use crate::domain::popularity::{PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS, era_and_weight};
 use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::{FeatureStore, InterestStore, ProductRevision, Shelf, Shelves, VisitEntry, VisitStream};
+use crate::usecases::ports::{
+    Consents, EnrolmentChange, FeatureStore, InterestStore, ProductRevision, Shelf, Shelves, Tallies, VisitEntry,
+    VisitStream,
+};
 
 #[derive(Default)]
 pub struct MemoryStore {
@@ -20,6 +25,8 @@ pub struct MemoryStore {
     pub down: AtomicBool,
     /// Calls so far, to count round trips.
     pub calls: AtomicUsize,
+    /// People whose sessions say that they do not agree.
+    pub refusing: Mutex<HashSet<UserId>>,
 }
 
 #[derive(Default)]
@@ -31,6 +38,8 @@ struct Inner {
     categories: BTreeMap<String, f64>,
     visits: Vec<VisitEntry>,
     snapshot: Option<Vec<u8>>,
+    enrolments: HashMap<Pseudonym, Enrolments>,
+    sums: HashMap<String, ByArm>,
 }
 
 impl MemoryStore {
@@ -77,7 +86,10 @@ impl InterestStore for MemoryStore {
                     let person = Person { profile: Some((**profile).clone()), recent, seen };
                     inner.people.insert(pseudonym.clone(), person);
                 }
-                PersonChange::Forgotten => drop(inner.people.remove(pseudonym)),
+                PersonChange::Forgotten => {
+                    inner.people.remove(pseudonym);
+                    inner.enrolments.remove(pseudonym);
+                }
             }
         }
         for gain in &outcome.gains {
@@ -193,6 +205,47 @@ impl VisitStream for MemoryStore {
     async fn write_snapshot(&self, bytes: &[u8]) -> Result<(), StoreUnavailable> {
         self.open()?.snapshot = Some(bytes.to_vec());
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Tallies for MemoryStore {
+    async fn enrolments(&self, people: &[&Pseudonym]) -> Result<Vec<Enrolments>, StoreUnavailable> {
+        let inner = self.open()?;
+        Ok(people.iter().map(|who| inner.enrolments.get(*who).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn change(&self, changes: &[EnrolmentChange]) -> Result<Vec<bool>, StoreUnavailable> {
+        let mut inner = self.open()?;
+        let mut written = Vec::new();
+        for change in changes {
+            let now = inner.enrolments.get(&change.who).cloned().unwrap_or_default();
+            written.push(now == change.before);
+            if now != change.before {
+                continue;
+            }
+            if change.after.is_empty() {
+                inner.enrolments.remove(&change.who);
+            } else {
+                inner.enrolments.insert(change.who.clone(), change.after.clone());
+            }
+            for delta in &change.deltas {
+                inner.sums.entry(delta.series.clone()).or_default().add(delta);
+            }
+        }
+        Ok(written)
+    }
+
+    async fn sums(&self, series: &str) -> Result<ByArm, StoreUnavailable> {
+        Ok(self.open()?.sums.get(series).copied().unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl Consents for MemoryStore {
+    async fn withdrawn(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreUnavailable> {
+        let refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(users.iter().filter(|user| refusing.contains(*user)).copied().collect())
     }
 }
 

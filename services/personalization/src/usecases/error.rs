@@ -51,3 +51,28 @@ impl Explain for Refusal {
         vec![FieldProblem::new(pointer, code, self.to_string())]
     }
 }
+
+/// Why an experiment cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShown {
+    #[error("no experiment of this name runs")]
+    Unknown,
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+}
+
+impl Explain for NotShown {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown => ErrorKind::NotFound,
+            Self::Store(_) => ErrorKind::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "not-found",
+            Self::Store(_) => "dependency-down",
+        }
+    }
+}

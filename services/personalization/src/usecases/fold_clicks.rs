@@ -1,8 +1,9 @@
 //! Counts a batch of clicks into what is known: one read, one decision, one write.
 
 use super::Learner;
+use super::count_experiments::withdraw;
 use super::error::StoreUnavailable;
-use crate::domain::Batch;
+use crate::domain::{Batch, PersonChange};
 
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub async fn fold_clicks(
         repeated_events: outcome.repeated_events,
     };
     before_write(&mut outcome);
+    let forgotten = outcome.people.iter().filter(|(_, change)| *change == PersonChange::Forgotten);
+    // Before the batch counts as counted, so that a crash in between is made good by the next delivery.
+    withdraw(&app.trials, forgotten.map(|(who, _)| who).collect()).await?;
     let newest = batch.reports().map(|report| report.position.received_at_ms).max().unwrap_or_default();
     app.interests.save(&outcome, newest).await?;
     Ok(folded)

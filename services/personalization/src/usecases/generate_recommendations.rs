@@ -14,6 +14,8 @@ use super::error::{Refusal, StoreUnavailable};
 use super::ports::Shelf;
 use super::visit_lists;
 use super::watch_popularity::{Crowd, LIST_LENGTH};
+use crate::domain::experiment::enrolment::Exposure;
+use crate::domain::experiment::plan::{Change, Part};
 use crate::domain::recommend::{self, Item, Popular, Reason};
 use crate::domain::suggest::Chosen;
 use crate::domain::{PairKind, Person, Pseudonym};
@@ -68,6 +70,8 @@ pub struct Command {
     pub kind: Kind,
     /// `None`: somebody unknown, or somebody who did not agree to personalisation.
     pub pseudonym: Option<Pseudonym>,
+    /// The pseudonym is of an account. Orders are of accounts, so only accounts take part in experiments.
+    pub has_account: bool,
     /// The product at hand.
     pub sku: Option<Sku>,
     /// 1 to [`MAX_LIMIT`].
@@ -112,6 +116,8 @@ pub struct Recommendations {
     pub level: Level,
     /// What made those products that visits suggested; empty unless asked for.
     pub explained: Vec<Chosen>,
+    /// Which arms the asker is in; empty for lists that no experiment changes.
+    pub parts: Vec<Part>,
     /// Names this list, so that clicks on it can be told apart from others.
     pub list_id: uuid::Uuid,
 }
@@ -122,6 +128,7 @@ const CROWD: &str = "popularity-decay-1";
 const TOGETHER: &str = "co-occurrence-1";
 const ALIKE: &str = "same-shelf-1";
 const HISTORY: &str = "recently-viewed-1";
+const NOTHING: &str = "left-out-1";
 
 /// # Errors
 /// [`Refusal`] for a command that makes no sense; never for a store that is gone.
@@ -130,7 +137,8 @@ pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Re
         return Err(Refusal::LimitOutOfRange);
     }
     let crowd = app.popularity.current();
-    let chosen = tokio::time::timeout(PATIENCE, choose(app, command, &crowd));
+    let (parts, change) = parts(app, command);
+    let chosen = tokio::time::timeout(PATIENCE, choose(app, command, &crowd, change));
     let answer = match chosen.await {
         Ok(Ok(answer)) => answer?,
         Ok(Err(error)) => {
@@ -139,7 +147,23 @@ pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Re
         }
         Err(_) => without_store(app, command, &crowd),
     };
-    Ok(answer)
+    note(app, command, &parts, answer.degraded);
+    Ok(Recommendations { parts, ..answer })
+}
+
+/// The arms of who asks, and what these change.
+fn parts(app: &App, command: &Command) -> (Vec<Part>, Change) {
+    match &command.pseudonym {
+        Some(who) if command.has_account && command.kind == Kind::ForYou => app.trials.running.parts(who),
+        _ => (Vec::new(), Change::Nothing),
+    }
+}
+
+/// The first answer makes a person of an arm; it is written down after the answer.
+fn note(app: &App, command: &Command, parts: &[Part], degraded: bool) {
+    let Some(who) = command.pseudonym.as_ref().filter(|_| !parts.is_empty()) else { return };
+    let exposure = Exposure { at_ms: app.clock.now().timestamp_millis(), degraded };
+    app.trials.running.note(who, exposure);
 }
 
 /// The levels below the full answer, none of which waits for anything.
@@ -159,10 +183,17 @@ async fn choose(
     app: &App,
     command: &Command,
     crowd: &Crowd,
+    change: Change,
 ) -> Result<Result<Recommendations, Refusal>, StoreUnavailable> {
     let at_hand = command.sku.as_ref().ok_or(Refusal::SkuMissing);
     Ok(match (command.kind, at_hand) {
         (Kind::Trending, _) => Ok(popular(command, crowd, false)),
+        (Kind::ForYou, _) if change == Change::Off => Ok(answer(Vec::new(), NOTHING)),
+        (Kind::ForYou, _) if change == Change::Popular => Ok(for_you(app, command, crowd, Person::default()).await?),
+        (Kind::ForYou, _) if change == Change::WithoutVisits => {
+            let person = person(app, command).await?;
+            Ok(for_you(app, command, crowd, person).await?)
+        }
         (Kind::ForYou, _) => {
             let person = person(app, command).await?;
             let chosen = visit_lists::for_you(app, command, &person).await?;
@@ -324,6 +355,7 @@ fn answer(items: Vec<Item>, model: &'static str) -> Recommendations {
         degraded: false,
         level: Level::Full,
         explained: Vec::new(),
+        parts: Vec::new(),
         list_id: ids::random(),
     }
 }

@@ -1,11 +1,14 @@
 //! What this service does, one file per verb. Guards, gathers, decides, writes; knows ports and the domain, no wire and no store.
 
+pub mod count_experiments;
 pub mod error;
 pub mod fold_clicks;
 pub mod follow_visits;
 pub mod generate_recommendations;
 pub mod learn_products;
 pub mod ports;
+pub mod running;
+pub mod show_experiment;
 mod visit_lists;
 pub mod watch_popularity;
 
@@ -13,20 +16,32 @@ use std::sync::Arc;
 
 use common::SharedClock;
 
-pub use error::{Refusal, StoreUnavailable};
+pub use count_experiments::{Counted, PaidOrder, count_orders, write_exposures};
+pub use error::{NotShown, Refusal, StoreUnavailable};
 pub use fold_clicks::{Folded, fold_clicks};
 pub use follow_visits::{VisitIndex, follow};
 pub use generate_recommendations::{Command, Kind, Recommendations, generate_recommendations};
 pub use learn_products::learn_products;
+pub use running::Running;
+pub use show_experiment::{Shown, show_experiment};
 pub use watch_popularity::{Crowd, Popularity, refresh};
 
-use ports::{FeatureStore, InterestStore, Shelves};
+use ports::{Consents, FeatureStore, InterestStore, Shelves, Tallies};
+
+/// Experiments: what runs, and where people and sums are written down.
+#[derive(Clone)]
+pub struct Trials {
+    pub running: Arc<Running>,
+    pub tallies: Arc<dyn Tallies>,
+}
 
 /// What the role `work` works with.
 #[derive(Clone)]
 pub struct Learner {
     pub interests: Arc<dyn InterestStore>,
     pub features: Arc<dyn FeatureStore>,
+    pub trials: Trials,
+    pub consents: Arc<dyn Consents>,
 }
 
 /// What the role `serve` answers from.
@@ -38,5 +53,6 @@ pub struct App {
     pub popularity: Arc<Popularity>,
     /// Kept fresh by [`follow_visits`].
     pub visits: Arc<VisitIndex>,
+    pub trials: Trials,
     pub clock: SharedClock,
 }

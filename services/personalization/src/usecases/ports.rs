@@ -1,13 +1,15 @@
-//! What we ask of the world. Two stores behind four traits: what the learner writes, what everybody knows about products, what a
-//! page reads, and the stream of visits.
+//! What we ask of the world. One store behind several traits: what the learner writes, what everybody knows about products, what a
+//! page reads, the stream of visits, people in experiments, and whether somebody still agrees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::Sku;
+use common::{Sku, UserId};
 
 use super::error::StoreUnavailable;
+use crate::domain::experiment::enrolment::Enrolments;
+use crate::domain::experiment::tally::{ByArm, Delta};
 use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Outcome, PairKind, Person, Pseudonym, Stored, VisitStep};
 
@@ -92,9 +94,38 @@ pub trait VisitStream: Send + Sync {
     async fn write_snapshot(&self, bytes: &[u8]) -> Result<(), StoreUnavailable>;
 }
 
+/// What a person's record becomes, and by how much the sums change with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnrolmentChange {
+    pub who: Pseudonym,
+    pub before: Enrolments,
+    pub after: Enrolments,
+    pub deltas: Vec<Delta>,
+}
+
+/// People in experiments, and the sums per arm.
+#[async_trait]
+pub trait Tallies: Send + Sync {
+    /// The record of each person, in the order asked; empty for who is in none.
+    async fn enrolments(&self, people: &[&Pseudonym]) -> Result<Vec<Enrolments>, StoreUnavailable>;
+
+    /// Writes each change whole, record and sums, or not at all when the record is not what it was; tells which were written.
+    async fn change(&self, changes: &[EnrolmentChange]) -> Result<Vec<bool>, StoreUnavailable>;
+
+    /// The sums of one series.
+    async fn sums(&self, series: &str) -> Result<ByArm, StoreUnavailable>;
+}
+
+/// What people agree to at this moment, as their sessions say.
+#[async_trait]
+pub trait Consents: Send + Sync {
+    /// Those of `users` of whom a living session says no. Who has none said nothing new.
+    async fn withdrawn(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreUnavailable>;
+}
+
 /// One type that is all of these, as the real store and the one in memory are.
-pub trait Store: InterestStore + FeatureStore + Shelves + VisitStream + 'static {}
-impl<T: InterestStore + FeatureStore + Shelves + VisitStream + 'static> Store for T {}
+pub trait Store: InterestStore + FeatureStore + Shelves + VisitStream + Tallies + Consents + 'static {}
+impl<T: InterestStore + FeatureStore + Shelves + VisitStream + Tallies + Consents + 'static> Store for T {}
 
 /// The three views of one store.
 pub fn views<S: Store>(store: Arc<S>) -> (Arc<dyn InterestStore>, Arc<dyn FeatureStore>, Arc<dyn Shelves>) {

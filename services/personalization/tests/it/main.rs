@@ -1,8 +1,8 @@
 //! The service from outside: use cases on both stores, the HTTP answers, the stream of clicks with a real broker and what
-//! is no click in it, traces,
-//! the index of visits.
+//! is no click in it, traces, the index of visits, experiments on paid orders.
 
 mod answers;
+mod experiments;
 mod poison;
 mod store;
 mod stream;

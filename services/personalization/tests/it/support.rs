@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{TimeZone as _, Utc};
-use common::{ManualClock, SharedClock, Sku, ids};
+use common::{Currency, ManualClock, SharedClock, Sku, ids};
 use messaging::{Aside, FirehoseError, PutAside};
+use personalization::domain::experiment::plan::Plans;
 use personalization::domain::{Batch, Click, ClickKind, Feature, Position, Pseudonym, Report};
 use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
-use personalization::usecases::{App, Command, Kind, Learner, Popularity, VisitIndex, fold_clicks, follow, refresh};
+use personalization::usecases::{
+    App, Command, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
+};
 
 pub const NOW: i64 = 1_790_000_000_000;
+
+/// The key of pseudonyms and of arms.
+pub const KEY: &[u8] = b"a-key-of-the-test-stack";
 
 pub fn sku(name: &str) -> Sku {
     Sku::parse(name).expect("a SKU")
@@ -70,10 +76,21 @@ impl<S: Store> Shop<S> {
         let store = Arc::new(store);
         let now = Utc.timestamp_millis_opt(NOW + 60_000).single().expect("an instant");
         let clock: SharedClock = Arc::new(ManualClock::at(now));
-        let learner = Learner { interests: store.clone(), features: store.clone() };
+        let running = Arc::new(Running::new(Plans::default(), KEY, Currency::Eur));
+        let trials = Trials { running, tallies: store.clone() };
+        let (interests, features, consents) = (store.clone(), store.clone(), store.clone());
+        let learner = Learner { interests, features, trials: trials.clone(), consents };
         let (popularity, visits) = (Arc::new(Popularity::default()), Arc::new(VisitIndex::default()));
-        let app = App { shelves: store.clone(), features: store.clone(), popularity, visits, clock };
+        let app = App { shelves: store.clone(), features: store.clone(), popularity, visits, trials, clock };
         Self { store, learner, app }
+    }
+
+    /// The same shop while these experiments run.
+    pub fn trying(mut self, experiments: &str) -> Self {
+        let plans = Plans::parse(experiments).expect("plans");
+        self.app.trials.running = Arc::new(Running::new(plans, KEY, Currency::Eur));
+        self.learner.trials = self.app.trials.clone();
+        self
     }
 
     pub async fn learn(&self, products: &[ProductRevision]) -> usize {
@@ -95,7 +112,14 @@ impl<S: Store> Shop<S> {
     }
 
     pub async fn ask(&self, kind: Kind, who: Option<&Pseudonym>, at_hand: Option<&str>) -> Vec<(String, &'static str)> {
-        let command = Command { kind, pseudonym: who.cloned(), sku: at_hand.map(sku), limit: 10, explain: false };
+        let command = Command {
+            kind,
+            pseudonym: who.cloned(),
+            has_account: false,
+            sku: at_hand.map(sku),
+            limit: 10,
+            explain: false,
+        };
         // On a busy machine the store may answer later than a page would wait; that answer is another story.
         let answer = testkit::wait::until("an answer in time", Duration::from_secs(10), async || {
             let answer = personalization::usecases::generate_recommendations(&self.app, &command).await;

@@ -119,7 +119,14 @@ async fn without_the_store_the_levels_follow_each_other_and_no_question_is_refus
     visits(&shop).await;
     shop.store.down.store(true, Ordering::Relaxed);
     let ask = async |kind, at_hand: Option<&str>| {
-        let command = Command { kind, pseudonym: Some(somebody()), sku: at_hand.map(sku), limit: 5, explain: false };
+        let command = Command {
+            kind,
+            pseudonym: Some(somebody()),
+            has_account: false,
+            sku: at_hand.map(sku),
+            limit: 5,
+            explain: false,
+        };
         generate_recommendations(&shop.app, &command).await.expect("an answer")
     };
     let about = ask(Kind::AlsoViewed, Some("C1")).await;
@@ -141,7 +148,14 @@ async fn whoever_asks_why_is_told_what_made_the_list() {
     let who = somebody();
     looks_at(&shop, &who, 10, "C1").await;
     let ask = async |explain| {
-        let command = Command { kind: Kind::ForYou, pseudonym: Some(who.clone()), sku: None, limit: 5, explain };
+        let command = Command {
+            kind: Kind::ForYou,
+            pseudonym: Some(who.clone()),
+            has_account: false,
+            sku: None,
+            limit: 5,
+            explain,
+        };
         generate_recommendations(&shop.app, &command).await.expect("an answer")
     };
     let (told, plain) = (ask(true).await, ask(false).await);

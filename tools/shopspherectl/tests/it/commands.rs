@@ -238,6 +238,35 @@ fn the_report_adds_up_and_a_check_fails_when_something_is_open() {
 }
 
 #[test]
+fn an_experiment_is_shown_with_its_arms_intervals_and_guards() {
+    let region = Region::start();
+    let arm = |name: &str, conversions: u32| {
+        json!({"arm": name, "share": 5000, "persons": 50_000, "conversions": conversions, "orders": conversions,
+            "revenue_minor": 25_000_000, "degraded": 3, "withdrew": 2})
+    };
+    let shown = json!({
+        "name": "calm", "change": "popular", "currency": "EUR", "verdict": "harmful", "harmed": "withdrawals",
+        "dealt_as_set": true, "arms": [arm("control", 5_000), arm("treatment", 5_600)],
+        "conversion_difference": {"low": 55.2, "high": 184.8}, "revenue_difference_minor": null,
+        "guards": [{"name": "withdrawals", "difference": {"low": 60.0, "high": 80.5}, "tolerated": 50.0}],
+    });
+    region.will_answer("GET /v1/admin/experiments/calm%2Fx", 200, shown.clone());
+    let table = region.run(&["experiment", "show", "calm/x"]);
+    assert_eq!(table.code, 0, "{}", table.err);
+    for part in [
+        "calm (popular): harmful (withdrawals); people are dealt out as set",
+        "treatment  5000   50000    5600",
+        "55.2 to 184.8",
+        "too little to say",
+        "60.0 to 80.5",
+    ] {
+        assert!(table.out.contains(part), "{part} is missing in\n{}", table.out);
+    }
+    let program = region.run(&["-o", "json", "experiment", "show", "calm/x"]);
+    assert_eq!(serde_json::from_str::<Value>(&program.out).unwrap(), shown);
+}
+
+#[test]
 fn completions_and_help_need_no_region() {
     let region = Region::start();
     for shell in ["bash", "zsh", "fish"] {

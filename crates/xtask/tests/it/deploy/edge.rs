@@ -293,6 +293,7 @@ fn the_local_edge_sends_every_path_of_the_table_to_its_service() {
         ("/v1/admin/parked-messages/user", Some("user")),
         ("/v1/admin/parked-messages/order-payment/7", Some("order-payment")),
         ("/v1/recommendations", Some("personalization")),
+        ("/v1/admin/experiments/calm", Some("personalization")),
         ("/v1/productsandmore", None),
         ("/metrics", None),
     ];

@@ -6,7 +6,7 @@
 
 /// How often a fair deal may be called a misdeal. A fault in a program loses visitors by the hundred and shows itself at this strict
 /// level too; a doubt by chance would waste an experiment.
-const MISDEALT_ERROR: f64 = 0.001;
+pub const MISDEALT_ERROR: f64 = 0.001;
 
 /// Running sums of one measure over the visitors of one arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

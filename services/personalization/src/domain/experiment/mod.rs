@@ -1,6 +1,10 @@
-//! Two ways of doing a thing, tried on people at once. Decided here: who gets which. What it showed is decided in [`evidence`].
+//! Two ways of doing a thing, tried on people at once. Decided here: who gets which. Which experiments run is read in [`plan`], what is
+//! remembered and summed up of the people in them in [`enrolment`] and [`tally`], and what it showed is decided in [`evidence`].
 
+pub mod enrolment;
 pub mod evidence;
+pub mod plan;
+pub mod tally;
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -13,6 +17,17 @@ pub enum Arm {
     Control,
     /// As it may become.
     Treatment,
+}
+
+impl Arm {
+    pub const ALL: [Self; 2] = [Self::Control, Self::Treatment];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Treatment => "treatment",
+        }
+    }
 }
 
 /// Shares are told in these, so that a twentieth of a percent can be tried.

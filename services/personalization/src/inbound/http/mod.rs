@@ -1,5 +1,6 @@
-//! The public part of the service.
+//! The public part of the service, and what staff may see.
 
+pub mod experiments;
 pub mod recommendations;
 
 use std::sync::Arc;
@@ -18,5 +19,5 @@ pub struct Api {
 }
 
 pub fn router(api: Api) -> Router {
-    recommendations::router().with_state(api)
+    recommendations::router().merge(experiments::router()).with_state(api)
 }

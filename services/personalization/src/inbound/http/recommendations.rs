@@ -38,7 +38,16 @@ struct Answer {
     profile_age_ms: Option<i64>,
     degraded: bool,
     level: &'static str,
+    /// The arms of running experiments that the asker is in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    experiments: Vec<PartView>,
     list_id: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PartView {
+    name: String,
+    arm: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,12 +92,13 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         (Some(caller), _) => Some(Subject::Person(caller.user_id)).filter(|_| caller.personalisation_consent),
         (None, visitor) => visitor.filter(|_| !stranger).map(Subject::Visitor),
     };
+    let has_account = matches!(subject, Some(Subject::Person(_)));
     let pseudonym = subject.and_then(|subject| {
         let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);
         Pseudonym::parse(&text).ok()
     });
     let personal = kind.is_personal();
-    let command = Command { kind, pseudonym, sku, limit, explain };
+    let command = Command { kind, pseudonym, has_account, sku, limit, explain };
     let mut answer = generate_recommendations(&api.app, &command).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
@@ -118,8 +128,11 @@ impl From<Recommendations> for Answer {
             reason: item.reason.code(),
             why: why(&item.sku),
         });
+        let parts = answer.parts.iter();
+        let parts = parts.map(|part| PartView { name: part.experiment.clone(), arm: part.arm.code() });
         Self {
             items: items.collect(),
+            experiments: parts.collect(),
             model: answer.model,
             profile_age_ms: answer.profile_age_ms,
             degraded: answer.degraded,

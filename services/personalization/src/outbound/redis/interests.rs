@@ -89,7 +89,9 @@ impl InterestStore for RedisStore {
                     pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
                 }
                 PersonChange::Forgotten => {
-                    pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key);
+                    // In which experiments they are goes as well: while one runs it is gone with its sums already.
+                    let experiments_key = self.keys.enrolments(person);
+                    pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
                 }
             }
         }

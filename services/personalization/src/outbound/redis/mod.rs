@@ -3,9 +3,11 @@
 //!
 //! Decided here: the connection and the names of keys. A batch costs one round trip to read and one to write.
 
+mod consents;
 mod features;
 mod interests;
 mod shelves;
+mod tallies;
 mod visits;
 
 use std::time::Duration;
@@ -127,6 +129,16 @@ impl Keys {
     /// In the slot of the profile.
     fn seen(&self, person: &Pseudonym) -> String {
         format!("{}seen:{{{person}}}", self.prefix)
+    }
+
+    /// In which experiments a person is. In the slot of the profile.
+    fn enrolments(&self, person: &Pseudonym) -> String {
+        format!("{}experiments:{{{person}}}", self.prefix)
+    }
+
+    /// Sums of an experiment.
+    fn sums(&self, series: &str) -> String {
+        format!("{}experiment:{series}", self.prefix)
     }
 
     /// Up to where a partition is counted for popularity.

@@ -1,0 +1,45 @@
+//! What people agree to now, from their sessions: the one place outside its database where the user service tells it, changed there in
+//! the moment in which a consent changes. Sessions are shared by all services, so their keys have no prefix of ours.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use common::{SessionId, UserId};
+use contracts::session::{self, SessionRecord};
+use redis::from_redis_value;
+
+use super::RedisStore;
+use crate::usecases::StoreUnavailable;
+use crate::usecases::ports::Consents;
+
+/// Names of sessions looked at per person: several times as many as user lets anybody have, because some of them are over.
+const MOST_SESSIONS: usize = 256;
+
+#[async_trait]
+impl Consents for RedisStore {
+    async fn withdrawn(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreUnavailable> {
+        if users.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut pipe = redis::pipe();
+        for user in users {
+            pipe.cmd("SMEMBERS").arg(session::index_key(*user));
+        }
+        let mut keys: Vec<String> = Vec::new();
+        for answer in self.run(&pipe).await? {
+            let ids: Vec<String> = answer.ok().and_then(|value| from_redis_value(value).ok()).unwrap_or_default();
+            let ids = ids.iter().filter_map(|id| SessionId::parse(id).ok()).take(MOST_SESSIONS);
+            keys.extend(ids.map(|id| session::key(&id)));
+        }
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("MGET").arg(keys);
+        let answer = self.run(&pipe).await?.into_iter().next();
+        let texts: Vec<Option<String>> =
+            answer.and_then(Result::ok).and_then(|value| from_redis_value(value).ok()).unwrap_or_default();
+        let records = texts.iter().flatten().filter_map(|text| SessionRecord::decode(text));
+        Ok(records.filter(|record| !record.personalisation_consent).map(|record| record.user_id).collect())
+    }
+}
