@@ -25,7 +25,7 @@ fn as_text(shown: &Value) -> String {
     let fields = ["arm", "share", "persons", "conversions", "orders", "revenue_minor", "degraded", "withdrew"];
     let arms: Vec<_> = rows(&shown["arms"]).map(|arm| fields.map(|field| text(&arm[field])).to_vec()).collect();
     let revenue = format!("REVENUE ({}, MINOR)", text(&shown["currency"]));
-    let heads = ["ARM", "SHARE", "PERSONS", "CONVERSIONS", "ORDERS", &revenue, "DEGRADED", "WITHDREW"];
+    let heads = ["ARM", "SHARE", "PERSONS", "CONVERSIONS", "ORDERS", revenue.as_str(), "DEGRADED", "WITHDREW"];
     let per = |what: &str, range: &Value, unit: &str, tolerated: String| {
         let from_to = match range {
             Value::Null => "too little to say".to_owned(),
