@@ -58,11 +58,16 @@ async fn a_key_used_before_decides_whatever_else_is_in_the_way() {
 #[tokio::test]
 async fn the_same_key_of_two_people_is_two_keys() {
     for world in worlds().await {
-        let key = a_key();
-        let one = world.place(shopper(), &key, an_order()).await.unwrap();
-        let other = world.place(shopper(), &key, an_order()).await.unwrap();
+        let (ada, bob, key) = (shopper(), shopper(), a_key());
+        let one = world.place(ada, &key, an_order()).await.unwrap();
+        let other = world.place(bob, &key, an_order()).await.unwrap();
         assert_ne!(one.order, other.order);
         assert!(!other.replayed);
+        for (who, first) in [(ada, &one), (bob, &other)] {
+            let again = world.place(who, &key, an_order()).await.unwrap();
+            assert!(again.replayed);
+            assert_eq!(again.order, first.order, "the answer of somebody else");
+        }
     }
 }
 
