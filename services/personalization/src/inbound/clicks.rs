@@ -249,6 +249,14 @@ mod tests {
     }
 
     #[test]
+    fn a_withdrawal_is_a_report_without_clicks() {
+        let told = ClicksReported { personalisation_consent: false, clicks: Vec::new(), ..message() };
+        let report =
+            parse(&record(&"a".repeat(32), told.encode_to_vec()), NOW).expect("a report").expect("of a person");
+        assert!(!report.consent && report.clicks.is_empty());
+    }
+
+    #[test]
     fn a_record_that_is_no_report_of_ours_is_refused_with_a_reason() {
         let key = "a".repeat(32);
         let with = |change: fn(&mut ClicksReported)| {

@@ -96,8 +96,13 @@ async fn somebody_who_withdraws_is_forgotten<S: Store>(shop: Shop<S>) {
     shop.learn(&products()).await;
     let who = somebody();
     shop.click(some_reports(&who)).await;
-    shop.click(vec![Report { consent: false, ..report(&who, 4, &[(View, "C2")]) }]).await;
-    assert_eq!(shop.store.person(&who).await.expect("an answer"), personalization::domain::Person::default());
+    // With a click, and as the user service tells it when a consent changes: without one.
+    for (offset, clicks) in [(4, vec![(View, "C2")]), (6, Vec::new())] {
+        assert_ne!(shop.store.person(&who).await.expect("an answer"), personalization::domain::Person::default());
+        shop.click(vec![Report { consent: false, ..report(&who, offset, &clicks) }]).await;
+        assert_eq!(shop.store.person(&who).await.expect("an answer"), personalization::domain::Person::default());
+        shop.click(vec![report(&who, offset + 1, &[(View, "C1")])]).await;
+    }
 }
 
 async fn an_older_revision_never_replaces_a_newer_one<S: Store>(shop: Shop<S>) {

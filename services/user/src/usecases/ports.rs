@@ -262,8 +262,15 @@ pub struct ClickBatch<'a> {
 }
 
 impl ClickBatch<'_> {
+    /// That somebody wants no personalisation: without a click, and told all the same.
+    pub fn refusal(pseudonym: String, received_at: DateTime<Utc>) -> Self {
+        let (clicks, refused) = (Vec::new(), Vec::new());
+        Self { pseudonym, personalisation_consent: false, bot: false, received_at, clicks, refused }
+    }
+
+    /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.clicks.is_empty() && self.refused.is_empty()
+        self.personalisation_consent && self.clicks.is_empty() && self.refused.is_empty()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use common::{Explain as _, UserId, ids};
 use user::domain::{AddressForm, Consents, ProfileForm};
+use user::usecases::ports::ClickBatch;
 use user::usecases::{
     UserError, change_addresses, change_consents, change_profile, view_addresses, view_consents, view_me,
 };
 
-use crate::support::{ELSEWHERE, HERE, World};
+use crate::support::{ELSEWHERE, HERE, PSEUDONYM_KEY, World};
 
 fn named(first_name: &str) -> ProfileForm {
     ProfileForm { first_name: Some(first_name.to_owned()), ..ProfileForm::default() }
@@ -79,6 +80,24 @@ async fn a_consent_that_did_not_reach_the_sessions_may_be_sent_again() {
     world.sessions.be_away(false);
     change_consents(&world.app, user, refused).await.expect("the same again");
     assert!(!world.sessions.get(&holder.session_id).expect("a session").personalisation_consent);
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_told_to_whoever_keeps_clicks_and_a_yes_is_not() {
+    let world = World::new();
+    let user = world.registered("ada@example.com").await;
+    let no = Consents { personalisation: false, marketing: true };
+    let yes = Consents { personalisation: true, ..no };
+    world.clicks.refuse();
+    let refused = change_consents(&world.app, user, no).await.expect_err("the log of clicks is away");
+    assert_eq!((refused.kind().status(), refused.code()), (503, "dependency-down"));
+    assert_eq!(view_consents(&world.app, user).await.expect("consents").consents, no, "it holds already");
+    world.clicks.accept();
+    change_consents(&world.app, user, no).await.expect("the same again");
+    change_consents(&world.app, user, yes).await.expect("a change");
+    let [told] = world.clicks.batches().try_into().expect("one word");
+    assert_eq!(told, ClickBatch::refusal(contracts::interest::pseudonym(PSEUDONYM_KEY, user), world.now()));
+    assert!(!told.personalisation_consent && !told.bot);
 }
 
 #[tokio::test]

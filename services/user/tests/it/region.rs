@@ -221,7 +221,11 @@ async fn a_withdrawn_consent_stops_clicks(region: &Region, token: &str) {
     let body = json!({"events": [{"event_id": "e2", "type": "view", "sku": "FA-1"}]});
     let request = region.http.post(format!("{}/v1/events", region.url)).bearer_auth(token).json(&body);
     assert_eq!(region.send(request).await.0, 202);
-    assert_eq!(testkit::kafka::read_all(&region.kafka, &CLICKSTREAM_RAW).await.len(), 1, "nothing more is kept");
+    let records = testkit::kafka::read_all(&region.kafka, &CLICKSTREAM_RAW).await;
+    let [before, refusal] = records.try_into().expect("the withdrawal, and nothing more is kept");
+    let told = ClicksReported::decode(&*refusal.payload).expect("a report");
+    assert_eq!((refusal.key.as_str(), told.pseudonym.as_str()), (before.key.as_str(), before.key.as_str()));
+    assert!(!told.personalisation_consent && told.clicks.is_empty(), "{told:?}");
 }
 
 async fn the_event_reaches_kafka(region: &Region, user_id: &str) {

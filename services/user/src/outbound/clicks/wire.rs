@@ -21,8 +21,10 @@ pub fn lines<'a>(batch: &'a ClickBatch<'_>, records: Records) -> Vec<Line<'a>> {
         Records::Event => 1,
     };
     let clicks = batch.clicks.chunks(portion).map(|clicks| line(&CLICKSTREAM_RAW, reported(batch, clicks)));
+    let is_refusal = !batch.personalisation_consent && batch.clicks.is_empty();
+    let refusal = is_refusal.then(|| line(&CLICKSTREAM_RAW, reported(batch, &[])));
     let refused = (!batch.refused.is_empty()).then(|| line(&CLICKSTREAM_REFUSED, refused(batch)));
-    clicks.chain(refused).collect()
+    clicks.chain(refusal).chain(refused).collect()
 }
 
 /// `ClicksReported`
@@ -203,5 +205,17 @@ mod tests {
         assert_eq!(lines.len(), 4);
         let nothing = ClickBatch { clicks: Vec::new(), refused: Vec::new(), ..batch };
         assert!(super::lines(&nothing, Records::Report).is_empty());
+    }
+
+    #[test]
+    fn that_somebody_refuses_personalisation_is_told_without_a_click() {
+        let ClickBatch { pseudonym, received_at, .. } = batch();
+        let refusal = ClickBatch::refusal(pseudonym, received_at);
+        assert!(!refusal.is_empty());
+        for records in [Records::Report, Records::Event] {
+            let lines = lines(&refusal, records);
+            assert_eq!((lines.len(), lines[0].topic.kind), (1, "clickstream.raw"), "{records:?}");
+            assert_eq!(*lines[0].payload, generated(&refusal, &[]).encode_to_vec());
+        }
     }
 }
