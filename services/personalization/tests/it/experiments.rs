@@ -17,13 +17,14 @@ use http_body_util::BodyExt as _;
 use messaging::{BatchConsumer, BatchHandler as _, Record};
 use personalization::domain::ClickKind::View;
 use personalization::domain::experiment::Arm;
-use personalization::domain::experiment::enrolment::{Exposure, Purchase};
+use personalization::domain::experiment::enrolment::{Enrolments, Exposure, Purchase};
 use personalization::domain::experiment::evidence::Verdict;
-use personalization::domain::experiment::tally::Tally;
+use personalization::domain::experiment::tally::{Count, Delta, Tally};
 use personalization::domain::{Pseudonym, Report};
 use personalization::inbound::http::{Api, router};
 use personalization::inbound::orders::OrderConsumer;
-use personalization::usecases::ports::{Consents as _, Store};
+use personalization::outbound::redis::RedisStore;
+use personalization::usecases::ports::{Consents as _, EnrolmentChange, Store, Tallies as _};
 use personalization::usecases::{
     Command, Kind, PaidOrder, Recommendations, count_orders, generate_recommendations, show_experiment, write_exposures,
 };
@@ -117,7 +118,7 @@ async fn deliver_orders<S: Store>(shop: &Shop<S>, orders: &[&OrderCompleted]) {
 async fn sums<S: Store>(shop: &Shop<S>) -> Tally {
     let sums = shop.app.trials.tallies.sums(SERIES).await.expect("the store answers");
     let mut both = sums.control;
-    for of in personalization::domain::experiment::tally::Count::ALL {
+    for of in Count::ALL {
         both.add(of, sums.treatment.get(of));
     }
     both
@@ -293,6 +294,39 @@ async fn consents_are_read_from_the_sessions_of_a_person() {
     let withdrawn = shop.store.withdrawn(&[agrees, refuses, absent]).await.expect("an answer");
     assert_eq!(withdrawn, HashSet::from([refuses]));
     assert!(shop.store.withdrawn(&[]).await.expect("an answer").is_empty());
+    // Whose sessions cannot be read may have withdrawn.
+    let mut pipe = redis::pipe();
+    pipe.cmd("SET").arg(session::index_key(absent)).arg("nonsense").arg("EX").arg(60).ignore();
+    pipe.query_async::<()>(&mut connection).await.expect("redis answers");
+    shop.store.withdrawn(&[agrees, absent]).await.expect_err("nobody knows");
+}
+
+/// What is written when a record or its sums are not what they should be.
+#[tokio::test]
+async fn a_key_of_another_type_costs_its_person_and_any_other_fault_the_whole_batch() {
+    let url = testkit::servers().redis_url;
+    let prefix = format!("t{}:", ids::random().simple());
+    let store = RedisStore::connect(&url, &prefix).expect("a well-formed URL");
+    let client = redis::Client::open(url).expect("a well-formed URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
+    let change = |series: &str| {
+        let (arm, by) = (Arm::Control, 1);
+        let deltas = vec![Delta { series: series.to_owned(), arm, of: Count::Persons, by }];
+        let who = pseudonym(account());
+        EnrolmentChange { who, before: Enrolments::default(), after: Enrolments::default(), deltas }
+    };
+    let mut pipe = redis::pipe();
+    pipe.cmd("SET").arg(format!("{prefix}experiment:wrong")).arg("nonsense").arg("EX").arg(60).ignore();
+    pipe.cmd("HSET").arg(format!("{prefix}experiment:broken")).arg("control:persons").arg("nonsense").ignore();
+    pipe.cmd("EXPIRE").arg(format!("{prefix}experiment:broken")).arg(60).ignore();
+    pipe.query_async::<()>(&mut connection).await.expect("redis answers");
+    let written = store.change(&[change("wrong"), change("good")]).await.expect("the other counts");
+    assert_eq!(written, [true, true]);
+    assert_eq!(store.sums("good").await.expect("an answer").control.persons, 1);
+    store.change(&[change("broken"), change("good")]).await.expect_err("to be tried again");
+    for series in ["wrong", "broken"] {
+        store.sums(series).await.expect_err("not zero");
+    }
 }
 
 /// splitmix64: the same shoppers for the same seed.

@@ -6,9 +6,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use common::{SessionId, UserId};
 use contracts::session::{self, SessionRecord};
-use redis::from_redis_value;
 
-use super::RedisStore;
+use super::{RedisStore, readable};
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::Consents;
 
@@ -27,7 +26,8 @@ impl Consents for RedisStore {
         }
         let mut keys: Vec<String> = Vec::new();
         for answer in self.run(&pipe).await? {
-            let ids: Vec<String> = answer.ok().and_then(|value| from_redis_value(value).ok()).unwrap_or_default();
+            // Who cannot be asked has not agreed to anything; so nobody is counted until they can.
+            let ids: Vec<String> = readable(answer)?;
             let ids = ids.iter().filter_map(|id| SessionId::parse(id).ok()).take(MOST_SESSIONS);
             keys.extend(ids.map(|id| session::key(&id)));
         }
@@ -36,9 +36,10 @@ impl Consents for RedisStore {
         }
         let mut pipe = redis::pipe();
         pipe.cmd("MGET").arg(keys);
-        let answer = self.run(&pipe).await?.into_iter().next();
-        let texts: Vec<Option<String>> =
-            answer.and_then(Result::ok).and_then(|value| from_redis_value(value).ok()).unwrap_or_default();
+        let mut texts: Vec<Option<String>> = Vec::new();
+        for answer in self.run(&pipe).await? {
+            texts.extend(readable::<Vec<Option<String>>>(answer)?);
+        }
         let records = texts.iter().flatten().filter_map(|text| SessionRecord::decode(text));
         Ok(records.filter(|record| !record.personalisation_consent).map(|record| record.user_id).collect())
     }

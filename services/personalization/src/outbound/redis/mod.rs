@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Pipeline, RedisError, RedisResult, Value};
+use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
 
 use crate::domain::{Feature, PairKind, Pseudonym, popularity};
 use crate::usecases::StoreUnavailable;
@@ -90,6 +90,13 @@ impl RedisStore {
         let answers: Result<_, CallError<RedisError>> = self.guard.call(send).await;
         answers.map_err(|error| StoreUnavailable(anyhow!(error)))
     }
+}
+
+/// An answer without which nothing may be decided.
+fn readable<T: FromRedisValue>(answer: RedisResult<Value>) -> Result<T, StoreUnavailable> {
+    answer
+        .and_then(|value| from_redis_value(value).map_err(RedisError::from))
+        .map_err(|error| StoreUnavailable(error.into()))
 }
 
 fn guard(patience: Patience) -> Guard {

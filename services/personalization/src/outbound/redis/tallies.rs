@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use redis::{Pipeline, from_redis_value};
 
-use super::RedisStore;
+use super::{RedisStore, readable};
 use crate::domain::Pseudonym;
 use crate::domain::experiment::Arm;
 use crate::domain::experiment::enrolment::{Enrolment, Enrolments, MOST_ENROLMENTS, MOST_ORDERS};
@@ -18,6 +18,9 @@ const RECORD_LIFETIME_SECONDS: u64 = 90 * 24 * 60 * 60;
 
 /// Sums that nobody adds to are forgotten after this long (a year): by then somebody wrote down what they said.
 const SUMS_LIFETIME_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+/// What Redis says of a key of another type.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// KEYS: the record, then the sums of each delta. ARGV: the record before and after, its lifetime, that of sums, then a field and a
 /// number for each delta. Lua numbers are exact to 2^53; the numbers are handed on as text.
@@ -67,14 +70,16 @@ impl Tallies for RedisStore {
             self.append(&mut pipe, change);
         }
         let answers = self.run(&pipe).await?.into_iter().map(|answer| match answer {
-            Ok(value) => from_redis_value::<i64>(value).is_ok_and(|written| written == 1),
-            Err(error) => {
+            Ok(value) => Ok(from_redis_value::<i64>(value).is_ok_and(|written| written == 1)),
+            Err(error) if error.code() == Some(WRONG_TYPE) => {
                 // A key of another type under one of our names: this person is not counted, the others are.
                 tracing::warn!(error = %error, "redis refused a change of an experiment");
-                true
+                Ok(true)
             }
+            // No memory, a copy that takes no writes: all is to be tried again, and what was written is known by its record.
+            Err(error) => Err(StoreUnavailable(error.into())),
         });
-        Ok(answers.collect())
+        answers.collect()
     }
 
     async fn sums(&self, series: &str) -> Result<ByArm, StoreUnavailable> {
@@ -82,9 +87,10 @@ impl Tallies for RedisStore {
         let fields: Vec<String> =
             Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| field(*arm, *of))).collect();
         pipe.cmd("HMGET").arg(self.keys.sums(series)).arg(fields);
-        let answer = self.run(&pipe).await?.into_iter().next();
-        let numbers: Vec<Option<i64>> =
-            answer.and_then(Result::ok).and_then(|value| from_redis_value(value).ok()).unwrap_or_default();
+        let mut numbers: Vec<Option<i64>> = Vec::new();
+        for answer in self.run(&pipe).await? {
+            numbers.extend(readable::<Vec<Option<i64>>>(answer)?);
+        }
         let mut sums = ByArm::default();
         let places = Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of)));
         for ((arm, of), number) in places.zip(numbers) {
