@@ -20,6 +20,8 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
 
   const without = (events) => queue.filter((event) => !events.includes(event));
 
+  const longer = (seconds) => Math.min(Math.max(2 * pause, seconds * 1000 || 2000), LONGEST_PAUSE);
+
   // Whether to send again, and the seconds before.
   async function post(events, bearer) {
     try {
@@ -37,7 +39,7 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
     const batch = busy = queue.slice(0, most), [again, seconds] = await post(batch, token?.());
     busy = 0;
     // The same events go again under the same ids, so that each counts once.
-    pause = again ? Math.min(Math.max(2 * pause, seconds * 1000 || 2000), LONGEST_PAUSE) : 0;
+    pause = again ? longer(seconds) : 0;
     if (!again) queue = without(batch);
     if (queue.length) later(pause || (queue.length < most ? wait : 0));
   }
@@ -49,8 +51,13 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
       const part = rest.splice(0, PORTION);
       if (!bearer && !navigator.sendBeacon(url, body(part))) return;
       queue = without(part);
-      // A page that was only hidden sends again.
-      if (bearer) post(part, bearer).then(([again]) => again && agreed && (queue.unshift(...part), later(pause || wait)));
+      // A page that was only hidden sends again, as late as it was told.
+      if (bearer) post(part, bearer).then(([again, seconds]) => {
+        if (!again || !agreed) return;
+        queue.unshift(...part);
+        timer = clearTimeout(timer);
+        later(pause = longer(seconds));
+      });
     }
   }
 

@@ -215,9 +215,10 @@ async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_
     let shop = page(
         r#"
         import { clicks } from "/clicks.js";
-        const ask = window.fetch, sent = [], answers = [];
+        const ask = window.fetch, delay = window.setTimeout, sent = [], answers = [], waits = [];
         let beacons = 0;
         window.fetch = (_, request) => { sent.push(request); return new Promise((answer) => answers.push(answer)); };
+        window.setTimeout = (then, wait) => { waits.push(wait); return delay(then, wait); };
         navigator.sendBeacon = () => { beacons += 1; return true; };
         const skus = (request) => JSON.parse(request.body).events.map((event) => event.sku).join();
         const visit = clicks({ consent: true, token: () => "t", most: 2, wait: 600000 });
@@ -226,7 +227,7 @@ async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_
         dispatchEvent(new Event("pagehide"));
         dispatchEvent(new Event("pagehide"));
         const once = sent.map(skus).join(" ") === "P-1,P-2 P-3";
-        answers[1](new Response("", { status: 503 }));
+        answers[1](new Response("", { status: 503, headers: { "retry-after": "7" } }));
         answers[0](new Response("{}", { status: 202 }));
         setTimeout(() => {
             visit.flush();
@@ -234,7 +235,7 @@ async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_
             const told = sent.every((request) => request.keepalive && request.headers.authorization === "Bearer t");
             window.fetch = ask;
             const witness = clicks({ consent: true, most: 1 });
-            witness.report("custom", { sku: once && again && told && !beacons ? "Y-1" : "N-1" });
+            witness.report("custom", { sku: once && again && told && waits.includes(7000) && !beacons ? "Y-1" : "N-1" });
         }, 100);
         "#,
     );
