@@ -57,7 +57,7 @@ fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
         kind,
         pseudonym: pseudonym.map_err(|_| Refusal::MalformedPseudonym)?,
         // A pseudonym does not tell whether it is an account's, and no service asks for lists that an experiment changes.
-        has_account: false,
+        takes_part: false,
         sku: present(request.sku).map(|text| Sku::parse(&text)).transpose().map_err(|_| Refusal::MalformedSku)?,
         limit: if request.limit == 0 { DEFAULT_LIMIT } else { request.limit },
         explain: false,

@@ -70,8 +70,8 @@ pub struct Command {
     pub kind: Kind,
     /// `None`: somebody unknown, or somebody who did not agree to personalisation.
     pub pseudonym: Option<Pseudonym>,
-    /// The pseudonym is of an account. Orders are of accounts, so only accounts take part in experiments.
-    pub has_account: bool,
+    /// The pseudonym is of an account, whose browser does not object. Orders are of accounts, so only accounts take part in experiments.
+    pub takes_part: bool,
     /// The product at hand.
     pub sku: Option<Sku>,
     /// 1 to [`MAX_LIMIT`].
@@ -154,7 +154,7 @@ pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Re
 /// The arms of who asks, and what these change.
 fn parts(app: &App, command: &Command) -> (Vec<Part>, Change) {
     match &command.pseudonym {
-        Some(who) if command.has_account && command.kind == Kind::ForYou => app.trials.running.parts(who),
+        Some(who) if command.takes_part && command.kind == Kind::ForYou => app.trials.running.parts(who),
         _ => (Vec::new(), Change::Nothing),
     }
 }

@@ -64,9 +64,9 @@ fn order_id() -> OrderId {
     OrderId::from_uuid(ids::random())
 }
 
-async fn ask<S: Store>(shop: &Shop<S>, user: UserId, has_account: bool) -> Recommendations {
+async fn ask<S: Store>(shop: &Shop<S>, user: UserId, takes_part: bool) -> Recommendations {
     let pseudonym = Some(pseudonym(user));
-    let command = Command { kind: Kind::ForYou, pseudonym, has_account, sku: None, limit: 5, explain: false };
+    let command = Command { kind: Kind::ForYou, pseudonym, takes_part, sku: None, limit: 5, explain: false };
     generate_recommendations(&shop.app, &command).await.expect("an answer")
 }
 
@@ -368,6 +368,11 @@ async fn a_planted_tenth_is_found_in_what_was_counted_and_nothing_where_nothing_
 }
 
 async fn look<S: Store>(shop: &Shop<S>, name: &str, role: &str) -> (StatusCode, Value) {
+    get(shop, &format!("/v1/admin/experiments/{name}"), role, None).await
+}
+
+/// As somebody with an account and with consent.
+async fn get<S: Store>(shop: &Shop<S>, path: &str, role: &str, header: Option<&str>) -> (StatusCode, Value) {
     let pseudonym_key = Arc::new(Secret::new("a-key-of-the-test-stack"));
     let caller = Caller {
         user_id: account(),
@@ -376,13 +381,25 @@ async fn look<S: Store>(shop: &Shop<S>, name: &str, role: &str) -> (StatusCode, 
         roles: vec![role.to_owned()],
         personalisation_consent: true,
     };
-    let path = format!("/v1/admin/experiments/{name}");
-    let request = Request::get(path).extension(caller).body(Body::empty()).expect("a request");
+    let request = header.into_iter().fold(Request::get(path), |request, name| request.header(name, "1"));
+    let request = request.header("authorization", "Bearer read before");
+    let request = request.extension(caller).body(Body::empty()).expect("a request");
     let api = Api { app: Arc::new(shop.app.clone()), pseudonym_key };
     let response = router(api).oneshot(request).await.expect("an answer");
     let status = response.status();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     (status, serde_json::from_slice(&body).expect("JSON"))
+}
+
+#[tokio::test]
+async fn whose_browser_objects_is_in_no_arm() {
+    let shop = support::memory().trying(CALM);
+    for (header, parts) in [(None, 1), (Some("DNT"), 0), (Some("Sec-GPC"), 0)] {
+        let (status, body) = get(&shop, "/v1/recommendations?kind=for_you", "shopper", header).await;
+        let told = body["experiments"].as_array().map_or(0, Vec::len);
+        assert_eq!((status, told), (StatusCode::OK, parts), "{header:?}: {body}");
+        assert_eq!(write_exposures(&shop.app.trials).await.expect("the store answers"), parts, "{header:?}");
+    }
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ impl<S: Store> Shop<S> {
         let command = Command {
             kind,
             pseudonym: who.cloned(),
-            has_account: false,
+            takes_part: false,
             sku: at_hand.map(sku),
             limit: 10,
             explain: false,

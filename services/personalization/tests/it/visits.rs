@@ -122,7 +122,7 @@ async fn without_the_store_the_levels_follow_each_other_and_no_question_is_refus
         let command = Command {
             kind,
             pseudonym: Some(somebody()),
-            has_account: false,
+            takes_part: false,
             sku: at_hand.map(sku),
             limit: 5,
             explain: false,
@@ -151,7 +151,7 @@ async fn whoever_asks_why_is_told_what_made_the_list() {
         let command = Command {
             kind: Kind::ForYou,
             pseudonym: Some(who.clone()),
-            has_account: false,
+            takes_part: false,
             sku: None,
             limit: 5,
             explain,

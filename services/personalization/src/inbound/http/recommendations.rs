@@ -8,7 +8,7 @@ use chassis::Problem;
 use chassis::extract::{Caller, MaybeCaller, Query};
 use common::{ErrorKind, Sku, VisitorId};
 use contracts::interest::Subject;
-use http::header;
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
 use super::Api;
@@ -92,18 +92,24 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         (Some(caller), _) => Some(Subject::Person(caller.user_id)).filter(|_| caller.personalisation_consent),
         (None, visitor) => visitor.filter(|_| !stranger).map(Subject::Visitor),
     };
-    let has_account = matches!(subject, Some(Subject::Person(_)));
+    // Whose browser objects to being watched is in no experiment; what they agreed to in their account is another question.
+    let takes_part = matches!(subject, Some(Subject::Person(_))) && !objects(&parts.headers);
     let pseudonym = subject.and_then(|subject| {
         let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);
         Pseudonym::parse(&text).ok()
     });
     let personal = kind.is_personal();
-    let command = Command { kind, pseudonym, has_account, sku, limit, explain };
+    let command = Command { kind, pseudonym, takes_part, sku, limit, explain };
     let mut answer = generate_recommendations(&api.app, &command).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
     let cache = if personal { PERSONAL } else { SHARED };
     Ok(([(header::CACHE_CONTROL, cache), (header::VARY, "authorization")], Json(Answer::from(answer))).into_response())
+}
+
+/// `DNT: 1` or `Sec-GPC: 1`.
+fn objects(headers: &HeaderMap) -> bool {
+    ["dnt", "sec-gpc"].iter().any(|name| headers.get(*name).is_some_and(|value| value.as_bytes() == b"1"))
 }
 
 type Parsed = (Kind, Option<Sku>, u32, Option<VisitorId>);
