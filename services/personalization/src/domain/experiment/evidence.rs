@@ -27,10 +27,14 @@ impl Measure {
         self.sum / (self.visitors.max(1) as f64)
     }
 
+    fn variance(&self) -> f64 {
+        let count = self.visitors.max(1) as f64;
+        (self.squares / count - self.mean() * self.mean()).max(0.0)
+    }
+
     /// Variance of the mean.
     fn spread(&self) -> f64 {
-        let count = self.visitors.max(1) as f64;
-        ((self.squares / count - self.mean() * self.mean()).max(0.0)) / count
+        self.variance() / (self.visitors.max(1) as f64)
     }
 }
 
@@ -41,8 +45,36 @@ pub struct Arms {
     pub treatment: Measure,
 }
 
+impl Arms {
+    /// Variance of the difference of the means. No smaller than if both arms were alike: a small arm whose few large purchases are
+    /// still to come believes that it varies little, and would be sure too soon.
+    fn spread(&self) -> f64 {
+        let (control, treatment) = (&self.control, &self.treatment);
+        let own = treatment.spread() + control.spread();
+        let [some, others] = [control, treatment].map(|arm| arm.visitors.max(1) as f64);
+        let both = Measure {
+            visitors: control.visitors + treatment.visitors,
+            sum: control.sum + treatment.sum,
+            squares: control.squares + treatment.squares,
+        };
+        own.max(both.variance() * (1.0 / some + 1.0 / others))
+    }
+
+    /// How many would have bought in the smaller arm if both bought alike. Not how many did: what sells nothing at all is to be found.
+    fn fewest_buyers(&self) -> f64 {
+        let (control, treatment) = (&self.control, &self.treatment);
+        let visitors = control.visitors + treatment.visitors;
+        let bought = (control.sum + treatment.sum) / (visitors.max(1) as f64);
+        bought * control.visitors.min(treatment.visitors) as f64
+    }
+}
+
 /// Before an arm has so many visitors the mean of a rare thing is not normal, and nothing is said.
 pub const LEAST_VISITORS: u64 = 1_000;
+
+/// Before an arm has so many buyers nothing is said of what is sold: visitors alone are not enough where one in a hundred buys, and
+/// some of these much.
+pub const LEAST_BUYERS: f64 = 100.0;
 
 /// Treatment minus control, with an interval that holds at every look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +90,7 @@ pub fn interval(arms: &Arms, expected: f64, error: f64) -> Option<Interval> {
         return None;
     }
     let difference = arms.treatment.mean() - arms.control.mean();
-    let spread = arms.treatment.spread() + arms.control.spread();
+    let spread = arms.spread();
     let mixed = expected * expected;
     if spread <= 0.0 || mixed <= 0.0 {
         return None;
@@ -112,6 +144,8 @@ pub enum Verdict {
 /// Everything that was measured. Conversion and revenue share the error, so that looking at both deceives no more than at one.
 pub struct Evidence<'a> {
     pub treated_share: f64,
+    /// Everybody who was put into an arm, also those who left it since.
+    pub dealt: Arms,
     /// 1 for a visitor who bought, else 0.
     pub conversion: Arms,
     /// In the smallest unit of one currency, capped per visitor by who counts, so that one order does not decide.
@@ -124,8 +158,25 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    pub fn dealt_as_set(&self) -> bool {
+        dealt_as_set(&self.dealt, self.treated_share, MISDEALT_ERROR)
+    }
+
+    pub fn conversion_interval(&self) -> Option<Interval> {
+        self.sold(&self.conversion, self.expected_conversion)
+    }
+
+    pub fn revenue_interval(&self) -> Option<Interval> {
+        self.sold(&self.revenue, self.expected_revenue)
+    }
+
+    fn sold(&self, arms: &Arms, expected: f64) -> Option<Interval> {
+        let enough = self.conversion.fewest_buyers() >= LEAST_BUYERS;
+        if enough { interval(arms, expected, self.error / 2.0) } else { None }
+    }
+
     pub fn verdict(&self) -> Verdict {
-        if !dealt_as_set(&self.conversion, self.treated_share, MISDEALT_ERROR) {
+        if !self.dealt_as_set() {
             return Verdict::Misdealt;
         }
         let share = self.error / self.guards.len().max(1) as f64;
@@ -135,9 +186,7 @@ impl Evidence<'_> {
                 return Verdict::Harmful(guard.name.to_owned());
             }
         }
-        let conversion = interval(&self.conversion, self.expected_conversion, self.error / 2.0);
-        let revenue = interval(&self.revenue, self.expected_revenue, self.error / 2.0);
-        let found = [conversion, revenue];
+        let found = [self.conversion_interval(), self.revenue_interval()];
         let above = found.iter().flatten().any(|interval| interval.low > 0.0);
         let below = found.iter().flatten().any(|interval| interval.high < 0.0);
         match (above, below) {
@@ -187,6 +236,7 @@ mod tests {
             if shopper % LOOK_EVERY == 0 {
                 let evidence = Evidence {
                     treated_share: 0.5,
+                    dealt: conversion,
                     conversion,
                     revenue,
                     expected_conversion: BUYS * 0.1,
@@ -210,6 +260,41 @@ mod tests {
         let false_alarms: Vec<u64> = (0..300).filter(|seed| told(*seed, 1.0) != Verdict::Open).collect();
         let of_a_hundred = false_alarms.iter().filter(|seed| **seed < 100).count();
         assert!(of_a_hundred <= 5 && false_alarms.len() <= 15, "looked at a hundred times each: {false_alarms:?}");
+    }
+
+    /// One in a hundred buys, most for little and a few for a hundred times as much, and one in ten is treated, to nothing. Whether
+    /// anything is found, looked at after every thousand shoppers.
+    fn is_fooled(seed: u64) -> bool {
+        let mut chance = Chance(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let (mut conversion, mut revenue) = (Arms::default(), Arms::default());
+        (1..=200_000_u32).any(|shopper| {
+            let is_treated = chance.next() < 0.1;
+            let buys = chance.next() < 0.01;
+            let spends = if buys { (20.0 * (1.0 - chance.next()).powf(-1.0 / 1.2)).min(2_000.0) } else { 0.0 };
+            for (arms, value) in [(&mut conversion, f64::from(u8::from(buys))), (&mut revenue, spends)] {
+                (if is_treated { &mut arms.treatment } else { &mut arms.control }).add(value);
+            }
+            let (treated_share, dealt, expected_conversion, expected_revenue) = (0.1, conversion, 0.001, 0.6);
+            shopper % LOOK_EVERY == 0
+                && Evidence {
+                    treated_share,
+                    dealt,
+                    conversion,
+                    revenue,
+                    expected_conversion,
+                    expected_revenue,
+                    guards: &[],
+                    error: ERROR,
+                }
+                .verdict()
+                    != Verdict::Open
+        })
+    }
+
+    #[test]
+    fn a_small_arm_and_a_few_large_purchases_do_not_deceive() {
+        let fooled: Vec<u64> = (0..100).filter(|seed| is_fooled(*seed)).collect();
+        assert!(fooled.len() <= 5, "{fooled:?}");
     }
 
     #[test]
@@ -250,8 +335,8 @@ mod tests {
         let sells = arms((50_000, 0.10), (50_000, 0.13));
         let verdict = |guards: &[Guard<'_>], treated_share| {
             let (expected_conversion, expected_revenue) = (0.01, 0.01);
-            let (conversion, revenue) = (sells, sells);
-            Evidence { treated_share, conversion, revenue, expected_conversion, expected_revenue, guards, error: ERROR }
+            let (dealt, conversion, revenue, error) = (sells, sells, sells, ERROR);
+            Evidence { treated_share, dealt, conversion, revenue, expected_conversion, expected_revenue, guards, error }
                 .verdict()
         };
         assert_eq!(verdict(&[], 0.5), Verdict::Better);

@@ -104,6 +104,7 @@ impl Tally {
         measure(self.persons, self.degraded, self.degraded)
     }
 
+    /// Of everybody who was put into the arm.
     fn withdrawal(self) -> Measure {
         measure(self.persons.saturating_add(self.withdrew), self.withdrew, self.withdrew)
     }
@@ -179,6 +180,7 @@ pub fn find(plan: &Plan, sums: ByArm) -> Finding {
         [guard("degraded answers", Tally::degradation), guard("withdrawals", Tally::withdrawal)];
     let evidence = Evidence {
         treated_share: f64::from(plan.treated) / f64::from(WHOLE),
+        dealt: sums.arms(Tally::withdrawal),
         conversion: sums.arms(Tally::conversion),
         revenue: sums.arms(Tally::revenue),
         expected_conversion: f64::from(plan.conversion) / f64::from(WHOLE),
@@ -186,18 +188,16 @@ pub fn find(plan: &Plan, sums: ByArm) -> Finding {
         guards: &guards,
         error: ERROR,
     };
-    // The same shares of the error as in the verdict, so that what is shown is what was judged.
-    let difference = |arms: &Arms, expected| evidence::interval(arms, expected, ERROR / 2.0);
+    // The same share of the error as in the verdict, so that what is shown is what was judged.
     let guarded = |guard: &Guard<'static>| {
         let difference = evidence::interval(&guard.arms, guard.tolerated, ERROR / guards.len() as f64);
         Guarded { name: guard.name, difference, tolerated: guard.tolerated }
     };
-    let (dealt, share) = (&evidence.conversion, evidence.treated_share);
     Finding {
         sums,
-        conversion: difference(&evidence.conversion, evidence.expected_conversion),
-        revenue: difference(&evidence.revenue, evidence.expected_revenue),
-        dealt_as_set: evidence::dealt_as_set(dealt, share, evidence::MISDEALT_ERROR),
+        conversion: evidence.conversion_interval(),
+        revenue: evidence.revenue_interval(),
+        dealt_as_set: evidence.dealt_as_set(),
         guards: guards.iter().map(guarded).collect(),
         verdict: evidence.verdict(),
     }
@@ -230,6 +230,11 @@ mod tests {
             (base, tally(45_000, 5_600), Verdict::Misdealt),
             (base, Tally { degraded: 2_000, ..tally(50_000, 5_600) }, Verdict::Harmful("degraded answers".to_owned())),
             (base, Tally { withdrew: 900, ..tally(49_900, 5_600) }, Verdict::Harmful("withdrawals".to_owned())),
+            // Who left was dealt all the same.
+            (base, Tally { withdrew: 2_000, ..tally(48_000, 4_800) }, Verdict::Harmful("withdrawals".to_owned())),
+            // Too few buyers say nothing; that of two large arms one sells nothing does.
+            (tally(9_000, 90), tally(9_000, 9), Verdict::Open),
+            (tally(50_000, 500), tally(50_000, 0), Verdict::Worse),
             (base, Tally { persons: -3, squares: -1, ..Tally::default() }, Verdict::Misdealt),
         ] {
             let finding = find(&plan(), ByArm { control, treatment });
