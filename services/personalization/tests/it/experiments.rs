@@ -47,7 +47,7 @@ both! {
 }
 
 const CALM: &str = "name=calm change=off treated=5000 conversion=100 revenue=50 most=10000";
-const SERIES: &str = "calm.5000.off";
+const SERIES: &str = "calm.5000.off.100.50.10000";
 
 /// When answers are given: the clock of the shop stands still.
 const SHOWN: i64 = NOW + 60_000;

@@ -231,6 +231,6 @@ mod tests {
             person.exposed(&plans(&[&names[0], &names[1]]), KEY, &who(), exposure(0));
         }
         assert_eq!(person.0.len(), MOST_ENROLMENTS);
-        assert_eq!(person.0[0].series, "a1.5000.off");
+        assert_eq!(person.0[0].series, "a1.5000.off.100.50.10000");
     }
 }

@@ -13,6 +13,10 @@ pub const MOST_MINOR: i64 = 1_000_000;
 /// Bytes of a name: it becomes a key, a label and a part of a path.
 const LONGEST_NAME: usize = 40;
 
+/// Bytes of what it is summed up under.
+#[cfg(test)]
+pub const LONGEST_SERIES: usize = LONGEST_NAME + 42;
+
 /// What the treated get in place of the usual "for you"; in the order of their strength, so that who is treated twice gets the
 /// stronger. Experiments deal independently, so each arm of one has equal shares of the arms of the others, and the comparison stays fair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,9 +62,11 @@ pub struct Plan {
 
 impl Plan {
     /// Under which it is summed up. Whoever changes the share or the treatment begins anew: people would stand in an arm whose
-    /// treatment they did not get.
+    /// treatment they did not get. So does whoever changes what would matter or what counts: criteria that are chosen after a look
+    /// find what they look for. The same again goes on with the old sums; a repetition needs a new name.
     pub fn series(&self) -> String {
-        format!("{}.{}.{}", self.name, self.treated, self.change.code())
+        let Self { name, change, treated, conversion, revenue_minor, most_minor } = self;
+        format!("{name}.{treated}.{}.{conversion}.{revenue_minor}.{most_minor}", change.code())
     }
 
     pub fn arm(&self, key: &[u8], who: &Pseudonym) -> Arm {
@@ -155,10 +161,31 @@ mod tests {
     fn settings_say_which_experiments_run() {
         assert!(Plans::parse(" ").is_ok_and(|plans| plans.is_empty()));
         let plans = Plans::parse(&format!("{CALM}; {}", CALM.replace("calm", "other"))).expect("two plans");
-        assert_eq!(plans.iter().map(Plan::series).collect::<Vec<_>>(), ["calm.5000.popular", "other.5000.popular"]);
+        assert_eq!(
+            plans.iter().map(Plan::series).collect::<Vec<_>>(),
+            ["calm.5000.popular.100.50.100000", "other.5000.popular.100.50.100000"]
+        );
         let calm = plans.named("calm").expect("it runs");
         assert_eq!((calm.conversion, calm.revenue_minor, calm.most_minor), (100, 50, 100_000));
         assert!(plans.named("Calm").is_none());
+    }
+
+    #[test]
+    fn whatever_of_a_plan_changes_begins_to_count_anew() {
+        let series = |text: &str| Plans::parse(text).expect("a plan").iter().map(Plan::series).collect::<Vec<_>>();
+        for (from, to) in [
+            ("calm", "other"),
+            ("popular", "off"),
+            ("treated=5000", "treated=5001"),
+            ("conversion=100", "conversion=101"),
+            ("revenue=50", "revenue=51"),
+            ("most=100000", "most=100001"),
+        ] {
+            assert_ne!(series(&CALM.replace(from, to)), series(CALM), "{to}");
+        }
+        let longest = CALM.replace("calm", &"n".repeat(LONGEST_NAME)).replace("popular", "without-visits");
+        let longest = longest.replace("=5000", "=9999").replace("=100 ", "=10000 ").replace("=50 ", "=1000000 ");
+        assert_eq!(series(&longest.replace("most=100000", "most=1000000"))[0].len(), LONGEST_SERIES);
     }
 
     #[test]

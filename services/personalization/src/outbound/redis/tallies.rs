@@ -168,6 +168,7 @@ fn line(text: &str) -> Option<Enrolment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::experiment::plan::LONGEST_SERIES;
 
     fn known(series: &str, orders: Vec<u32>) -> Enrolment {
         let (arm, since_ms, most_minor, spent_minor) = (Arm::Treatment, 1_790_000_000_000, 10_000, 700);
@@ -184,7 +185,7 @@ mod tests {
         );
         assert_eq!(decode(text.as_bytes()), Some(record));
         assert_eq!((encode(&Enrolments::default()).as_str(), decode(b"")), ("", Some(Enrolments::default())));
-        let fullest = known(&"s".repeat(60), vec![u32::MAX; MOST_ORDERS]);
+        let fullest = known(&"s".repeat(LONGEST_SERIES), vec![u32::MAX; MOST_ORDERS]);
         assert!(encode(&Enrolments(vec![fullest; MOST_ENROLMENTS])).len() < 4_096, "bytes of one person");
     }
 
