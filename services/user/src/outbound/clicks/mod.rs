@@ -2,8 +2,8 @@
 //! from which they follow. When neither has them the caller hears it, with a time to come again, and nothing was promised.
 //!
 //! Decided here: the order of these two. A batch that the broker may have taken without saying so is spilled all the same and comes
-//! twice; readers know each event by its id and count it once. Events that were refused go beside it, where they can, and hold up
-//! nobody's good ones: they are never spilled.
+//! twice; readers know each event by its id and count it once. Events that were refused go beside it, where they can, and cost no
+//! good one its place: they are never spilled.
 
 mod kafka;
 pub mod line;
