@@ -145,6 +145,22 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// Replace every process of every service under load on a region of its own, as Kubernetes does it; writes docs/drills and fails
+    /// when a request failed or an event was lost
+    Rolling {
+        /// Same seed, same questions and orders
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How often every process is replaced
+        #[arg(long, default_value_t = 2)]
+        rounds: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+        /// Do not build; use the programs that are there
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
     /// the test stack)
     CrashPoints {
@@ -284,6 +300,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Drill { seed, seconds, down, changes, kill_every, release, no_build } => {
             let options = drill::Options { seed, seconds, down, changes, kill_every, release, no_build };
             return drill::run(&options).map(code);
+        }
+        Task::Rolling { seed, rounds, release, no_build } => {
+            return drill::rolling::run(&drill::rolling::Options { seed, rounds, release, no_build }).map(code);
         }
         Task::Bench {
             name,

@@ -293,7 +293,7 @@ fn tell_ends(outcome: &Outcome, ends: &BTreeMap<Uuid, String>) -> usize {
 }
 
 /// A refused card pays for nothing; a card that works is never called declined, whatever happened to the answers.
-fn may_end(card: &str, end: &str) -> bool {
+pub(crate) fn may_end(card: &str, end: &str) -> bool {
     match card {
         "tok_declined" | "tok_insufficient" => end.starts_with("COMPENSATED"),
         _ => end == "COMPLETED" || (end.starts_with("COMPENSATED") && end != "COMPENSATED PAYMENT_DECLINED"),

@@ -149,6 +149,21 @@ pub async fn check_region(stack: &Stack) -> anyhow::Result<bool> {
     Ok(findings.is_good())
 }
 
+/// Events that were committed and are not sent yet, over all services that have a database. In the end there must be none.
+///
+/// # Errors
+/// A database does not answer.
+pub async fn unsent(stack: &Stack) -> anyhow::Result<i64> {
+    let mut unsent = 0;
+    for database in ["user_profile", "inventory", "order_payment"] {
+        let pool = open(stack, database).await?;
+        let waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
+        unsent += sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await?;
+        pool.close().await;
+    }
+    Ok(unsent)
+}
+
 impl Databases {
     /// # Errors
     /// A database does not answer.

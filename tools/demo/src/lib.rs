@@ -17,6 +17,7 @@ pub mod import;
 pub mod orders;
 pub mod plan;
 pub mod price_truth;
+pub mod rolling;
 pub mod run;
 pub mod seed;
 pub mod shopper;

@@ -9,9 +9,10 @@ use common::Region;
 use demo::campaign::CampaignOptions;
 use demo::catalog_drill::DrillOptions;
 use demo::price_truth::TruthOptions;
+use demo::rolling::RollingOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{campaign, catalog_drill, closing_check, import, price_truth, run, seed};
+use demo::{campaign, catalog_drill, closing_check, import, price_truth, rolling, run, seed};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -47,6 +48,8 @@ enum Command {
     PriceTruth(TruthArguments),
     /// Searches, product pages and changes of products until standard input is closed; `cargo xtask drill` does harm meanwhile.
     Drill(DrillArguments),
+    /// Everything shoppers do, each thing asked once, until standard input is closed; `cargo xtask rolling` replaces processes meanwhile.
+    Rolling(RollingArguments),
     /// Only the closing check, over everything the region has done so far.
     Check,
 }
@@ -117,6 +120,13 @@ struct DrillArguments {
     found_within: u64,
 }
 
+#[derive(Args)]
+struct RollingArguments {
+    /// Same seed, same questions and orders.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     // One TLS provider for the process; a second call would find it there, which is fine.
@@ -159,6 +169,7 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
             let options = DrillOptions { seed, changes, found_within: Duration::from_secs(found_within) };
             catalog_drill::drill(&stack, &options).await
         }
+        Command::Rolling(RollingArguments { seed }) => rolling::rolling(&stack, &RollingOptions { seed }).await,
         Command::Check => closing_check::check_region(&stack).await,
     }
 }

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::api::{Api, Call};
+use crate::api::{Api, Call, Reply};
 use crate::plan::PlannedOrder;
 use crate::shopper::Shopper;
 
@@ -132,6 +132,26 @@ impl Counter<'_> {
             .and_then(|text| text.parse().ok())
             .context("an accepted order has no id")?;
         Ok(Placed::Accepted { order: id, replayed })
+    }
+
+    /// One try to place an order, for whoever counts those that fail.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn order_once(&self, order: &PlannedOrder) -> anyhow::Result<Reply> {
+        let shopper = &self.shoppers[order.shopper];
+        let body = self.body(shopper, order).context("there is nothing to order")?;
+        let key = format!("demo-{}-{}", self.run, order.number);
+        let token = shopper.token(self.api).await?;
+        let call = Call {
+            method: Method::POST,
+            path: "/v1/orders",
+            token: Some(&token),
+            key: Some(&key),
+            body: Some(&body),
+            ..Call::default()
+        };
+        self.api.once(&call).await
     }
 
     fn body(&self, shopper: &Shopper, order: &PlannedOrder) -> Option<Value> {

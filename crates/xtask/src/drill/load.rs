@@ -1,6 +1,6 @@
-//! The load of one phase: the demo program in a process of its own. It asks until its standard input is closed, or until it has made the
+//! The load of a drill: the demo program in a process of its own. It asks until its standard input is closed, or until it has made the
 //! changes it was asked for; then it looks at what must be so, tells what it counted, and ends. Not decided here: what it asks
-//! (`tools/demo/src/catalog_drill`).
+//! (`tools/demo/src/catalog_drill`, `tools/demo/src/rolling.rs`).
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -8,8 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 
-use super::told::{BEGINS, ENDS, Told};
+use super::told::{BEGINS, ENDS};
 use crate::os;
 use crate::stack::Stack;
 
@@ -27,13 +28,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts a load and waits until it asks.
+    /// Starts a load, which is a command of the demo program, and waits until it asks.
     ///
     /// # Errors
     /// When the demo program does not run, or cannot begin.
-    pub fn start(stack: &Stack, arguments: &[String]) -> Result<Load> {
+    pub fn start(stack: &Stack, command: &str, arguments: &[String]) -> Result<Load> {
         let mut child = Command::new(stack.layout.binaries(stack.release).join("demo"))
-            .args(["drill", "--offset", &stack.ports.offset().to_string(), "--region", &stack.region.code])
+            .args([command, "--offset", &stack.ports.offset().to_string(), "--region", &stack.region.code])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -67,7 +68,7 @@ impl Load {
     ///
     /// # Errors
     /// When it ends without telling.
-    pub fn finish(mut self) -> Result<Told> {
+    pub fn finish<Told: DeserializeOwned>(mut self) -> Result<Told> {
         drop(self.input.take());
         let line = self.wait_for(|line| line.starts_with('{'), TELLING).context("the load told nothing")?;
         self.child.wait()?;

@@ -2,13 +2,15 @@
 //! the other, each of its stores is killed in turn, and very many products change between kills; its report is written to `docs/drills`.
 //!
 //! Decided here: the order of things. What is done and promised in each phase is decided in `phases`, whether a promise is held in
-//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`).
+//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services is
+//! a drill of its own (`rolling`).
 
 mod load;
 mod phases;
 mod promise;
 mod region;
 mod report;
+pub mod rolling;
 pub mod told;
 
 use std::fs;
@@ -26,8 +28,9 @@ use crate::stack::{Purpose, Stack};
 use region::Region;
 use report::Row;
 
-/// Ports of the drill's region.
+/// Ports and state of the drill's region.
 const OFFSET: u16 = 4000;
+const STATE: &str = ".dev/drill";
 
 pub struct Options {
     /// Same seed, same questions and changes.
@@ -53,24 +56,39 @@ pub fn run(options: &Options) -> Result<bool> {
     if options.changes == 0 {
         bail!("a drill has at least one change; the last phase would not end");
     }
-    let checkout = layout::checkout();
-    let layout = Layout::open(&checkout, &PathBuf::from(".dev/drill"))?;
-    let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
+    let begun = Instant::now();
+    let rows = in_a_region((STATE, OFFSET), options.release, options.no_build, |stack| drill(stack, options))?;
+    write("catalog", &report::page(options, &rows, begun.elapsed().as_secs_f64())?)?;
+    Ok(rows.iter().all(|row| row.broken.is_empty()))
+}
+
+/// Starts the region with this state and offset, does `work` with it, and ends it.
+fn in_a_region<T>(
+    (state, offset): (&str, u16),
+    release: bool,
+    no_build: bool,
+    work: impl FnOnce(&Stack) -> Result<T>,
+) -> Result<T> {
+    let layout = Layout::open(&layout::checkout(), &PathBuf::from(state))?;
+    let stack = Stack::open(layout, Ports::at(offset)?, Purpose::Development, release)?;
     // What a drill that was cut off has left knows another edge than `up`.
     stack.down();
-    let begun = Instant::now();
-    let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
-    let outcome = started.and_then(|_| drill(&stack, options));
+    let started = up(&stack, &Progress::new(), Wanted { build: !no_build, services: true });
+    let outcome = started.and_then(|_| work(&stack));
     // Also when it did not start: nobody else would end what did.
     stack.down();
-    let rows = outcome?;
+    outcome
+}
+
+/// Writes the report of a drill.
+fn write(name: &str, page: &str) -> Result<()> {
+    let checkout = layout::checkout();
     let folder = checkout.join("docs/drills");
     fs::create_dir_all(&folder)?;
-    let file = folder.join(format!("{}-catalog.md", today()?));
-    let page = report::page(options, &rows, begun.elapsed().as_secs_f64())?;
+    let file = folder.join(format!("{}-{name}.md", today()?));
     fs::write(&file, page).with_context(|| format!("write {}", file.display()))?;
     println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
-    Ok(rows.iter().all(|row| row.broken.is_empty()))
+    Ok(())
 }
 
 fn drill(stack: &Stack, options: &Options) -> Result<Vec<Row>> {

@@ -12,6 +12,8 @@ use super::report::Row;
 use super::told::Told;
 use crate::os;
 
+/// The load's command of the demo program.
+const COMMAND: &str = "drill";
 /// Seconds of the load alone, before something is done to the region.
 const LEAD_S: u64 = 3;
 /// Seconds after a store is ready again, until clients that pause between two tries have found it.
@@ -88,7 +90,7 @@ fn phase(
     harm: impl FnOnce(&Region<'_>) -> Result<String>,
 ) -> Result<Row> {
     let arguments = [("--seed", options.seed), ("--found-within", FOUND_WITHIN_S)];
-    let load = Load::start(region.stack, &words(&arguments))?;
+    let load = Load::start(region.stack, COMMAND, &words(&arguments))?;
     pause(LEAD_S)?;
     let harmed = harm(region);
     os::check_interrupted()?;
@@ -150,10 +152,10 @@ fn outage(region: &Region<'_>, store: &str, down: u64) -> Result<String> {
 fn many_changes(region: &Region<'_>, options: &Options) -> Result<Row> {
     let arguments =
         [("--seed", options.seed), ("--found-within", ALL_FOUND_WITHIN_S), ("--changes", options.changes as u64)];
-    let load = Load::start(region.stack, &words(&arguments))?;
+    let load = Load::start(region.stack, COMMAND, &words(&arguments))?;
     let killed = kill_until_the_end(region, options, &load);
     os::check_interrupted()?;
-    let told = load.finish()?;
+    let told: Told = load.finish()?;
     pause(SETTLED_S)?;
     let made = told.writes.asked;
     let audited = killed.and_then(|kills| {
@@ -193,11 +195,11 @@ fn kill_until_the_end(region: &Region<'_>, options: &Options, load: &Load) -> Re
     Ok(kills)
 }
 
-fn words(arguments: &[(&str, u64)]) -> Vec<String> {
+pub(super) fn words(arguments: &[(&str, u64)]) -> Vec<String> {
     arguments.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect()
 }
 
-fn pause(seconds: u64) -> Result<()> {
+pub(super) fn pause(seconds: u64) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         os::check_interrupted()?;

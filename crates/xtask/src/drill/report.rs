@@ -78,7 +78,8 @@ impl Row {
     }
 }
 
-fn reasons(counts: &Counts) -> String {
+/// Why answers failed, the first few reasons.
+pub(super) fn reasons(counts: &Counts) -> String {
     let reasons: Vec<String> =
         counts.why.iter().take(EXAMPLES).map(|(why, count)| format!("{count} x {why}")).collect();
     reasons.join(", ")

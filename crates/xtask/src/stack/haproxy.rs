@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Stack;
 use super::process::{Health, Spec};
+use super::{Stack, services};
 use crate::os;
 use crate::ports::Port;
 
@@ -57,6 +57,72 @@ pub fn spec_with_second(stack: &Stack, backend: &str, http: u16, admin: u16) -> 
     let first = server(backend, 1, stack.ports.of(*first_http), stack.ports.of(*first_admin));
     let both = format!("{first}\n{}", server(backend, 2, http, admin));
     spec_of(stack, configuration(stack, LIMITS_TIMES)?.replace(&first, &both))
+}
+
+/// A serving process on ports of its own, one of several that stand for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub service: &'static str,
+    pub http: u16,
+    /// `None`: the service answers no gRPC.
+    pub grpc: Option<u16>,
+    pub admin: u16,
+}
+
+/// How an address of a cluster behaves: who connects is given to a process that is ready, and stays with it until one of the two ends
+/// the connection.
+const ADDRESSES: &str = "
+defaults
+    mode tcp
+    option redispatch
+    retries 1
+    timeout connect 1s
+    timeout client 1h
+    timeout server 1h
+";
+
+/// The edge where all services are `instances`: it sends requests to them, and answers on the services' own ports by passing
+/// connections on, so that their callers find them where they always do. Nobody else may listen there.
+///
+/// # Errors
+/// As [`spec`].
+pub fn spec_with_instances(stack: &Stack, instances: &[Instance]) -> Result<Spec> {
+    let mut configuration = configuration(stack, LIMITS_TIMES)?;
+    let (mut addresses, mut ports) = (ADDRESSES.to_owned(), Vec::new());
+    for service in services::SERVICES {
+        let of_service: Vec<&Instance> = instances.iter().filter(|instance| instance.service == service.name).collect();
+        let alone = server(service.name, 1, stack.ports.of(service.http), stack.ports.of(service.admin));
+        let all: Vec<String> = (1..)
+            .zip(&of_service)
+            .map(|(number, instance)| server(service.name, number, instance.http, instance.admin))
+            .collect();
+        configuration = configuration.replace(&alone, &all.join("\n"));
+        let https: Vec<Option<u16>> = of_service.iter().map(|instance| Some(instance.http)).collect();
+        let grpcs: Vec<Option<u16>> = of_service.iter().map(|instance| instance.grpc).collect();
+        for (kind, port, behind) in [("http", service.http, https), ("grpc", service.grpc, grpcs)] {
+            let port = stack.ports.of(port);
+            if let Some(text) = address(service.name, kind, port, behind) {
+                addresses.push_str(&text);
+                ports.push(port);
+            }
+        }
+    }
+    let mut spec = spec_of(stack, format!("{configuration}\n{addresses}"))?;
+    spec.ports.extend(ports);
+    Ok(spec)
+}
+
+/// An address of a service and who answers there, as far as the service's backend knows that it is ready; `None` when nobody does.
+fn address(service: &str, kind: &str, port: u16, behind: Vec<Option<u16>>) -> Option<String> {
+    let servers: Vec<String> = (1..)
+        .zip(behind)
+        .filter_map(|(number, port)| Some((number, port?)))
+        .map(|(number, port): (u8, u16)| {
+            format!("    server {service}-{number} 127.0.0.1:{port} track {service}/{service}-{number}\n")
+        })
+        .collect();
+    let head = format!("\nlisten {service}-{kind}\n    bind 127.0.0.1:{port}\n");
+    (!servers.is_empty()).then(|| head + &servers.concat())
 }
 
 fn spec_of(stack: &Stack, configuration: String) -> Result<Spec> {
@@ -144,4 +210,22 @@ fn key_lines(stack: &Stack) -> Result<String> {
         );
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leads_to_all_that_answer_there_and_nobody_is_asked_twice_whether_they_are_ready() {
+        let text = address("catalog", "grpc", 13_112, vec![Some(13_221), None, Some(13_227)]);
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "\nlisten catalog-grpc\n    bind 127.0.0.1:13112\n    server catalog-1 127.0.0.1:13221 track catalog/catalog-1\n    \
+                 server catalog-3 127.0.0.1:13227 track catalog/catalog-3\n"
+            )
+        );
+        assert_eq!(address("user", "grpc", 13_102, vec![None, None]), None);
+    }
 }

@@ -17,9 +17,9 @@ use crate::{net, os};
 /// One of our services and its ports.
 pub struct Service {
     pub name: &'static str,
-    http: Port,
-    grpc: Port,
-    admin: Port,
+    pub http: Port,
+    pub grpc: Port,
+    pub admin: Port,
     work_admin: Port,
     /// Its PostgreSQL database, when it has one.
     database: Option<&'static str>,
@@ -152,9 +152,7 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
 /// What differs from the service's own defaults because of ports, region and passwords of this stack. A service refuses sections it
 /// does not know, so only those are written that its `config.default.toml` names, besides the ones that every process has.
 fn configuration(stack: &Stack, service: &Service) -> Result<String> {
-    let path = stack.layout.checkout.join("services").join(service.name).join("config.default.toml");
-    let defaults = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let defaults: toml::Table = defaults.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+    let defaults = defaults(stack, service)?;
     let mut text = format!("# Written by `./dev up` for {}; changes are lost at the next start.\n", service.name);
     for (section, values) in sections(stack, service) {
         if EVERYWHERE.contains(&section) || defaults.contains_key(section) {
@@ -163,6 +161,20 @@ fn configuration(stack: &Stack, service: &Service) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// Does this service answer gRPC?
+///
+/// # Errors
+/// When its defaults cannot be read.
+pub fn answers_grpc(stack: &Stack, service: &Service) -> Result<bool> {
+    Ok(defaults(stack, service)?.contains_key("grpc"))
+}
+
+fn defaults(stack: &Stack, service: &Service) -> Result<toml::Table> {
+    let path = stack.layout.checkout.join("services").join(service.name).join("config.default.toml");
+    let defaults = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    defaults.parse::<toml::Table>().with_context(|| format!("{} is not TOML", path.display()))
 }
 
 /// Sections that chassis gives to every process.

@@ -14,7 +14,7 @@ pub enum Question<'a> {
     Search(Option<&'a str>),
     /// The page of this product.
     Page(&'a str),
-    /// A change by staff.
+    /// A change by staff, or whatever else has only to succeed.
     Write,
 }
 

@@ -5,8 +5,8 @@
 //! Decided here: how many ask, how often and what (from the seed alone), and that afterwards everything must be as it was written.
 //! Not decided here: what is killed meanwhile and which counts are promised (`cargo xtask drill`).
 
-mod assortment;
-mod judge;
+pub(crate) mod assortment;
+pub(crate) mod judge;
 mod staff;
 
 use std::io::{Write as _, sink, stdin, stdout};
@@ -76,7 +76,7 @@ pub async fn drill(stack: &Stack, options: &DrillOptions) -> anyhow::Result<bool
 }
 
 /// Becomes true when whoever started us closes our standard input, or is gone.
-fn until_input_ends() -> Arc<AtomicBool> {
+pub(crate) fn until_input_ends() -> Arc<AtomicBool> {
     let over = Arc::new(AtomicBool::new(false));
     let ends = over.clone();
     // Not a task: reading of standard input cannot be given up, and the program must be able to end before.
@@ -88,7 +88,7 @@ fn until_input_ends() -> Arc<AtomicBool> {
 }
 
 /// A line for whoever started us, at once.
-fn say(line: &str) -> anyhow::Result<()> {
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
