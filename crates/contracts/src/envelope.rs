@@ -3,6 +3,8 @@
 
 use ::common::{MessageId, Region};
 
+use crate::topics::VERSION;
+
 /// Facts about one event, carried in Kafka headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -46,7 +48,7 @@ impl Envelope {
         let mut list = vec![
             (headers::ID, self.id.to_string()),
             (headers::SPEC_VERSION, "1.0".to_owned()),
-            (headers::TYPE, format!("{kind}.v1")),
+            (headers::TYPE, format!("{kind}.{VERSION}")),
             (headers::SOURCE, format!("/regions/{}", self.region.code())),
             (headers::TIME_MS, self.occurred_at_ms.to_string()),
             (headers::VERSION, self.version.to_string()),

@@ -26,6 +26,10 @@ impl DataClass {
     }
 }
 
+/// Version of all topics, the last part of their names. Within it a message may only be added to; what every shape of it said is
+/// recorded in `tests/recorded` and read again by a test. A change that old readers cannot ignore is a topic of another version.
+pub const VERSION: &str = "v1";
+
 /// One topic, the same in each region.
 #[derive(Debug)]
 pub struct Topic {
@@ -43,12 +47,12 @@ pub struct Topic {
 impl Topic {
     /// `<region>.<domain>.<event>.v1`
     pub fn name(&self, region: Region) -> String {
-        format!("{}.{}.v1", region.code(), self.kind)
+        format!("{}.{}.{VERSION}", region.code(), self.kind)
     }
 
     /// The topic of a full name in `region`; `None` for another region or an unknown topic.
     pub fn of(name: &str, region: Region) -> Option<&'static Topic> {
-        let kind = name.strip_prefix(region.code())?.strip_prefix('.')?.strip_suffix(".v1")?;
+        let kind = name.strip_prefix(region.code())?.strip_prefix('.')?.strip_suffix(VERSION)?.strip_suffix('.')?;
         TOPICS.iter().copied().find(|topic| topic.kind == kind)
     }
 }

@@ -1,11 +1,12 @@
 //! The rules of the architecture, checked by reading manifests and sources: which crate may know which, which room of a service may
-//! know which, who may touch environment, tasks, clock and ids, what stands inside a crash boundary, and how a file looks. Runs as an ordinary test.
+//! know which, who may touch environment, tasks, clock and ids, what stands inside a crash boundary, what a migration may take away, and how a file looks. Runs as an ordinary test.
 
 mod boundaries;
 mod files;
 mod layers;
 mod manifests;
 mod owners;
+mod schema;
 mod shape;
 pub mod tokens;
 
@@ -52,6 +53,7 @@ pub fn check(root: &Path) -> Result<Vec<Violation>> {
     if let Some(names) = boundaries::names(root)? {
         found.extend(boundaries::check(&sources, &names));
     }
+    found.extend(schema::check(root)?);
     found.sort();
     Ok(found)
 }

@@ -328,3 +328,26 @@ fn strings_comments_and_lifetimes_do_not_hide_what_follows() {
                 fn f<'a>(x: &'a str) -> &'a str { x }\nuse sqlx::PgPool;\n";
     assert_breaks("services/shop/src/domain/order.rs", text, "layers", 5, "crate sqlx");
 }
+
+#[test]
+fn a_migration_that_takes_something_away_says_since_when_nobody_reads_it() {
+    let first = ("migrations/shop/0100_stock.sql", "CREATE TABLE stock (sku TEXT, held INT);\n");
+    let breaks = |name: &str, text: &str| {
+        let planted = planted(name, &[first, ("migrations/shop/0101_less.sql", text)]);
+        check(&planted.root).expect("the planted repository can be read")
+    };
+    let silent = breaks("contract-silent", "-- Less.\nALTER TABLE stock DROP COLUMN held;\n");
+    assert_eq!(silent.len(), 1, "{silent:#?}");
+    assert_eq!((silent[0].rule, silent[0].line), ("contract", 2), "{}", silent[0]);
+    assert_eq!(silent[0].file, Path::new("migrations/shop/0101_less.sql"));
+    let said =
+        "-- contract: last reader went in 0100: held is counted elsewhere\nALTER TABLE stock DROP COLUMN held;\n";
+    assert!(breaks("contract-said", said).is_empty());
+    assert_breaks(
+        "migrations/order_payment/0171_reductions.sql",
+        "SELECT 1;\n",
+        "contract",
+        1,
+        "0 steps where 1 were judged: a wider check",
+    );
+}

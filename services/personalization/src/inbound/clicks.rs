@@ -248,6 +248,21 @@ mod tests {
         assert_eq!(kinds, [(ClickKind::View, true, NOW - 5), (ClickKind::Search, false, NOW)]);
     }
 
+    /// A report as a newer intake may send it: a click of a type that we do not know between two that we know.
+    const NEWER: &str =
+        include_str!("../../../../crates/contracts/tests/recorded/newer/clickstream.raw/3-unknown-type.hex");
+
+    #[test]
+    fn of_a_newer_report_what_we_know_is_counted_and_the_rest_is_left_out() {
+        let digits: String = NEWER.split_whitespace().collect();
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits");
+        let payload: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+        let report = parse(&record("a1b2c3d4e5f60718293a4b5c6d7e8f90", payload), NOW);
+        let report = report.expect("a report").expect("of a person");
+        let known: Vec<_> = report.clicks.iter().map(|click| (click.kind, click.at_ms)).collect();
+        assert_eq!(known, [(ClickKind::View, NOW - 1_000), (ClickKind::Buy, NOW - 5_000)]);
+    }
+
     #[test]
     fn a_withdrawal_is_a_report_without_clicks() {
         let told = ClicksReported { personalisation_consent: false, clicks: Vec::new(), ..message() };
