@@ -26,6 +26,9 @@ const UNITS: u32 = 100_000;
 const GLANCE: Duration = Duration::from_millis(50);
 const TIMER_GLANCES: u32 = 200;
 
+/// After so many the shop itself is broken, and each further kill would only wait a minute for what cannot come.
+const MOST_RED_IN_A_ROW: u32 = 4;
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -84,6 +87,7 @@ pub async fn run(binary: &Path, extent: Extent, only: Option<&str>) -> Report {
     let mut report = Report::default();
     let passed = undisturbed(&stage, &mut report).await;
     report.faults.extend(missed(&passed));
+    let mut red_in_a_row = 0;
     for planned in plan(&passed, extent) {
         if only.is_none_or(|only| planned.fate.point.contains(only)) {
             let row = kill(&stage, &planned).await;
@@ -96,7 +100,12 @@ pub async fn run(binary: &Path, extent: Extent, only: Option<&str>) -> Report {
                 row.behaviour,
                 row.left
             );
+            red_in_a_row = if row.green() { 0 } else { red_in_a_row + 1 };
             report.rows.push(row);
+            if red_in_a_row == MOST_RED_IN_A_ROW {
+                report.faults.push(format!("{red_in_a_row} kills in a row were red: the rest was not tried"));
+                break;
+            }
         }
     }
     match invariants::topics(&stage).await {

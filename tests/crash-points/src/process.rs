@@ -124,7 +124,15 @@ impl Watch {
     async fn live(self) {
         let mut in_a_row = 0;
         while in_a_row < MOST_STARTS {
-            let mut child = self.spawn();
+            let mut child = match self.spawn() {
+                Ok(child) => child,
+                Err(error) => {
+                    in_a_row += 1;
+                    self.note(None, Some(format!("{} could not be started: {error}", self.program.name)));
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
             let status = loop {
                 tokio::time::sleep(GLANCE).await;
                 if let Ok(Some(status)) = child.try_wait() {
@@ -156,6 +164,7 @@ impl Watch {
             }
             (self.afterwards)().await;
         }
+        println!("{} is not started again: it ended {MOST_STARTS} times in a row by itself", self.program.name);
     }
 
     fn pid(&self) -> Option<i32> {
@@ -174,16 +183,11 @@ impl Watch {
         life.surprises.extend(surprise);
     }
 
-    fn spawn(&self) -> Child {
-        let log = self.program.folder.path().join("log");
-        let log = OpenOptions::new().create(true).append(true).open(log).expect("a log can be written");
-        let child = command(&self.program, self.program.role)
-            .stdout(log.try_clone().expect("a file has two handles"))
-            .stderr(log)
-            .spawn()
-            .expect("the mortal program starts");
+    fn spawn(&self) -> std::io::Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).open(self.program.folder.path().join("log"))?;
+        let child = command(&self.program, self.program.role).stdout(log.try_clone()?).stderr(log).spawn()?;
         *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = child.id().and_then(|pid| i32::try_from(pid).ok());
-        child
+        Ok(child)
     }
 }
 
