@@ -66,7 +66,7 @@ async fn the_same_key_of_two_people_is_two_keys() {
         for (who, first) in [(ada, &one), (bob, &other)] {
             let again = world.place(who, &key, an_order()).await.unwrap();
             assert!(again.replayed);
-            assert_eq!(again.order, first.order, "the answer of somebody else");
+            assert_eq!(again.answer, first.answer, "the answer of somebody else");
         }
     }
 }
