@@ -12,3 +12,4 @@ pub mod wait;
 
 pub use postgres::TestDatabase;
 pub use servers::{Servers, servers};
+pub use xtask::progress::skipped;

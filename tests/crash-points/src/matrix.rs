@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use messaging::crash::Boundary;
 
-use crate::behaviours::{Behaviour, Stage, WITHOUT_RUN};
+use crate::behaviours::{Behaviour, Stage};
 use crate::books;
 use crate::fate::{End, Fate, Folder};
 use crate::invariants;
@@ -175,7 +175,6 @@ fn missed(passed: &Passed) -> Vec<String> {
     let points: BTreeSet<&str> = passed.keys().map(|(_, point)| point.as_str()).collect();
     let mut faults: Vec<String> = Boundary::ALL
         .iter()
-        .filter(|boundary| !WITHOUT_RUN.contains(boundary))
         .flat_map(|boundary| [boundary.before(), boundary.after()])
         .filter(|point| !points.contains(point))
         .map(|point| {
@@ -196,9 +195,6 @@ fn plan(passed: &Passed, extent: Extent) -> Vec<Planned> {
     let mut planned = Vec::new();
     for ((victim, point), behaviours) in passed {
         let boundary = boundary_of(point);
-        if boundary.is_some_and(|boundary| WITHOUT_RUN.contains(&boundary)) {
-            continue;
-        }
         let is_boundary = boundary.is_some();
         let mut add = |behaviour: Behaviour, passage: u32, end: End| {
             planned.push(Planned { victim: *victim, behaviour, fate: Fate { point: point.clone(), passage, end } });

@@ -17,7 +17,7 @@ async fn judge() -> Option<String> {
     if tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.is_ok() {
         return Some(url);
     }
-    println!("skipped: no stripe-mock at {url}; `./dev test` starts one");
+    testkit::skipped(&format!("no stripe-mock at {url}; `./dev test` starts one"));
     None
 }
 

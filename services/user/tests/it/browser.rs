@@ -70,11 +70,16 @@ impl Drop for Browser {
     }
 }
 
-/// Chromium, where the machine has it.
+/// Chromium, where the machine has it; else says that the story is left out.
 fn browser() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file())
+    let found =
+        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file());
+    if found.is_none() {
+        testkit::skipped("there is no Chromium on this machine");
+    }
+    found
 }
 
 fn page(script: &'static str) -> axum::routing::MethodRouter {
@@ -128,10 +133,7 @@ async fn wait_for(world: &World, skus: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_reports_in_batches_and_the_rest_when_it_is_left() {
-    let Some(program) = browser() else {
-        println!("skipped: there is no Chromium on this machine");
-        return;
-    };
+    let Some(program) = browser() else { return };
     let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
     let shop = page(
         r#"
@@ -166,10 +168,7 @@ async fn a_page_reports_in_batches_and_the_rest_when_it_is_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_consent_nothing_leaves_and_a_no_takes_back_what_waits() {
-    let Some(program) = browser() else {
-        println!("skipped: there is no Chromium on this machine");
-        return;
-    };
+    let Some(program) = browser() else { return };
     let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
     let shop = page(
         r#"
@@ -207,10 +206,7 @@ async fn without_consent_nothing_leaves_and_a_no_takes_back_what_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_visitor() {
-    let Some(program) = browser() else {
-        println!("skipped: there is no Chromium on this machine");
-        return;
-    };
+    let Some(program) = browser() else { return };
     let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
     let shop = page(
         r#"
@@ -247,10 +243,7 @@ async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_refused_for_the_moment_comes_again_and_once() {
-    let Some(program) = browser() else {
-        println!("skipped: there is no Chromium on this machine");
-        return;
-    };
+    let Some(program) = browser() else { return };
     let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
     world.clicks.refuse();
     let shop = page(

@@ -12,7 +12,8 @@ use user::domain::{Click, ClickType, RefusedClick};
 use user::outbound::clicks::{DurableClicks, KafkaBroker, Records};
 use user::usecases::ports::{ClickBatch, ClickLog as _};
 
-fn batch(events: usize) -> ClickBatch<'static> {
+/// Good events of one person, and one that was refused.
+pub fn batch(events: usize) -> ClickBatch<'static> {
     let received_at = DateTime::<Utc>::UNIX_EPOCH + Duration::days(20_000);
     let click = |number: usize| Click {
         event_id: format!("e{number:02}").into(),

@@ -16,6 +16,8 @@ use user::outbound::clicks::spill::{Full, Spill};
 use user::outbound::clicks::{Broker, DurableClicks, Records};
 use user::usecases::ports::{ClickBatch, ClickLog as _, Down};
 
+use crate::click_log;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const ROOM: u64 = 1 << 20;
 
@@ -401,26 +403,5 @@ async fn what_a_killed_process_has_acknowledged_is_all_there() {
 }
 
 fn batch() -> ClickBatch<'static> {
-    use chrono::{DateTime, Utc};
-    use user::domain::click::ToldTime;
-    use user::domain::{Click, ClickType};
-    let received_at = DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000);
-    let click = Click {
-        event_id: "e1".into(),
-        kind: ClickType::View,
-        sku: Some("FA-1".into()),
-        query: None,
-        list_id: None,
-        position: None,
-        at: received_at,
-        clock: ToldTime::Absent,
-    };
-    ClickBatch {
-        pseudonym: "a".repeat(32),
-        personalisation_consent: true,
-        bot: false,
-        received_at,
-        clicks: vec![click],
-        refused: Vec::new(),
-    }
+    ClickBatch { refused: Vec::new(), ..click_log::batch(1) }
 }

@@ -65,9 +65,6 @@ pub enum Behaviour {
     Orphaned,
 }
 
-/// Rows of the table that no behaviour leads to, each with its reason. The page names them; whatever else has no run is red.
-pub const WITHOUT_RUN: &[Boundary] = &[];
-
 /// The people and the shelf that all behaviours share.
 pub struct Stage {
     pub sandbox: Arc<Sandbox>,

@@ -10,6 +10,7 @@ use xtask::deploy::checks::{Building, Outcome, gateway, queries, schemas, score,
 use xtask::deploy::objects::{Object, Rendered};
 use xtask::layout::{Layout, checkout};
 use xtask::ports::Ports;
+use xtask::progress::skipped;
 use xtask::stack::{Purpose, Stack, haproxy};
 
 use super::SITES;
@@ -62,14 +63,14 @@ fn made(checker: &str, outcome: Outcome) -> Option<Result<String, String>> {
         Outcome::Passed(said) => Some(Ok(said)),
         Outcome::Failed(why) => Some(Err(why)),
         Outcome::Skipped(why) => {
-            println!("{checker}: skipped: {why}");
+            skipped(&format!("{checker}: {why}"));
             None
         }
     }
 }
 
 fn here(checker: &str, program: anyhow::Result<PathBuf>) -> Option<PathBuf> {
-    program.inspect_err(|error| println!("{checker}: skipped: {error:#}")).ok()
+    program.inspect_err(|error| skipped(&format!("{checker}: {error:#}"))).ok()
 }
 
 fn refused(outcome: Result<String, impl ToString>, words: &[&str]) {
@@ -218,6 +219,6 @@ fn a_compose_file_with_a_misspelt_key_is_refused() {
     match compose_check::check_file(&place.layout, &file) {
         compose_check::Outcome::Passed => panic!("a misspelt key was accepted"),
         compose_check::Outcome::Failed(why) => assert!(why.contains("healthchek"), "{why}"),
-        compose_check::Outcome::Skipped(why) => println!("compose: skipped: {why}"),
+        compose_check::Outcome::Skipped(why) => skipped(&format!("compose: {why}")),
     }
 }

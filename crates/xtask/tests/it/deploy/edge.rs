@@ -28,7 +28,7 @@ fn shared(path: &str) -> Option<Value> {
     let path = checkout().join("../shared/schemas").join(path);
     let found = fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
     if found.is_none() {
-        println!("skipped: {} is not there", path.display());
+        xtask::progress::skipped(&format!("{} is not there", path.display()));
     }
     found
 }

@@ -10,7 +10,7 @@ use xtask::layout::{Layout, checkout};
 fn program() -> Option<PathBuf> {
     let found = helm::found(&Layout::from_env(&checkout()).ok()?);
     if found.is_none() {
-        println!("skipped: there is no helm here; `./dev test --cluster` builds one");
+        xtask::progress::skipped("there is no helm here; `./dev test --cluster` builds one");
     }
     found
 }
