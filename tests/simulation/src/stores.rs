@@ -20,7 +20,7 @@ use order_payment::usecases::error::{CommitError, Conflict, StoreError};
 use order_payment::usecases::ports::{
     Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
-use order_payment::usecases::settle_day::{Booked, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
+use order_payment::usecases::settle_day::{Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
 
 use crate::bus::ORDERS;
 use crate::checks;
@@ -350,6 +350,15 @@ impl Store for Orders {
         self.inner.note_comparison(seen, now).await
     }
 
+    async fn placed_per_minute(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<(DateTime<Utc>, u64)>, StoreError> {
+        self.here.moment(Moment::Read).await;
+        self.inner.placed_per_minute(from, to).await
+    }
+
     async fn accounts_between(
         &self,
         from: DateTime<Utc>,
@@ -394,6 +403,14 @@ impl Settlements for Orders {
 
     async fn booked(&self, wanted: &[(OrderId, u32)]) -> Result<Vec<Booked>, StoreError> {
         self.inner.booked(wanted).await
+    }
+
+    async fn orphans_booked(&self, gateway: &str, payments: &[String]) -> Result<Vec<BookedOrphan>, StoreError> {
+        self.inner.orphans_booked(gateway, payments).await
+    }
+
+    async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError> {
+        self.inner.matched_first(gateway, attempts).await
     }
 
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {

@@ -183,8 +183,12 @@ impl Transaction {
 
     /// Money without an order: found ([`LedgerKind::Orphan`]) or sent back ([`LedgerKind::OrphanRefund`]).
     pub fn orphan(kind: LedgerKind, intent: &str, amount: Money, at: DateTime<Utc>) -> Self {
-        let id = TransactionId::derive(kind.code(), intent);
-        Self { reference: Some(intent.to_owned()), ..Self::of(kind, id, amount, at) }
+        Self { reference: Some(intent.to_owned()), ..Self::of(kind, Self::orphan_id(kind, intent), amount, at) }
+    }
+
+    /// Which transaction of the ledger that is.
+    pub fn orphan_id(kind: LedgerKind, intent: &str) -> TransactionId {
+        TransactionId::derive(kind.code(), intent)
     }
 
     /// The mirror of this one: what a mistake is corrected by.

@@ -553,6 +553,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn placed_per_minute(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<(DateTime<Utc>, u64)>, StoreError> {
+        Ok(memory_accounts::per_minute(&self.books(), (from, to)))
+    }
+
     async fn accounts_between(
         &self,
         from: DateTime<Utc>,

@@ -1,10 +1,21 @@
 //! Orders with their attempts and their ledger, from the books in memory.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, DurationRound as _, Utc};
 
 use super::memory::Books;
 use crate::domain::accounts::{Account, Moved, Tried};
 use crate::domain::{Account as LedgerAccount, Entry, Order, Transaction};
+
+pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Vec<(DateTime<Utc>, u64)> {
+    let mut minutes = BTreeMap::new();
+    for order in books.orders.values().filter(|order| (from..=to).contains(&order.created_at)) {
+        let minute = order.created_at.duration_trunc(Duration::minutes(1)).unwrap_or(order.created_at);
+        *minutes.entry(minute).or_insert(0) += 1;
+    }
+    minutes.into_iter().collect()
+}
 
 /// In the order of placing; `None`: there are more than `limit`.
 pub fn between(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>), limit: u32) -> Option<Vec<Account>> {

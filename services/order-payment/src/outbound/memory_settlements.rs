@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use common::OrderId;
+use common::{AttemptId, OrderId};
 
 use super::memory::{Books, MemoryStore};
-use crate::domain::{Account, Transaction};
+use crate::domain::{Account, LedgerKind, Transaction};
 use crate::usecases::error::{CommitError, StoreError};
 use crate::usecases::ports::{Finding, FindingKind};
-use crate::usecases::settle_day::{Booked, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
+use crate::usecases::settle_day::{
+    Booked, BookedOrphan, ClosedDay, JudgedRow, Outcome, Settled, Settlements, Unsettled,
+};
 
 /// What is kept of files and days.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,38 @@ impl Settlements for MemoryStore {
     async fn booked(&self, wanted: &[(OrderId, u32)]) -> Result<Vec<Booked>, StoreError> {
         let books = self.books();
         Ok(wanted.iter().filter_map(|(order, number)| booked(&books, *order, *number)).collect())
+    }
+
+    async fn orphans_booked(&self, gateway: &str, payments: &[String]) -> Result<Vec<BookedOrphan>, StoreError> {
+        let books = self.books();
+        let booked = |kind, intent: &str| {
+            let id = Transaction::orphan_id(kind, intent);
+            books.ledger.iter().any(|transaction| transaction.id == id)
+                && !books.ledger.iter().any(|transaction| transaction.reverses == Some(id))
+        };
+        let orphans = payments.iter().filter_map(|payment| books.orphans.get(payment));
+        let ours = orphans.filter(|orphan| orphan.attempt.via.name == gateway);
+        Ok(ours
+            .map(|orphan| BookedOrphan {
+                orphan: orphan.clone(),
+                taken: booked(LedgerKind::Orphan, &orphan.intent),
+                returned: booked(LedgerKind::OrphanRefund, &orphan.intent),
+            })
+            .collect())
+    }
+
+    async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError> {
+        let books = self.books();
+        let mut firsts: BTreeMap<AttemptId, i64> = BTreeMap::new();
+        for ((of, sequence), judged) in &books.settled.rows {
+            let Some(attempt) = judged.attempt.filter(|attempt| of == gateway && attempts.contains(attempt)) else {
+                continue;
+            };
+            if matches!(judged.outcome, Outcome::Matched | Outcome::Resolved) {
+                firsts.entry(attempt).and_modify(|first| *first = (*first).min(*sequence)).or_insert(*sequence);
+            }
+        }
+        Ok(firsts.into_iter().collect())
     }
 
     async fn keep_rows(&self, gateway: &str, _day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {

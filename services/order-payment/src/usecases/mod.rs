@@ -25,6 +25,7 @@ pub mod register_user;
 pub mod retry_saga;
 pub mod seal_ledger;
 pub mod settle_day;
+mod settle_orphan;
 pub mod store_credit;
 pub mod view_cart;
 pub mod views;

@@ -144,7 +144,17 @@ async fn still_an_orphan(app: &App, held: &Orphan) -> Result<bool, Failure> {
             Ok(false)
         }
         Answer::Intent(intent) if intent.status == IntentStatus::Succeeded => Ok(true),
-        _ => {
+        other => {
+            // It was taken when it was found. Whoever does not know it any more, or calls it something else, needs a person to ask.
+            if matches!(other, Answer::Intent(_) | Answer::NotFound | Answer::Misconfigured(_)) {
+                metrics::alarm("orphan");
+                tracing::error!(
+                    payment.intent = held.intent,
+                    gateway = held.attempt.via.name,
+                    answer = other.label(),
+                    "an orphan cannot be found again where it was found; nothing was given back"
+                );
+            }
             settle::later(&mut orphan.attempt, app.clock.now());
             put_off(app, held, orphan).await.map(|()| false)
         }

@@ -101,6 +101,13 @@ pub trait Store: Settlements + Send + Sync {
     /// `since` and are no longer found, are resolved. With them the sums of whole days are kept.
     async fn note_comparison(&self, seen: &Comparison, now: DateTime<Utc>) -> Result<(), CommitError>;
 
+    /// How many orders were placed in each minute between two instants, by its beginning; minutes without any are left out.
+    async fn placed_per_minute(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<(DateTime<Utc>, u64)>, StoreError>;
+
     /// Every order placed between two instants with its attempts and its ledger, as one snapshot: nothing that is
     /// committed meanwhile is seen by half. At most `limit`; [`None`] when there are more.
     async fn accounts_between(
@@ -212,6 +219,11 @@ pub trait Gateway: Send + Sync {
         vec![Via::default().name]
     }
 
+    /// How the gateway of this name is spoken to.
+    fn via(&self, name: &str) -> Option<Via> {
+        Some(self.choice()).filter(|via| via.name == name)
+    }
+
     /// Sends `call` for `attempt`, with the key derived for the two.
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer;
 
@@ -222,6 +234,15 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// Why the list is not complete.
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String>;
+
+    /// The same of all gateways, each with where it was made.
+    ///
+    /// # Errors
+    /// Why the list is not complete.
+    async fn made_between(&self, from: i64, to: i64) -> Result<Vec<(Via, Intent)>, String> {
+        let via = self.choice();
+        Ok(self.intents_between(from, to).await?.into_iter().map(|intent| (via.clone(), intent)).collect())
+    }
 
     /// The settlement file of a closed day, as it came; `None` when the gateway gives none or not yet.
     ///

@@ -3,7 +3,8 @@
 //!
 //! The file is a definitive source: what it says was taken or given back has been. An attempt that is open or given up by us is
 //! brought to that end by the same single-winner step as any other news; whoever comes first wins. What cannot be brought
-//! together is a finding for a person, and stays one until a later look at the day finds it in order.
+//! together is a finding for a person, and stays one until a later look at the day finds it in order. Money that was taken for no
+//! order of ours is matched with what the books say of orphans; where they say nothing yet, the file is who found it.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +18,9 @@ use messaging::crash::{self, Boundary};
 use super::error::{CommitError, StoreError};
 use super::ports::{Finding, FindingKind};
 use super::process_payment::{captured, refunded};
-use super::{App, Failure};
+use super::{App, Failure, settle_orphan};
 use crate::domain::settlement::{self, SettlementFile, SettlementKind, SettlementRow, SettlementTotal};
-use crate::domain::{Attempt, AttemptKind, AttemptState};
+use crate::domain::{Attempt, AttemptKind, AttemptState, Orphan};
 use crate::metrics;
 
 /// Rows matched at a time: one statement each way.
@@ -39,6 +40,12 @@ pub trait Settlements: Send + Sync {
 
     /// The attempts with these orders and numbers, and what the ledger has booked for each.
     async fn booked(&self, wanted: &[(OrderId, u32)]) -> Result<Vec<Booked>, StoreError>;
+
+    /// What the books have for orphans with these payments.
+    async fn orphans_booked(&self, gateway: &str, payments: &[String]) -> Result<Vec<BookedOrphan>, StoreError>;
+
+    /// The lowest number of a row, of any day, that was matched with each of these attempts.
+    async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError>;
 
     /// Keeps rows of a day; a known one gets its new outcome.
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError>;
@@ -71,6 +78,15 @@ pub struct Booked {
     pub booked_minor: Option<i64>,
 }
 
+/// Money without an order, with what the ledger has of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookedOrphan {
+    pub orphan: Orphan,
+    /// Whether it was booked as taken, and as given back.
+    pub taken: bool,
+    pub returned: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Matched,
@@ -79,6 +95,8 @@ pub enum Outcome {
     /// Not yet; the next look at the day may find it.
     Open,
     Differs,
+    /// Another row has settled this attempt before.
+    Again,
     /// Nothing of ours.
     Unmatched,
 }
@@ -89,7 +107,7 @@ impl Outcome {
             Self::Matched => "MATCHED",
             Self::Resolved => "RESOLVED",
             Self::Open => "OPEN",
-            Self::Differs => "DIFFERS",
+            Self::Differs | Self::Again => "DIFFERS",
             Self::Unmatched => "UNMATCHED",
         }
     }
@@ -147,24 +165,32 @@ pub enum Look {
     Closed(ClosedDay),
 }
 
-/// Settles every day of the last week that has a file and is not in order yet, up to yesterday.
+/// Settles every day of the last week that has a file and is not in order yet, up to yesterday. A day that cannot be settled keeps
+/// no other day and no other gateway from it.
 ///
 /// # Errors
-/// The first day that cannot be settled; the next round tries again.
+/// The last day that could not be settled; the next round tries again.
 pub async fn settle_recent_days(app: &App) -> Result<(), Failure> {
     let today = app.clock.now().date_naive();
+    let mut outcome = Ok(());
     for gateway in app.gateway.names() {
         for back in (1..=LOOK_BACK).rev() {
             let Some(day) = today.checked_sub_days(Days::new(back)) else { continue };
-            if app.store.settled(&gateway, day).await?.is_none_or(|settled| settled.open > 0) {
-                settle_day(app, &gateway, day).await?;
+            if app.store.settled(&gateway, day).await?.is_none_or(|settled| settled.open > 0)
+                && let Err(failure) = settle_day(app, &gateway, day).await
+            {
+                if failure.is_crash() {
+                    return Err(failure);
+                }
+                tracing::error!(gateway, %day, error = %failure, "a day cannot be settled now");
+                outcome = Err(failure);
             }
         }
         if let Some(last) = app.store.settled_before(&gateway, today).await? {
             metrics::settled_until(&gateway, last.closed_at.timestamp());
         }
     }
-    Ok(())
+    outcome
 }
 
 /// Settles one day of one gateway.
@@ -194,6 +220,7 @@ pub async fn settle_day(app: &App, gateway: &str, day: NaiveDate) -> Result<Look
     };
     let mut findings = Vec::new();
     for rows in file.rows.chunks(CHUNK) {
+        // Rows before these are kept by now, so that whoever settles an attempt again is seen in this file too.
         let judged = judge_all(app, gateway, rows, &mut closed, &mut findings).await?;
         app.store.keep_rows(gateway, day, &judged).await?;
     }
@@ -227,9 +254,10 @@ async fn judge_all(
     closed: &mut ClosedDay,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<JudgedRow>, Failure> {
-    let named = |row: &SettlementRow| Some((row.reference.parse::<OrderId>().ok()?, row.attempt?));
     let wanted: Vec<(OrderId, u32)> = rows.iter().filter_map(named).collect();
     let booked = app.store.booked(&wanted).await?;
+    let ids: Vec<AttemptId> = booked.iter().map(|booked| booked.attempt.id).collect();
+    let mut firsts: BTreeMap<AttemptId, i64> = app.store.matched_first(gateway, &ids).await?.into_iter().collect();
     let mut judged = Vec::with_capacity(rows.len());
     for row in rows {
         let of_row = |booked: &&Booked| Some((booked.attempt.order, booked.attempt.number)) == named(row);
@@ -247,8 +275,19 @@ async fn judge_all(
                 outcome => outcome,
             };
         }
+        let mut ours_minor = ours.as_ref().and_then(|ours| ours.booked_minor).unwrap_or_default();
+        if let Some(ours) = &ours
+            && outcome.agrees()
+            && *firsts.entry(ours.attempt.id).or_insert(row.sequence) < row.sequence
+        {
+            // An attempt moves money once. What we booked for it belongs to the first row.
+            (outcome, ours_minor) = (Outcome::Again, 0);
+        }
+        if outcome == Outcome::Unmatched {
+            (outcome, ours_minor) = settle_orphan::judge(app, gateway, row).await?;
+        }
         if let Some(total) = closed.totals.get_mut(&row.currency) {
-            total.ours += ours.as_ref().and_then(|ours| ours.booked_minor).unwrap_or_default();
+            total.ours += ours_minor;
         }
         if !outcome.agrees() {
             closed.open += 1;
@@ -257,6 +296,11 @@ async fn judge_all(
         judged.push(JudgedRow { row: row.clone(), attempt: ours.map(|ours| ours.attempt.id), outcome });
     }
     Ok(judged)
+}
+
+/// Our order and attempt, as the row names them.
+pub(super) fn named(row: &SettlementRow) -> Option<(OrderId, u32)> {
+    Some((row.reference.parse::<OrderId>().ok()?, row.attempt?))
 }
 
 /// Does the ledger have what the row says?
@@ -336,6 +380,7 @@ fn finding(closed: &ClosedDay, row: &SettlementRow, outcome: Outcome) -> Finding
     let what = match outcome {
         Outcome::Unmatched => "is no attempt of ours",
         Outcome::Open => "is an attempt that cannot end so yet",
+        Outcome::Again => "was settled by an earlier row already",
         _ => "is another amount, payment or kind in our books",
     };
     Finding {

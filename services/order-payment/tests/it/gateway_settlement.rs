@@ -1,15 +1,17 @@
 //! Settled days: the gateway's file against our attempts and ledger, in both directions, and what it resolves.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use common::Clock as _;
-use order_payment::domain::{AttemptState, Call, OrderStatus};
+use common::{Clock as _, Currency, Money};
+use order_payment::domain::{AttemptState, Call, OrderStatus, Orphan, Via};
+use order_payment::usecases::orphan_money::refund_orphans;
 use order_payment::usecases::ports::{Finding, FindingKind};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::reconcile::reconcile;
-use order_payment::usecases::settle_day::{ClosedDay, Look, settle_day};
+use order_payment::usecases::settle_day::{ClosedDay, Look, settle_day, settle_recent_days};
 use sha2::{Digest as _, Sha256};
 
 use crate::gateway::Shop;
+use crate::orphans::{strange_charge, suspense};
 use crate::world::{Weather, World, worlds};
 
 const GATEWAY: &str = "simulator";
@@ -143,11 +145,11 @@ async fn what_does_not_agree_is_a_finding_until_it_does() {
         let mut wrong = charge_row(&world, 2, good).await;
         wrong.5 = 4000;
         let nobody = common::OrderId::from_uuid(common::ids::random());
-        let orphan = (3, "capture", nobody.to_string(), 1, "pi_orphan".to_owned(), 100);
-        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[wrong, orphan]));
+        let by_hand = (3, "refund", nobody.to_string(), 1, "pi_nobodys".to_owned(), 100);
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[wrong, by_hand]));
         let closed = settle(&world).await;
-        // Theirs 4100; ours 4990 of the row that differs and 4990 that no file names.
-        assert_eq!((closed.open, closed.totals["EUR"].difference()), (3, 4100 - 2 * 4990));
+        // Theirs 3900; ours 4990 of the row that differs and 4990 that no file names.
+        assert_eq!((closed.open, closed.totals["EUR"].difference()), (3, 3900 - 2 * 4990));
         let found = open_findings(&world).await;
         assert_eq!(found.len(), 3, "{found:?}");
         for part in ["4990 EUR in our ledger, not settled", "is no attempt of ours", "another amount"] {
@@ -160,6 +162,66 @@ async fn what_does_not_agree_is_a_finding_until_it_does() {
             "a look at the gateway's list says nothing about a settled day"
         );
         assert_eq!(world.ledger(unsettled).await, 4990, "nothing is changed by a difference");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_settled_twice_is_in_our_books_once() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        world.pay().await;
+        let rows = [charge_row(&world, 3, order).await, charge_row(&world, 5, order).await];
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &rows));
+        for _ in 0..2 {
+            let closed = settle(&world).await;
+            assert_eq!((closed.open, closed.totals["EUR"].difference()), (1, 4990));
+            let found = open_findings(&world).await;
+            assert!(found.len() == 1 && found[0].contains("settled by an earlier row"), "{found:?}");
+        }
+        // The next day's file takes the same money once more.
+        world.clock.advance(chrono::Duration::days(1));
+        let again = charge_row(&world, 9, order).await;
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[again]));
+        assert_eq!(settle(&world).await.open, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_day_with_money_without_an_order_closes_when_it_came_and_when_it_went_back() {
+    for world in worlds().await {
+        let intent = strange_charge(&world);
+        let came = (1, "capture", common::ids::random().to_string(), 1, intent.clone(), 4990);
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[came]));
+        for _ in 0..2 {
+            let closed = settle(&world).await;
+            assert_eq!((closed.open, closed.totals["EUR"].difference()), (0, 0), "the file is who found it");
+        }
+        assert_eq!(suspense(&world, &intent).await, (4990, 1), "once");
+        world.clock.advance(world.app.rules.orphan_deadline + chrono::Duration::minutes(1));
+        let refund =
+            Orphan::refund(&intent, Via::default(), Money::from_minor(4990, Currency::Eur).unwrap(), world.clock.now());
+        let went = (2, "refund", refund.unwrap().order.to_string(), 1, intent.clone(), 4990);
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[went]));
+        let closed = settle(&world).await;
+        assert_eq!((closed.open, closed.totals["EUR"].difference()), (1, -4990), "their books are ahead of ours");
+        refund_orphans(&world.app).await.unwrap();
+        let closed = settle(&world).await;
+        assert_eq!((closed.open, closed.totals["EUR"].difference()), (0, 0));
+        assert_eq!(suspense(&world, &intent).await, (0, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_day_that_cannot_be_settled_keeps_no_other_day_from_it() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        world.pay().await;
+        let (day, rows) = (today(&world), [charge_row(&world, 1, order).await]);
+        *world.gateway.settlement.lock().unwrap() = Some(file(day, tonight(&world), &rows));
+        world.clock.advance(chrono::Duration::days(1));
+        // Every other day of the week is answered with this one's file, which is not believed.
+        settle_recent_days(&world.app).await.unwrap_err();
+        assert_eq!(world.app.store.settled(GATEWAY, day).await.unwrap().map(|settled| settled.open), Some(0));
     }
 }
 

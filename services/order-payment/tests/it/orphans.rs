@@ -12,7 +12,7 @@ use testkit::crash::survives_every_crash;
 use crate::world::{Weather, World, a_database, worlds};
 
 /// The gateway has taken 49.90 for something we never heard of, minutes ago.
-fn strange_charge(world: &World) -> String {
+pub fn strange_charge(world: &World) -> String {
     let id = format!("pi_{}", common::ids::random().simple());
     let intent = Intent {
         id: id.clone(),
@@ -35,7 +35,7 @@ fn taken(world: &World, intent: &str) -> i64 {
 }
 
 /// What stands in suspense for this intent, and in how many transactions.
-async fn suspense(world: &World, intent: &str) -> (i64, i64) {
+pub async fn suspense(world: &World, intent: &str) -> (i64, i64) {
     if let Some(database) = &world.database {
         return sqlx::query_as(
             "SELECT coalesce(-sum(amount_minor), 0)::bigint, count(*) FROM ledger_transactions JOIN ledger_entries USING (transaction_id)

@@ -56,6 +56,10 @@ impl Gateway for Gateways {
         self.known.iter().map(|(via, _)| via.name.clone()).collect()
     }
 
+    fn via(&self, name: &str) -> Option<Via> {
+        self.known.iter().find(|(via, _)| via.name == name).map(|(via, _)| via.clone())
+    }
+
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer {
         match self.named(&attempt.via.name) {
             Some(gateway) => gateway.send(call, attempt).await,
@@ -70,14 +74,19 @@ impl Gateway for Gateways {
         }
     }
 
-    /// Of all of them, or of none: half a list looks like missing money.
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
-        let mut intents = Vec::new();
+        Ok(self.made_between(from, to).await?.into_iter().map(|(_, intent)| intent).collect())
+    }
+
+    /// Of all of them, or of none: half a list looks like missing money.
+    async fn made_between(&self, from: i64, to: i64) -> Result<Vec<(Via, Intent)>, String> {
+        let mut made = Vec::new();
         for (via, gateway) in &self.known {
-            intents
-                .extend(gateway.intents_between(from, to).await.map_err(|reason| format!("{}: {reason}", via.name))?);
+            let intents =
+                gateway.intents_between(from, to).await.map_err(|reason| format!("{}: {reason}", via.name))?;
+            made.extend(intents.into_iter().map(|intent| (via.clone(), intent)));
         }
-        Ok(intents)
+        Ok(made)
     }
 
     async fn settlement(&self, name: &str, day: NaiveDate) -> Result<Option<bytes::Bytes>, String> {

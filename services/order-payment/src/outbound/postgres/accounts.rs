@@ -51,6 +51,24 @@ struct MovedRow {
 #[derive(Clone, Copy, Debug)]
 struct Place(DateTime<Utc>, Uuid);
 
+/// How many orders were placed in each minute that has any: one walk over the window.
+pub async fn per_minute(
+    pool: &PgPool,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> Result<Vec<(DateTime<Utc>, u64)>, StoreError> {
+    let rows: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(
+        "SELECT date_trunc('minute', created_at, 'UTC'), count(*) FROM orders
+         WHERE created_at >= $1 AND created_at <= $2 GROUP BY 1 ORDER BY 1",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    Ok(rows.into_iter().map(|(minute, count)| (minute, count.unsigned_abs())).collect())
+}
+
 /// `None`: there are more than `limit`.
 pub async fn between(
     pool: &PgPool,

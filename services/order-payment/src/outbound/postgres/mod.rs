@@ -294,6 +294,14 @@ impl Store for PostgresStore {
         .await
     }
 
+    async fn placed_per_minute(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<(DateTime<Utc>, u64)>, StoreError> {
+        accounts::per_minute(self.database.pool(), from, to).await
+    }
+
     async fn accounts_between(
         &self,
         from: DateTime<Utc>,

@@ -116,6 +116,21 @@ pub async fn any_due(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, sqlx::Er
     .await
 }
 
+/// The orphans of a gateway with these intents.
+pub async fn with_intents(pool: &PgPool, gateway: &str, intents: &[String]) -> Result<Vec<Orphan>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT intent_id, gateway, gateway_flow, amount_minor, currency, claimed_order, found_at, state::text, giving_up, in_doubt,
+                tries, due_at, leased_until, version
+         FROM orphan_charges WHERE gateway = $1 AND intent_id = ANY($2)",
+    )
+    .bind(gateway)
+    .bind(intents)
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    rows.into_iter().map(convert).collect()
+}
+
 /// The intents that were orphans and are not any more: their money is back, or an order turned up.
 pub async fn explained(pool: &PgPool, intents: &[String]) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar(

@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use common::OrderId;
+use common::{AttemptId, OrderId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{PostgresStore, Written, attempts, findings, unread};
+use super::{PostgresStore, Written, attempts, findings, orphans, unread};
+use crate::domain::{LedgerKind, Orphan, Transaction};
 use crate::usecases::error::{CommitError, StoreError};
 use crate::usecases::ports::Finding;
-use crate::usecases::settle_day::{Booked, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
+use crate::usecases::settle_day::{Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -67,6 +68,41 @@ impl Settlements for PostgresStore {
         .map_err(unread)?;
         let booked = |id: Uuid| sums.iter().find(|(of, _)| *of == id).map(|(_, sum)| *sum);
         Ok(attempts.into_iter().map(|attempt| Booked { booked_minor: booked(attempt.id.uuid()), attempt }).collect())
+    }
+
+    async fn orphans_booked(&self, gateway: &str, payments: &[String]) -> Result<Vec<BookedOrphan>, StoreError> {
+        let orphans = orphans::with_intents(self.database.pool(), gateway, payments).await?;
+        let id = |kind: LedgerKind, intent: &str| Transaction::orphan_id(kind, intent).uuid();
+        let of_both =
+            |orphan: &Orphan| [LedgerKind::Orphan, LedgerKind::OrphanRefund].map(|kind| id(kind, &orphan.intent));
+        let wanted: Vec<Uuid> = orphans.iter().flat_map(of_both).collect();
+        let there: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT transaction_id FROM ledger_transactions booked WHERE transaction_id = ANY($1)
+               AND NOT EXISTS (SELECT FROM ledger_transactions back WHERE back.reverses = booked.transaction_id)",
+        )
+        .bind(wanted)
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(unread)?;
+        let booked = |orphan: Orphan| BookedOrphan {
+            taken: there.contains(&id(LedgerKind::Orphan, &orphan.intent)),
+            returned: there.contains(&id(LedgerKind::OrphanRefund, &orphan.intent)),
+            orphan,
+        };
+        Ok(orphans.into_iter().map(booked).collect())
+    }
+
+    async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError> {
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+            "SELECT attempt_id, min(sequence) FROM settlement_rows
+             WHERE attempt_id = ANY($2) AND gateway = $1 AND outcome IN ('MATCHED', 'RESOLVED') GROUP BY attempt_id",
+        )
+        .bind(gateway)
+        .bind(attempts.iter().map(|attempt| attempt.uuid()).collect::<Vec<Uuid>>())
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(unread)?;
+        Ok(rows.into_iter().map(|(attempt, sequence)| (attempt.into(), sequence)).collect())
     }
 
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {
