@@ -99,7 +99,7 @@ impl Placed {
 
 impl Behaviour {
     /// The cheap ones first: a boundary is tried in the first behaviour that passes it. The gateway's day is closed before
-    /// anybody gives money back by hand or takes some for no order of ours: such rows would keep the day open.
+    /// anybody gives money back by hand: such a row would keep the day open.
     pub const ALL: [Self; 31] = [
         Self::Approved,
         Self::Started,
