@@ -120,13 +120,29 @@ impl Consumer {
     /// # Errors
     /// Only a crash point ends it early.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), crash::Crashed> {
-        self.events.load_parked(&shutdown).await;
         partitions::run(self.consumer, Arc::new(self.events), shutdown).await
     }
 }
 
 #[async_trait]
 impl Work for Events {
+    /// Whoever had the partition before may have parked messages, and what follows them stays behind them.
+    async fn begin(&self, shutdown: &CancellationToken) -> Result<(), Stop> {
+        loop {
+            match parking::waiting_queues(&self.database, self.group).await {
+                Ok(queues) => {
+                    self.parked().extend(queues);
+                    return Ok(());
+                }
+                Err(error) => tracing::warn!(error = %error, "parked messages could not be read"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Stop::ShuttingDown),
+                () = tokio::time::sleep(LAST_PAUSE) => {}
+            }
+        }
+    }
+
     async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop> {
         let round = &records[..self.side_by_side(records)];
         let settled = futures::future::join_all(round.iter().map(|record| self.settle(record, shutdown))).await;
@@ -155,7 +171,7 @@ impl Events {
     /// Brings one record to an end: handled, or parked.
     async fn settle(&self, record: &Record, shutdown: &CancellationToken) -> Result<(), Stop> {
         crash::point("consumer.before_handle")?;
-        let started = Instant::now();
+        let mut started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let verdict = self.attempt(record).await;
@@ -171,8 +187,11 @@ impl Events {
                 {
                     return Ok(());
                 }
-                // The database is away: neither handling nor parking works, the record stays where it is.
                 _ => {}
+            }
+            // While the database is away neither handling nor parking works; the record stays where it is, and nothing of it is spent on it.
+            if !self.database.answers().await {
+                started = Instant::now();
             }
             metrics::CONSUMED.with_label_values(&[self.group, "retry"]).inc();
             let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
@@ -223,22 +242,6 @@ impl Events {
                 false
             }
         })
-    }
-
-    async fn load_parked(&self, shutdown: &CancellationToken) {
-        loop {
-            match parking::waiting_queues(&self.database, self.group).await {
-                Ok(queues) => {
-                    self.parked().extend(queues);
-                    return;
-                }
-                Err(error) => tracing::warn!(error = %error, "parked messages could not be read"),
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LAST_PAUSE) => {}
-            }
-        }
     }
 
     fn parked(&self) -> std::sync::MutexGuard<'_, HashSet<parking::Queue>> {

@@ -84,6 +84,11 @@ impl Database {
         &self.pool
     }
 
+    /// Does it answer now? For whoever has to tell its absence from a failure of its own.
+    pub(crate) async fn answers(&self) -> bool {
+        sqlx::query("SELECT 1").execute(&self.pool).await.is_ok()
+    }
+
     pub fn region(&self) -> Region {
         self.region
     }

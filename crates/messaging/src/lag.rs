@@ -1,12 +1,14 @@
-//! How far a consumer group is behind, per partition, as the broker client reckons it from what it fetches: nobody is asked.
+//! What the client of a consumer group hears by the way: how far the group is behind, per partition, as the broker client reckons it
+//! from what it fetches, nobody is asked; and that partitions were dealt out anew.
 //!
 //! Only the owner of a partition tells its lag. One that moves away takes its gauge with it, so a sum over processes counts each
 //! partition once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::consumer::{ConsumerContext, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::statistics::{Partition, Statistics};
 
 use crate::kafka::KafkaSettings;
@@ -21,6 +23,14 @@ pub(crate) type Follower = StreamConsumer<Lag>;
 /// Hears the statistics of one group's client.
 pub(crate) struct Lag {
     pub(crate) group: &'static str,
+    deals: AtomicU64,
+}
+
+impl Lag {
+    /// How often partitions were dealt out. What somebody else did to a partition happened before the number it is ours under.
+    pub(crate) fn deals(&self) -> u64 {
+        self.deals.load(Ordering::Acquire)
+    }
 }
 
 /// A consumer of `group`, not yet subscribed.
@@ -30,7 +40,7 @@ pub(crate) struct Lag {
 pub(crate) fn follower(group: &'static str, kafka: &KafkaSettings) -> anyhow::Result<Follower> {
     let mut config = kafka.consumer(group);
     config.set("statistics.interval.ms", EVERY.as_millis().to_string());
-    Ok(config.create_with_context(Lag { group })?)
+    Ok(config.create_with_context(Lag { group, deals: AtomicU64::new(0) })?)
 }
 
 impl ClientContext for Lag {
@@ -51,7 +61,11 @@ impl ClientContext for Lag {
     }
 }
 
-impl ConsumerContext for Lag {}
+impl ConsumerContext for Lag {
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.deals.fetch_add(1, Ordering::AcqRel);
+    }
+}
 
 /// Records between what is done and the end; `None` for a partition that is not ours or whose end is not known yet.
 fn behind(partition: &Partition) -> Option<i64> {

@@ -39,6 +39,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// What a worker does with records of its partition.
 #[async_trait]
 pub(crate) trait Work: Send + Sync {
+    /// A partition may have been somebody else's until now. Called before its first record, and before the next one after
+    /// partitions were dealt out anew.
+    async fn begin(&self, _shutdown: &CancellationToken) -> Result<(), Stop> {
+        Ok(())
+    }
+
     /// Handles a prefix of `records` (at least one, never empty) and says how many are done.
     async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop>;
 
@@ -201,6 +207,7 @@ async fn work_off(
     shutdown: CancellationToken,
 ) -> Result<(), Stop> {
     let mut held: Vec<Record> = Vec::new();
+    let mut begun = None;
     loop {
         if held.is_empty() {
             let received = tokio::select! {
@@ -211,6 +218,11 @@ async fn work_off(
             if received == 0 {
                 return Ok(());
             }
+        }
+        let deals = consumer.context().deals();
+        if begun != Some(deals) {
+            work.begin(&shutdown).await?;
+            begun = Some(deals);
         }
         let done = work.handle(&held, &shutdown).await?.clamp(1, held.len());
         let last = &held[done - 1];

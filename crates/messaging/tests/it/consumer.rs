@@ -25,7 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Marking {
     database: messaging::Database,
     refusing: AtomicBool,
+    refused: AtomicU32,
     flaky: AtomicU32,
+}
+
+impl Marking {
+    fn new(database: messaging::Database) -> Arc<Self> {
+        let (refusing, [refused, flaky]) = (AtomicBool::new(true), Default::default());
+        Arc::new(Self { database, refusing, refused, flaky })
+    }
 }
 
 #[async_trait]
@@ -33,6 +41,7 @@ impl Handler for Marking {
     async fn handle(&self, delivery: &Delivery) -> Verdict {
         let key = delivery.event.key();
         if key.starts_with("bad") && self.refusing.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Park("this test refuses it".to_owned());
         }
         if key.starts_with("flaky") && self.flaky.fetch_add(1, Ordering::Relaxed) < 3 {
@@ -52,12 +61,13 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
-        let handler = Arc::new(Marking {
-            database: db.database.clone(),
-            refusing: AtomicBool::new(true),
-            flaky: AtomicU32::new(0),
-        });
+        let handler = Marking::new(db.database.clone());
         Self { db, kafka, handler }
+    }
+
+    fn consumer(&self, handler: &Arc<Marking>) -> Consumer {
+        let (database, handler) = (self.db.database.clone(), Arc::clone(handler));
+        Consumer::new("marking", &[&STOCK_RESERVED], database, &self.kafka, handler).unwrap()
     }
 
     async fn publish(&self, key: &str, versions: std::ops::RangeInclusive<i64>) {
@@ -70,14 +80,7 @@ impl Stage {
     /// Runs a consumer until `enough` says so.
     async fn consume_until(&self, what: &str, enough: impl AsyncFn() -> Result<(), String>) {
         let shutdown = CancellationToken::new();
-        let consumer = Consumer::new(
-            "marking",
-            &[&STOCK_RESERVED],
-            self.db.database.clone(),
-            &self.kafka,
-            Arc::clone(&self.handler) as _,
-        )
-        .unwrap();
+        let consumer = self.consumer(&self.handler);
         let running = tokio::spawn(consumer.run(shutdown.clone()));
         until(what, PATIENCE, enough).await;
         shutdown.cancel();
@@ -288,6 +291,43 @@ async fn a_message_behind_one_parked_by_the_same_process_waits() {
             exactly((stage.parked().await.len(), stage.marks().await.len()), (2, 0))
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_message_behind_one_parked_by_another_process_waits_when_its_partition_comes_over() {
+    let stage = Stage::set().await;
+    let (stop_one, stop_other) = (CancellationToken::new(), CancellationToken::new());
+    let one = tokio::spawn(stage.consumer(&stage.handler).run(stop_one.clone()));
+    let publisher = Publisher::new(&stage.kafka, region(), stage.db.database.epoch().clone()).unwrap();
+    let publish = async |keys: std::ops::Range<u32>, name: &str, version| {
+        let events: Vec<_> = keys.map(|number| event(&format!("{name}-{number}"), version)).collect();
+        publisher.publish_all(&events, 1).await.unwrap();
+    };
+    publish(0..24, "good", 1).await;
+    until("the one at work on every partition", PATIENCE, async || exactly(stage.marks().await.len(), 24)).await;
+    // Another one comes, gets some of the partitions, and refuses what it finds there.
+    let other = Marking::new(stage.db.database.clone());
+    let another = tokio::spawn(stage.consumer(&other).run(stop_other.clone()));
+    let published = AtomicU32::new(0);
+    until("something that the other one parked", PATIENCE, async || {
+        let first = published.fetch_add(12, Ordering::Relaxed);
+        publish(first..first + 12, "bad", 1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if other.refused.load(Ordering::Relaxed) > 0 { Ok(()) } else { Err("it has no partition yet".to_owned()) }
+    })
+    .await;
+    let all = published.into_inner();
+    let waiting = async |count: u32| exactly(stage.parked().await.len(), count as usize);
+    until("every first message parked", PATIENCE, async || waiting(all).await).await;
+    // It goes; its partitions come back to the one that runs on, with what follows the parked messages.
+    stop_other.cancel();
+    another.await.unwrap().unwrap();
+    stage.handler.refusing.store(false, Ordering::Relaxed);
+    publish(0..all, "bad", 2).await;
+    until("every second message behind the first", PATIENCE, async || waiting(2 * all).await).await;
+    stop_one.cancel();
+    one.await.unwrap().unwrap();
+    assert_eq!(stage.marks().await.len(), 24, "none of them was handled");
 }
 
 #[tokio::test]
