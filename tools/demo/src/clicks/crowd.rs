@@ -28,9 +28,9 @@ pub enum Ended {
     /// Nobody listened.
     #[default]
     Unsent,
-    /// 202, and nothing was away from the question to the answer.
+    /// 202, and intake and broker were there from the question to the answer.
     Accepted,
-    /// 202, and something was away.
+    /// 202, and one of them was away or had just come back.
     AcceptedInOutage,
     /// No answer, at least once.
     Unknown,
@@ -121,7 +121,7 @@ impl<'a> Crowd<'a> {
             let before = self.phases.now();
             let heard = self.ask(person, request, &body).await;
             let settled = match &heard {
-                Heard::Accepted(_) if self.phases.quiet_since(&before) => Some(Ended::Accepted),
+                Heard::Accepted(_) if self.phases.undisturbed_since(&before) => Some(Ended::Accepted),
                 Heard::Accepted(_) => Some(Ended::AcceptedInOutage),
                 Heard::Nobody | Heard::Silence | Heard::Refused(_) => None,
             };

@@ -88,7 +88,7 @@ pub struct Bad {
     pub reasons: BTreeMap<String, u64>,
     /// Of these, in the bad stream with that reason.
     pub in_stream: u64,
-    /// Of these, not there, though nothing was away when they were refused.
+    /// Of these, not there, though broker and intake were there when they were refused.
     pub lost_in_quiet: u64,
     /// Of these, not there, and the broker or the intake was away or had just come back: nothing is promised then (ADR 0049).
     pub lost_in_outage: u64,

@@ -108,7 +108,9 @@ fn difference(clicks: &Clicks) -> Held {
 
 fn bad_are_told(requests: &Requests, bad: &Bad) -> Held {
     let mut broken: Vec<String> =
-        some(bad.lost_in_quiet, "bad events are not in the bad stream, though nothing was away").into_iter().collect();
+        some(bad.lost_in_quiet, "bad events are not in the bad stream, though broker and intake were there")
+            .into_iter()
+            .collect();
     broken.extend(some(bad.mistold, "bad events stand there with another reason or name"));
     let unexplained = bad.told.abs_diff(bad.in_stream + bad.lost_in_quiet + bad.lost_in_outage);
     broken.extend(some(unexplained, "bad events are neither there nor missing"));
@@ -258,7 +260,7 @@ mod tests {
             (with(|told, _| told.requests.misjudged = 1), "1 answers had another verdict than the one that was due"),
             (
                 with(|told, _| (told.bad.in_stream, told.bad.lost_in_quiet) = (2, 1)),
-                "1 bad events are not in the bad stream, though nothing was away",
+                "1 bad events are not in the bad stream, though broker and intake were there",
             ),
             (with(|told, _| told.bad.in_stream = 2), "1 bad events are neither there nor missing"),
             (with(|told, _| told.bad.mistold = 1), "1 bad events stand there with another reason or name"),
