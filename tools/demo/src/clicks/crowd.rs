@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use xtask::drill::clicks::told::Requests;
+use xtask::drill::clicks::told::{OUT_OF_PEOPLE, Requests};
 
 use super::people::{self, EVENTS, People, REQUESTS};
 use super::phases::Phases;
@@ -97,6 +97,8 @@ impl<'a> Crowd<'a> {
         while !self.phases.are_over() {
             let person = self.next.fetch_add(1, Ordering::Relaxed);
             if person >= MOST_PEOPLE {
+                let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+                *counts.why.entry(OUT_OF_PEOPLE.to_owned()).or_default() += 1;
                 return;
             }
             if self.people.marks(person).is_none() {

@@ -10,6 +10,9 @@ pub const PHASE: &str = "phase ";
 /// The phase in which nothing is done to the region.
 pub const QUIET: &str = "quiet";
 
+/// Among the reasons of a load that has made all the people it may make: from then on it was none.
+pub const OUT_OF_PEOPLE: &str = "the load ran out of people";
+
 /// Everything that one load tells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Told {

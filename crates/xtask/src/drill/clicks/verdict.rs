@@ -3,7 +3,7 @@
 //! away) is told by its number and not judged.
 
 use super::kills::{Kill, VICTIMS, Victim};
-use super::told::{Bad, Clicks, Pages, Requests, Told, Withdrawals};
+use super::told::{Bad, Clicks, OUT_OF_PEOPLE, Pages, Requests, Told, Withdrawals};
 
 /// A page has this for everything; each answer without Redis has to be there by then, by the server's own clock.
 pub const WITHOUT_REDIS_MS: f64 = 50.0;
@@ -23,7 +23,7 @@ pub struct Held {
 pub fn promises(told: &Told, kills: &[Kill], rounds: u64) -> Vec<Held> {
     let Told { requests, clicks, bad, pages, withdrawals, evicted, waiting, .. } = told;
     vec![
-        as_meant(kills, rounds, *evicted, *waiting),
+        as_meant(kills, rounds, requests, *evicted, *waiting),
         nothing_is_lost(requests, clicks),
         counted_once(clicks),
         difference(clicks),
@@ -41,13 +41,16 @@ pub fn difference_of(clicks: &Clicks) -> i128 {
 }
 
 /// A campaign that was not done as meant has shown nothing.
-fn as_meant(kills: &[Kill], rounds: u64, evicted: u64, waiting: u64) -> Held {
+fn as_meant(kills: &[Kill], rounds: u64, requests: &Requests, evicted: u64, waiting: u64) -> Held {
     let mut broken = Vec::new();
     for victim in VICTIMS {
         let times = kills.iter().filter(|kill| kill.victim == victim).count() as u64;
         if times != rounds {
             broken.push(format!("{} was killed {times} times and not {rounds}", victim.name()));
         }
+    }
+    if requests.why.contains_key(OUT_OF_PEOPLE) {
+        broken.push(format!("{OUT_OF_PEOPLE} before the end"));
     }
     broken.extend(some(evicted, "entries were thrown out of a full Redis"));
     broken.extend(some(waiting, "bytes or records still waited at the end"));
@@ -283,6 +286,10 @@ mod tests {
             ),
             (with(|told, _| told.withdrawals.kept = 1), "1 profiles of people who withdrew are still there"),
             (with(|told, _| told.withdrawals.tried = 0), "nobody withdrew a consent"),
+            (
+                with(|told, _| *told.requests.why.entry(OUT_OF_PEOPLE.to_owned()).or_default() += 1),
+                "the load ran out of people before the end",
+            ),
             (with(|told, _| told.evicted = 1), "1 entries were thrown out of a full Redis"),
             (with(|told, _| told.waiting = 7), "7 bytes or records still waited at the end"),
         ] {
