@@ -161,6 +161,43 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// Clicks at full rate on a region of its own while intake, broker, scorer and Redis are killed in turn, then accepted and counted
+    /// compared event by event; or, with --memory, very many clicks and no kill. Writes docs/drills and fails when a promise is broken
+    Clicks {
+        /// Same seed, same people, clicks and order of kills
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How often each of the four is killed
+        #[arg(long, default_value_t = 3)]
+        rounds: u64,
+        /// Seconds of the load before the first kill and after each
+        #[arg(long, default_value_t = 15)]
+        seconds_per_phase: u64,
+        /// Seconds that a killed process is away, when it is not started at once
+        #[arg(long, default_value_t = 10)]
+        down: u64,
+        /// Requests under way at once
+        #[arg(long, default_value_t = 16)]
+        connections: u64,
+        /// When Redis waits for its disk (appendfsync): always, everysec or no
+        #[arg(long, default_value = "everysec")]
+        redis_fsync: String,
+        /// Kill nothing and watch memory
+        #[arg(long)]
+        memory: bool,
+        /// With --memory: events to be counted
+        #[arg(long, default_value_t = 50_000_000)]
+        events: u64,
+        /// With --memory: people who click
+        #[arg(long, default_value_t = 20_000)]
+        people: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+        /// Do not build; use the programs that are there
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
     /// the test stack)
     CrashPoints {
@@ -303,6 +340,15 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Rolling { seed, rounds, release, no_build } => {
             return drill::rolling::run(&drill::rolling::Options { seed, rounds, release, no_build }).map(code);
+        }
+        Task::Clicks { seed, events, people, memory: true, release, no_build, .. } => {
+            let options = drill::clicks::MemoryOptions { seed, events, people, release, no_build };
+            return drill::clicks::memory(&options).map(code);
+        }
+        Task::Clicks { seed, rounds, seconds_per_phase, down, connections, redis_fsync, release, no_build, .. } => {
+            let (seconds, fsync) = (seconds_per_phase, redis_fsync);
+            let options = drill::clicks::Options { seed, rounds, seconds, down, connections, fsync, release, no_build };
+            return drill::clicks::run(&options).map(code);
         }
         Task::Bench {
             name,

@@ -1,7 +1,7 @@
 //! Is a server ready? One small question per wire protocol, spoken by hand over plain TCP: this crate is compiled before anything
 //! starts, so it must not pull in five client libraries to say hello.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -103,6 +103,35 @@ pub fn redis_ping(port: u16) -> Result<()> {
     Ok(())
 }
 
+/// Asks Redis one thing and gives the text of its answer: a status, a number, or a bulk of text.
+///
+/// # Errors
+/// When it does not answer, with an error, or with something else.
+pub fn redis_say(port: u16, words: &[&str]) -> Result<String> {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    let mut stream = connect(port)?;
+    stream.write_all(request.as_bytes())?;
+    read_redis(&mut BufReader::new(stream.take(MAX_ANSWER)))
+}
+
+fn read_redis(answer: &mut impl std::io::BufRead) -> Result<String> {
+    let mut first = String::new();
+    answer.read_line(&mut first)?;
+    let line = first.trim_end();
+    match line.split_at_checked(1) {
+        Some(("+" | ":", text)) => Ok(text.to_owned()),
+        Some(("$", length)) => {
+            let mut text = vec![0; length.parse().context("redis says no length")?];
+            answer.read_exact(&mut text)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        }
+        _ => bail!("redis answers {line}"),
+    }
+}
+
 /// Kafka answers ApiVersions (key 18, version 0): the broker takes requests only after its start is complete.
 ///
 /// # Errors
@@ -154,4 +183,20 @@ pub fn mongo_ping(port: u16) -> Result<()> {
         bail!("the answer is no OP_MSG");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_redis_are_read_and_its_errors_are_errors() {
+        let read = |text: &str| read_redis(&mut text.as_bytes()).ok();
+        assert_eq!(read("+OK\r\n").as_deref(), Some("OK"));
+        assert_eq!(read(":12\r\n").as_deref(), Some("12"));
+        assert_eq!(read("$7\r\na:1\r\nb\r\n").as_deref(), Some("a:1\r\nb\r"));
+        for wrong in ["", "-ERR unknown\r\n", "$-1\r\n", "$9\r\nshort\r\n", "*1\r\n"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
 }

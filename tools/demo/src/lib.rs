@@ -1,13 +1,15 @@
 //! The demonstration: fills the shop, shops in it as real people would, and adds everything up at the end.
 //!
-//! It knows the public and admin HTTP API and nothing of the services' insides. Only the closing check reads the databases, as
-//! an operator would, and the gateway's own books.
+//! It knows the public and admin HTTP API and nothing of the services' insides. Only two judges look behind it: the closing check reads the
+//! databases, as an operator would, and the gateway's own books; `clicks` reads the topics of clicks and what Redis holds of those who
+//! clicked.
 
 pub mod api;
 pub mod baskets;
 pub mod campaign;
 pub mod catalog_data;
 pub mod catalog_drill;
+pub mod clicks;
 pub mod closing_check;
 pub mod follow;
 pub mod gateway_books;

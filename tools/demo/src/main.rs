@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::Region;
 use demo::campaign::CampaignOptions;
 use demo::catalog_drill::DrillOptions;
+use demo::clicks::ClickOptions;
+use demo::clicks::feed::FeedOptions;
 use demo::price_truth::TruthOptions;
 use demo::rolling::RollingOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{campaign, catalog_drill, closing_check, import, price_truth, rolling, run, seed};
+use demo::{campaign, catalog_drill, clicks, closing_check, import, price_truth, rolling, run, seed};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -50,6 +52,10 @@ enum Command {
     Drill(DrillArguments),
     /// Everything shoppers do, each thing asked once, until standard input is closed; `cargo xtask rolling` replaces processes meanwhile.
     Rolling(RollingArguments),
+    /// Clicks of very many visitors until standard input is closed, then accepted and counted compared; `cargo xtask clicks` kills meanwhile.
+    Clicks(ClickArguments),
+    /// Very many clicks for the scorer while memory is looked at; the feed of `cargo xtask clicks --memory`.
+    ClickFeed(FeedArguments),
     /// Only the closing check, over everything the region has done so far.
     Check,
 }
@@ -127,6 +133,31 @@ struct RollingArguments {
     seed: u64,
 }
 
+#[derive(Args)]
+struct ClickArguments {
+    /// Same seed, same questions; which requests are sent again.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Requests with clicks under way at once.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+}
+
+#[derive(Args)]
+struct FeedArguments {
+    /// Same seed, same clicks.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// People who click.
+    #[arg(long, default_value_t = 20_000)]
+    people: u64,
+    /// Events between two looks at memory.
+    #[arg(long, default_value_t = 50_000)]
+    sample_every: u64,
+}
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     // One TLS provider for the process; a second call would find it there, which is fine.
@@ -170,6 +201,12 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
             catalog_drill::drill(&stack, &options).await
         }
         Command::Rolling(RollingArguments { seed }) => rolling::rolling(&stack, &RollingOptions { seed }).await,
+        Command::Clicks(ClickArguments { seed, connections }) => {
+            clicks::clicks(&stack, &ClickOptions { seed, connections }).await
+        }
+        Command::ClickFeed(FeedArguments { seed, events, people, sample_every }) => {
+            clicks::feed::feed(&stack, &FeedOptions { seed, events, people, sample_every }).await
+        }
         Command::Check => closing_check::check_region(&stack).await,
     }
 }

@@ -32,6 +32,16 @@ impl Stack {
         self.ports.url(Port::PaymentSimulator)
     }
 
+    /// Address of one listener, past the edge.
+    pub fn url(&self, port: Port) -> String {
+        self.ports.url(port)
+    }
+
+    /// The same as `host:port`.
+    pub fn address(&self, port: Port) -> String {
+        self.ports.address(port)
+    }
+
     /// The owner's view of a database: this is what an operator sees, not what a service may see.
     pub fn database_url(&self, database: &str) -> String {
         self.ports.postgres_url(database, &format!("{database}_owner"))

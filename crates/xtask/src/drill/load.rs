@@ -1,8 +1,8 @@
 //! The load of a drill: the demo program in a process of its own. It asks until its standard input is closed, or until it has made the
 //! changes it was asked for; then it looks at what must be so, tells what it counted, and ends. Not decided here: what it asks
-//! (`tools/demo/src/catalog_drill`, `tools/demo/src/rolling.rs`).
+//! (`tools/demo/src/catalog_drill`, `tools/demo/src/rolling.rs`, `tools/demo/src/clicks`).
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -50,6 +50,15 @@ impl Load {
         let mut load = Load { child, input, lines };
         load.wait_for(|line| line == BEGINS, PREPARING).context("the load did not begin")?;
         Ok(load)
+    }
+
+    /// A line for the load, for those that listen.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().context("the load was told to end")?;
+        writeln!(input, "{line}").and_then(|()| input.flush()).context("the load does not listen any more")
     }
 
     /// Does it ask no more? Said once.

@@ -2,9 +2,10 @@
 //! the other, each of its stores is killed in turn, and very many products change between kills; its report is written to `docs/drills`.
 //!
 //! Decided here: the order of things. What is done and promised in each phase is decided in `phases`, whether a promise is held in
-//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services is
-//! a drill of its own (`rolling`).
+//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services and
+//! the kills on the path of a click are drills of their own (`rolling`, `clicks`).
 
+pub mod clicks;
 mod load;
 mod phases;
 mod promise;
