@@ -135,7 +135,7 @@ fn stand_in(products: u64) -> Result<()> {
         let query = SearchQuery::parse(&[("q".to_owned(), text.to_owned())], home().currency())
             .map_err(|_| anyhow!("no search: {text}"))?;
         let begun = Instant::now();
-        let found = kept.search(Ask { query: &query, at: SystemClock.now(), from: 0, size: 100 })?;
+        let found = kept.search(Ask { query: &query, language: language(), at: SystemClock.now(), from: 0, size: 100 });
         let took = begun.elapsed().as_secs_f64() * 1_000.0;
         anyhow::ensure!(found.total > 0, "nothing is found for {text}");
         if took > slowest.0 {

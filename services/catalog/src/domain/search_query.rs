@@ -24,6 +24,8 @@ pub const MAX_LIMIT: usize = 100;
 pub const DEFAULT_LIMIT: usize = 20;
 /// Nobody leafs further; whoever wants everything reads the list of products.
 pub const DEEPEST: usize = 1000;
+/// Products are counted exactly up to here; beyond, "more than" is all anybody needs.
+pub const COUNT_UP_TO: u64 = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Sort {
@@ -45,6 +47,36 @@ impl Sort {
             Self::Newest => "newest",
         }
     }
+}
+
+/// How the words of a query had to be taken for anything to be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    #[default]
+    AsAsked,
+    /// The corrected words were looked for instead.
+    Corrected,
+    /// Any of the words, and words spelled nearly like them.
+    Loose,
+}
+
+impl Reading {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AsAsked => "as_asked",
+            Self::Corrected => "corrected",
+            Self::Loose => "loose",
+        }
+    }
+}
+
+/// How strictly the words are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Most words must occur as they are.
+    Exact,
+    /// One is enough, and nearly is enough. For when nothing was found otherwise.
+    Loose,
 }
 
 /// What products must be like. Values of one kind are alternatives; kinds must all hold.

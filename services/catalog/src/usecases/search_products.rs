@@ -3,10 +3,15 @@
 //! While the index is away the stand-in of this process answers, and the answer says so. Its order is another one: a cursor of its
 //! answers is answered by it as long as it can, also when the index is back, so that nobody loses their place.
 //!
-//! Paging: a cursor names a position. Inside the window the order of a person with interests is woven anew for each page;
-//! it is the same order as long as the profile is. Beyond [`DEEPEST`] there is no next page.
+//! Paging: a cursor names a position, and the order that the list was begun in. Where interests wove the first [`WINDOW`] hits, it
+//! carries that order, so that going on and going back show the list as it was begun, whatever the person clicks meanwhile; a list that
+//! was begun plain stays plain. What was not there at the beginning comes at the end of the window. Beyond [`DEEPEST`] there is no
+//! next page.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::{ErrorKind, Explain, MessageId};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::App;
@@ -35,6 +40,8 @@ pub struct SearchAnswer {
     pub without_filters: u64,
     /// Names this answer in the clicks it causes. The same list for the same question to whoever may share it has the same name.
     pub query_id: Uuid,
+    /// Names this very page; absent at the beginning of a list that is nobody's own.
+    pub cursor: Option<String>,
     pub next_cursor: Option<String>,
     /// The answer is for one person and must not be shared.
     pub personal: bool,
@@ -81,28 +88,45 @@ pub async fn search_products(
     let begin = place.position;
     let end = begin + query.limit;
     // Whether somebody has a profile is not known yet; for somebody who might, the whole window is fetched at once.
-    let may_weave = shopper.is_somebody() && query.sort == Sort::Relevance && begin < WINDOW;
-    let page = if may_weave {
+    let may_weave = shopper.is_somebody() && query.sort == Sort::Relevance && place.order == Order::Fresh;
+    let in_window = begin < WINDOW && (may_weave || matches!(place.order, Order::Begun(_)));
+    let page = if in_window {
         Page { query, language, from: 0, size: end.max(WINDOW) }
     } else {
         Page { query, language, from: begin, size: query.limit }
     };
     let (found, interests) =
-        tokio::join!(ask(app, page, place), async { if may_weave { interests_of(app, shopper).await } else { None } });
+        tokio::join!(ask(app, page, &place), async { if may_weave { interests_of(app, shopper).await } else { None } });
     let Answered { value: found, degraded } = found?;
     let Found { hits, facets, total, corrected, reading, without_filters } = found;
     let mut ranked = woven(hits, interests.as_ref());
-    if may_weave {
+    let order = match &place.order {
+        Order::Fresh if interests.is_some() => {
+            Order::Begun(ranked.iter().take(WINDOW).map(|(hit, _)| print(hit)).collect())
+        }
+        Order::Fresh | Order::Plain => Order::Plain,
+        Order::Begun(prints) => {
+            if in_window {
+                ranked = as_begun(ranked, prints);
+            }
+            Order::Begun(prints.clone())
+        }
+    };
+    if in_window {
         ranked = ranked.into_iter().skip(begin).take(query.limit).collect();
     }
     let goes_on = ranked.len() == query.limit && total.value > end as u64 && end + query.limit <= DEEPEST;
-    let next_cursor =
-        goes_on.then(|| app.products.cursors.seal(&scope, &Place { position: end, of_stand_in: degraded }.encode()));
+    let seal = |position: usize| {
+        let place = Place { position, of_stand_in: degraded, order: order.clone() };
+        app.products.cursors.seal(&scope, &place.encode())
+    };
+    let next_cursor = goes_on.then(|| seal(end));
+    let cursor = query.cursor.clone().or_else(|| may_weave.then(|| seal(begin)));
     let (hits, ranks): (Vec<Hit>, Vec<Rank>) = ranked.into_iter().unzip();
     let listed = with_levels(app, hits).await;
     let items: Vec<Ranked> = listed.into_iter().zip(ranks).map(|(listed, rank)| Ranked { listed, rank }).collect();
-    let personal = shopper.is_somebody();
-    let query_id = if personal { common::ids::random() } else { name_of(&scope, place, language, &items) };
+    let personal = shopper.is_somebody() || matches!(place.order, Order::Begun(_));
+    let query_id = if personal { common::ids::random() } else { name_of(&scope, &place, language, &items) };
     Ok(SearchAnswer {
         items,
         facets,
@@ -111,6 +135,7 @@ pub async fn search_products(
         reading,
         without_filters,
         query_id,
+        cursor,
         next_cursor,
         personal,
         degraded,
@@ -118,7 +143,7 @@ pub async fn search_products(
 }
 
 /// A name that follows from the answer, so that who has the answer already can be told that it did not change.
-fn name_of(scope: &str, place: Place, language: &str, items: &[Ranked]) -> Uuid {
+fn name_of(scope: &str, place: &Place, language: &str, items: &[Ranked]) -> Uuid {
     let shown = items.iter().map(|item| format!(";{}@{}", item.listed.hit.product.sku, item.listed.hit.revision));
     let answer = format!("{language} {} {scope}{}", place.encode(), shown.collect::<String>());
     MessageId::derive(&answer, items.len() as i64, "search.answer").uuid()
@@ -141,7 +166,7 @@ fn woven(mut hits: Vec<Hit>, interests: Option<&Interests>) -> Vec<(Hit, Rank)> 
 }
 
 /// The index's answer, or that of the stand-in.
-async fn ask(app: &App, page: Page<'_>, place: Place) -> Result<Answered<Found>, IndexDown> {
+async fn ask(app: &App, page: Page<'_>, place: &Place) -> Result<Answered<Found>, IndexDown> {
     let instead = || app.products.stand_in.search(page, app.clock.now());
     if let Some(value) = place.of_stand_in.then(instead).flatten() {
         return Ok(Answered { value, degraded: true });
@@ -149,24 +174,99 @@ async fn ask(app: &App, page: Page<'_>, place: Place) -> Result<Answered<Found>,
     app.products.stand_in.unless(app.products.index.search(page).await, instead)
 }
 
+/// What is remembered of a product of the window: enough to tell a hundred apart, and short enough for a cursor. Two that collide
+/// stand beside each other; none is lost.
+type Print = [u8; 3];
+
+fn print(hit: &Hit) -> Print {
+    let digest = Sha256::digest(hit.product.sku.as_str());
+    [digest[0], digest[1], digest[2]]
+}
+
+/// The window in the order it was begun in; what was not there then stands at its end.
+fn as_begun(mut ranked: Vec<(Hit, Rank)>, prints: &[Print]) -> Vec<(Hit, Rank)> {
+    let behind = ranked.split_off(ranked.len().min(WINDOW));
+    ranked.sort_by_cached_key(|(hit, _)| {
+        let print = print(hit);
+        prints.iter().position(|begun| *begun == print).unwrap_or(prints.len())
+    });
+    ranked.extend(behind);
+    ranked
+}
+
+/// In which order the list was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Order {
+    /// It begins now.
+    #[default]
+    Fresh,
+    /// In that of the index, or of the stand-in.
+    Plain,
+    /// Woven with interests, as they were then: the window.
+    Begun(Vec<Print>),
+}
+
 /// Where a page begins, and in whose order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     position: usize,
     of_stand_in: bool,
+    order: Order,
 }
 
 impl Place {
     const OF_STAND_IN: char = '~';
+    const ORDER: char = ';';
 
-    fn encode(self) -> String {
+    fn encode(&self) -> String {
         let mark = if self.of_stand_in { String::from(Self::OF_STAND_IN) } else { String::new() };
-        format!("{mark}{}", self.position)
+        let order = match &self.order {
+            Order::Fresh | Order::Plain => String::new(),
+            Order::Begun(prints) => format!("{}{}", Self::ORDER, URL_SAFE_NO_PAD.encode(prints.concat())),
+        };
+        format!("{mark}{}{order}", self.position)
     }
 
+    /// A cursor always names an order: one that names none is of a plain list.
     fn decode(payload: &str) -> Result<Self, InvalidCursor> {
         let own = payload.strip_prefix(Self::OF_STAND_IN);
-        let position = own.unwrap_or(payload).parse().ok().filter(|position| *position < DEEPEST);
-        Ok(Self { position: position.ok_or(InvalidCursor)?, of_stand_in: own.is_some() })
+        let (position, order) = match own.unwrap_or(payload).split_once(Self::ORDER) {
+            None => (own.unwrap_or(payload), Order::Plain),
+            Some((position, prints)) => {
+                let bytes = URL_SAFE_NO_PAD.decode(prints).map_err(|_| InvalidCursor)?;
+                (
+                    position,
+                    Order::Begun(
+                        bytes.chunks_exact(3).take(WINDOW).map(|print| [print[0], print[1], print[2]]).collect(),
+                    ),
+                )
+            }
+        };
+        let position = position.parse().ok().filter(|position| *position < DEEPEST).ok_or(InvalidCursor)?;
+        Ok(Self { position, of_stand_in: own.is_some(), order })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_place_survives_being_a_cursor(
+            position in 0..DEEPEST, of_stand_in in any::<bool>(), prints in prop::option::of(prop::collection::vec(any::<Print>(), 0..WINDOW))
+        ) {
+            let place = Place { position, of_stand_in, order: prints.map_or(Order::Plain, Order::Begun) };
+            let cursor = place.encode();
+            prop_assert!(cursor.len() < 500, "it fits into an address");
+            prop_assert_eq!(Place::decode(&cursor), Ok(place));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_fall(text in ".{0,40}") {
+            prop_assert!(Place::decode(&text).is_ok_and(|place| place.position < DEEPEST) || Place::decode(&text) == Err(InvalidCursor));
+        }
     }
 }

@@ -11,16 +11,22 @@ use common::{Region, Sku};
 use futures::StreamExt as _;
 
 use super::App;
-use super::ports::products::{Completion, Found, Hit, IndexDown, Page, ProductStore, Reading, StoreDown, Total};
+use super::ports::products::{Completion, Found, Hit, IndexDown, Page, ProductStore, StoreDown, Total};
 use crate::domain::product::{CategoryPath, Revision};
+use crate::domain::search_query::COUNT_UP_TO;
 use crate::domain::stand_in::{Ask, Kept, StandIn as Assortment};
 use crate::domain::standing::Standing;
 use crate::metrics::{STAND_IN_BYTES, STAND_IN_PRODUCTS, STOOD_IN};
 
-/// Revisions taken in at once: whoever asks meanwhile waits for one portion at most, a few milliseconds.
+/// Revisions read from the store at once.
 const PORTION: usize = 200;
-/// Completions of each kind, fewer than the index gives.
-const COMPLETIONS: usize = 5;
+/// Of them so many at once: their words are taken apart under the lock.
+const AT_ONCE: usize = 20;
+/// Completions of one answer, as many as the index gives.
+const COMPLETIONS: usize = 10;
+/// What an answer to a search is without when it was made here, as the API names it: words and texts of descriptions, the list of
+/// attributes beside each product, marked passages, and what sold-out or popular products lose or gain in the order.
+pub const WITHOUT: &[&str] = &["descriptions", "attribute_lists", "highlights", "standing"];
 
 /// An answer and whether it was made without the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +65,10 @@ impl StandIn {
 
     /// Takes revisions in, in any order; the newest of each product stays.
     pub fn apply(&self, revisions: &[Revision]) {
-        let mut assortment = self.assortment.write().unwrap_or_else(PoisonError::into_inner);
-        revisions.iter().for_each(|revision| assortment.apply(revision));
+        for few in revisions.chunks(AT_ONCE) {
+            let mut assortment = self.assortment.write().unwrap_or_else(PoisonError::into_inner);
+            few.iter().for_each(|revision| assortment.apply(revision));
+        }
     }
 
     /// The index's answer, else what is made `instead`, else the index's failure.
@@ -91,14 +99,15 @@ impl StandIn {
     }
 
     pub(super) fn search(&self, page: Page<'_>, at: DateTime<Utc>) -> Option<Found> {
-        let Page { query, from, size, .. } = page;
-        let picked = self.ready("search")?.search(Ask { query, at, from, size }).ok()?;
+        let Page { query, language, from, size } = page;
+        let picked = self.ready("search")?.search(Ask { query, language, at, from, size });
+        let counted = (picked.total as u64).min(COUNT_UP_TO);
         Some(Found {
             hits: picked.kept.into_iter().map(Hit::from).collect(),
-            facets: Vec::new(),
-            total: Total { value: picked.total as u64, exact: picked.exact },
-            corrected: None,
-            reading: if picked.loose { Reading::Loose } else { Reading::AsAsked },
+            facets: picked.facets,
+            total: Total { value: counted, exact: picked.exact && picked.total as u64 == counted },
+            corrected: picked.corrected,
+            reading: picked.reading,
             without_filters: picked.without_filters as u64,
         })
     }
@@ -145,9 +154,10 @@ pub async fn categories(app: &App) -> Result<Answered<Vec<(String, u64)>>, Index
 pub async fn completions(app: &App, text: &str, language: &str) -> Result<Answered<Vec<Completion>>, IndexDown> {
     let stand_in = &app.products.stand_in;
     let instead = || {
-        let (brands, names) = stand_in.ready("completions")?.completions(text, language, COMPLETIONS, app.clock.now());
+        let (brands, names) = stand_in.ready("completions")?.completions(text, language, app.clock.now());
         let of = |kind: &'static str| move |text: String| Completion { text, kind };
-        Some(brands.into_iter().map(of("brand")).chain(names.into_iter().map(of("product"))).collect())
+        let all = brands.into_iter().map(of("brand")).chain(names.into_iter().map(of("product")));
+        Some(all.take(COMPLETIONS).collect())
     };
     stand_in.unless(app.products.index.completions(text, language).await, instead)
 }

@@ -1,36 +1,27 @@
-//! What the stand-in finds. Decided here: what fits, in which order, and how much work a question may be. Pure, and quick enough to be
-//! done where it is asked: everything is a walk over lists whose length is bounded by [`STEPS`] or by the number of products.
+//! What the stand-in finds. Decided here: which questions it asks itself, as the index is asked (as it stands, else corrected, else
+//! loosely), and the order. What words fit is decided in `meant`, what is counted in `count`. Pure, and quick enough to be done where it
+//! is asked: everything is a walk over lists whose length is bounded by what `meant` allows or by the number of products.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
 use common::Sku;
 
 use super::StandIn;
-use super::entry::{Entry, fingerprint};
 use super::lexicon::Slot;
-use super::words::{beginning, fold, words};
+use super::meant::Fits;
+use crate::domain::facets::Facet;
 use crate::domain::product::{CategoryPath, Product};
-use crate::domain::product_words::{code, number};
-use crate::domain::search_query::{Filters, SearchQuery, Sort};
-
-/// Products looked at for the words of one question, over all words: some milliseconds. Words that too many products have are left out
-/// first, since they tell least.
-const STEPS: usize = 500_000;
-/// Words of the products that one word of the question may stand for, by their beginnings.
-const MEANT: usize = 64;
-/// A word that only begins like the one that is looked for.
-const BEGINS: f64 = 0.6;
-/// The text, or a word of it, is a number of the product: as in the index, more than any words, and more than one word.
-const IS_ITS_NUMBER: f64 = 1000.0;
-const HAS_ITS_NUMBER: f64 = 20.0;
+use crate::domain::search_query::{Reading, SearchQuery, Sort, Strictness};
 
 /// A question.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     pub query: &'a SearchQuery,
+    /// Words are searched in it and in English.
+    pub language: &'a str,
     /// The moment whose prices hold.
     pub at: DateTime<Utc>,
     pub from: usize,
@@ -49,61 +40,58 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picked {
     pub kept: Vec<Kept>,
+    pub facets: Vec<Facet>,
     /// How many fit words and filters.
     pub total: usize,
     /// All that may fit are here and were looked at.
     pub exact: bool,
     /// How many fit the words.
     pub without_filters: usize,
-    /// Nothing fits all of the words; these fit some.
-    pub loose: bool,
+    /// The words as somebody may have meant them.
+    pub corrected: Option<String>,
+    pub reading: Reading,
 }
-
-/// The question is about something that is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("attributes are not kept outside the index")]
-pub struct NotKept;
 
 /// A product that fits some words.
 #[derive(Clone, Copy, Debug)]
-struct Fit {
-    slot: Slot,
-    relevance: f64,
-}
-
-/// What the words of a text come to.
-struct Fits {
-    found: Vec<Fit>,
-    exact: bool,
-    loose: bool,
-}
-
-/// One word of a question and the lists of products that fit it.
-struct Meant<'a> {
-    lists: Vec<(&'a [Slot], f64)>,
-    steps: usize,
+pub(super) struct Fit {
+    pub slot: Slot,
+    pub relevance: f64,
 }
 
 impl StandIn {
     /// One part of the answer to a search.
-    ///
-    /// # Errors
-    /// [`NotKept`] for a filter by attributes.
-    pub fn search(&self, ask: Ask<'_>) -> Result<Picked, NotKept> {
-        let Ask { query, at, from, size } = ask;
-        if !query.filters.attributes.is_empty() {
-            return Err(NotKept);
-        }
-        let Fits { mut found, exact, loose } = match &query.text {
-            Some(text) => self.fitting(text),
-            None => {
-                let all = (0..).zip(&self.entries).filter(|(_, entry)| entry.is_some());
-                Fits { found: all.map(|(slot, _)| Fit { slot, relevance: 1.0 }).collect(), exact: true, loose: false }
-            }
+    pub fn search(&self, ask: Ask<'_>) -> Picked {
+        let Some(text) = &ask.query.text else {
+            let all = (0..).zip(&self.entries).filter(|(_, entry)| entry.is_some());
+            let found = all.map(|(slot, _)| Fit { slot, relevance: 1.0 }).collect();
+            return self.pick(ask, self.for_sale(Fits { found, exact: true }, ask.at), None, Reading::AsAsked);
         };
-        found.retain(|fit| self.price(*fit, at).is_some());
-        let without_filters = found.len();
-        found.retain(|fit| self.entry(fit.slot).is_some_and(|entry| passes(entry, &query.filters, at)));
+        let fitting = |text: &str, strictness| self.for_sale(self.fitting(text, ask.language, strictness), ask.at);
+        let corrected = self.corrected(text);
+        let first = fitting(text, Strictness::Exact);
+        if !first.found.is_empty() {
+            return self.pick(ask, first, corrected, Reading::AsAsked);
+        }
+        if let Some(better) = &corrected {
+            let second = fitting(better, Strictness::Exact);
+            if !second.found.is_empty() {
+                return self.pick(ask, second, corrected, Reading::Corrected);
+            }
+        }
+        let last = fitting(corrected.as_deref().unwrap_or(text), Strictness::Loose);
+        self.pick(ask, last, corrected, Reading::Loose)
+    }
+
+    fn for_sale(&self, mut fits: Fits, at: DateTime<Utc>) -> Fits {
+        fits.found.retain(|fit| self.price(*fit, at).is_some());
+        fits
+    }
+
+    fn pick(&self, ask: Ask<'_>, fits: Fits, corrected: Option<String>, reading: Reading) -> Picked {
+        let Ask { query, at, from, size, .. } = ask;
+        let without_filters = fits.found.len();
+        let (mut found, facets) = self.counted(fits.found, &query.filters, at);
         let total = found.len();
         let order = |one: &Fit, other: &Fit| self.order(query.sort, at, *one, *other);
         let end = from.saturating_add(size);
@@ -114,7 +102,10 @@ impl StandIn {
         }
         found.sort_unstable_by(order);
         let kept = found.into_iter().skip(from).filter_map(|fit| self.kept(fit)).collect();
-        Ok(Picked { kept, total, exact: exact && self.left_out == 0, without_filters, loose })
+        // A description may have words that nobody looked at here.
+        let all_words = query.text.is_none() || self.read_in_part == 0;
+        let exact = fits.exact && all_words && self.left_out == 0;
+        Picked { kept, facets, total, exact, without_filters, corrected, reading }
     }
 
     /// Products after `after` in the order of their SKUs.
@@ -150,116 +141,6 @@ impl StandIn {
         all.into_iter().collect()
     }
 
-    /// Up to `most` brands, then up to `most` names of products for what has been typed.
-    pub fn completions(
-        &self,
-        text: &str,
-        language: &str,
-        most: usize,
-        at: DateTime<Utc>,
-    ) -> (Vec<String>, Vec<String>) {
-        let begun = fold(text);
-        let mut found = self.fitting(text).found;
-        found.retain(|fit| self.price(*fit, at).is_some());
-        found.sort_unstable_by(|one, other| self.order(Sort::Relevance, at, *one, *other));
-        let entries = || found.iter().filter_map(|fit| self.entry(fit.slot));
-        let brands: BTreeSet<&str> =
-            entries().map(|entry| &*entry.brand).filter(|brand| fold(brand).starts_with(&begun)).collect();
-        let mut names: Vec<String> = Vec::new();
-        for name in entries().filter_map(|entry| entry.name(language)) {
-            if names.len() == most {
-                break;
-            }
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
-            }
-        }
-        (brands.into_iter().take(most).map(str::to_owned).collect(), names)
-    }
-
-    /// The products that fit all words of `text` or one of its numbers; if there are none, those that fit some.
-    fn fitting(&self, text: &str) -> Fits {
-        let mut numbered: BTreeMap<Slot, f64> = BTreeMap::new();
-        let whole = number(text).map(|number| (number, IS_ITS_NUMBER));
-        let parts = text.split_whitespace().filter_map(code).map(|number| (number, HAS_ITS_NUMBER));
-        for (number, worth) in parts.chain(whole) {
-            let number = fingerprint(&number);
-            for (_, slot) in self.numbers.range((number, Slot::MIN)..=(number, Slot::MAX)) {
-                numbered.insert(*slot, worth);
-            }
-        }
-        let (by_words, exact, loose) = self.by_words(text, numbered.is_empty());
-        let mut found: Vec<Fit> = Vec::with_capacity(by_words.len() + numbered.len());
-        for fit in by_words {
-            found.push(Fit { relevance: fit.relevance + numbered.remove(&fit.slot).unwrap_or(0.0), ..fit });
-        }
-        found.extend(numbered.into_iter().map(|(slot, relevance)| Fit { slot, relevance }));
-        Fits { found, exact, loose }
-    }
-
-    /// Fits of all words, else, where that is wanted, of some; whether all lists were looked at; whether these fit only some.
-    fn by_words(&self, text: &str, or_some: bool) -> (Vec<Fit>, bool, bool) {
-        let asked: BTreeSet<String> = words(text).collect();
-        let mut meant: Vec<Meant<'_>> = asked.iter().map(|word| self.meant(word)).collect();
-        // The rare words first: they tell most and cost least.
-        meant.sort_by_key(|word| word.steps);
-        let (mut left, mut exact) = (STEPS, true);
-        let mut of_all = 0_u32;
-        // Which of the words each product has, as bits, and what they are worth. A question has far fewer words than bits.
-        let mut has = vec![0_u32; self.entries.len()];
-        let mut worth = vec![0.0_f64; self.entries.len()];
-        let mut touched: Vec<Slot> = Vec::new();
-        for (place, word) in meant.iter().enumerate().take(u32::BITS as usize) {
-            if word.steps > left && !touched.is_empty() {
-                exact = false;
-                break;
-            }
-            let bit = 1_u32 << place;
-            of_all |= bit;
-            for (list, share) in &word.lists {
-                exact &= list.len() <= left;
-                let value = share * self.rarity(list.len());
-                for slot in list.iter().copied().take(left) {
-                    let at = slot as usize;
-                    if has[at] & bit == 0 {
-                        if has[at] == 0 {
-                            touched.push(slot);
-                        }
-                        has[at] |= bit;
-                        worth[at] += value;
-                    }
-                }
-                left = left.saturating_sub(list.len());
-            }
-        }
-        let fits = |all: bool| -> Vec<Fit> {
-            let chosen = touched.iter().filter(|slot| !all || has[**slot as usize] == of_all);
-            chosen.map(|slot| Fit { slot: *slot, relevance: worth[*slot as usize] }).collect()
-        };
-        let strict = fits(true);
-        if strict.is_empty() && or_some && !touched.is_empty() {
-            (fits(false), exact, true)
-        } else {
-            (strict, exact, false)
-        }
-    }
-
-    /// The lists of the word itself, then of those that begin like it.
-    fn meant(&self, word: &str) -> Meant<'_> {
-        let itself = self.words.exactly(word);
-        let mut lists = vec![(itself, 1.0)];
-        if let Some(beginning) = beginning(word) {
-            let others = self.words.beginning(beginning).filter(|(other, _)| *other != word).take(MEANT);
-            lists.extend(others.map(|(_, list)| (list, BEGINS)));
-        }
-        Meant { steps: lists.iter().map(|(list, _)| list.len()).sum(), lists }
-    }
-
-    /// How much a word tells that so many products have.
-    fn rarity(&self, having: usize) -> f64 {
-        (1.0 + self.count() as f64 / (1.0 + having as f64)).ln()
-    }
-
     fn price(&self, fit: Fit, at: DateTime<Utc>) -> Option<i64> {
         self.entry(fit.slot)?.minor_at(at)
     }
@@ -282,18 +163,7 @@ impl StandIn {
     }
 }
 
-fn passes(entry: &Entry, filters: &Filters, at: DateTime<Utc>) -> bool {
-    let one_of = |chosen: &BTreeSet<String>, value: &str| chosen.is_empty() || chosen.contains(value);
-    let minor = entry.minor_at(at);
-    let category = filters.categories.is_empty() || filters.categories.iter().any(|path| is_in(&entry.category, path));
-    category
-        && one_of(&filters.brands, &entry.brand)
-        && one_of(&filters.families, entry.family.code())
-        && filters.price_min.is_none_or(|least| minor.is_some_and(|minor| minor >= least))
-        && filters.price_max.is_none_or(|most| minor.is_some_and(|minor| minor <= most))
-}
-
 /// Whether `category` is `path` or below it.
-fn is_in(category: &str, path: &str) -> bool {
+pub(super) fn is_in(category: &str, path: &str) -> bool {
     category.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -4,13 +4,17 @@
 //! is found, and that a question costs a bounded amount of work, is decided in `find`; which spellings are one word in `words`. Not
 //! decided here: when it is asked and where revisions come from (`usecases/stand_in`).
 //!
-//! It is smaller than the index in every way, and says so: names, brands, categories and numbers are searched, not descriptions and
-//! attributes; words fit by their beginnings, not by their meaning; nothing is counted by facets and nothing is corrected.
+//! It answers as the index does: the same words find the same products (`domain/words`), facets count the same, spelling is corrected
+//! to the same words. It is smaller, and says so: descriptions are neither searched nor shown, nothing is highlighted, and the order
+//! knows neither how long a text is nor whether a product is sold out or popular.
 
+mod completions;
+mod count;
 mod entry;
 mod find;
 mod lexicon;
-mod words;
+mod meant;
+mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +22,9 @@ use common::{Region, Sku};
 
 use super::product::Revision;
 use entry::{Entry, Shared};
-pub use find::{Ask, Kept, NotKept, Picked};
-use lexicon::{Lexicon, Slot};
+pub use find::{Ask, Kept, Picked};
+use lexicon::{Lexicon, Posting, Slot, Tongues};
+use pairs::Pairs;
 
 /// Memory of a SKU that is remembered as gone.
 const GONE: usize = 90;
@@ -40,10 +45,16 @@ pub struct StandIn {
     free: Vec<Slot>,
     /// In the order of lists.
     known: BTreeMap<Sku, Known>,
-    words: Lexicon,
+    /// What is looked for in.
+    terms: Lexicon,
+    /// Words of names and brands as they are spelt: what a spelling is corrected to, and what typing is completed with.
+    spelt: Lexicon,
     /// Fingerprints of numbers with the products that have them.
     numbers: BTreeSet<(u64, Slot)>,
     shared: Shared,
+    pairs: Pairs,
+    /// Products that are found by some of their words only.
+    read_in_part: usize,
     /// Of entries and of those that are gone.
     bytes: usize,
     left_out: u64,
@@ -57,9 +68,12 @@ impl StandIn {
             entries: Vec::new(),
             free: Vec::new(),
             known: BTreeMap::new(),
-            words: Lexicon::default(),
+            terms: Lexicon::default(),
+            spelt: Lexicon::default(),
             numbers: BTreeSet::new(),
             shared: Shared::default(),
+            pairs: Pairs::default(),
+            read_in_part: 0,
             bytes: 0,
             left_out: 0,
         }
@@ -73,9 +87,9 @@ impl StandIn {
             return;
         }
         if let Some(entry) = known.and_then(|known| known.slot).and_then(|slot| self.take(slot)) {
-            entry.leave(&mut self.shared);
+            entry.leave(&mut self.shared, &mut self.pairs);
         }
-        let entry = Entry::of(revision, self.region, &mut self.shared);
+        let entry = Entry::of(revision, self.region, &mut self.shared, &mut self.pairs);
         let slot = entry.and_then(|entry| self.put(entry));
         if known.is_none_or(|known| known.slot.is_some()) && slot.is_none() {
             self.bytes += GONE;
@@ -86,11 +100,11 @@ impl StandIn {
         self.known.insert(sku.clone(), Known { revision: revision.number, slot });
     }
 
-    fn put(&mut self, entry: Entry) -> Option<Slot> {
+    fn put(&mut self, mut entry: Entry) -> Option<Slot> {
         let bytes = entry.bytes();
-        if self.bytes() + bytes > self.max_bytes {
+        if self.bytes() + bytes > self.max_bytes || self.entries.len() == Posting::END {
             self.left_out += 1;
-            entry.leave(&mut self.shared);
+            entry.leave(&mut self.shared, &mut self.pairs);
             return None;
         }
         let slot = match self.free.pop() {
@@ -100,7 +114,11 @@ impl StandIn {
                 Slot::try_from(self.entries.len() - 1).ok()?
             }
         };
-        entry.words().iter().for_each(|word| self.words.add(word, slot));
+        let found_by = entry.terms(&self.pairs);
+        found_by.terms.iter().for_each(|(term, tongues)| self.terms.add(term, slot, *tongues));
+        found_by.spelt.iter().for_each(|word| self.spelt.add(word, slot, Tongues::ANY));
+        entry.is_read_in_part |= found_by.is_cut;
+        self.read_in_part += usize::from(entry.is_read_in_part);
         self.numbers.extend(entry.numbers.iter().map(|number| (*number, slot)));
         self.bytes += bytes;
         self.entries[slot as usize] = Some(entry);
@@ -109,7 +127,10 @@ impl StandIn {
 
     fn take(&mut self, slot: Slot) -> Option<Entry> {
         let entry = self.entries.get_mut(slot as usize)?.take()?;
-        entry.words().iter().for_each(|word| self.words.remove(word, slot));
+        let found_by = entry.terms(&self.pairs);
+        found_by.terms.keys().for_each(|term| self.terms.remove(term, slot));
+        found_by.spelt.iter().for_each(|word| self.spelt.remove(word, slot));
+        self.read_in_part -= usize::from(entry.is_read_in_part);
         for number in &entry.numbers {
             self.numbers.remove(&(*number, slot));
         }
@@ -129,7 +150,7 @@ impl StandIn {
 
     /// The memory it takes, as reckoned.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.words.bytes() + self.shared.bytes()
+        self.bytes + self.terms.bytes() + self.spelt.bytes() + self.shared.bytes() + self.pairs.bytes()
     }
 
     /// How often a revision found no room.

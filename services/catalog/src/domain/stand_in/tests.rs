@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::assortment::{Assortment, Window};
+use crate::domain::facets::Facet;
 use crate::domain::price::{Price, PriceList};
 use crate::domain::product::{Attribute, CategoryPath, Family, Product, State, Text};
-use crate::domain::search_query::SearchQuery;
+use crate::domain::search_query::{Reading, SearchQuery};
 use crate::domain::trail::Trail;
 
 const ROOM: usize = 1 << 20;
@@ -76,7 +77,7 @@ fn asked(pairs: Parameters<'_>) -> SearchQuery {
 }
 
 fn picked(shop: &StandIn, pairs: &[(&str, &str)]) -> Picked {
-    shop.search(Ask { query: &asked(pairs), at: at(0), from: 0, size: 100 }).unwrap()
+    shop.search(Ask { query: &asked(pairs), language: "de", at: at(0), from: 0, size: 100 })
 }
 
 fn skus(picked: &Picked) -> Vec<&str> {
@@ -84,7 +85,7 @@ fn skus(picked: &Picked) -> Vec<&str> {
 }
 
 #[test]
-fn words_are_found_by_their_beginnings_and_numbers_as_they_are() {
+fn words_are_found_as_they_are_bent_and_by_their_parts_and_numbers_however_they_are_written() {
     let shop = small_shop();
     for (text, expected) in [
         ("kopfhörer", vec!["K-1", "K-2"]),
@@ -92,13 +93,14 @@ fn words_are_found_by_their_beginnings_and_numbers_as_they_are() {
         ("kopf", vec!["K-1", "K-2"]),
         ("acme", vec!["K-1", "L-1"]),
         ("coats", vec!["M-1", "M-2"]),
-        ("mantel", vec!["M-2"]),
+        ("mantel", vec!["M-1", "M-2"]),
+        ("wintermantel", vec!["M-1"]),
         ("winter", vec!["M-1"]),
         ("tn2110", vec!["L-1"]),
         ("tn 2110", vec!["L-1"]),
         ("4006381333931", vec!["M-2"]),
         ("qqqq", vec![]),
-        ("!!!", vec![]),
+        ("!!!", vec!["K-1", "K-2", "L-1", "M-1", "M-2"]),
     ] {
         assert_eq!(skus(&picked(&shop, &[("q", text)])), expected, "{text}");
     }
@@ -108,9 +110,85 @@ fn words_are_found_by_their_beginnings_and_numbers_as_they_are() {
 fn what_fits_only_some_of_the_words_comes_only_when_nothing_fits_all_and_says_so() {
     let shop = small_shop();
     let strict = picked(&shop, &[("q", "rote kopfhörer")]);
-    assert_eq!((skus(&strict), strict.loose), (vec!["K-1"], false));
+    assert_eq!((skus(&strict), strict.reading), (vec!["K-1"], Reading::AsAsked));
     let loose = picked(&shop, &[("q", "grüne kopfhörer")]);
-    assert_eq!((skus(&loose), loose.loose), (vec!["K-1", "K-2"], true));
+    assert_eq!((skus(&loose), loose.reading), (vec!["K-1", "K-2"], Reading::Loose));
+}
+
+#[test]
+fn words_of_the_same_meaning_find_each_other_and_the_word_itself_comes_first() {
+    let mut shop = small_shop();
+    for (sku, name) in [("N-1", "Notebook 15"), ("N-2", "Laptop 14"), ("N-3", "SSD 256"), ("N-4", "Drive, solid state")]
+    {
+        shop.apply(&live(product(sku, name, "Nord", "computers", 50_000)));
+    }
+    assert_eq!(skus(&picked(&shop, &[("q", "laptop")])), ["N-2", "N-1"]);
+    assert_eq!(skus(&picked(&shop, &[("q", "notebook")])), ["N-1", "N-2"]);
+    let phrase = picked(&shop, &[("q", "solid state drive")]);
+    assert_eq!(skus(&phrase), ["N-4", "N-3"], "the words in any order, what they mean only as it is written");
+}
+
+#[test]
+fn a_word_that_occurs_nowhere_is_corrected_to_the_nearest_that_does() {
+    let shop = small_shop();
+    let read = |text: &str| {
+        let picked = picked(&shop, &[("q", text)]);
+        (skus(&picked).join(" "), picked.corrected.unwrap_or_default(), picked.reading)
+    };
+    assert_eq!(read("kopfhorrer"), ("K-1 K-2".to_owned(), "kopfhorer".to_owned(), Reading::Corrected));
+    assert_eq!(read("blaue kopfhörrer"), ("K-2".to_owned(), "blaue kopfhorer".to_owned(), Reading::Corrected));
+    assert_eq!(read("kopfhörer"), ("K-1 K-2".to_owned(), String::new(), Reading::AsAsked));
+    assert_eq!(read("zzzzzzzz"), (String::new(), String::new(), Reading::Loose));
+}
+
+#[test]
+fn what_only_a_description_says_is_not_found_and_totals_do_not_deny_it() {
+    let mut shop = small_shop();
+    assert!(picked(&shop, &[("q", "mantel")]).exact);
+    let mut told = product("M-3", "Schirm", "Nord", "fashion", 900);
+    told.texts[0].description = "Passt zum Mantel.".to_owned();
+    shop.apply(&live(told));
+    let words = picked(&shop, &[("q", "mantel")]);
+    assert_eq!((words.total, words.exact), (2, false));
+    assert!(picked(&shop, &[("brand", "Nord")]).exact, "without words everything is known");
+}
+
+fn buckets(facets: &[Facet], key: &str) -> String {
+    let facet = facets.iter().find(|facet| facet.key == key);
+    let buckets = facet.into_iter().flat_map(|facet| &facet.buckets);
+    let bucket = |bucket: &crate::domain::facets::Bucket| {
+        format!("{}{} {}", if bucket.selected { "*" } else { "" }, bucket.value, bucket.count)
+    };
+    buckets.map(bucket).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_facet_counts_what_choosing_another_of_its_values_would_give() {
+    let mut shop = StandIn::new(Region::Eu, ROOM);
+    let coloured = |sku: &str, brand: &str, colour: &str, minor: i64| Product {
+        attributes: vec![Attribute { key: "colour".to_owned(), value: colour.to_owned(), unit: None }],
+        ..product(sku, "Tasche", brand, "bags/small", minor)
+    };
+    for product in [
+        coloured("A", "Acme", "red", 1_000),
+        coloured("B", "Acme", "blue", 3_000),
+        coloured("C", "Nord", "red", 6_000),
+        coloured("D", "Nord", "green", 200_000),
+    ] {
+        shop.apply(&live(product));
+    }
+    let all = picked(&shop, &[("q", "tasche")]);
+    assert_eq!(buckets(&all.facets, "attr.colour"), "red 2, blue 1, green 1");
+    assert_eq!(buckets(&all.facets, "price"), "0-25 1, 25-50 1, 50-100 1, 1000- 1");
+    assert_eq!(buckets(&all.facets, "category"), "bags 4, bags/small 4");
+    let some = picked(&shop, &[("q", "tasche"), ("brand", "Acme"), ("attr.colour", "red")]);
+    assert_eq!((skus(&some), some.without_filters), (vec!["A"], 4));
+    assert_eq!(buckets(&some.facets, "brand"), "*Acme 1, Nord 1");
+    assert_eq!(buckets(&some.facets, "attr.colour"), "blue 1, *red 1");
+    assert_eq!(buckets(&some.facets, "price"), "0-25 1");
+    let nothing = picked(&shop, &[("brand", "Gone"), ("price_max", "25")]);
+    assert_eq!(buckets(&nothing.facets, "brand"), "Acme 1, *Gone 0");
+    assert_eq!(buckets(&nothing.facets, "price"), "", "nothing of that brand has any price");
 }
 
 #[test]
@@ -131,8 +209,8 @@ fn filters_narrow_and_sorting_sorts() {
     }
     let none_left = picked(&shop, &[("q", "kopfhörer"), ("brand", "Nord")]);
     assert_eq!((none_left.total, none_left.without_filters), (0, 2));
-    let by_attribute = asked(&[("attr.colour", "red")]);
-    assert_eq!(shop.search(Ask { query: &by_attribute, at: at(0), from: 0, size: 5 }), Err(NotKept));
+    assert_eq!(skus(&picked(&shop, &[("attr.ean", "4006381333931")])), ["M-2"]);
+    assert_eq!(skus(&picked(&shop, &[("attr.colour", "red")])), [""; 0]);
 }
 
 #[test]
@@ -160,10 +238,15 @@ fn lists_categories_and_completions_are_of_what_is_for_sale_now() {
     };
     assert_eq!(counted(0), "audio 3, audio/headphones 2, audio/speakers 1, fashion 2, fashion/coats 2");
     assert!(counted(100).ends_with("home 1"));
-    let completed = |text: &str| shop.completions(text, "de", 5, at(0));
-    assert_eq!(completed("kopf"), (vec![], vec!["Rote Kopfhörer".to_owned(), "Blaue Kopfhörer".to_owned()]));
-    assert_eq!(completed("ac").0, ["Acme"; 0], "two letters begin too much");
-    assert_eq!(completed("acm").0, ["Acme"]);
+    let completed = |text: &str| shop.completions(text, "de", at(0));
+    assert_eq!(completed("rote k"), (vec![], vec!["Rote Kopfhörer".to_owned()]));
+    assert_eq!(
+        completed("kopf"),
+        (vec![], vec![]),
+        "a name begins with its first word, and what is not for sale is not offered"
+    );
+    assert_eq!(completed("ac").0, ["Acme"]);
+    assert_eq!(completed("thi").1, ["thing"], "names are completed in English too");
     assert_eq!(shop.list(None, None, 1, at(0))[0].product.images, ["/one.png"]);
 }
 
@@ -174,7 +257,8 @@ fn a_price_turns_without_anybody_telling() {
     let prices = PriceList::of([euro(1_000), sale]).unwrap();
     shop.apply(&live(Product { prices, ..product("A", "Tisch", "Acme", "home", 1) }));
     let cheap = asked(&[("price_max", "9")]);
-    let found = |second: i64| shop.search(Ask { query: &cheap, at: at(second), from: 0, size: 1 }).unwrap().total;
+    let found =
+        |second: i64| shop.search(Ask { query: &cheap, language: "de", at: at(second), from: 0, size: 1 }).total;
     assert_eq!([found(9), found(10), found(19), found(20)], [0, 1, 1, 0]);
 }
 
@@ -185,7 +269,7 @@ fn pages_follow_each_other_and_a_page_is_only_as_long_as_asked() {
     let query = asked(&[("q", "tisch")]);
     let mut seen = Vec::new();
     for from in (0..60).step_by(10) {
-        let page = shop.search(Ask { query: &query, at: at(0), from, size: 10 }).unwrap();
+        let page = shop.search(Ask { query: &query, language: "de", at: at(0), from, size: 10 });
         assert_eq!((page.total, page.exact), (57, true));
         seen.extend(page.kept.into_iter().map(|kept| kept.product.sku.to_string()));
     }
@@ -262,10 +346,10 @@ proptest! {
     fn no_question_makes_it_fall(text in ".{0,80}", from in 0_usize..1_000, size in 0_usize..200) {
         let shop = small_shop();
         if let Ok(query) = SearchQuery::parse(&[("q".to_owned(), text.clone())], Currency::Eur) {
-            let found = shop.search(Ask { query: &query, at: at(0), from, size }).unwrap();
+            let found = shop.search(Ask { query: &query, language: "de", at: at(0), from, size });
             prop_assert!(found.kept.len() <= size && found.kept.iter().all(|kept| kept.relevance > 0.0));
         }
-        let (brands, names) = shop.completions(&text, "de", 5, at(0) + TimeDelta::seconds(1));
-        prop_assert!(brands.len() <= 5 && names.len() <= 5);
+        let (brands, names) = shop.completions(&text, "de", at(0) + TimeDelta::seconds(1));
+        prop_assert!(brands.len() <= 3 && names.len() <= 14);
     }
 }

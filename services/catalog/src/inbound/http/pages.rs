@@ -37,6 +37,15 @@ pub struct PageView {
     pub next_cursor: Option<String>,
 }
 
+/// Of a list that may be a person's own.
+#[derive(Debug, Serialize)]
+pub struct OwnPageView {
+    /// For coming back to this very page; absent where the address without one names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    pub next_cursor: Option<String>,
+}
+
 /// Names and values of a query, in order. Broken UTF-8 becomes a replacement character, so that nothing is unreadable.
 pub fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
     let query = query.unwrap_or_default();

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::Browsing;
 use super::finished::{CACHE_TAG, Pages, category_key};
-use super::pages::{self, PageView};
+use super::pages::{self, OwnPageView, PageView};
 use super::view::ProductView;
 use crate::domain::product::label_of;
 use crate::domain::search_query::ListQuery;
@@ -38,17 +38,9 @@ pub fn page_router(pages: Arc<Pages>) -> Router {
 #[derive(Debug, Serialize)]
 struct ListView {
     items: Vec<ProductView>,
-    page: ListPageView,
+    page: OwnPageView,
     /// Made without the index: names, brands, prices and one picture.
     degraded: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct ListPageView {
-    /// For coming back to this very page; absent where the address alone names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
-    next_cursor: Option<String>,
 }
 
 async fn list(
@@ -74,7 +66,7 @@ async fn list(
         .items
         .iter()
         .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, region, now));
-    let page = ListPageView { cursor: found.cursor, next_cursor: found.next_cursor };
+    let page = OwnPageView { cursor: found.cursor, next_cursor: found.next_cursor };
     Ok(pages::tagged(headers, &ListView { items: items.collect(), page, degraded }, &asked))
 }
 

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::Browsing;
-use super::pages::{self, PageView};
+use super::pages::{self, OwnPageView};
 use super::view::ProductView;
 use crate::domain::product::label_of;
 use crate::domain::ranking::Rank;
@@ -42,9 +42,12 @@ struct SearchView {
     #[serde(skip_serializing_if = "Option::is_none")]
     without_filters: Option<u64>,
     query_id: String,
-    page: PageView,
-    /// Made without the index: words of names, brands and categories only, no facets, no corrections.
+    page: OwnPageView,
+    /// Made without the index.
     degraded: bool,
+    /// What it lacks for that reason.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    without: &'static [&'static str],
 }
 
 #[derive(Debug, Serialize)]
@@ -140,8 +143,9 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
         reading: answer.reading.word(),
         without_filters: (answer.total.value == 0).then_some(answer.without_filters),
         query_id: answer.query_id.to_string(),
-        page: PageView { next_cursor: answer.next_cursor },
+        page: OwnPageView { cursor: answer.cursor, next_cursor: answer.next_cursor },
         degraded: answer.degraded,
+        without: if answer.degraded { stand_in::WITHOUT } else { &[] },
     }
 }
 

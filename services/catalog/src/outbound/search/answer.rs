@@ -1,19 +1,17 @@
 //! What the index answered, in words of the domain. Pure. Anything that does not look as expected is an error text for the
 //! log, never a panic.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::ProductDocument;
 use super::standings::in_document;
+use crate::domain::facets::{Counted, PriceRange, facets};
 use crate::domain::search_query::{Filters, SearchQuery};
-use crate::usecases::ports::products::{Applied, Bucket, Completion, Facet, Found, Hit, Reading, Total};
+use crate::usecases::ports::products::{Applied, Completion, Found, Hit, Reading, Total};
 
-/// Attribute facets of one answer, those with the most products first, and their values.
-const ATTRIBUTE_FACETS: usize = 12;
-const ATTRIBUTE_VALUES: usize = 20;
 /// Completions of one answer.
 const MAX_COMPLETIONS: usize = 10;
 
@@ -43,7 +41,7 @@ pub(super) fn found(answer: &Value, query: &SearchQuery, reading: Reading) -> Re
     let total = &answer["hits"]["total"];
     Ok(Found {
         hits: hits(answer)?,
-        facets: facets(&answer["aggregations"], &query.filters),
+        facets: facets(counted(&answer["aggregations"], &query.filters), &query.filters),
         total: Total { value: total["value"].as_u64().unwrap_or(0), exact: total["relation"].as_str() == Some("eq") },
         corrected: corrected(&answer["suggest"]["spelling"]),
         reading,
@@ -72,88 +70,33 @@ fn hit(value: &Value) -> Option<Hit> {
     })
 }
 
-fn facets(aggregations: &Value, chosen: &Filters) -> Vec<Facet> {
-    let mut facets = vec![
-        facet(aggregations, "category", &chosen.categories),
-        facet(aggregations, "brand", &chosen.brands),
-        facet(aggregations, "family", &chosen.families),
-        price_facet(aggregations, chosen),
-    ];
-    facets.extend(attribute_facets(aggregations, chosen));
-    facets.retain(|facet| !facet.buckets.is_empty());
-    facets
-}
-
-fn facet(aggregations: &Value, key: &str, chosen: &BTreeSet<String>) -> Facet {
-    let buckets = pairs(&aggregations[key]["values"]).map(|(value, count)| bucket(value, count, chosen)).collect();
-    Facet { key: key.to_owned(), buckets: with_chosen(buckets, chosen) }
-}
-
-/// A range is selected when the bounds of the query are its bounds.
-fn price_facet(aggregations: &Value, chosen: &Filters) -> Facet {
-    let ranges = aggregations["price"]["values"]["buckets"].as_array().into_iter().flatten();
-    let minor = |bound: &Value| bound.as_f64().map(|minor| minor.round());
-    let same = |bound: Option<f64>, chosen: Option<i64>| match (bound, chosen) {
-        // Amounts are far below the numbers that a double cannot tell apart.
-        (Some(bound), Some(chosen)) => (bound - chosen as f64).abs() < 0.5,
-        (None, None) => true,
-        (Some(bound), None) => bound.abs() < 0.5,
-        (None, Some(_)) => false,
+/// What the aggregations of `query::facets` counted.
+fn counted(aggregations: &Value, chosen: &Filters) -> Counted {
+    let values = |key: &str| pairs(&aggregations[key]["values"]).collect::<Vec<_>>();
+    let own = |key: &String| {
+        let values = pairs(&aggregations[format!("attr.{key}")]["values"]);
+        (key.clone(), values.filter_map(|(pair, count)| Some((pair.split_once('=')?.1.to_owned(), count))).collect())
     };
-    let is_chosen = |range: &Value| {
-        let asked = chosen.price_min.is_some() || chosen.price_max.is_some();
-        asked && same(minor(&range["from"]), chosen.price_min) && same(minor(&range["to"]), chosen.price_max)
-    };
-    let buckets = ranges.filter_map(|range| {
-        let (value, count) = (range["key"].as_str()?.to_owned(), range["doc_count"].as_u64()?);
-        (count > 0).then(|| Bucket { value, count, selected: is_chosen(range) })
-    });
-    Facet { key: "price".to_owned(), buckets: buckets.collect() }
-}
-
-/// Groups `key=value` pairs by key. A key with a chosen value was counted by itself, without its own filter.
-fn attribute_facets(aggregations: &Value, chosen: &Filters) -> Vec<Facet> {
-    let mut by_key: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
-    for (pair, count) in pairs(&aggregations["attrs"]["values"]) {
-        if let Some((key, value)) = pair.split_once('=') {
-            by_key.entry(key.to_owned()).or_default().push((value.to_owned(), count));
-        }
+    Counted {
+        categories: values("category"),
+        brands: values("brand"),
+        families: values("family"),
+        prices: prices(&aggregations["price"]["values"]),
+        pairs: values("attrs"),
+        own: chosen.attributes.keys().map(own).collect(),
     }
-    for key in chosen.attributes.keys() {
-        let own = pairs(&aggregations[format!("attr.{key}")]["values"]);
-        by_key.insert(
-            key.clone(),
-            own.filter_map(|(pair, count)| Some((pair.split_once('=')?.1.to_owned(), count))).collect(),
-        );
-    }
-    let nothing = BTreeSet::new();
-    let mut ordered: Vec<_> = by_key.into_iter().collect();
-    let weight = |(key, values): &(String, Vec<(String, u64)>)| {
-        (chosen.attributes.contains_key(key), values.iter().map(|(_, count)| count).sum::<u64>())
-    };
-    ordered.sort_by(|one, other| weight(other).cmp(&weight(one)).then_with(|| one.0.cmp(&other.0)));
-    ordered.truncate(ATTRIBUTE_FACETS);
-    let facet = |(key, mut values): (String, Vec<(String, u64)>)| {
-        values.truncate(ATTRIBUTE_VALUES);
-        let chosen = chosen.attributes.get(&key).unwrap_or(&nothing);
-        let buckets = values.into_iter().map(|(value, count)| bucket(value, count, chosen)).collect();
-        Facet { key: format!("attr.{key}"), buckets: with_chosen(buckets, chosen) }
-    };
-    ordered.into_iter().map(facet).collect()
 }
 
-fn bucket(value: String, count: u64, chosen: &BTreeSet<String>) -> Bucket {
-    Bucket { selected: chosen.contains(&value), value, count }
-}
-
-/// A chosen value stays visible even when nothing has it, so that it can be unchosen.
-fn with_chosen(mut buckets: Vec<Bucket>, chosen: &BTreeSet<String>) -> Vec<Bucket> {
-    for value in chosen {
-        if !buckets.iter().any(|bucket| bucket.value == *value) {
-            buckets.push(Bucket { value: value.clone(), count: 0, selected: true });
-        }
-    }
-    buckets
+fn prices(ranges: &Value) -> Vec<(PriceRange, u64)> {
+    // Amounts are far below the numbers that a double cannot tell apart.
+    let minor = |bound: &Value| bound.as_f64().map(|minor| minor.round() as i64);
+    let ranges = ranges["buckets"].as_array().into_iter().flatten();
+    let range = |range: &Value| {
+        let name = range["key"].as_str()?.to_owned();
+        let bounds = PriceRange { name, from: minor(&range["from"]).unwrap_or(0), to: minor(&range["to"]) };
+        Some((bounds, range["doc_count"].as_u64()?))
+    };
+    ranges.filter_map(range).collect()
 }
 
 fn pairs(terms: &Value) -> impl Iterator<Item = (String, u64)> + '_ {
@@ -222,25 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_value_is_shown_even_without_products() {
-        let chosen = Filters {
-            brands: ["Gone".to_owned()].into(),
-            attributes: [("colour".to_owned(), ["red".to_owned()].into())].into(),
-            ..Filters::default()
-        };
+    fn what_was_counted_is_read_with_the_attributes_that_are_filtered_by() {
+        let chosen =
+            Filters { attributes: [("colour".to_owned(), ["red".to_owned()].into())].into(), ..Filters::default() };
         let aggregations = json!({
             "brand": {"values": {"buckets": [{"key": "Acme", "doc_count": 3}]}},
-            "attrs": {"values": {"buckets": [{"key": "size=M", "doc_count": 9}, {"key": "colour=red", "doc_count": 1}]}},
-            "attr.colour": {"values": {"buckets": [{"key": "colour=blue", "doc_count": 4}, {"key": "colour=red", "doc_count": 1}]}},
+            "price": {"values": {"buckets": [
+                {"key": "0-25", "from": 0.0, "to": 2500.0, "doc_count": 2}, {"key": "1000-", "from": 100_000.0, "doc_count": 0}
+            ]}},
+            "attrs": {"values": {"buckets": [{"key": "size=M", "doc_count": 9}]}},
+            "attr.colour": {"values": {"buckets": [{"key": "colour=blue", "doc_count": 4}]}},
         });
-        let facets = facets(&aggregations, &chosen);
-        let keys: Vec<_> = facets.iter().map(|facet| facet.key.as_str()).collect();
-        assert_eq!(keys, ["brand", "attr.colour", "attr.size"]);
-        assert_eq!(facets[0].buckets[1], Bucket { value: "Gone".to_owned(), count: 0, selected: true });
-        assert_eq!(
-            facets[1].buckets.iter().map(|bucket| (bucket.count, bucket.selected)).collect::<Vec<_>>(),
-            [(4, false), (1, true)]
-        );
+        let counted = counted(&aggregations, &chosen);
+        let value = |name: &str, count: u64| (name.to_owned(), count);
+        assert_eq!((counted.brands, counted.pairs), (vec![value("Acme", 3)], vec![value("size=M", 9)]));
+        assert_eq!(counted.own["colour"], [value("blue", 4)]);
+        let ranges: Vec<_> = counted.prices.iter().map(|(range, count)| (range.from, range.to, *count)).collect();
+        assert_eq!(ranges, [(0, Some(2_500), 2), (100_000, None, 0)]);
+        assert!(counted.categories.is_empty());
     }
 
     #[test]

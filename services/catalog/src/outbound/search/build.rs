@@ -1,6 +1,8 @@
 //! How an index comes into being: a template for all versions, the first index with its alias, and the next one when the
 //! mapping changes or the index is to be filled anew.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -8,9 +10,39 @@ use serde_json::{Value, json};
 use super::client::Failure;
 use super::{ElasticProducts, nothing};
 use crate::domain::product::Revision;
+use crate::domain::words::{Compounds, Tongue, lists};
 use crate::usecases::ports::products::{Applied, IndexBuilder, IndexDown};
 
 const DESCRIPTION: &str = include_str!("../../../../../migrations/catalog/elasticsearch/products.json");
+
+/// The description with the lists of words that its analysers work with: the stand-in of each process works with the same.
+fn description() -> Result<Value, serde_json::Error> {
+    let mut description: Value = serde_json::from_str(DESCRIPTION)?;
+    let filters = &mut description["settings"]["index"]["analysis"]["filter"];
+    for tongue in Tongue::ALL {
+        let (lists, code) = (lists(tongue), tongue.code());
+        filters[format!("{code}_stop")]["stopwords"] = json!(sorted(&lists.small));
+        filters[format!("{code}_same")]["synonyms"] = json!(lists.same);
+        if !lists.elided.is_empty() {
+            filters[format!("{code}_elision")]["articles"] = json!(lists.elided);
+        }
+        if !lists.parts.is_empty() {
+            let parts = &mut filters[format!("{code}_parts")];
+            parts["word_list"] = json!(sorted(&lists.parts));
+            parts["min_word_size"] = json!(Compounds::SHORTEST_WORD);
+            parts["min_subword_size"] = json!(Compounds::SHORTEST_PART);
+            parts["max_subword_size"] = json!(Compounds::LONGEST_PART);
+        }
+    }
+    Ok(description)
+}
+
+/// Equal lists are one text.
+fn sorted(words: &HashSet<&'static str>) -> Vec<&'static str> {
+    let mut words: Vec<&str> = words.iter().copied().collect();
+    words.sort_unstable();
+    words
+}
 
 /// Versions that are looked through for a free number; a shop rebuilds its index a few times a year.
 const MAX_VERSION: u32 = 10_000;
@@ -31,7 +63,7 @@ impl ElasticProducts {
     /// # Errors
     /// What the server said.
     pub async fn migrate(&self) -> anyhow::Result<Prepared> {
-        let description: Value = serde_json::from_str(DESCRIPTION).context("products.json")?;
+        let description = description().context("products.json")?;
         let wanted = description["mappings"]["_meta"].clone();
         let template =
             json!({"index_patterns": [format!("{}-v*", self.alias)], "priority": 500, "template": description});
@@ -133,5 +165,41 @@ impl IndexBuilder for ElasticProducts {
             self.client.delete(&former).await.map_err(down)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_analyser_names_filters_that_have_their_words() {
+        let description = description().unwrap();
+        let analysis = &description["settings"]["index"]["analysis"];
+        let named = |filter: &str| {
+            let analysers = analysis["analyzer"].as_object().into_iter().flatten();
+            let filters =
+                analysers.flat_map(|(_, analyser)| analyser["filter"].as_array().cloned().unwrap_or_default());
+            filters.filter(|name| name == filter).count()
+        };
+        for (filter, list) in [
+            ("de_stop", "stopwords"),
+            ("fr_stop", "stopwords"),
+            ("en_stop", "stopwords"),
+            ("de_same", "synonyms"),
+            ("fr_same", "synonyms"),
+            ("en_same", "synonyms"),
+            ("de_parts", "word_list"),
+            ("fr_elision", "articles"),
+        ] {
+            let words = analysis["filter"][filter][list].as_array().map_or(0, Vec::len);
+            assert!(words > 0 && analysis["filter"][filter]["type"].is_string(), "{filter}");
+            assert!(named(filter) > 0, "nobody uses {filter}");
+        }
+        assert_eq!(
+            analysis["filter"].as_object().map(serde_json::Map::len),
+            Some(12),
+            "no filter came in by a wrong name"
+        );
     }
 }

@@ -6,26 +6,20 @@ use serde_json::{Map, Value, json};
 
 use super::nothing;
 use super::relevance::{Strictness, Weights, relevance};
+use crate::domain::facets::{ATTRIBUTE_PAIRS, BUCKETS, PriceRange, price_ranges};
 use crate::domain::inventory::Level;
 use crate::domain::product::CategoryPath;
 use crate::domain::ranking::Interests;
-use crate::domain::search_query::{Filters, SearchQuery, Sort};
+use crate::domain::search_query::{COUNT_UP_TO, Filters, SearchQuery, Sort};
 use crate::domain::standing::{MOST_POPULAR, Standing};
 use crate::usecases::ports::products::Page;
 
-/// The index counts exactly up to here; beyond, "more than" is all anybody needs.
-const COUNT_UP_TO: u64 = 10_000;
 /// The index gives up by itself a little before we do.
 const GIVE_UP: &str = "400ms";
-/// Values shown of a facet, and pairs of keys and values looked at for those of attributes.
-const BUCKETS: usize = 30;
-const ATTRIBUTE_PAIRS: usize = 200;
 /// Categories of a shop that are listed.
 const MAX_CATEGORIES: usize = 1000;
 /// Strongest interests that candidates are looked for with.
 const STRONGEST: usize = 10;
-/// Bounds between price ranges, in major units.
-const PRICE_BOUNDS: [i64; 6] = [25, 50, 100, 250, 500, 1000];
 
 /// The kinds of filter; a facet shows what choosing another of its own kind would give.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,7 +164,7 @@ fn facets(chosen: &Filters, region: Region) -> Value {
     all.insert("family".to_owned(), inside(Some(Kind::Family), terms("family", BUCKETS)));
     all.insert(
         "price".to_owned(),
-        inside(Some(Kind::Price), json!({"range": {"field": price_field(region), "ranges": price_ranges(region)}})),
+        inside(Some(Kind::Price), json!({"range": {"field": price_field(region), "ranges": ranges(region)}})),
     );
     all.insert("attrs".to_owned(), inside(None, terms("attrs", ATTRIBUTE_PAIRS)));
     for key in chosen.attributes.keys() {
@@ -183,18 +177,13 @@ fn facets(chosen: &Filters, region: Region) -> Value {
     Value::Object(all)
 }
 
-/// `0-25`, `25-50` … in the region's currency, bounded in minor units.
-fn price_ranges(region: Region) -> Vec<Value> {
-    let minor = |major: i64| major * 10_i64.pow(region.currency().exponent());
-    let lower = [0].into_iter().chain(PRICE_BOUNDS);
-    let upper = PRICE_BOUNDS.into_iter().map(Some).chain([None]);
-    lower
-        .zip(upper)
-        .map(|(from, to)| match to {
-            Some(to) => json!({"key": format!("{from}-{to}"), "from": minor(from), "to": minor(to)}),
-            None => json!({"key": format!("{from}-"), "from": minor(from)}),
-        })
-        .collect()
+/// In the region's currency, bounded in minor units.
+fn ranges(region: Region) -> Vec<Value> {
+    let body = |PriceRange { name, from, to }: PriceRange| match to {
+        Some(to) => json!({"key": name, "from": from, "to": to}),
+        None => json!({"key": name, "from": from}),
+    };
+    price_ranges(region.currency()).into_iter().map(body).collect()
 }
 
 /// Encoded by the index: markup in a product's text arrives as text.
@@ -333,7 +322,7 @@ mod tests {
 
     #[test]
     fn price_ranges_follow_the_currency() {
-        let ranges = price_ranges(Region::Eu);
+        let ranges = ranges(Region::Eu);
         assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2500}));
         assert_eq!(ranges[6], json!({"key": "1000-", "from": 100_000}));
     }

@@ -9,6 +9,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::product_words::{code, number};
+pub(super) use crate::domain::search_query::Strictness;
 
 /// How much the signs are worth beside the score of the words themselves, which is 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,15 +42,6 @@ const NEARLY: f64 = 0.8;
 const MOST_WORDS: &str = "2<75%";
 /// Words between those that stand together.
 const GAP: u8 = 2;
-
-/// How strictly the words are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
-    /// Most words must occur as they are.
-    Exact,
-    /// One is enough, and nearly is enough. For when nothing was found otherwise.
-    Loose,
-}
 
 /// The scoring query for `text`, or for no text.
 pub(super) fn relevance(text: Option<&str>, language: &str, strictness: Strictness, weights: Weights) -> Value {

@@ -13,9 +13,11 @@ use super::audit::Audit;
 use super::pages::Forgets;
 use super::pictures::Pictures;
 use crate::domain::cursor::CursorSeal;
+pub use crate::domain::facets::{Bucket, Facet};
 use crate::domain::product::{Author, CategoryPath, Product, Revision};
 use crate::domain::ranking::Interests;
 use crate::domain::schema::Schema;
+pub use crate::domain::search_query::Reading;
 use crate::domain::search_query::SearchQuery;
 use crate::domain::standing::Standing;
 use crate::usecases::families::Families;
@@ -133,20 +135,6 @@ pub struct Hit {
     pub standing: Standing,
 }
 
-/// One value of a facet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    pub value: String,
-    pub count: u64,
-    pub selected: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facet {
-    pub key: String,
-    pub buckets: Vec<Bucket>,
-}
-
 /// How many products fit; above some number the index stops counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Total {
@@ -164,27 +152,6 @@ pub struct Found {
     pub reading: Reading,
     /// How many products fit the words, whatever the filters leave of them.
     pub without_filters: u64,
-}
-
-/// How the words of a query had to be taken for anything to be found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reading {
-    #[default]
-    AsAsked,
-    /// The corrected words were looked for instead.
-    Corrected,
-    /// Any of the words, and words spelled nearly like them.
-    Loose,
-}
-
-impl Reading {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::AsAsked => "as_asked",
-            Self::Corrected => "corrected",
-            Self::Loose => "loose",
-        }
-    }
 }
 
 /// Which part of the answer to a query.

@@ -1,5 +1,6 @@
 //! Products: the store, the index, what pages show, what interests change, and the way of a change from one to the other.
 
+mod bad_input;
 mod cache;
 mod drift;
 mod families;
@@ -15,6 +16,7 @@ mod promotions;
 mod purges;
 mod sale;
 mod search;
+mod search_contract;
 mod search_words;
 mod stand_in;
 mod standings;

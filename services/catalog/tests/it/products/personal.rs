@@ -111,6 +111,75 @@ async fn going_back_to_a_personal_page_shows_what_stood_there() {
 }
 
 #[tokio::test]
+async fn going_on_and_back_in_a_personal_search_shows_the_list_as_it_was_begun() {
+    let shop = shop().await;
+    let person = UserId::from_uuid(ids::random());
+    let someone = caller(person, &[]);
+    likes(person, "fashion", 3.0).await;
+    let cursor = |answer: &super::world::Answer, name: &str| answer.body["page"][name].as_str().map(str::to_owned);
+    let first = shop.get_as(&someone, "/v1/search?limit=2").await;
+    assert_eq!(first.skus(&shop), ["Z1", "Z2"]);
+    let (this, next) = (cursor(&first, "cursor").unwrap(), cursor(&first, "next_cursor").unwrap());
+    likes(person, "audio", 9.0).await;
+    let second = shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={next}")).await;
+    assert_eq!(second.skus(&shop), ["A1", "A2"], "as the list was begun");
+    assert_eq!(cursor(&second, "cursor").as_deref(), Some(next.as_str()), "a later page is named by its cursor");
+    let third = cursor(&second, "next_cursor").unwrap();
+    assert_eq!(shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={third}")).await.skus(&shop), ["A3", "A4"]);
+    for _ in 0..2 {
+        let back = shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={this}")).await;
+        assert_eq!(back.skus(&shop), ["Z1", "Z2"], "as it stood there");
+        assert_eq!(cursor(&back, "next_cursor").as_deref(), Some(next.as_str()), "and forward again from there");
+        assert_eq!(back.header("cache-control"), "private, no-store");
+    }
+    let stranger = shop.get(&format!("/v1/search?limit=2&cursor={this}")).await;
+    assert_eq!(stranger.header("cache-control"), "private, no-store", "one person's order is never shared");
+    let anew = shop.get_as(&someone, "/v1/search?limit=2").await.skus(&shop);
+    assert!(anew.iter().all(|name| name.starts_with('A')), "asked anew it is another list: {anew:?}");
+    shop.get(&format!("/v1/search?brand=Acme&limit=2&cursor={this}")).await.is_problem(400, "cursor-invalid");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_search_begun_plain_stays_plain_when_interests_come() {
+    let shop = shop().await;
+    let person = UserId::from_uuid(ids::random());
+    let someone = caller(person, &[]);
+    let first = shop.get_as(&someone, "/v1/search?limit=2").await;
+    let this = first.body["page"]["cursor"].as_str().unwrap().to_owned();
+    likes(person, "fashion", 3.0).await;
+    let mut seen = first.skus(&shop);
+    let mut next = first.body["page"]["next_cursor"].as_str().map(str::to_owned);
+    while let Some(cursor) = next {
+        let page = shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={cursor}")).await;
+        seen.extend(page.skus(&shop));
+        next = page.body["page"]["next_cursor"].as_str().map(str::to_owned);
+    }
+    assert_eq!(seen, PLAIN);
+    assert_eq!(shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={this}")).await.skus(&shop), ["A1", "A2"]);
+    let stranger = shop.get("/v1/search?limit=2").await;
+    assert!(stranger.body["page"].get("cursor").is_none(), "the address alone names a stranger's page");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_during_a_personal_search_moves_nothing_that_was_there() {
+    let shop = shop().await;
+    let person = UserId::from_uuid(ids::random());
+    let someone = caller(person, &[]);
+    likes(person, "fashion", 3.0).await;
+    let first = shop.get_as(&someone, "/v1/search?limit=2").await;
+    let next = first.body["page"]["next_cursor"].as_str().unwrap().to_owned();
+    shop.stock_up(vec![ProductDraft { category: "fashion/coats".to_owned(), ..shop.draft("A0") }]).await;
+    let second = shop.get_as(&someone, &format!("/v1/search?limit=2&cursor={next}")).await;
+    assert_eq!(second.skus(&shop), ["A1", "A2"], "the new one would have been first");
+    let third = second.body["page"]["next_cursor"].as_str().unwrap().to_owned();
+    let third = shop.get_as(&someone, &format!("/v1/search?limit=3&cursor={third}")).await;
+    assert_eq!(third.skus(&shop), ["A3", "A4", "A0"], "it comes at the end");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_search_is_woven_and_says_why() {
     let shop = shop().await;
     let person = UserId::from_uuid(ids::random());
