@@ -161,6 +161,25 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// An upgrade from an earlier commit to this one and back under load on a region of its own: schema first, then service by service;
+    /// writes docs/drills and fails when a request failed, or an event was lost or unreadable
+    Matrix {
+        /// The commit to begin at; otherwise the newest tag, or the commit named in docs/drills
+        #[arg(long, value_name = "COMMIT")]
+        before: Option<String>,
+        /// Same seed, same questions and orders
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that each mixture of the two is kept
+        #[arg(long, default_value_t = 10)]
+        mixed: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+        /// Do not build this checkout's programs; those of the earlier commit are kept by themselves
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
     /// the test stack)
     CrashPoints {
@@ -303,6 +322,9 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Rolling { seed, rounds, release, no_build } => {
             return drill::rolling::run(&drill::rolling::Options { seed, rounds, release, no_build }).map(code);
+        }
+        Task::Matrix { before, seed, mixed, release, no_build } => {
+            return drill::matrix::run(&drill::matrix::Options { before, seed, mixed, release, no_build }).map(code);
         }
         Task::Bench {
             name,

@@ -3,9 +3,10 @@
 //!
 //! Decided here: the order of things. What is done and promised in each phase is decided in `phases`, whether a promise is held in
 //! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services is
-//! a drill of its own (`rolling`).
+//! a drill of its own (`rolling`), and so is that from one release to the next and back (`matrix`).
 
 mod load;
+pub mod matrix;
 mod phases;
 mod promise;
 mod region;
@@ -69,12 +70,21 @@ fn in_a_region<T>(
     no_build: bool,
     work: impl FnOnce(&Stack) -> Result<T>,
 ) -> Result<T> {
-    let layout = Layout::open(&layout::checkout(), &PathBuf::from(state))?;
-    let stack = Stack::open(layout, Ports::at(offset)?, Purpose::Development, release)?;
+    let stack = region_at(state, offset, release)?;
     // What a drill that was cut off has left knows another edge than `up`.
     stack.down();
-    let started = up(&stack, &Progress::new(), Wanted { build: !no_build, services: true });
-    let outcome = started.and_then(|_| work(&stack));
+    while_up(&stack, no_build, work)
+}
+
+fn region_at(state: &str, offset: u16, release: bool) -> Result<Stack> {
+    let layout = Layout::open(&layout::checkout(), &PathBuf::from(state))?;
+    Stack::open(layout, Ports::at(offset)?, Purpose::Development, release)
+}
+
+/// Starts a region, does `work` with it, and ends it.
+fn while_up<T>(stack: &Stack, no_build: bool, work: impl FnOnce(&Stack) -> Result<T>) -> Result<T> {
+    let started = up(stack, &Progress::new(), Wanted { build: !no_build, services: true });
+    let outcome = started.and_then(|_| work(stack));
     // Also when it did not start: nobody else would end what did.
     stack.down();
     outcome
