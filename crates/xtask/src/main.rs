@@ -253,6 +253,21 @@ enum Task {
         #[arg(long)]
         cluster: bool,
     },
+    /// Five and ten times the load at every site, reckoned from its rendered objects: time to replicas, what waits, time until it is
+    /// done; writes docs/drills
+    Scale {
+        #[command(flatten)]
+        which: Which,
+        /// First start each program beside the region that runs, again and again, and write down how long it takes
+        #[arg(long, requires = "release")]
+        measure: bool,
+        /// With --measure: starts of each program
+        #[arg(long, default_value_t = 20)]
+        starts: usize,
+        /// With --measure: the optimised programs, which are those of images
+        #[arg(long)]
+        release: bool,
+    },
     /// What is compiled into a program, as CycloneDX
     Sbom { program: String },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
@@ -366,6 +381,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Checks { which, cluster } => {
             let building = if cluster { Building::Allowed } else { Building::Forbidden };
             return Ok(code(checks::report(&checks::checks(&which.open(false)?, building))));
+        }
+        Task::Scale { which, measure, starts, release } => {
+            if measure {
+                deploy::scale::write_start_times(&which.open(release)?, starts, &layout::checkout())?;
+            }
+            return deploy::scale::run().map(code);
         }
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);

@@ -91,7 +91,7 @@ fn while_up<T>(stack: &Stack, no_build: bool, work: impl FnOnce(&Stack) -> Resul
 }
 
 /// Writes the report of a drill.
-fn write(name: &str, page: &str) -> Result<()> {
+pub(crate) fn write(name: &str, page: &str) -> Result<()> {
     let checkout = layout::checkout();
     let folder = checkout.join("docs/drills");
     fs::create_dir_all(&folder)?;
