@@ -21,7 +21,7 @@ use super::rolling::told::{Told, clicks_of};
 use super::rolling::topic;
 use super::rolling::verdict::Recorded;
 use crate::os;
-use crate::stack::services::{self, SERVICES};
+use crate::stack::services::{self, SERVICES, Service};
 use crate::stack::{self, Stack};
 use unreadable::Unreadable;
 
@@ -34,6 +34,9 @@ const COMMAND: &str = "rolling";
 const WORKING: u16 = 2;
 /// Processes of a service that serve or work.
 const OF_A_SERVICE: usize = 4;
+/// As the charts have it (`backoffLimit`), and seconds before each, which Kubernetes begins with as well.
+const MIGRATION_RETRIES: usize = 3;
+const RETRY_AFTER_S: u64 = 10;
 /// Seconds of a step's load before anything is done.
 const ALONE_S: u64 = 5;
 
@@ -166,6 +169,21 @@ impl Upgrade<'_> {
         Ok((Row { stage, steps, told, recorded, unreadable, broken }, as_meant))
     }
 
+    /// As the Job of the charts does: a migration that does not get its lock gives up for those who wait behind it, and is tried again.
+    fn migrate(&self, service: &Service) -> Result<()> {
+        let mut retries = 0;
+        loop {
+            match services::migrate(self.after, service) {
+                Err(error) if retries < MIGRATION_RETRIES => {
+                    println!("{} did not migrate and is tried again: {error:#}", service.name);
+                    retries += 1;
+                    pause(RETRY_AFTER_S)?;
+                }
+                migrated => return migrated,
+            }
+        }
+    }
+
     fn done(&mut self, stage: Stage, steps: &mut Vec<Step>, others: &mut Vec<String>) -> Result<()> {
         pause(ALONE_S)?;
         match stage {
@@ -174,7 +192,7 @@ impl Upgrade<'_> {
                 // Their settings have to be written first.
                 services::specs(self.after)?;
                 for service in SERVICES {
-                    services::migrate(self.after, service)?;
+                    self.migrate(service)?;
                 }
                 pause(self.mixed)
             }
