@@ -198,6 +198,25 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// An upgrade from an earlier commit to this one and back under load on a region of its own: schema first, then service by service;
+    /// writes docs/drills and fails when a request failed, or an event was lost or unreadable
+    Matrix {
+        /// The commit to begin at; otherwise the newest tag, or the commit named in docs/drills
+        #[arg(long, value_name = "COMMIT")]
+        before: Option<String>,
+        /// Same seed, same questions and orders
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that each mixture of the two is kept
+        #[arg(long, default_value_t = 10)]
+        mixed: u64,
+        /// Optimised programs
+        #[arg(long)]
+        release: bool,
+        /// Do not build this checkout's programs; those of the earlier commit are kept by themselves
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Kill the real programs before and after each boundary of the saga; writes docs/crash-points.md (needs the servers of
     /// the test stack)
     CrashPoints {
@@ -270,6 +289,21 @@ enum Task {
         /// Build the tools that come from Go modules (minutes, once)
         #[arg(long)]
         cluster: bool,
+    },
+    /// Five and ten times the load at every site, reckoned from its rendered objects: time to replicas, what waits, time until it is
+    /// done; writes docs/drills
+    Scale {
+        #[command(flatten)]
+        which: Which,
+        /// First start each program beside the region that runs, again and again, and write down how long it takes
+        #[arg(long, requires = "release")]
+        measure: bool,
+        /// With --measure: starts of each program
+        #[arg(long, default_value_t = 20)]
+        starts: usize,
+        /// With --measure: the optimised programs, which are those of images
+        #[arg(long)]
+        release: bool,
     },
     /// What is compiled into a program, as CycloneDX
     Sbom { program: String },
@@ -350,6 +384,9 @@ fn run(task: Task) -> Result<ExitCode> {
             let options = drill::clicks::Options { seed, rounds, seconds, down, connections, fsync, release, no_build };
             return drill::clicks::run(&options).map(code);
         }
+        Task::Matrix { before, seed, mixed, release, no_build } => {
+            return drill::matrix::run(&drill::matrix::Options { before, seed, mixed, release, no_build }).map(code);
+        }
         Task::Bench {
             name,
             pairs,
@@ -390,6 +427,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Checks { which, cluster } => {
             let building = if cluster { Building::Allowed } else { Building::Forbidden };
             return Ok(code(checks::report(&checks::checks(&which.open(false)?, building))));
+        }
+        Task::Scale { which, measure, starts, release } => {
+            if measure {
+                deploy::scale::write_start_times(&which.open(release)?, starts, &layout::checkout())?;
+            }
+            return deploy::scale::run().map(code);
         }
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);

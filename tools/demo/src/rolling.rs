@@ -2,7 +2,7 @@
 //! long as somebody holds our standard input open. Each thing is asked once: what fails has failed.
 //!
 //! Decided here: who asks what and how often (from the seed alone), and what is counted afterwards. Not decided here: which processes are
-//! replaced meanwhile and which counts are promised (`cargo xtask rolling`).
+//! replaced meanwhile and which counts are promised (`cargo xtask rolling`, and `cargo xtask matrix`, where an earlier release answers too).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -236,7 +236,7 @@ impl Crowd<'_> {
             Kind::Search => {
                 let search = self.assortment.search(dice);
                 let path = search.path(spread(&format!("size-{dice}")));
-                judge(Question::Search(search.first.as_deref()), self.get(&path, None).await)
+                judge(Question::SearchOfAnyRelease(search.first.as_deref()), self.get(&path, None).await)
             }
             Kind::Page => {
                 let sku = self.assortment.sku(dice);

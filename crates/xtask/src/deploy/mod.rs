@@ -7,6 +7,7 @@ pub mod helm;
 pub mod objects;
 pub mod rules;
 pub mod sbom;
+pub mod scale;
 pub mod simulation;
 
 use std::path::Path;

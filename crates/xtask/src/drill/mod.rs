@@ -2,11 +2,12 @@
 //! the other, each of its stores is killed in turn, and very many products change between kills; its report is written to `docs/drills`.
 //!
 //! Decided here: the order of things. What is done and promised in each phase is decided in `phases`, whether a promise is held in
-//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services and
-//! the kills on the path of a click are drills of their own (`rolling`, `clicks`).
+//! `promise`, what is asked and how an answer is judged in the demo program (`tools/demo/src/catalog_drill`). The update of all services, that
+//! from one release to the next and back, and the kills on the path of a click are drills of their own (`rolling`, `matrix`, `clicks`).
 
 pub mod clicks;
 mod load;
+pub mod matrix;
 mod phases;
 mod promise;
 mod region;
@@ -70,19 +71,28 @@ fn in_a_region<T>(
     no_build: bool,
     work: impl FnOnce(&Stack) -> Result<T>,
 ) -> Result<T> {
-    let layout = Layout::open(&layout::checkout(), &PathBuf::from(state))?;
-    let stack = Stack::open(layout, Ports::at(offset)?, Purpose::Development, release)?;
+    let stack = region_at(state, offset, release)?;
     // What a drill that was cut off has left knows another edge than `up`.
     stack.down();
-    let started = up(&stack, &Progress::new(), Wanted { build: !no_build, services: true });
-    let outcome = started.and_then(|_| work(&stack));
+    while_up(&stack, no_build, work)
+}
+
+fn region_at(state: &str, offset: u16, release: bool) -> Result<Stack> {
+    let layout = Layout::open(&layout::checkout(), &PathBuf::from(state))?;
+    Stack::open(layout, Ports::at(offset)?, Purpose::Development, release)
+}
+
+/// Starts a region, does `work` with it, and ends it.
+fn while_up<T>(stack: &Stack, no_build: bool, work: impl FnOnce(&Stack) -> Result<T>) -> Result<T> {
+    let started = up(stack, &Progress::new(), Wanted { build: !no_build, services: true });
+    let outcome = started.and_then(|_| work(stack));
     // Also when it did not start: nobody else would end what did.
     stack.down();
     outcome
 }
 
 /// Writes the report of a drill.
-fn write(name: &str, page: &str) -> Result<()> {
+pub(crate) fn write(name: &str, page: &str) -> Result<()> {
     let checkout = layout::checkout();
     let folder = checkout.join("docs/drills");
     fs::create_dir_all(&folder)?;

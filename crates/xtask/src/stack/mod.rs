@@ -9,6 +9,7 @@ pub mod kafka;
 pub mod keycloak;
 pub mod postgres;
 pub mod process;
+pub mod programs;
 pub mod redis;
 pub mod region;
 pub mod services;
@@ -23,6 +24,7 @@ use crate::layout::{self, Account, Layout};
 use crate::ports::Ports;
 use crate::provision::{gomod, maven};
 use process::{Record, Spec};
+use programs::Programs;
 use region::LocalRegion;
 
 /// What a stack is for. Test stacks need not survive a power cut.
@@ -49,6 +51,8 @@ pub struct Stack {
     pub region: LocalRegion,
     /// Our programs are the release builds.
     pub release: bool,
+    /// The services, when they are not this checkout's.
+    pub services_of: Option<Programs>,
 }
 
 impl Stack {
@@ -60,7 +64,7 @@ impl Stack {
         let region = region::local(&layout.checkout)?;
         let accounts =
             Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
-        Ok(Stack { layout, ports, purpose, accounts, region, release })
+        Ok(Stack { layout, ports, purpose, accounts, region, release, services_of: None })
     }
 
     /// The stack the tests run against, as `./dev test` tells through `SHOPSPHERE_STATE_DIR` and `SHOPSPHERE_PORT_OFFSET`; without
@@ -71,6 +75,12 @@ impl Stack {
     pub fn from_env() -> Result<Stack> {
         let layout = Layout::from_env(&layout::checkout())?;
         Stack::open(layout, Ports::from_env(TEST_OFFSET)?, Purpose::Test, false)
+    }
+
+    /// The same region with services of an earlier commit.
+    #[must_use]
+    pub fn with_services_of(&self, programs: Programs) -> Stack {
+        Stack { services_of: Some(programs), ..self.clone() }
     }
 
     /// The realm of this region in Keycloak.

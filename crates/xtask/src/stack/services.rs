@@ -61,6 +61,9 @@ pub const SERVICES: &[Service] = &[
     },
 ];
 
+/// Where a serving process of user puts clicks while the broker is away: a folder of this process alone.
+pub const SPILL_FOLDER: &str = "SHOPSPHERE__CLICKS__SPILL_FOLDER";
+
 /// Programs that stand beside the services.
 pub const TOOLS: &[&str] = &["payment-simulator", "edge-tracer"];
 /// Programs built for a local region but not kept running.
@@ -98,11 +101,15 @@ pub fn specs(stack: &Stack) -> Result<Vec<Spec>> {
 /// # Errors
 /// When the copy cannot be made.
 pub fn binary(stack: &Stack, name: &str) -> Result<PathBuf> {
-    let built = stack.layout.binaries(stack.release).join(name);
+    let others = stack.services_of.as_ref().filter(|_| SERVICES.iter().any(|service| service.name == name));
+    let (built, copies) = match others {
+        Some(programs) => (programs.binaries.join(name), format!("bin-{}", programs.commit)),
+        None => (stack.layout.binaries(stack.release).join(name), "bin".to_owned()),
+    };
     if stack.accounts.service.is_none() || layout::reachable(&built) {
         return Ok(built);
     }
-    let folder = stack.layout.state.join("bin");
+    let folder = stack.layout.state.join(copies);
     std::fs::create_dir_all(&folder)?;
     let copy = folder.join(name);
     let age = |path: &PathBuf| std::fs::metadata(path).and_then(|facts| facts.modified()).ok();
@@ -120,12 +127,13 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let name = format!("{}-{role}", service.name);
     let folder = stack.layout.data(&name, account.as_ref())?;
-    let text = configuration(stack, service)?;
-    let config = stack.layout.write_config(&format!("{}.toml", service.name), &text, account.as_ref())?;
+    let defaults = defaults(stack, service)?;
+    let text = configuration(stack, service, &defaults);
+    let config = stack.layout.write_config(&config_name(stack, service), &text, account.as_ref())?;
     let mut env = vec![("HOME".to_owned(), folder.display().to_string())];
-    if name == "user-serve" {
+    if name == "user-serve" && defaults.contains_key("clicks") {
         // Clicks are accepted while the broker is away.
-        env.push(("SHOPSPHERE__CLICKS__SPILL_FOLDER".to_owned(), folder.join("spill").display().to_string()));
+        env.push((SPILL_FOLDER.to_owned(), folder.join("spill").display().to_string()));
     }
     let (admin, listens) = match role {
         "serve" => (service.admin, vec![service.http, service.grpc, service.admin]),
@@ -151,8 +159,7 @@ fn role(stack: &Stack, service: &Service, role: &'static str) -> Result<Spec> {
 
 /// What differs from the service's own defaults because of ports, region and passwords of this stack. A service refuses sections it
 /// does not know, so only those are written that its `config.default.toml` names, besides the ones that every process has.
-fn configuration(stack: &Stack, service: &Service) -> Result<String> {
-    let defaults = defaults(stack, service)?;
+fn configuration(stack: &Stack, service: &Service, defaults: &toml::Table) -> String {
     let mut text = format!("# Written by `./dev up` for {}; changes are lost at the next start.\n", service.name);
     for (section, values) in sections(stack, service) {
         if EVERYWHERE.contains(&section) || defaults.contains_key(section) {
@@ -160,7 +167,15 @@ fn configuration(stack: &Stack, service: &Service) -> Result<String> {
             let _ = write!(text, "\n[{section}]\n{}\n", values.join("\n"));
         }
     }
-    Ok(text)
+    text
+}
+
+/// The file below `config`: programs of two commits that run side by side know other sections.
+fn config_name(stack: &Stack, service: &Service) -> String {
+    match &stack.services_of {
+        Some(programs) => format!("{}-{}.toml", service.name, programs.commit),
+        None => format!("{}.toml", service.name),
+    }
 }
 
 /// Does this service answer gRPC?
@@ -172,7 +187,9 @@ pub fn answers_grpc(stack: &Stack, service: &Service) -> Result<bool> {
 }
 
 fn defaults(stack: &Stack, service: &Service) -> Result<toml::Table> {
-    let path = stack.layout.checkout.join("services").join(service.name).join("config.default.toml");
+    let services =
+        stack.services_of.as_ref().map_or_else(|| stack.layout.checkout.join("services"), |of| of.services.clone());
+    let path = services.join(service.name).join("config.default.toml");
     let defaults = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     defaults.parse::<toml::Table>().with_context(|| format!("{} is not TOML", path.display()))
 }
@@ -350,7 +367,7 @@ fn tool(
 /// When a migration fails, with the end of its output.
 pub fn migrate(stack: &Stack, service: &Service) -> Result<()> {
     // The configuration belongs to the service's account; whoever runs `./dev up` wrote it and may read it.
-    let config = stack.layout.state.join("config").join(format!("{}.toml", service.name));
+    let config = stack.layout.state.join("config").join(config_name(stack, service));
     let mut command = Command::new(binary(stack, service.name)?);
     command.arg("migrate").arg("--config").arg(config).current_dir(&stack.layout.state);
     os::run(&format!("{} migrate", service.name), &mut command, &stack.layout.log(&format!("{}-migrate", service.name)))

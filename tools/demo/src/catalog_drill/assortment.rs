@@ -55,7 +55,7 @@ impl Assortment {
         let tried = candidates(items, numbers).into_iter().map(|search| async move {
             let path = search.path(SIZES - 1);
             let reply = api.call(&Call { path: &path, ..Call::default() }).await;
-            (judge(Question::Search(search.first.as_deref()), reply) == Verdict::Good).then_some(search)
+            (judge(Question::SearchOfAnyRelease(search.first.as_deref()), reply) == Verdict::Good).then_some(search)
         });
         let tried: Vec<Option<Search>> = futures::stream::iter(tried).buffered(TRIED_AT_ONCE).collect().await;
         let searches: Vec<Search> = tried.into_iter().flatten().collect();

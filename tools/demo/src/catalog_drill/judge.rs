@@ -12,6 +12,8 @@ use crate::api::Reply;
 pub enum Question<'a> {
     /// Words that have results. If they are a product's number, this product comes first.
     Search(Option<&'a str>),
+    /// The same where earlier releases answer too: those had no stand-in for the index, and no mark in their answers.
+    SearchOfAnyRelease(Option<&'a str>),
     /// The page of this product.
     Page(&'a str),
     /// A change by staff, or whatever else has only to succeed.
@@ -38,9 +40,11 @@ pub fn judge(question: Question<'_>, answer: anyhow::Result<Reply>) -> Verdict {
         Question::Write => Verdict::Good,
         Question::Page(sku) if reply.body["sku"] == sku => Verdict::Good,
         Question::Page(_) => failed("another product's page"),
-        Question::Search(first) => {
-            let (Some(items), Some(degraded)) = (reply.body["items"].as_array(), reply.body["degraded"].as_bool())
-            else {
+        Question::Search(first) | Question::SearchOfAnyRelease(first) => {
+            let mark = &reply.body["degraded"];
+            let unmarked = mark.is_null() && matches!(question, Question::SearchOfAnyRelease(_));
+            let degraded = if unmarked { Some(false) } else { mark.as_bool() };
+            let (Some(items), Some(degraded)) = (reply.body["items"].as_array(), degraded) else {
                 return failed("not the answer to a search");
             };
             match (items.first(), first) {
@@ -136,6 +140,16 @@ mod tests {
                 failed("not the answer to a search"),
             ),
             (Question::Search(None), reply(200, json!({"sku": "A"})), failed("not the answer to a search")),
+            (Question::SearchOfAnyRelease(None), reply(200, json!({"items": [{"sku": "A"}]})), Verdict::Good),
+            (Question::SearchOfAnyRelease(None), reply(200, json!({"items": []})), Verdict::Empty),
+            (Question::SearchOfAnyRelease(None), found(&["A"], true), Verdict::FromStandIn),
+            (Question::SearchOfAnyRelease(Some("A")), found(&["B"], false), failed("another product first")),
+            (
+                Question::SearchOfAnyRelease(None),
+                reply(200, json!({"items": [{"sku": "A"}], "degraded": "no"})),
+                failed("not the answer to a search"),
+            ),
+            (Question::SearchOfAnyRelease(None), reply(200, json!({"sku": "A"})), failed("not the answer to a search")),
             (Question::Search(None), reply(503, json!({"code": "dependency-down"})), failed("503 dependency-down")),
             (Question::Search(None), Err(anyhow::anyhow!("reset")), failed("no answer")),
             (Question::Page("A"), reply(200, json!({"sku": "A"})), Verdict::Good),

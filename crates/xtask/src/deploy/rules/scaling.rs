@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::simulation::{self, Behaviour};
+use super::super::scale::start_times::StartTimes;
+use super::super::scale::verdict::{ALONE_S, FIVE};
+use super::super::simulation::{Size, Workload, alone};
 use super::{Case, Refusal};
-
-/// What the standing promise allows for five times the load; the requirement is three times as long.
-const SECONDS_FOR_FIVE: u32 = 60;
 
 pub fn bounds(case: &Case<'_>) -> Vec<Refusal> {
     let mut refused = Vec::new();
@@ -65,26 +64,26 @@ pub fn bounds(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
+/// Five times the load with the room that the site keeps, as though nothing else grew.
 pub fn speed(case: &Case<'_>) -> Vec<Refusal> {
     let mut refused = Vec::new();
+    let times = StartTimes::read(case.root);
     for object in case.of("ScaledObject").filter(|_| !case.is_standby()) {
-        let spec = &object.value["spec"];
-        if !spec["triggers"].as_array().into_iter().flatten().any(|trigger| trigger["type"] == "prometheus") {
+        let mut triggers = object.value["spec"]["triggers"].as_array().into_iter().flatten();
+        if !triggers.any(|trigger| trigger["type"] == "prometheus") {
             continue;
         }
-        let Some(behaviour) = Behaviour::read(spec) else {
-            refused.push(case.refuse("scaling-speed", object, "does not say how fast it grows"));
-            continue;
+        let workload = match &times {
+            Ok(times) => Workload::read(object, case.objects(), times).map_err(|error| format!("{error:#}")),
+            Err(error) => Err(format!("{error:#}")),
         };
-        match simulation::seconds_to(&behaviour, 5) {
-            Some(seconds) if seconds <= SECONDS_FOR_FIVE => {}
-            Some(seconds) => refused.push(case.refuse(
-                "scaling-speed",
-                object,
-                format!("five times the load is met after {seconds} s"),
-            )),
-            None => refused.push(case.refuse("scaling-speed", object, "five times the load is never met")),
-        }
+        let why = match workload.map(|workload| alone(&workload, Size::room(case.objects()), FIVE).ready_after_s) {
+            Ok(Some(seconds)) if seconds <= ALONE_S => continue,
+            Ok(Some(seconds)) => format!("five times the load is met after {seconds} s"),
+            Ok(None) => "five times the load is never met".to_owned(),
+            Err(why) => why,
+        };
+        refused.push(case.refuse("scaling-speed", object, why));
     }
     refused
 }

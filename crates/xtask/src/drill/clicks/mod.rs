@@ -25,7 +25,7 @@ use kills::Kill;
 use told::{Fed, Told};
 
 /// Ports and state of the region.
-const OFFSET: u16 = 6000;
+const OFFSET: u16 = 8000;
 pub const STATE: &str = ".dev/clicks";
 /// Commands of the demo program.
 const COMMAND: &str = "clicks";

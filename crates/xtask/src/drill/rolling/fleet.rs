@@ -1,7 +1,9 @@
-//! The processes of a rolling update: two that serve and one that works, of each service, on ports of their own. Decided here: how one of
-//! them takes the place of another (`maxSurge: 1`, `maxUnavailable: 0`, as the charts have it), and how long it may take to end.
+//! The processes of a rolling update: two that serve and one or two that work, of each service, on ports of their own. Decided here: how one
+//! of them takes the place of another (`maxSurge: 1`, `maxUnavailable: 0`, as the charts have it), and how long it may take to end. Whose
+//! programs the new one is follows from the stack that whoever replaces hands in.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,11 +12,12 @@ use crate::os;
 use crate::stack::Stack;
 use crate::stack::haproxy::{self, Instance};
 use crate::stack::process::{Health, Spec};
-use crate::stack::services::{self, SERVICES};
+use crate::stack::services::{self, SERVICES, SPILL_FOLDER};
 
 /// Processes of one service; while one takes the place of another there is one more.
 const SERVING: u16 = 2;
-const WORKING: u16 = 1;
+/// Most that work: ports are kept for so many and one more.
+const WORKING: u16 = 2;
 
 /// Ports at offset 0, behind those of the table. A slot that serves has three, one that works has one.
 const FIRST_PORT: u16 = 8200;
@@ -32,20 +35,21 @@ const LAST_LINES: usize = 3;
 const FAILED: &str = "process failed";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     Serve,
     Work,
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Role::Serve => "serve",
             Role::Work => "work",
         }
     }
 
-    fn replicas(self) -> u16 {
+    /// Most processes of one service in this role.
+    fn most(self) -> u16 {
         match self {
             Role::Serve => SERVING,
             Role::Work => WORKING,
@@ -73,13 +77,15 @@ struct Deployment {
     place: u16,
     grpc: bool,
     role: Role,
+    /// Processes of it, always.
+    replicas: u16,
     /// Slots of those that run, the oldest first.
     running: VecDeque<u16>,
 }
 
 impl Deployment {
     fn slots(&self) -> std::ops::RangeInclusive<u16> {
-        1..=self.role.replicas() + 1
+        1..=self.replicas + 1
     }
 
     fn name(&self, slot: u16) -> String {
@@ -96,12 +102,13 @@ impl Deployment {
         spec.name = self.name(slot);
         spec.folder = stack.layout.data(&spec.name, spec.account.as_ref())?;
         let ports = self.ports(stack, slot);
+        let spills = spec.env.iter().any(|(key, _)| key == SPILL_FOLDER);
         // A later word for the same setting is the one that counts.
         let mut say = |key: String, value: String| spec.env.push((key, value));
         say("HOME".to_owned(), spec.folder.display().to_string());
         say("SHOPSPHERE__PROCESS__GRACE_MS".to_owned(), GRACE_MS.to_string());
-        if self.service == "user" && self.role == Role::Serve {
-            say("SHOPSPHERE__CLICKS__SPILL_FOLDER".to_owned(), spec.folder.join("spill").display().to_string());
+        if spills {
+            say(SPILL_FOLDER.to_owned(), spec.folder.join("spill").display().to_string());
         }
         for (setting, port) in &ports {
             say(format!("SHOPSPHERE__{setting}"), port.to_string());
@@ -125,7 +132,8 @@ impl Deployment {
         self.slots().filter_map(instance).collect()
     }
 
-    /// A new process takes the place of the oldest: it starts and is ready, then the old one is asked to end and ends.
+    /// A new process, of the programs of `stack`, takes the place of the oldest: it starts and is ready, then the old one is asked to end
+    /// and ends.
     fn replace_oldest(&mut self, stack: &Stack) -> Result<Step> {
         let fresh = self.slots().find(|slot| !self.running.contains(slot)).context("no slot is free")?;
         let old = *self.running.front().context("nothing runs that could be replaced")?;
@@ -174,18 +182,23 @@ pub struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    /// Makes of a region that is up one where these processes answer, behind the edge and behind the ports of the table.
+    /// Makes of a region that is up one where these processes answer, behind the edge and behind the ports of the table; `working` of each
+    /// service work.
     ///
     /// # Errors
-    /// When one of them does not become ready.
-    pub fn start(stack: &'a Stack) -> Result<Fleet<'a>> {
+    /// When one of them does not become ready, or there are no ports for so many.
+    pub fn start(stack: &'a Stack, working: u16) -> Result<Fleet<'a>> {
+        if working == 0 || working > WORKING {
+            bail!("between one and {WORKING} processes of a service work, not {working}");
+        }
         let mut deployments = Vec::new();
         for (place, service) in (0..).zip(SERVICES) {
             let grpc = services::answers_grpc(stack, service)?;
             for role in [Role::Serve, Role::Work] {
                 stack.stop(&format!("{}-{}", service.name, role.name()));
-                let running = (1..=role.replicas()).collect();
-                deployments.push(Deployment { service: service.name, place, grpc, role, running });
+                let replicas = if role == Role::Work { working } else { SERVING };
+                let running = (1..=replicas).collect();
+                deployments.push(Deployment { service: service.name, place, grpc, role, replicas, running });
             }
         }
         let instances: Vec<Instance> = deployments.iter().flat_map(|one| one.instances(stack)).collect();
@@ -214,16 +227,33 @@ impl<'a> Fleet<'a> {
     /// When a new process does not become ready, or an old one does not end by itself.
     pub fn roll(&mut self, steps: &mut Vec<Step>) -> Result<()> {
         for deployment in &mut self.deployments {
-            for _ in 0..deployment.role.replicas() {
-                let step = deployment.replace_oldest(self.stack)?;
-                println!(
-                    "{} -> {}: ready after {:.1} s, the old one ended in {:.1} s",
-                    step.old, step.new, step.ready_s, step.ended_s
-                );
-                steps.push(step);
+            for _ in 0..deployment.replicas {
+                steps.push(told(deployment.replace_oldest(self.stack)?));
             }
         }
         Ok(())
+    }
+
+    /// Replaces the oldest process of each role of a service by one of the programs of `to`.
+    ///
+    /// # Errors
+    /// As [`Fleet::roll`], and when there is no such service.
+    pub fn replace_one_of_each(&mut self, service: &str, to: &Stack) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for deployment in self.deployments.iter_mut().filter(|one| one.service == service) {
+            steps.push(told(deployment.replace_oldest(to)?));
+        }
+        if steps.is_empty() {
+            bail!("there is no service {service}");
+        }
+        Ok(steps)
+    }
+
+    /// The programs that run as this service, one for each process.
+    pub fn programs(&self, service: &str) -> Vec<PathBuf> {
+        let of_service = self.deployments.iter().filter(|one| one.service == service);
+        let names = of_service.flat_map(|one| one.running.iter().map(|slot| one.name(*slot)));
+        names.filter_map(|name| self.stack.running(&name)?.command.first().map(PathBuf::from)).collect()
     }
 
     /// Processes that should run and do not.
@@ -231,6 +261,25 @@ impl<'a> Fleet<'a> {
         let names = self.deployments.iter().flat_map(|one| one.running.iter().map(|slot| one.name(*slot)));
         names.filter(|name| self.stack.running(name).is_none()).collect()
     }
+}
+
+fn told(step: Step) -> Step {
+    let Step { old, new, ready_s, ended_s } = &step;
+    println!("{old} -> {new}: ready after {ready_s:.1} s, the old one ended in {ended_s:.1} s");
+    step
+}
+
+/// A process beside those of a region, on ports that nobody else has: it can be started and ended without anybody noticing, because no
+/// edge knows it.
+///
+/// # Errors
+/// When there is no such service.
+pub fn spare(stack: &Stack, service: &str, role: Role) -> Result<Spec> {
+    let found = (0..).zip(SERVICES).find(|(_, one)| one.name == service);
+    let (place, row) = found.with_context(|| format!("there is no service {service}"))?;
+    let grpc = services::answers_grpc(stack, row)?;
+    let (service, replicas, running) = (row.name, role.most(), VecDeque::new());
+    Deployment { service, place, grpc, role, replicas, running }.spec(stack, replicas + 1)
 }
 
 #[cfg(test)]
@@ -244,7 +293,7 @@ mod tests {
         let mut taken: BTreeSet<u16> = crate::ports::TABLE.iter().map(|(_, _, port)| *port).collect();
         for (place, service) in (0..).zip(SERVICES) {
             for role in [Role::Serve, Role::Work] {
-                for slot in 1..=role.replicas() + 1 {
+                for slot in 1..=role.most() + 1 {
                     for (setting, port) in role.ports(place, true, slot) {
                         assert!(taken.insert(port), "{} {role:?} {slot} {setting}: {port}", service.name);
                     }

@@ -4,11 +4,11 @@
 //! Decided here: the order of things. Which processes there are and how one takes another's place is decided in `fleet`, what is promised in
 //! `verdict`, what is asked in the demo program (`tools/demo/src/rolling.rs`).
 
-mod fleet;
+pub mod fleet;
 mod report;
 pub mod told;
-mod topic;
-mod verdict;
+pub(super) mod topic;
+pub(super) mod verdict;
 
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ const OFFSET: u16 = 5000;
 const STATE: &str = ".dev/rolling";
 /// The load's command of the demo program.
 const COMMAND: &str = "rolling";
+/// Processes of each service that work.
+const WORKING: u16 = 1;
 /// Seconds of the load alone, before the first process is replaced and after the last.
 const ALONE_S: u64 = 10;
 
@@ -66,7 +68,7 @@ pub fn run(options: &Options) -> Result<bool> {
 }
 
 fn drill(stack: &Stack, options: &Options) -> Result<Found> {
-    let mut fleet = Fleet::start(stack)?;
+    let mut fleet = Fleet::start(stack, WORKING)?;
     let load = Load::start(stack, COMMAND, &words(&[("--seed", options.seed)]))?;
     let mut steps = Vec::new();
     let done = roll(&mut fleet, options.rounds, &mut steps);

@@ -23,20 +23,27 @@ const READ: &str = "Processed a total of";
 /// # Errors
 /// When the topic cannot be read.
 pub fn recorded(stack: &Stack, prefix: &str) -> Result<Recorded> {
-    let jars = maven::kafka(&stack.layout)?;
     let topic = format!("{}.clickstream.raw.v1", stack.region.code);
-    let mut reader = Command::new(java::program()?);
-    reader
-        .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
-        .arg(format!("{}/*", jars.display()));
-    reader.args([READER, "--bootstrap-server", &stack.ports.address(Port::Kafka), "--topic", &topic]);
-    reader.args(["--from-beginning", "--timeout-ms", SILENCE_MS]).stdin(Stdio::null());
+    let mut reader = tool(stack, READER)?;
+    reader.args(["--topic", &topic, "--from-beginning", "--timeout-ms", SILENCE_MS]);
     let output = reader.output().context("run Kafka's console consumer")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !said.contains(READ) {
         bail!("Kafka's console consumer did not read {topic} ({}): {}", output.status, said.trim());
     }
     Ok(numbers(&output.stdout, prefix))
+}
+
+/// One of the broker's own tools, told where the broker is.
+///
+/// # Errors
+/// When Java or the broker's programs are not there.
+pub fn tool(stack: &Stack, class: &str) -> Result<Command> {
+    let jars = maven::kafka(&stack.layout)?;
+    let mut tool = Command::new(java::program()?);
+    tool.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(format!("{}/*", jars.display()));
+    tool.args([class, "--bootstrap-server", &stack.ports.address(Port::Kafka)]).stdin(Stdio::null());
+    Ok(tool)
 }
 
 /// How often each number stands behind `prefix`.

@@ -6,6 +6,7 @@ mod decisions;
 mod edge;
 mod planted;
 mod renders;
+mod scale;
 mod sources;
 mod with_helm;
 

@@ -306,6 +306,24 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "scaling-speed",
+        what: "no room for the first pods of a rush",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "Deployment", "balloon", |value| value["spec"]["replicas"] = json!(0));
+        },
+    },
+    Mistake {
+        rule: "scaling-speed",
+        what: "room that the catalog's pods do not fit into",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Deployment", "balloon", |value| {
+                container(value, "resources")["requests"]["memory"] = json!("128Mi");
+            });
+        },
+    },
+    Mistake {
         rule: "scaling-standby",
         what: "a standby that consumes",
         site: "dr-a",
