@@ -16,6 +16,7 @@ mod purges;
 mod sale;
 mod search;
 mod search_words;
+mod second_look;
 mod stand_in;
 mod standings;
 mod store_suite;
