@@ -100,9 +100,11 @@ fn price_facet(aggregations: &Value, chosen: &Filters) -> Facet {
         (Some(bound), None) => bound.abs() < 0.5,
         (None, Some(_)) => false,
     };
+    // A range ends before its `to`, one minor unit behind what the filter allows.
+    let last = |range: &Value| minor(&range["to"]).map(|beyond| beyond - 1.0);
     let is_chosen = |range: &Value| {
         let asked = chosen.price_min.is_some() || chosen.price_max.is_some();
-        asked && same(minor(&range["from"]), chosen.price_min) && same(minor(&range["to"]), chosen.price_max)
+        asked && same(minor(&range["from"]), chosen.price_min) && same(last(range), chosen.price_max)
     };
     let buckets = ranges.filter_map(|range| {
         let (value, count) = (range["key"].as_str()?.to_owned(), range["doc_count"].as_u64()?);

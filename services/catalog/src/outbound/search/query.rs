@@ -183,7 +183,8 @@ fn facets(chosen: &Filters, region: Region) -> Value {
     Value::Object(all)
 }
 
-/// `0-25`, `25-50` … in the region's currency, bounded in minor units.
+/// `0-25`, `25-50` … in the region's currency, bounded in minor units. Both bounds are within a range, as they are within the filter
+/// that choosing it sets, so what costs a bound is counted on both sides of it; the index takes `to` as the first that is beyond.
 fn price_ranges(region: Region) -> Vec<Value> {
     let minor = |major: i64| major * 10_i64.pow(region.currency().exponent());
     let lower = [0].into_iter().chain(PRICE_BOUNDS);
@@ -191,7 +192,7 @@ fn price_ranges(region: Region) -> Vec<Value> {
     lower
         .zip(upper)
         .map(|(from, to)| match to {
-            Some(to) => json!({"key": format!("{from}-{to}"), "from": minor(from), "to": minor(to)}),
+            Some(to) => json!({"key": format!("{from}-{to}"), "from": minor(from), "to": minor(to) + 1}),
             None => json!({"key": format!("{from}-"), "from": minor(from)}),
         })
         .collect()
@@ -334,7 +335,7 @@ mod tests {
     #[test]
     fn price_ranges_follow_the_currency() {
         let ranges = price_ranges(Region::Eu);
-        assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2500}));
+        assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2501}));
         assert_eq!(ranges[6], json!({"key": "1000-", "from": 100_000}));
     }
 }
