@@ -61,7 +61,7 @@ pub async fn rebuild_index(
         Ok(applied) => applied,
         Err(error) => {
             if let Err(left) = builder.discard(&index).await {
-                tracing::warn!(index, reason = %left, "a search index that was not finished is left behind");
+                tracing::warn!(search.index = %index, reason = %left, "a search index that was not finished is left behind");
             }
             return Err(error);
         }

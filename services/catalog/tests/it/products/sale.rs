@@ -71,7 +71,7 @@ async fn a_product_is_nowhere_to_be_seen_before_its_time_after_it_and_in_other_r
 async fn typing_is_completed_with_what_may_be_seen_and_nothing_else() {
     let shop = Shop::open().await;
     let now = SystemClock.now();
-    let (hour, moment) = (TimeDelta::hours(1), now + TimeDelta::seconds(3));
+    let (hour, moment) = (TimeDelta::hours(1), now + TimeDelta::seconds(6));
     let offered = [
         ("NOW", in_eu(Some(now - hour), Some(now + hour))),
         ("NEXT", in_eu(Some(moment), None)),
@@ -94,7 +94,7 @@ async fn typing_is_completed_with_what_may_be_seen_and_nothing_else() {
         texts
     };
     assert_eq!((texts("zit").await, texts("zes").await), (vec!["Zitrone NOW".to_owned()], vec!["Zest NOW".to_owned()]));
-    wait::until("the next one is shown", Duration::from_secs(10), async || {
+    wait::until("the next one is shown", Duration::from_secs(20), async || {
         let renewed = renew_turned(&*shop.app.products.store, &shop.index).await.unwrap();
         shop.index.refresh().await.unwrap();
         if texts("zit").await == ["Zitrone NEXT", "Zitrone NOW"] { Ok(()) } else { Err(renewed) }
