@@ -97,7 +97,7 @@ fn index(url: &str, prefix: &str, grouped: bool) -> Result<ElasticProducts> {
 }
 
 async fn fill(index: &ElasticProducts, products: u64) -> Result<()> {
-    index.migrate().await?;
+    index.create().await?;
     let all: Vec<u64> = (0..products).collect();
     for portion in all.chunks(500) {
         let made = portion.iter().map(|number| {
@@ -170,7 +170,7 @@ async fn freshness(index: ElasticProducts, brokers: &str, rate: f64, seconds: f6
         tls: messaging::KafkaTls::default(),
     };
     messaging::create_topics(&kafka, home(), &[&topics::PRODUCT_CHANGED]).await?;
-    index.migrate().await?;
+    index.create().await?;
     let (process, _) = process()?;
     let app = app(&process, MadeUp { products: 0 }, Arc::new(index.clone()))?;
     let feed = KafkaFeed::new(Publisher::new(&kafka, home(), Epoch::new(1))?);
@@ -209,7 +209,13 @@ async fn freshness(index: ElasticProducts, brokers: &str, rate: f64, seconds: f6
         times.into_iter().map(|time| time.map(|time| time.as_secs_f64() * 1_000.0)).collect::<Result<_>>()?;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1];
-    println!("{{\"found\":{},\"p50_ms\":{:.1},\"p99_ms\":{:.1}}}", times.len(), at(0.5), at(0.99));
+    let refresh_ms = index.refresh_interval().await?.as_millis();
+    println!(
+        "{{\"found\":{},\"p50_ms\":{:.1},\"p99_ms\":{:.1},\"refresh_ms\":{refresh_ms}}}",
+        times.len(),
+        at(0.5),
+        at(0.99)
+    );
     Ok(())
 }
 

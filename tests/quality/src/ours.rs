@@ -46,7 +46,7 @@ impl Shop {
         let name = format!("quality-{}", common::ids::random().simple());
         let prefix = format!("{name}-");
         let index = ElasticProducts::new(&servers().elasticsearch_url, &prefix, region(), PATIENCE)?;
-        index.migrate().await?;
+        index.create().await?;
         fill(&index, collection).await?;
         let ferretdb = servers().postgres_url("ferretdb", "ferretdb_owner");
         let documents = name.replace('-', "_");

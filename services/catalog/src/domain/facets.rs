@@ -32,7 +32,8 @@ pub struct Facet {
     pub buckets: Vec<Bucket>,
 }
 
-/// Prices in minor units, the first of them in the range, the last not.
+/// Prices in minor units. Both bounds are within, as they are within the filter that choosing it sets; what costs a bound is counted on
+/// both sides of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceRange {
     /// `25-50`, in major units.
@@ -44,7 +45,7 @@ pub struct PriceRange {
 
 impl PriceRange {
     pub fn contains(&self, minor: i64) -> bool {
-        minor >= self.from && self.to.is_none_or(|to| minor < to)
+        minor >= self.from && self.to.is_none_or(|to| minor <= to)
     }
 
     /// The bounds of the query are its bounds.
@@ -170,8 +171,8 @@ mod tests {
         assert_eq!(ranges[0], PriceRange { name: "0-25".to_owned(), from: 0, to: Some(2_500) });
         assert_eq!(ranges[6], PriceRange { name: "1000-".to_owned(), from: 100_000, to: None });
         assert_eq!(price_ranges(Currency::Jpy)[1].from, 25);
-        for minor in [0, 2_499, 2_500, 99_999, 100_000, i64::MAX] {
-            assert_eq!(ranges.iter().filter(|range| range.contains(minor)).count(), 1, "{minor}");
+        for (minor, within) in [(0, 1), (2_499, 1), (2_500, 2), (2_501, 1), (99_999, 1), (100_000, 2), (i64::MAX, 1)] {
+            assert_eq!(ranges.iter().filter(|range| range.contains(minor)).count(), within, "{minor}");
         }
     }
 

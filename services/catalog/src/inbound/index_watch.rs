@@ -15,7 +15,8 @@ const EVERY: Duration = Duration::from_secs(30 * 60);
 /// Between two portions of 500 products: a hundred thousand products take a minute, and nobody waits for it.
 const PACE: Duration = Duration::from_millis(250);
 
-pub async fn audit(store: impl ProductStore, index: impl IndexAudit, clock: SharedClock, shutdown: CancellationToken) {
+/// Until `shutdown`. `store` shows products as whoever writes the index sees them.
+pub async fn audit(store: &dyn ProductStore, index: &dyn IndexAudit, clock: SharedClock, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         // First the pause: a process that has just started catches up with the feed.
         tokio::select! {
@@ -23,7 +24,7 @@ pub async fn audit(store: impl ProductStore, index: impl IndexAudit, clock: Shar
             () = shutdown.cancelled() => return,
         }
         tokio::select! {
-            outcome = look(&store, &index, &clock, PACE) => {
+            outcome = look(store, index, &clock, PACE) => {
                 if let Err(error) = outcome {
                     tracing::warn!(error = %error, "the search index could not be compared; it is tried again");
                 }
@@ -43,7 +44,7 @@ pub async fn look(
     clock: &SharedClock,
     pace: Duration,
 ) -> Result<Drift, IndexProductsError> {
-    let drift = audit_index(store, index, clock.now(), pace).await?;
+    let drift = audit_index(store, index, clock, pace).await?;
     for (kind, count) in &drift.found {
         INDEX_DRIFT.with_label_values(&[*kind]).inc_by(*count as u64);
     }

@@ -3,11 +3,15 @@
 //! What moved is read from the movements by their number, as the finished pages do it (`freshness`): however often a product moved since
 //! the last look, it is one product; and only one whose level is another than the last time is looked up at all. What moved while no
 //! process looked is found by beginning a little before, and by the audit of the index for whatever is older.
+//!
+//! Whoever writes a document asks for the level first and posts the document afterwards, so a level that moves in between is written by us
+//! and then overwritten. A product is therefore looked at once more when no such document can be on its way any longer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use common::Sku;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::inventory::Level;
@@ -28,16 +32,34 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const BEFORE: i64 = 5_000;
 /// As in `freshness`: movements get their numbers before they are committed, so these are looked at again.
 const OVERLAP: i64 = 500;
-/// SKUs whose last level is remembered, some fifty bytes each; then all are forgotten, and looked up once more.
+/// SKUs whose last level is remembered, some fifty bytes each; then all are forgotten, and looked up once more. As many wait to be looked
+/// at again; of more the audit of the index finds what is wrong.
 const MOST_SEEN: usize = 200_000;
+/// From a level that moved until its document is looked at again: longer than the writing of a batch of documents may take, which is 20 s.
+const SETTLES_IN: Duration = Duration::from_secs(25);
 /// Documents that may say that they are popular: twice what is trending.
 const MOST_POPULAR: usize = 200;
 
 /// What one follower remembers.
-#[derive(Default)]
 pub struct Seen {
     mark: Option<i64>,
     levels: HashMap<Sku, Level>,
+    /// Whose level moved, and from when on it is looked at again; the earliest first.
+    unsettled: VecDeque<(Instant, Sku)>,
+    settles_in: Duration,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::settling_in(SETTLES_IN)
+    }
+}
+
+impl Seen {
+    /// Nothing yet; what moves is looked at again after `settles_in`.
+    pub fn settling_in(settles_in: Duration) -> Self {
+        Self { mark: None, levels: HashMap::new(), unsettled: VecDeque::new(), settles_in }
+    }
 }
 
 /// Until `shutdown`. Several processes may do so at once; then some documents are written twice.
@@ -108,7 +130,15 @@ pub async fn look<I: TurningIndex + StandingIndex>(
         .filter(|(sku, level)| seen.levels.get(*sku) != Some(*level))
         .map(|(sku, _)| sku.clone())
         .collect();
-    let written = keep_standings(store, index, known, &changed).await?;
+    let now = Instant::now();
+    let due = seen.unsettled.iter().take_while(|(from, _)| *from <= now).count();
+    let again = seen.unsettled.iter().take(due).map(|(_, sku)| sku.clone());
+    let wanted: BTreeSet<Sku> = changed.iter().cloned().chain(again).collect();
+    let written = keep_standings(store, index, known, &wanted.into_iter().collect::<Vec<_>>()).await?;
+    seen.unsettled.drain(..due);
+    let from = now + seen.settles_in;
+    seen.unsettled.extend(changed.iter().map(|sku| (from, sku.clone())));
+    seen.unsettled.drain(..seen.unsettled.len().saturating_sub(MOST_SEEN));
     if seen.levels.len() + changed.len() > MOST_SEEN {
         seen.levels.clear();
     }

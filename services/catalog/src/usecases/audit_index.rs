@@ -2,23 +2,26 @@
 //! it right. The index is a projection that anybody may rebuild, so repairing it hides nothing: each difference is counted and
 //! logged first, because a healthy pipeline makes none.
 //!
-//! A product that changed a moment ago may still be on its way; it is left to the pipeline and counted apart.
+//! A product that changed a moment ago may still be on its way; it is left to the pipeline and counted apart. Store and index are
+//! read one after the other, and both go on meanwhile: so a difference is believed only when it is still there at a second look, and
+//! nothing is taken out of the index that was written since it was seen there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use common::Sku;
+use common::{SharedClock, Sku};
 use futures::StreamExt as _;
 
 use super::index_products::IndexProductsError;
-use super::ports::products::{Difference, IndexAudit, ProductStore};
+use super::ports::products::{Difference, IndexAudit, ProductStore, Seen};
 use crate::domain::product::Revision;
 
 /// Products compared at once: what one read of the store may ask for.
 const PORTION: usize = 500;
 /// A change younger than this may still be on its way. The pipeline takes a second; after a restart of the broker, a minute.
 const UNDER_WAY: chrono::Duration = chrono::Duration::seconds(120);
+/// Between the two looks at a difference: within it whoever follows the stock has written a level that moved, and the pipeline a change.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// What an audit found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,17 +54,20 @@ impl Drift {
 pub async fn audit_index(
     store: &dyn ProductStore,
     index: &dyn IndexAudit,
-    now: DateTime<Utc>,
+    clock: &SharedClock,
     pace: Duration,
 ) -> Result<Drift, IndexProductsError> {
     let mut drift = Drift::default();
+    // Some fifty bytes each. A product has revisions in many portions and is compared once.
+    let mut compared: HashSet<Sku> = HashSet::new();
     let mut portions = store.all().await?.chunks(PORTION);
     while let Some(portion) = portions.next().await {
         let portion = portion.into_iter().collect::<Result<Vec<Revision>, _>>()?;
         // Of the revisions of a product only the newest says anything, and it may be in another portion.
-        let skus: BTreeSet<Sku> = portion.iter().map(|revision| revision.sku().clone()).collect();
-        let newest = store.newest_many(&skus.into_iter().collect::<Vec<_>>()).await?;
-        compare(index, &newest, now, &mut drift).await?;
+        let skus: BTreeSet<&Sku> = portion.iter().map(Revision::sku).filter(|sku| !compared.contains(*sku)).collect();
+        let skus: Vec<Sku> = skus.into_iter().cloned().collect();
+        compare(store, index, clock, &skus, &mut drift).await?;
+        compared.extend(skus);
         tokio::time::sleep(pace).await;
     }
     strangers(store, index, pace, &mut drift).await?;
@@ -69,22 +75,66 @@ pub async fn audit_index(
 }
 
 async fn compare(
+    store: &dyn ProductStore,
     index: &dyn IndexAudit,
-    newest: &[Revision],
-    now: DateTime<Utc>,
+    clock: &SharedClock,
+    skus: &[Sku],
     drift: &mut Drift,
 ) -> Result<(), IndexProductsError> {
-    let differences = index.differences(newest).await?;
+    if skus.is_empty() {
+        return Ok(());
+    }
+    let newest = store.newest_many(skus).await?;
     drift.compared += newest.len();
-    let mut wrong = Vec::new();
-    for revision in newest {
-        let Some(difference) = differences.get(revision.sku()) else { continue };
+    let differences = index.differences(&newest).await?;
+    let now = clock.now();
+    let mut suspects = Vec::new();
+    for revision in newest.iter().filter(|revision| differences.contains_key(revision.sku())) {
         if now - revision.changed_at < UNDER_WAY {
             drift.under_way += 1;
         } else {
-            drift.note(revision.sku(), *difference);
-            wrong.push(revision.clone());
+            suspects.push(revision.sku().clone());
         }
+    }
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    tokio::time::sleep(SECOND_LOOK).await;
+    look_again(store, index, clock, &suspects, drift).await
+}
+
+/// Reports and repairs those of `suspects` that still differ.
+async fn look_again(
+    store: &dyn ProductStore,
+    index: &dyn IndexAudit,
+    clock: &SharedClock,
+    suspects: &[Sku],
+    drift: &mut Drift,
+) -> Result<(), IndexProductsError> {
+    // The index before the store. What is stored is indexed afterwards, so a document seen here with a revision that the store does
+    // not have then is ahead indeed; read the other way round, each change that comes in between would look so.
+    let seen = index.seen(suspects).await?;
+    let seen: HashMap<&Sku, &Seen> = seen.iter().map(|seen| (&seen.sku, seen)).collect();
+    let newest = store.newest_many(suspects).await?;
+    let differences = index.differences(&newest).await?;
+    let now = clock.now();
+    let (mut wrong, mut ahead) = (Vec::new(), Vec::new());
+    for revision in newest {
+        let Some(difference) = differences.get(revision.sku()).copied() else { continue };
+        let was_ahead = seen.get(revision.sku()).copied().filter(|seen| seen.version > revision.number);
+        if now - revision.changed_at < UNDER_WAY || (difference == Difference::Ahead && was_ahead.is_none()) {
+            drift.under_way += 1;
+            continue;
+        }
+        drift.note(revision.sku(), difference);
+        match was_ahead {
+            // It can only be taken away: the index would keep it against anything older.
+            Some(seen) if difference == Difference::Ahead => ahead.push(seen.clone()),
+            Some(_) | None => wrong.push(revision),
+        }
+    }
+    if !ahead.is_empty() {
+        drift.repaired += index.remove(&ahead).await?;
     }
     if !wrong.is_empty() {
         drift.repaired += index.restore(&wrong).await?.written;
@@ -92,7 +142,7 @@ async fn compare(
     Ok(())
 }
 
-/// What the index has and the store never had.
+/// What the index has and the store never had. The index is read first here too, so a product that is made meanwhile is none.
 async fn strangers(
     store: &dyn ProductStore,
     index: &dyn IndexAudit,
@@ -101,12 +151,13 @@ async fn strangers(
 ) -> Result<(), IndexProductsError> {
     let mut after = None;
     loop {
-        let skus = index.skus_after(after.as_ref(), PORTION).await?;
-        let Some(last) = skus.last().cloned() else { return Ok(()) };
+        let seen = index.seen_after(after.as_ref(), PORTION).await?;
+        let Some(last) = seen.last().map(|seen| seen.sku.clone()) else { return Ok(()) };
+        let skus: Vec<Sku> = seen.iter().map(|seen| seen.sku.clone()).collect();
         let known = store.newest_many(&skus).await?;
         let known: BTreeSet<&Sku> = known.iter().map(Revision::sku).collect();
-        let unknown: Vec<Sku> = skus.iter().filter(|sku| !known.contains(sku)).cloned().collect();
-        unknown.iter().for_each(|sku| drift.note(sku, Difference::Unknown));
+        let unknown: Vec<Seen> = seen.into_iter().filter(|seen| !known.contains(&seen.sku)).collect();
+        unknown.iter().for_each(|seen| drift.note(&seen.sku, Difference::Unknown));
         drift.compared += unknown.len();
         if !unknown.is_empty() {
             drift.repaired += index.remove(&unknown).await?;

@@ -50,51 +50,81 @@ fn newest_of_each(revisions: &[Revision]) -> Vec<Revision> {
     newest.into_values().cloned().collect()
 }
 
-/// Builds a new index from the store and lets everybody use it. The old one answers until then, so search is never empty; it is
-/// kept when the new one turns out to lack products.
+/// Builds a new index from the store and lets everybody use it. The old one, or whoever stands in for an index that was lost, answers
+/// until then, so search is never empty. A new one that cannot be filled or turns out to lack products is deleted, and nobody sees it.
 pub async fn rebuild_index(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
 ) -> Result<Applied, IndexProductsError> {
     let index = builder.begin().await?;
-    let first = fill(store, builder, &index).await?;
+    let applied = match fill_and_count(store, builder, &index).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            if let Err(left) = builder.discard(&index).await {
+                tracing::warn!(search.index = %index, reason = %left, "a search index that was not finished is left behind");
+            }
+            return Err(error);
+        }
+    };
+    builder.switch_to(&index).await?;
+    // Changes that went to the old index between the second reading and the switch are in the store as well. Prices that turned and
+    // availability that moved went there too, under the revision that the new index has already: so everything is written once more.
+    fill(store, builder, &index, Writing::Again).await?;
+    Ok(applied)
+}
+
+async fn fill_and_count(
+    store: &dyn ProductStore,
+    builder: &dyn IndexBuilder,
+    index: &str,
+) -> Result<Applied, IndexProductsError> {
+    let first = fill(store, builder, index, Writing::New).await?;
     // The reading took a while: a second one finds what changed meanwhile, and finds the rest in place already.
-    let second = fill(store, builder, &index).await?;
+    let second = fill(store, builder, index, Writing::New).await?;
     let refused = first.applied.refused + second.applied.refused;
-    let found = builder.count(&index).await?;
+    let found = builder.count(index).await?;
     tracing::info!(products = second.products, found, refused, "the new search index is counted");
     if found + refused < second.products {
         return Err(
             IndexDown(format!("the new index has {found} of {} products; the old one stays", second.products)).into()
         );
     }
-    builder.switch_to(&index).await?;
-    // Changes that went to the old index between the second reading and the switch are in the store as well.
-    fill(store, builder, &index).await?;
     Ok(first.applied)
 }
 
 /// What a reading of the whole store came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
-    pub applied: Applied,
+struct Filled {
+    applied: Applied,
     /// Different products, tombstones among them.
-    pub products: usize,
+    products: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Writing {
+    /// What the index has already stays as it is.
+    New,
+    /// Over the same revision too.
+    Again,
 }
 
 /// Fills `index` with everything the store has. Versions decide, so the order of reading does not matter. One portion is under
 /// way at a time: the index sets the pace.
-pub async fn fill(
+async fn fill(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
     index: &str,
+    writing: Writing,
 ) -> Result<Filled, IndexProductsError> {
     let mut portions = store.all().await?.chunks(PORTION);
     let (mut applied, mut read, mut told) = (Applied::default(), 0, 0);
     let mut skus: HashSet<Sku> = HashSet::new();
     while let Some(portion) = portions.next().await {
         let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
-        applied = applied.and(builder.fill(index, &portion).await?);
+        let written = match writing {
+            Writing::New => builder.fill(index, &portion).await?,
+            Writing::Again => builder.fill_again(index, &portion).await?,
+        };
+        applied = applied.and(written);
         skus.extend(portion.iter().map(|revision| revision.sku().clone()));
         read += portion.len();
         if read - told >= TELL_EVERY {

@@ -153,7 +153,8 @@ async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
     database.writable().await.map_err(anyhow::Error::msg)?;
     tracing::info!("database is reachable, up to date and writable");
     stock_findings(&database, process).await?;
-    products::check(config, process).await
+    let stock = PgStock::new(database, Centres::of(process.site().region).context("topology")?);
+    products::check(config, process, Arc::new(Known::new(Arc::new(stock)))).await
 }
 
 /// Says which counts do not follow from their movements, as the audit of the role work left them.

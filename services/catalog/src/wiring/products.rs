@@ -32,7 +32,7 @@ use crate::outbound::search::{ElasticProducts, Prepared, SearchSettings};
 use crate::outbound::trends::GrpcTrends;
 use crate::usecases::App;
 use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
-use crate::usecases::index_products::{fill, rebuild_index};
+use crate::usecases::index_products::rebuild_index;
 use crate::usecases::keep_standings::Known;
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
@@ -183,10 +183,9 @@ pub async fn spawn_workers(
     let knowing = || anyhow::Ok(index(config, process)?.knowing(known.clone()));
     let (turning, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-turns", async move { turns::run(&*products, &turning, shutdown).await });
-    process.spawn(
-        "index-audit",
-        index_watch::audit(store(config).await?, knowing()?, process.clock(), process.shutdown()),
-    );
+    let (audited, products, clock) = (knowing()?, app.products.store.clone(), process.clock());
+    let shutdown = process.shutdown();
+    process.spawn("index-audit", async move { index_watch::audit(&*products, &audited, clock, shutdown).await });
     let trends = GrpcTrends::new(&config.personalization.grpc_url).context("personalization.grpc_url")?;
     let (standing, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-standings", async move {
@@ -195,14 +194,12 @@ pub async fn spawn_workers(
     Ok(())
 }
 
-/// Role migrate: collection, indexes, index template and alias. A new index is filled from the store at once, so that an
-/// index that was lost comes back by itself; `migrate reindex` builds the next one.
+/// Role migrate: collection, indexes, index template, index and alias. An index that was lost comes back by itself, filled from the store
+/// before anybody uses it; `migrate reindex` builds the next one.
 pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
-    let store = store(config).await?;
-    let families = Families::new(Arc::new(store.clone()));
-    families.refresh().await?;
+    let (store, families) = store_and_families(config).await?;
     if process.arguments().iter().any(|word| word == SCHEMAS) {
         let progress = |migrated: Migrated, of: usize| {
             let Migrated { adopted, current, stubborn, overtaken } = migrated;
@@ -216,20 +213,17 @@ pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> a
     let store = InNewestForm::new(Arc::new(store), families);
     let index = index(config, process)?.knowing(known);
     let prepared = index.migrate().await?;
-    let applied = if prepared == Prepared::Created {
-        fill(&store, &index, index.alias()).await?.applied
-    } else if prepared == Prepared::Outdated || process.arguments().iter().any(|word| word == REINDEX) {
-        rebuild_index(&store, &index).await?
-    } else {
+    if prepared == Prepared::WasThere && !process.arguments().iter().any(|word| word == REINDEX) {
         return Ok(());
-    };
+    }
+    let applied = rebuild_index(&store, &index).await?;
     tracing::info!(written = applied.written, refused = applied.refused, "search index filled");
     Ok(())
 }
 
 /// Role check: tries every connection. `check index` also compares the index with the store, product by product, and puts right
-/// what differs; it fails when anything did, so that somebody asks why.
-pub async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
+/// what differs, with what is `known` of how products stand; it fails when anything did, so that somebody asks why.
+pub async fn check(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     store(config).await?.ping().await.context("mongo")?;
     tracing::info!("document store is reachable");
     elastic(config, config.common.site.region)?.ping().await.context("elasticsearch")?;
@@ -237,12 +231,22 @@ pub async fn check(config: &Config, process: &Process) -> anyhow::Result<()> {
     redis::cmd("PING").query_async::<()>(&mut redis(config)?).await.context("redis")?;
     tracing::info!("cache is reachable");
     if process.arguments().iter().any(|word| word == AUDIT) {
-        let drift =
-            index_watch::look(&store(config).await?, &index(config, process)?, &process.clock(), Duration::ZERO)
-                .await?;
+        let (store, families) = store_and_families(config).await?;
+        // As whoever writes the index sees products, else each that went over to a newer schema would differ.
+        let store = InNewestForm::new(Arc::new(store), families);
+        let index = index(config, process)?.knowing(known);
+        let drift = index_watch::look(&store, &index, &process.clock(), Duration::ZERO).await?;
         anyhow::ensure!(drift.total() == 0, "{} products of the search index differed from the store", drift.total());
     }
     Ok(())
+}
+
+/// Products as they are kept, and the schemas under which they are to be seen.
+async fn store_and_families(config: &Config) -> anyhow::Result<(MongoProducts, Families)> {
+    let store = store(config).await?;
+    let families = Families::new(Arc::new(store.clone()));
+    families.refresh().await?;
+    Ok((store, families))
 }
 
 async fn store(config: &Config) -> anyhow::Result<MongoProducts> {

@@ -88,12 +88,12 @@ fn counted(aggregations: &Value, chosen: &Filters) -> Counted {
 }
 
 fn prices(ranges: &Value) -> Vec<(PriceRange, u64)> {
-    // Amounts are far below the numbers that a double cannot tell apart.
+    // Amounts are far below the numbers that a double cannot tell apart. The index takes `to` as the first that is beyond.
     let minor = |bound: &Value| bound.as_f64().map(|minor| minor.round() as i64);
     let ranges = ranges["buckets"].as_array().into_iter().flatten();
     let range = |range: &Value| {
         let name = range["key"].as_str()?.to_owned();
-        let bounds = PriceRange { name, from: minor(&range["from"]).unwrap_or(0), to: minor(&range["to"]) };
+        let bounds = PriceRange { name, from: minor(&range["from"]).unwrap_or(0), to: minor(&range["to"]).map(|beyond| beyond - 1) };
         Some((bounds, range["doc_count"].as_u64()?))
     };
     ranges.filter_map(range).collect()
@@ -171,7 +171,7 @@ mod tests {
         let aggregations = json!({
             "brand": {"values": {"buckets": [{"key": "Acme", "doc_count": 3}]}},
             "price": {"values": {"buckets": [
-                {"key": "0-25", "from": 0.0, "to": 2500.0, "doc_count": 2}, {"key": "1000-", "from": 100_000.0, "doc_count": 0}
+                {"key": "0-25", "from": 0.0, "to": 2501.0, "doc_count": 2}, {"key": "1000-", "from": 100_000.0, "doc_count": 0}
             ]}},
             "attrs": {"values": {"buckets": [{"key": "size=M", "doc_count": 9}]}},
             "attr.colour": {"values": {"buckets": [{"key": "colour=blue", "doc_count": 4}]}},

@@ -14,19 +14,38 @@ use super::standings::in_document;
 use super::{ElasticProducts, down};
 use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
-use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDown, TurningIndex as _};
+use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDown, Seen, TurningIndex as _};
+
+impl ElasticProducts {
+    /// The documents under `ids` as they are, searchable or not, one answer for each. `query` is that of the URL.
+    async fn documents(&self, ids: &[&str], query: &str) -> Result<Vec<Value>, IndexDown> {
+        let path = format!("{}/_mget{query}", self.alias);
+        let body = json!({"ids": ids});
+        let mut answer =
+            self.batches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)?;
+        match answer.get_mut("docs").map(Value::take) {
+            Some(Value::Array(documents)) => Ok(documents),
+            _ => Err(IndexDown("an answer without documents".to_owned())),
+        }
+    }
+}
 
 #[async_trait]
 impl IndexAudit for ElasticProducts {
+    async fn seen(&self, skus: &[Sku]) -> Result<Vec<Seen>, IndexDown> {
+        if skus.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = skus.iter().map(Sku::as_str).collect();
+        Ok(self.documents(&ids, "?_source=false").await?.iter().filter_map(seen).collect())
+    }
+
     async fn differences(&self, newest: &[Revision]) -> Result<HashMap<Sku, Difference>, IndexDown> {
         if newest.is_empty() {
             return Ok(HashMap::new());
         }
         let ids: Vec<&str> = newest.iter().map(|revision| revision.sku().as_str()).collect();
-        let path = format!("{}/_mget", self.alias);
-        let body = json!({"ids": ids});
-        let answer = self.batches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)?;
-        let documents = answer["docs"].as_array().ok_or_else(|| IndexDown("an answer without documents".to_owned()))?;
+        let documents = self.documents(&ids, "").await?;
         let there: HashMap<&str, &Value> =
             documents.iter().filter_map(|document| Some((document["_id"].as_str()?, document))).collect();
         let (region, now) = (self.region, SystemClock.now());
@@ -40,35 +59,31 @@ impl IndexAudit for ElasticProducts {
     }
 
     async fn restore(&self, revisions: &[Revision]) -> Result<Applied, IndexDown> {
-        // What is ahead of the store can only be taken away: the index would keep it against anything older.
-        let ahead = self.differences(revisions).await?;
-        let ahead: Vec<Sku> =
-            ahead.into_iter().filter(|(_, difference)| *difference == Difference::Ahead).map(|(sku, _)| sku).collect();
-        let removed = self.remove(&ahead).await?;
-        let others: Vec<Revision> =
-            revisions.iter().filter(|revision| !ahead.contains(revision.sku())).cloned().collect();
-        let applied = self.renew(&others).await?;
-        Ok(Applied { written: applied.written + removed, ..applied })
+        self.renew(revisions).await
     }
 
-    async fn skus_after(&self, after: Option<&Sku>, size: usize) -> Result<Vec<Sku>, IndexDown> {
-        let mut body = json!({"size": size, "_source": false, "track_total_hits": false, "sort": [{"sku": "asc"}]});
+    async fn seen_after(&self, after: Option<&Sku>, size: usize) -> Result<Vec<Seen>, IndexDown> {
+        let mut body = json!({
+            "size": size, "_source": false, "track_total_hits": false, "sort": [{"sku": "asc"}],
+            "version": true, "seq_no_primary_term": true,
+        });
         if let Some(after) = after {
             body["search_after"] = json!([after.as_str()]);
         }
         let path = format!("{}/_search?request_cache=false", self.alias);
         let answer = self.batches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)?;
         let hits = answer["hits"]["hits"].as_array().ok_or_else(|| IndexDown("an answer without hits".to_owned()))?;
-        Ok(hits.iter().filter_map(|hit| Sku::parse(hit["_id"].as_str()?).ok()).collect())
+        Ok(hits.iter().filter_map(seen).collect())
     }
 
-    async fn remove(&self, skus: &[Sku]) -> Result<usize, IndexDown> {
-        if skus.is_empty() {
+    async fn remove(&self, seen: &[Seen]) -> Result<usize, IndexDown> {
+        if seen.is_empty() {
             return Ok(0);
         }
-        let mut lines = BytesMut::with_capacity(skus.len() * 64);
-        for sku in skus {
-            lines.put_slice(json!({"delete": {"_id": sku.as_str()}}).to_string().as_bytes());
+        let mut lines = BytesMut::with_capacity(seen.len() * 96);
+        for Seen { sku, place, term, .. } in seen {
+            let only_if = json!({"delete": {"_id": sku.as_str(), "if_seq_no": place, "if_primary_term": term}});
+            lines.put_slice(only_if.to_string().as_bytes());
             lines.put_u8(b'\n');
         }
         let (lines, path) = (lines.freeze(), format!("{}/_bulk?require_alias=true", self.alias));
@@ -79,6 +94,16 @@ impl IndexAudit for ElasticProducts {
     }
 }
 
+/// `None` where there is no document, or one whose id is no SKU.
+fn seen(document: &Value) -> Option<Seen> {
+    Some(Seen {
+        sku: Sku::parse(document["_id"].as_str()?).ok()?,
+        version: document["_version"].as_i64()?,
+        place: document["_seq_no"].as_i64()?,
+        term: document["_primary_term"].as_i64()?,
+    })
+}
+
 /// Popularity is what it is: it moves all the time, and whoever follows the trends compares it. Availability must be what is known of it.
 fn difference(
     there: Option<&Value>,
@@ -87,7 +112,12 @@ fn difference(
     region: Region,
     now: DateTime<Utc>,
 ) -> Option<Difference> {
-    let Some(there) = there.filter(|document| document["found"] == true) else { return Some(Difference::Missing) };
+    let there = there.filter(|document| document["found"] == true);
+    // A claimed SKU is no product by itself and is not told to the feed: what is to be there is no live document of it.
+    if wanted.variant_of().is_some() && there.is_none_or(|document| document["_source"]["deleted"] == true) {
+        return None;
+    }
+    let Some(there) = there else { return Some(Difference::Missing) };
     match there["_version"].as_i64().unwrap_or(0) {
         version if version < wanted.number => Some(Difference::Behind),
         version if version > wanted.number => Some(Difference::Ahead),
@@ -130,5 +160,21 @@ mod tests {
         assert_eq!(difference(Some(&changed), &wanted), Some(Difference::Content));
         changed["_source"]["turns_at"] = json!(0);
         assert_eq!(difference(Some(&changed), &wanted), None, "it is about to be written anew");
+    }
+
+    #[test]
+    fn a_claimed_sku_is_right_while_it_has_no_live_document() {
+        let now = DateTime::UNIX_EPOCH;
+        let state = State::VariantOf { sku: Sku::parse("A-1-M").unwrap(), product: Sku::parse("A-1").unwrap() };
+        let claim =
+            Revision { number: 3, state, changed_at: now, traceparent: None, author: None, trail: Trail::default() };
+        let difference = |there: Option<&Value>| super::difference(there, &claim, None, Region::Eu, now);
+        let there = |version: i64, deleted: bool| json!({"_id": "A-1-M", "found": true, "_version": version, "_source": {"deleted": deleted}});
+        assert_eq!(difference(None), None);
+        assert_eq!(difference(Some(&json!({"_id": "A-1-M", "found": false}))), None);
+        assert_eq!(difference(Some(&there(2, true))), None, "it was a product before, and ended");
+        assert_eq!(difference(Some(&there(2, false))), Some(Difference::Behind), "the end was never heard of");
+        assert_eq!(difference(Some(&there(3, false))), Some(Difference::Content));
+        assert_eq!(difference(Some(&there(4, false))), Some(Difference::Ahead));
     }
 }

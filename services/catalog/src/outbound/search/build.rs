@@ -1,5 +1,8 @@
-//! How an index comes into being: a template for all versions, the first index with its alias, and the next one when the
-//! mapping changes or the index is to be filled anew.
+//! How an index comes into being: a template for all versions, and an index that gets the alias once it is filled, be it the first one, the
+//! next one when the mapping changes, or one in place of an index that was lost. Without the alias nobody takes an index that is being
+//! filled for the shop: searches fail, and the stand-in answers them.
+
+use std::time::Duration;
 
 use std::collections::HashSet;
 
@@ -8,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::client::Failure;
-use super::{ElasticProducts, nothing};
+use super::{ElasticProducts, document, nothing};
 use crate::domain::product::Revision;
 use crate::domain::words::{Compounds, Tongue, lists};
 use crate::usecases::ports::products::{Applied, IndexBuilder, IndexDown};
@@ -51,14 +54,14 @@ const MAX_VERSION: u32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared {
     WasThere,
-    /// The index is new, hence empty.
-    Created,
+    /// There is no index yet, or no longer.
+    Absent,
     /// The index was made for an older description and has to be built anew before it can be asked.
     Outdated,
 }
 
 impl ElasticProducts {
-    /// Brings template, first index and alias into being. Doing it again changes nothing but the template.
+    /// Brings the template into being and says what else is there. Doing it again changes nothing but the template.
     ///
     /// # Errors
     /// What the server said.
@@ -76,17 +79,30 @@ impl ElasticProducts {
             let is_current = there[&index]["mappings"]["_meta"] == wanted;
             return Ok(if is_current { Prepared::WasThere } else { Prepared::Outdated });
         }
-        let first = format!("{}-v1", self.alias);
-        let body = json!({"aliases": {&self.alias: {"is_write_index": true}}});
-        match self.client.put(&first, &body).await {
-            Ok(_) => Ok(Prepared::Created),
-            // Somebody else does the same at the same moment, or an earlier run stopped before the alias.
-            Err(failure) if failure.says("resource_already_exists_exception") => {
-                self.switch(&first, None).await.context("the alias cannot be set")?;
-                Ok(Prepared::Created)
-            }
-            Err(failure) => Err(failure).context("the index cannot be created"),
+        Ok(Prepared::Absent)
+    }
+
+    /// As [`Self::migrate`], and an empty index where there is none: for tests and benches, which fill it through the alias.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn create(&self) -> anyhow::Result<()> {
+        if self.migrate().await? == Prepared::Absent {
+            let first = self.begin().await?;
+            self.switch_to(&first).await?;
         }
+        Ok(())
+    }
+
+    /// How long after its writing a document may stay hidden from searches, as the index in use has it. For benches.
+    ///
+    /// # Errors
+    /// What the server said, or an interval that is not told in milliseconds or seconds.
+    pub async fn refresh_interval(&self) -> anyhow::Result<Duration> {
+        let answer = self.client.get(&format!("{}/_settings", self.alias)).await?;
+        let settings = answer.as_object().and_then(|indexes| indexes.values().next());
+        let told = settings.and_then(|own| own["settings"]["index"]["refresh_interval"].as_str());
+        told.and_then(interval).with_context(|| format!("a refresh interval of {told:?}"))
     }
 
     /// The index behind the alias.
@@ -144,7 +160,11 @@ impl IndexBuilder for ElasticProducts {
     }
 
     async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
-        self.bulk(index, revisions).await
+        self.write(index, revisions, document::bulk).await
+    }
+
+    async fn fill_again(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        self.write(index, revisions, document::renewal).await
     }
 
     async fn count(&self, index: &str) -> Result<usize, IndexDown> {
@@ -165,6 +185,30 @@ impl IndexBuilder for ElasticProducts {
             self.client.delete(&former).await.map_err(down)?;
         }
         Ok(())
+    }
+
+    async fn discard(&self, index: &str) -> Result<(), IndexDown> {
+        self.client.delete(index).await.map(drop).map_err(|failure| IndexDown(chassis::problem::chain(&failure)))
+    }
+}
+
+/// `500ms` or `1s`, as the index tells times.
+fn interval(told: &str) -> Option<Duration> {
+    match told.strip_suffix("ms") {
+        Some(millis) => millis.parse().ok().map(Duration::from_millis),
+        None => told.strip_suffix('s')?.parse().ok().map(Duration::from_secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_read_as_the_index_tells_them() {
+        assert_eq!(interval("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(interval("1s"), Some(Duration::from_secs(1)));
+        assert_eq!((interval("-1"), interval("1m"), interval("ms")), (None, None, None));
     }
 }
 

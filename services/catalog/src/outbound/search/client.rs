@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Body(#[from] BodyError),
     #[error("the index answered something that is no JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the index ran out of time; what it found until then is a part")]
+    OutOfTime,
     #[error("the index refused with status {status}: {reason}")]
     Refused { status: u16, reason: String },
 }
@@ -34,7 +36,7 @@ impl Failure {
     /// Whether the index is to blame. A request that it finds wrong is our mistake, and trying again cannot help.
     pub(super) fn is_fault(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Body(_) | Self::Json(_) => true,
+            Self::Transport(_) | Self::Body(_) | Self::Json(_) | Self::OutOfTime => true,
             Self::Refused { status, .. } => *status >= 500 || matches!(*status, 404 | 408 | 429),
         }
     }

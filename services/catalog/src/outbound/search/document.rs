@@ -112,6 +112,8 @@ impl ProductDocument {
         };
         let texts = || product.texts.iter();
         let shown = product.assortment.window(region);
+        // Completions take no filter, so what may not be seen must not be in them; `turns_at` is when that changes.
+        let is_offered = product.is_offered(region, at);
         // Somebody who looks for size M finds what comes in size M.
         let of_variants = || product.variants.iter().flat_map(|variant| &variant.attributes);
         let attributes = || product.attributes.iter().chain(of_variants());
@@ -152,8 +154,8 @@ impl ProductDocument {
             images: product.images.clone(),
             popularity: standing.popularity.into(),
             availability: standing.level.map(|level| level.code().to_owned()).unwrap_or_default(),
-            complete: name.clone(),
-            complete_brand: product.brand.clone(),
+            complete: if is_offered { name.clone() } else { BTreeMap::new() },
+            complete_brand: if is_offered { product.brand.clone() } else { String::new() },
             name,
         }
     }
@@ -231,6 +233,9 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
 pub(super) fn bulk(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {
     lines(revisions, standings, region, at, "external")
 }
+
+/// How revisions become a request: [`bulk`] or [`renewal`].
+pub(super) type Lines = fn(&[Revision], &Standings, Region, DateTime<Utc>) -> Bytes;
 
 /// The same for documents that are written again under the revision they have.
 pub(super) fn renewal(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {

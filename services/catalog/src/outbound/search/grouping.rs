@@ -178,7 +178,7 @@ impl Lanes {
     async fn one(&self, question: Bytes) -> Result<Answer, Failure> {
         let path = format!("{}/_search?request_cache=false", self.path);
         let text = self.client.post_bytes(&path, "application/json", question).await?;
-        Ok(Answer { value: serde_json::from_slice(&text)?, bytes: text.len() })
+        answer_of(serde_json::from_slice(&text)?, text.len())
     }
 
     async fn many(&self, questions: &[Waiting]) -> Result<Vec<Result<Answer, Failure>>, Failure> {
@@ -201,9 +201,11 @@ struct Answers {
     responses: Vec<Value>,
 }
 
-/// A member of a group fails by itself, as it would have alone.
+/// A member of a group fails by itself, as it would have alone. An answer that the index broke off, perhaps with nothing in it, is
+/// none: it is neither shown nor remembered, and whoever stands in for the index does.
 fn answer_of(value: Value, bytes: usize) -> Result<Answer, Failure> {
     match (&value["error"], value["status"].as_u64()) {
+        (Value::Null, _) if value["timed_out"] == true => Err(Failure::OutOfTime),
         (Value::Null, _) => Ok(Answer { value, bytes }),
         (error, status) => Err(Failure::refused(
             status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500),

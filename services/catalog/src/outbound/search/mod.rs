@@ -36,6 +36,7 @@ use crate::usecases::ports::standings::Standings;
 
 pub use build::Prepared;
 use client::{Client, Failure};
+use document::Lines;
 pub use grouping::SearchSettings;
 use grouping::{Answer, Lanes, Remembered};
 use relevance::Strictness;
@@ -148,12 +149,12 @@ impl ElasticProducts {
         self.batches.call(|| self.client.post(&path, &Value::Null)).await.map(|_| ()).map_err(down)
     }
 
-    async fn bulk(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+    async fn write(&self, index: &str, revisions: &[Revision], lines: Lines) -> Result<Applied, IndexDown> {
         if revisions.is_empty() {
             return Ok(Applied::default());
         }
         let standings = self.standing_of(revisions).await;
-        let lines = document::bulk(revisions, &standings, self.region, SystemClock.now());
+        let lines = lines(revisions, &standings, self.region, SystemClock.now());
         let path = format!("{index}/_bulk?require_alias={}", index == self.alias);
         let answer = self
             .batches
@@ -167,7 +168,7 @@ impl ElasticProducts {
 #[async_trait]
 impl ProductIndex for ElasticProducts {
     async fn apply(&self, revisions: &[Revision]) -> Result<Applied, IndexDown> {
-        self.bulk(&self.alias, revisions).await
+        self.write(&self.alias, revisions, document::bulk).await
     }
 
     #[tracing::instrument(name = "search.query", skip_all, fields(otel.kind = "client", db.system.name = "elasticsearch", search.size = page.size))]

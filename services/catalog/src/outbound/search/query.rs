@@ -177,10 +177,10 @@ fn facets(chosen: &Filters, region: Region) -> Value {
     Value::Object(all)
 }
 
-/// In the region's currency, bounded in minor units.
+/// In the region's currency, bounded in minor units. The index takes `to` as the first that is beyond.
 fn ranges(region: Region) -> Vec<Value> {
     let body = |PriceRange { name, from, to }: PriceRange| match to {
-        Some(to) => json!({"key": name, "from": from, "to": to}),
+        Some(to) => json!({"key": name, "from": from, "to": to + 1}),
         None => json!({"key": name, "from": from}),
     };
     price_ranges(region.currency()).into_iter().map(body).collect()
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn price_ranges_follow_the_currency() {
         let ranges = ranges(Region::Eu);
-        assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2500}));
+        assert_eq!(ranges[0], json!({"key": "0-25", "from": 0, "to": 2501}));
         assert_eq!(ranges[6], json!({"key": "1000-", "from": 100_000}));
     }
 }

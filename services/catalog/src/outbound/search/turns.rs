@@ -5,7 +5,7 @@ use common::{Clock as _, Sku, SystemClock};
 use serde_json::json;
 
 use super::client::Failure;
-use super::{ElasticProducts, answer, document, down};
+use super::{ElasticProducts, document, down};
 use crate::domain::product::Revision;
 use crate::usecases::ports::products::{Applied, IndexDown, TurningIndex};
 
@@ -21,13 +21,6 @@ impl TurningIndex for ElasticProducts {
     }
 
     async fn renew(&self, revisions: &[Revision]) -> Result<Applied, IndexDown> {
-        if revisions.is_empty() {
-            return Ok(Applied::default());
-        }
-        let standings = self.standing_of(revisions).await;
-        let lines = document::renewal(revisions, &standings, self.region, SystemClock.now());
-        let path = format!("{}/_bulk?require_alias=true", self.alias);
-        let renewed = self.batches.call_if(|| self.client.post_lines(&path, lines.clone()), Failure::is_fault).await;
-        answer::applied(&renewed.map_err(down)?).map_err(IndexDown)
+        self.write(&self.alias, revisions, document::renewal).await
     }
 }

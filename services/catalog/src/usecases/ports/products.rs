@@ -232,11 +232,17 @@ pub trait IndexBuilder: Send + Sync {
 
     async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown>;
 
+    /// As [`Self::fill`], also over the same revision: what a document says beside it may have moved.
+    async fn fill_again(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown>;
+
     /// How many products `index` has, tombstones among them.
     async fn count(&self, index: &str) -> Result<usize, IndexDown>;
 
     /// From now on everybody reads and writes `index`; the former one is deleted.
     async fn switch_to(&self, index: &str) -> Result<(), IndexDown>;
+
+    /// Deletes an index that nobody was switched to.
+    async fn discard(&self, index: &str) -> Result<(), IndexDown>;
 }
 
 /// How a product in the index differs from the store's newest revision of it.
@@ -265,20 +271,35 @@ impl Difference {
     }
 }
 
+/// A document of the index as it was at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub sku: Sku,
+    /// The revision it is of.
+    pub version: i64,
+    /// The index's own place of the document's last write. Another one: it was written since.
+    pub place: i64,
+    /// Under which primary of the index that was.
+    pub term: i64,
+}
+
 /// The index as somebody sees it who compares it with the store.
 #[async_trait]
 pub trait IndexAudit: Send + Sync {
+    /// The documents of those of `skus` (at most 500) that have one, as they are now.
+    async fn seen(&self, skus: &[Sku]) -> Result<Vec<Seen>, IndexDown>;
+
     /// Those of the `newest` revisions (at most 500) that the index has differently.
     async fn differences(&self, newest: &[Revision]) -> Result<HashMap<Sku, Difference>, IndexDown>;
 
-    /// Writes these revisions over whatever is there, unless something newer came meanwhile.
+    /// Writes these revisions again, unless something newer is there.
     async fn restore(&self, revisions: &[Revision]) -> Result<Applied, IndexDown>;
 
-    /// SKUs of everything in the index after `after`, tombstones among them, in their order.
-    async fn skus_after(&self, after: Option<&Sku>, size: usize) -> Result<Vec<Sku>, IndexDown>;
+    /// Everything in the index after `after`, tombstones among them, in the order of SKUs, as searches see it.
+    async fn seen_after(&self, after: Option<&Sku>, size: usize) -> Result<Vec<Seen>, IndexDown>;
 
-    /// Takes products out of the index; says how many were there.
-    async fn remove(&self, skus: &[Sku]) -> Result<usize, IndexDown>;
+    /// Takes documents out of the index, except those that were written since they were seen; says how many it took.
+    async fn remove(&self, seen: &[Seen]) -> Result<usize, IndexDown>;
 }
 
 /// Newest revisions, kept for a short while. What is kept may be that much too old; a failure of the cache is never an error.

@@ -20,6 +20,9 @@ use super::world::{draft, index, live, unique};
 
 /// Fails by itself, wherever it travels.
 const BAD: usize = 13;
+/// The index runs out of time for these: it has found something until then, or nothing.
+const LATE: usize = 17;
+const LATE_AND_EMPTY: usize = 18;
 
 /// An index that answers when it is allowed to, and remembers the sizes that were asked for, request by request.
 struct Index {
@@ -29,6 +32,10 @@ struct Index {
 
 impl Index {
     async fn start(grouped: bool) -> (Arc<Self>, ElasticProducts) {
+        Self::remembering(grouped, Duration::ZERO).await
+    }
+
+    async fn remembering(grouped: bool, remembered: Duration) -> (Arc<Self>, ElasticProducts) {
         let index = Arc::new(Self { asked: Mutex::default(), may_answer: Semaphore::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -37,7 +44,7 @@ impl Index {
             .route("/{index}/_msearch", post(many))
             .with_state(index.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let settings = SearchSettings { deadline: Duration::from_secs(20), remembered: Duration::ZERO, grouped };
+        let settings = SearchSettings { deadline: Duration::from_secs(20), remembered, grouped };
         (index, ElasticProducts::with(&url, "", Region::Eu, settings).unwrap())
     }
 
@@ -65,10 +72,11 @@ fn size(question: &str) -> usize {
 }
 
 fn told(size: usize) -> Value {
-    if size == BAD {
-        json!({"error": {"type": "parsing_exception"}, "status": 400})
-    } else {
-        json!({"status": 200, "hits": {"hits": []}})
+    match size {
+        BAD => json!({"error": {"type": "parsing_exception"}, "status": 400}),
+        LATE => json!({"status": 200, "timed_out": true, "hits": {"hits": [{"_source": "a part"}]}}),
+        0 | LATE_AND_EMPTY => json!({"status": 200, "timed_out": true, "hits": {"hits": []}}),
+        _ => json!({"status": 200, "timed_out": false, "hits": {"hits": []}}),
     }
 }
 
@@ -101,7 +109,8 @@ async fn an_idle_index_is_asked_at_once_and_a_busy_one_in_groups() {
         index.everything_may_be_answered();
     });
     for (answer, size) in answers.iter().zip(1..) {
-        assert_eq!(answer.is_ok(), size != BAD, "{size}: each member has its own answer: {answer:?}");
+        let fails = [BAD, LATE, LATE_AND_EMPTY].contains(&size);
+        assert_eq!(answer.is_ok(), !fails, "{size}: each member has its own answer: {answer:?}");
     }
     let mut asked = index.asked.lock().unwrap().clone();
     let alone = asked.iter().filter(|request| request.len() == 1).count();
@@ -110,6 +119,19 @@ async fn an_idle_index_is_asked_at_once_and_a_busy_one_in_groups() {
     let mut all: Vec<usize> = asked.drain(..).flatten().collect();
     all.sort_unstable();
     assert_eq!(all, (1..=20).collect::<Vec<_>>(), "each was asked once");
+}
+
+#[tokio::test]
+async fn what_an_index_broke_off_is_no_answer_and_is_not_remembered() {
+    let (index, products) = Index::remembering(true, Duration::from_secs(7_200)).await;
+    index.everything_may_be_answered();
+    for size in [LATE, LATE, LATE_AND_EMPTY] {
+        let answer = list(&products, size).await;
+        assert!(answer.is_err(), "{size}: {answer:?}");
+    }
+    assert_eq!(index.asked.lock().unwrap().len(), 3, "each was asked");
+    let (answers, texts) = (products.categories().await, products.completions("a", "de").await);
+    assert!(answers.is_err() && texts.is_err(), "{answers:?} {texts:?}");
 }
 
 #[tokio::test]

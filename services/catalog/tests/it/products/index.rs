@@ -1,16 +1,29 @@
 //! The search index as a projection: it may hear of changes twice, late and in any order.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use catalog::domain::inventory::Level;
+use catalog::domain::product::Revision;
 use catalog::domain::search_query::SearchQuery;
+use catalog::domain::standing::Standing;
+use catalog::outbound::search::{ElasticProducts, Prepared};
 use catalog::usecases::index_products::{index_products, rebuild_index};
-use catalog::usecases::ports::products::{Applied, Page, ProductIndex as _, ProductStore as _};
+use catalog::usecases::ports::products::{
+    Applied, IndexBuilder, IndexDown, Page, ProductIndex as _, ProductStore as _, TurningIndex as _,
+};
+use catalog::usecases::ports::standings::{StandingIndex as _, Standings};
 use chassis::http_client::{self, HttpClientSettings};
 use common::{Currency, Sku};
-use futures::future::join_all;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
 use testkit::servers;
 
 use super::world::{Shop, gone, live};
 
-fn named(shop: &Shop, name: &str, title: &str, number: i64) -> catalog::domain::product::Revision {
+fn named(shop: &Shop, name: &str, title: &str, number: i64) -> Revision {
     let mut draft = shop.draft(name);
     draft.texts[0].name = title.to_owned();
     live(draft, number)
@@ -65,6 +78,118 @@ async fn of_several_changes_in_one_batch_the_last_counts() {
     shop.close().await;
 }
 
+/// Builds as the index does. Between the second filling and the switch something happens, and whoever makes it happen says whether the
+/// count is to be told as it is, or as nothing.
+struct Meanwhile<'a> {
+    index: &'a ElasticProducts,
+    happens: Box<dyn Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a>,
+}
+
+#[async_trait]
+impl IndexBuilder for Meanwhile<'_> {
+    async fn begin(&self) -> Result<String, IndexDown> {
+        self.index.begin().await
+    }
+
+    async fn fill(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        self.index.fill(index, revisions).await
+    }
+
+    async fn fill_again(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        self.index.fill_again(index, revisions).await
+    }
+
+    async fn count(&self, index: &str) -> Result<usize, IndexDown> {
+        let as_it_is = (self.happens)().await;
+        let count = self.index.count(index).await?;
+        Ok(if as_it_is { count } else { 0 })
+    }
+
+    async fn switch_to(&self, index: &str) -> Result<(), IndexDown> {
+        self.index.switch_to(index).await
+    }
+
+    async fn discard(&self, index: &str) -> Result<(), IndexDown> {
+        self.index.discard(index).await
+    }
+}
+
+/// One level for everything.
+#[derive(Default)]
+struct Shelves(AtomicBool);
+
+#[async_trait]
+impl Standings for Shelves {
+    async fn of(&self, revisions: &[Revision]) -> HashMap<Sku, Standing> {
+        let level = if self.0.load(Ordering::SeqCst) { Level::Out } else { Level::InStock };
+        let standing = Standing { level: Some(level), popularity: 0 };
+        revisions.iter().map(|revision| (revision.sku().clone(), standing)).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_between_the_last_reading_and_the_switch_is_in_the_new_index() {
+    let shop = Shop::open().await;
+    shop.stock_up((0..3).map(|number| shop.draft(&format!("P{number}"))).collect()).await;
+    let shelves = Arc::new(Shelves::default());
+    let index = shop.index.clone().knowing(shelves.clone());
+    let (renamed, made) = (named(&shop, "P0", "neu", 2), named(&shop, "P9", "erst jetzt", 1));
+    let sold_out = named(&shop, "P1", "Rote Kopfhörer", 1);
+    let happens = || {
+        async {
+            let changes = [renamed.clone(), made.clone()];
+            shop.store.insert(&changes).await.unwrap();
+            // All of it goes to the old index: the changes from the feed, and what the stock says of a product that did not change.
+            index.apply(&changes).await.unwrap();
+            shelves.0.store(true, Ordering::SeqCst);
+            index.renew(std::slice::from_ref(&sold_out)).await.unwrap();
+            true
+        }
+        .boxed()
+    };
+    rebuild_index(&shop.store, &Meanwhile { index: &index, happens: Box::new(happens) }).await.unwrap();
+    shop.index.refresh().await.unwrap();
+    let titles = titles(&shop).await;
+    assert!(titles.len() == 4 && ["neu", "erst jetzt"].iter().all(|title| titles.contains(&(*title).to_owned())));
+    let sku = sold_out.sku().clone();
+    assert_eq!(index.standings(std::slice::from_ref(&sku)).await.unwrap()[&sku].level, Some(Level::Out));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_index_that_was_lost_is_not_seen_before_it_is_filled() {
+    let shop = Shop::open().await;
+    shop.stock_up((0..3).map(|number| shop.draft(&format!("P{number}"))).collect()).await;
+    shop.index.drop_all().await.unwrap();
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::Absent);
+    let happens = || {
+        async {
+            let seen = shop.index.list(None, None, 10, "de").await;
+            assert!(seen.is_err(), "whoever asks is told that there is no index: {seen:?}");
+            true
+        }
+        .boxed()
+    };
+    rebuild_index(&shop.store, &Meanwhile { index: &shop.index, happens: Box::new(happens) }).await.unwrap();
+    assert_eq!(titles(&shop).await.len(), 3);
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_new_index_that_lacks_products_is_deleted_and_the_old_one_stays() {
+    let shop = Shop::open().await;
+    shop.stock_up(vec![shop.draft("A")]).await;
+    let lost = || async { false }.boxed();
+    let rebuilt = rebuild_index(&shop.store, &Meanwhile { index: &shop.index, happens: Box::new(lost) }).await;
+    assert!(rebuilt.is_err(), "{rebuilt:?}");
+    assert_eq!(titles(&shop).await.len(), 1);
+    let next = shop.index.begin().await.unwrap();
+    assert!(next.ends_with("-v2"), "the number is free again: {next}");
+    shop.index.discard(&next).await.unwrap();
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_is_rebuilt_from_the_store_while_search_goes_on() {
     let shop = Shop::open().await;
@@ -88,7 +213,7 @@ async fn an_index_is_rebuilt_from_the_store_while_search_goes_on() {
 async fn preparing_twice_changes_nothing() {
     let shop = Shop::open().await;
     shop.bring(&[named(&shop, "A", "eins", 1)]).await;
-    assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::WasThere);
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
     assert_eq!(titles(&shop).await, ["eins"]);
     shop.close().await;
 }
@@ -101,8 +226,8 @@ async fn an_index_of_an_older_description_is_not_taken_for_the_current_one() {
     let older = r#"{"_meta": {"version": 1}}"#;
     let answer = http.put(url).header("content-type", "application/json").body(older).send().await.unwrap();
     assert!(answer.status().is_success());
-    assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::Outdated);
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::Outdated);
     rebuild_index(&shop.store, &shop.index).await.unwrap();
-    assert_eq!(shop.index.migrate().await.unwrap(), catalog::outbound::search::Prepared::WasThere);
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
     shop.close().await;
 }

@@ -18,6 +18,7 @@ mod sale;
 mod search;
 mod search_contract;
 mod search_words;
+mod second_look;
 mod stand_in;
 mod standings;
 mod store_suite;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catalog::domain::draft::{OfferedDraft, PriceDraft, VariantDraft};
+use catalog::domain::draft::{OfferedDraft, PriceDraft, ProductDraft, VariantDraft};
 use catalog::domain::lines::Line;
 use catalog::domain::product::{Product, Revision, State};
 use catalog::usecases::ports::products::ProductStore as _;
@@ -64,6 +64,42 @@ async fn a_product_is_nowhere_to_be_seen_before_its_time_after_it_and_in_other_r
     }
     assert_eq!(shop.get("/v1/categories").await.body["items"][0]["products"], 1);
     assert_eq!(for_sale(&shop, &["NOW", "SOON", "GONE", "AWAY"]).await, ["NOW"]);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn typing_is_completed_with_what_may_be_seen_and_nothing_else() {
+    let shop = Shop::open().await;
+    let now = SystemClock.now();
+    let (hour, moment) = (TimeDelta::hours(1), now + TimeDelta::seconds(6));
+    let offered = [
+        ("NOW", in_eu(Some(now - hour), Some(now + hour))),
+        ("NEXT", in_eu(Some(moment), None)),
+        ("SOON", in_eu(Some(now + hour), None)),
+        ("GONE", in_eu(None, Some(now - hour))),
+        ("AWAY", vec![OfferedDraft { region: "us".to_owned(), ..OfferedDraft::default() }]),
+    ];
+    let drafts = offered.map(|(name, offered)| {
+        let mut draft = shop.draft(name);
+        draft.texts.truncate(1);
+        draft.texts[0].name = format!("Zitrone {name}");
+        ProductDraft { brand: format!("Zest {name}"), offered, ..draft }
+    });
+    shop.stock_up(drafts.to_vec()).await;
+    let texts = async |typed: &str| -> Vec<String> {
+        let answer = shop.get(&format!("/v1/search/completions?q={typed}")).await;
+        let items = answer.body["items"].as_array().unwrap();
+        let mut texts: Vec<String> = items.iter().map(|item| item["text"].as_str().unwrap().to_owned()).collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!((texts("zit").await, texts("zes").await), (vec!["Zitrone NOW".to_owned()], vec!["Zest NOW".to_owned()]));
+    wait::until("the next one is shown", Duration::from_secs(20), async || {
+        let renewed = renew_turned(&*shop.app.products.store, &shop.index).await.unwrap();
+        shop.index.refresh().await.unwrap();
+        if texts("zit").await == ["Zitrone NEXT", "Zitrone NOW"] { Ok(()) } else { Err(renewed) }
+    })
+    .await;
     shop.close().await;
 }
 

@@ -147,6 +147,29 @@ async fn filters_narrow_and_facets_count_what_choosing_another_value_would_give(
 }
 
 #[tokio::test]
+async fn a_price_range_counts_what_choosing_it_finds_its_bounds_included() {
+    let shop = Shop::open().await;
+    let prices = ["24.99", "25", "25.01", "49.99", "50", "50.01", "1000"];
+    let drafts = prices.into_iter().zip(1..).map(|(euro, number)| ProductDraft {
+        prices: vec![("EUR".to_owned(), euro.to_owned())],
+        ..shop.draft(&format!("{number}"))
+    });
+    shop.stock_up(drafts.collect()).await;
+    let all = buckets(&shop.get("/v1/search").await.body, "price");
+    for (value, count, _) in &all {
+        let (from, to) = value.split_once('-').unwrap();
+        let most = if to.is_empty() { String::new() } else { format!("&price_max={to}") };
+        let chosen = shop.get(&format!("/v1/search?price_min={from}{most}")).await.body;
+        assert_eq!(chosen["total"]["value"].as_u64(), Some(*count), "{value} of {all:?}");
+        let selected: Vec<_> = buckets(&chosen, "price").into_iter().filter(|(_, _, selected)| *selected).collect();
+        assert_eq!(selected, [(value.clone(), *count, true)]);
+    }
+    let counts: Vec<_> = all.iter().map(|(value, count, _)| (value.as_str(), *count)).collect();
+    assert_eq!(counts, [("0-25", 2), ("1000-", 1), ("25-50", 4), ("50-100", 2), ("500-1000", 1)]);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn an_order_can_be_chosen_and_pages_show_everything_once() {
     let shop = small_shop().await;
     for (sort, expected) in [("price_asc", ["1", "2", "3", "5", "4"]), ("price_desc", ["4", "5", "3", "2", "1"])] {

@@ -78,7 +78,7 @@ pub async fn shop_behind_a_gate() -> (Shop, Gate) {
     let gate = Gate::to(&servers().elasticsearch_url).await;
     let index =
         ElasticProducts::new(&gate.url(), &format!("{}-", unique()), Region::Eu, Duration::from_secs(10)).unwrap();
-    index.migrate().await.unwrap();
+    index.create().await.unwrap();
     let redis = redis_at(&servers().redis_url);
     let ratings = RedisRatings::new(redis.clone(), PSEUDONYM_KEY, Duration::from_secs(2));
     (Shop::over(redis, Arc::new(ratings), index).await, gate)

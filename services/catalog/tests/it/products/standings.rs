@@ -1,12 +1,15 @@
 //! Availability and popularity in the order of a search: they come by themselves, move what fits alike, and never stand in the way of a
 //! newer revision.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use catalog::domain::draft::ProductDraft;
-use catalog::domain::inventory::SupplyKind;
+use catalog::domain::inventory::{Level, SupplyKind};
+use catalog::domain::product::Revision;
+use catalog::domain::standing::Standing;
 use catalog::inbound::standings::{Seen, follow_trends, look};
 use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::search::ElasticProducts;
@@ -15,7 +18,7 @@ use catalog::usecases::ports::pages::{StockChanges, StockWatch};
 use catalog::usecases::ports::products::{
     Applied, IndexAudit as _, ProductIndex as _, ProductStore as _, TurningIndex as _,
 };
-use catalog::usecases::ports::standings::{StandingIndex as _, Trends};
+use catalog::usecases::ports::standings::{StandingIndex as _, Standings, Trends};
 use catalog::usecases::ports::stock::StoreError;
 use common::Sku;
 use serde_json::{Value, json};
@@ -177,6 +180,36 @@ async fn movements_of_one_product_are_one_write_and_those_that_change_no_level_a
     let store = &*scene.shop.app.products.store;
     assert_eq!(follow_trends(store, &scene.index, &scene.known, &Wanted(None)).await.unwrap(), 0);
     assert_eq!(scene.index.popular(10).await.unwrap().len(), 2);
+    scene.shop.close().await;
+}
+
+/// Somebody who asked for the levels before they moved.
+struct AsItWas;
+
+#[async_trait]
+impl Standings for AsItWas {
+    async fn of(&self, revisions: &[Revision]) -> HashMap<Sku, Standing> {
+        let low = Standing { level: Some(Level::Low), popularity: 0 };
+        revisions.iter().map(|revision| (revision.sku().clone(), low)).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_level_that_somebody_overwrote_who_had_read_an_older_one_comes_back() {
+    let mut scene = Scene::set(&["A"]).await;
+    scene.seen = Seen::settling_in(Duration::ZERO);
+    scene.look().await;
+    scene.is_sold_out("A").await;
+    assert_eq!(scene.look().await, 1);
+    // Its document was on the way when the last unit went.
+    let late = scene.shop.index.clone().knowing(Arc::new(AsItWas));
+    let renamed = live(ProductDraft { brand: "Emca".to_owned(), ..scene.shop.draft("A") }, 2);
+    scene.shop.store.insert(std::slice::from_ref(&renamed)).await.unwrap();
+    late.apply(std::slice::from_ref(&renamed)).await.unwrap();
+    assert_eq!(scene.look().await, 1, "nothing moved, and yet it is looked at again");
+    let sku = renamed.sku().clone();
+    assert_eq!(scene.index.standings(std::slice::from_ref(&sku)).await.unwrap()[&sku].level, Some(Level::Out));
+    assert_eq!(scene.look().await, 0, "once");
     scene.shop.close().await;
 }
 

@@ -65,7 +65,7 @@ pub async fn index() -> ElasticProducts {
     let url = servers().elasticsearch_url;
     let index =
         ElasticProducts::new(&url, &format!("{}-", unique()), Region::Eu, Duration::from_secs(10)).expect("a client");
-    index.migrate().await.expect("the index of the test stack answers");
+    index.create().await.expect("the index of the test stack answers");
     index
 }
 
