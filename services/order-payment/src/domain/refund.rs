@@ -187,11 +187,14 @@ pub fn decide(
     if minor < 1 || minor > most { Err(RefundProblem::Exceeds) } else { Ok((amount, target)) }
 }
 
+/// What has gone back by these refunds, in minor units.
+pub fn done_minor(refunds: &[Refund]) -> i64 {
+    refunds.iter().filter(|refund| refund.state == RefundState::Done).map(|refund| refund.amount.minor()).sum()
+}
+
 /// Does nothing of what was paid stay with us once all these refunds stand?
 pub fn is_whole(order: &Order, refunds: &[Refund]) -> bool {
-    let back: i64 =
-        refunds.iter().filter(|refund| refund.state == RefundState::Done).map(|refund| refund.amount.minor()).sum();
-    back == order.total.minor()
+    done_minor(refunds) == order.total.minor()
 }
 
 fn of_lines(order: &Order, before: &[Refund], lines: &[RefundLine]) -> Result<i64, RefundProblem> {

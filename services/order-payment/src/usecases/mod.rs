@@ -35,7 +35,7 @@ use chrono::Duration;
 use common::{Region, SharedClock, UserId};
 use tokio::sync::{Mutex, Notify};
 
-pub use change::{AttemptStep, Change, RefundStep};
+pub use change::{AttemptStep, Change, RefundStep, RefundTold};
 pub use error::Failure;
 use ports::{Carts, Gateway, Prices, ReplicationGate, Store, Views};
 
