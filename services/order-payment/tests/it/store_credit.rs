@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
-use common::{Explain as _, OrderId, Private};
+use common::{Clock as _, Explain as _, OrderId, Private, UserId, ids};
 use messaging::StoredAnswer;
 use order_payment::domain::basket::{RawCredit, RawOrder};
 use order_payment::domain::{OrderStatus, Reason};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::compensate_order::{stock_was_rejected, sweep_deadlines};
+use order_payment::usecases::compensate_saga::{Compensated, compensate_saga};
 use order_payment::usecases::ports::FindingKind;
 use order_payment::usecases::reconcile::reconcile;
 use order_payment::usecases::refund_order::{Asker, RawRefund, refund_order};
@@ -129,7 +130,8 @@ async fn more_than_there_is_cannot_be_spent_however_many_try() {
 async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
     for world in worlds().await {
         let me = somebody_with(&world, "20.00").await;
-        for end in ["rejected", "cancelled", "expired", "declined", "cancelled while paying"] {
+        let operator = UserId::from_uuid(ids::random());
+        for end in ["rejected", "cancelled", "expired", "declined", "cancelled while paying", "ended by an operator"] {
             let id = place(&world, me, with_credit(amount("20.00"))).await.unwrap();
             assert_eq!(credit(&world, me).await, (0, 2000), "{end}");
             match end {
@@ -138,6 +140,10 @@ async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
                 "expired" => {
                     world.clock.advance(Duration::minutes(16));
                     sweep_deadlines(&world.app).await.unwrap();
+                }
+                "ended by an operator" => {
+                    let ended = compensate_saga(&world.app, operator, id, end.to_owned()).await.unwrap();
+                    assert_eq!(ended, Compensated::Now);
                 }
                 "declined" => {
                     *world.gateway.declines.lock().unwrap() = true;
@@ -159,6 +165,24 @@ async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
             assert_eq!(world.gateway.net(id), 0, "{end}");
         }
         assert_eq!(reconcile(&world.app).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn an_operator_ends_an_order_that_credit_pays_whole_without_asking_a_gateway() {
+    for world in worlds().await {
+        let me = somebody_with(&world, "49.90").await;
+        let id = place(&world, me, without_card()).await.unwrap();
+        // As a process leaves it that stops between the two commits.
+        let step = world.order(id).await.begin_payment(0, Duration::minutes(15), world.app.clock.now()).unwrap();
+        let begun = order_payment::usecases::Change { order: Some(step), ..Default::default() };
+        world.app.store.commit(messaging::Cause::Duty("test"), begun).await.unwrap();
+        let operator = UserId::from_uuid(ids::random());
+        let ended = compensate_saga(&world.app, operator, id, "asked by phone".to_owned()).await.unwrap();
+        assert_eq!((ended, world.status(id).await), (Compensated::Now, OrderStatus::Compensated));
+        assert_eq!(credit(&world, me).await, (4990, 0));
+        assert!(world.gateway.calls.lock().unwrap().is_empty());
+        assert_eq!(sweep_paid_by_credit(&world.app).await.unwrap(), 0, "it is nothing to complete any more");
     }
 }
 
