@@ -66,6 +66,20 @@ impl Wire {
         }
     }
 
+    /// A body in which this wire shows the refund of attempt 1, under way or refused for good.
+    fn refund(self, refused: bool) -> Value {
+        match self {
+            Self::Intents => json!({
+                "object": "refund", "status": if refused { "failed" } else { "pending" }, "amount": 4990,
+                "metadata": {"attempt": "1"},
+            }),
+            Self::Square => json!({"refund": {
+                "id": "re_1", "status": if refused { "REJECTED" } else { "PENDING" },
+                "amount_money": {"amount": 4990, "currency": "EUR"}, "reason": "attempt 1",
+            }}),
+        }
+    }
+
     /// A body in which this wire shows a payment.
     fn payment(self, id: &str, order: &str, authorised: bool) -> Value {
         match self {
@@ -426,6 +440,7 @@ async fn every_class_of_answer_means_the_same_on_both_wires() {
         let order = charge.order.to_string();
         let whole = wire.payment("pay_1", &order, false).to_string();
         let error = |intents, square| wire.error(intents, square).to_string();
+        let refund = |refused| wire.refund(refused).to_string();
         let cut = {
             let mut cut = http("200 OK", JSON, &whole);
             cut.truncate(cut.len() - whole.len() / 2);
@@ -471,6 +486,8 @@ async fn every_class_of_answer_means_the_same_on_both_wires() {
             ("422", Call::Create, Script::Say(http("422 Bad", JSON, &invalid)), "misconfigured"),
             ("409 in progress", Call::Create, Script::Say(http("409 Wait", JSON, &in_use)), "in_progress"),
             ("a key with other parameters", Call::Create, Script::Say(http("400 Bad", JSON, &reused)), "key_clash"),
+            ("a refund under way", Call::Refund, Script::Say(http("200 OK", JSON, &refund(false))), "in_progress"),
+            ("a refund refused", Call::Refund, Script::Say(http("200 OK", JSON, &refund(true))), "declined"),
         ];
         for (story, call, script, expected) in table {
             let (url, asked) = server(script).await;
