@@ -12,7 +12,7 @@ use common::{Money, OrderId, RefundId, Sku, UserId};
 use super::order::UnknownName;
 use super::{Order, OrderStatus, PricedLine};
 
-/// Refunds of one order: what one answer of the gateway lists, so that a refund in doubt is always found.
+/// Refunds of one order: what one answer of a gateway lists, or one look goes through, so that a refund in doubt is always found.
 pub const MOST_REFUNDS: usize = 100;
 /// Words that say why.
 pub const LONGEST_REASON: usize = 500;
