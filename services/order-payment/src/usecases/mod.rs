@@ -10,6 +10,8 @@ pub mod compensate_saga;
 pub mod coupons;
 pub mod desk;
 pub mod error;
+mod held_after_end;
+mod one_by_one;
 pub mod order_states;
 pub mod orphan_money;
 pub mod own_finding;

@@ -10,7 +10,7 @@ use messaging::crash::{self, Boundary};
 
 use super::ports::{Comparison, DaySums, Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
-use super::{App, Failure, orphan_money, store_credit};
+use super::{App, Failure, held_after_end, orphan_money, store_credit};
 use crate::domain::accounts::{Account, Disagreement, disagreements};
 use crate::domain::{Attempt, AttemptState, Intent, IntentStatus, LedgerKind, OrderStatus};
 use crate::metrics;
@@ -46,6 +46,8 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
     let days = days(&intents, &accounts, since, settled_before);
     let mut findings = compare(intents.clone(), &charges, since, settled_before);
     orphans(app, &intents, &mut findings).await?;
+    let holds = held_after_end::old_holds(intents.iter(), settled_before);
+    findings.extend(held_after_end::without_an_id(app, holds).await?);
     findings.extend(store_credit::differences(app).await?);
     findings.extend(accounts.iter().filter(|account| account.changed_at < settled_before).flat_map(in_our_books));
     for finding in &findings {
@@ -257,7 +259,7 @@ fn held_there<'a>(
     charges.iter().filter(given_up).filter_map(|attempt| {
         let intent = theirs.get(attempt.intent.as_deref()?)?;
         (intent.status == IntentStatus::RequiresCapture && !intent.declined).then(|| Finding {
-            kind: FindingKind::StateDiffers,
+            kind: FindingKind::HeldAfterEnd,
             reference: intent.id.clone(),
             order: Some(attempt.order),
             detail: format!("held there, {} here", attempt.state),
@@ -345,7 +347,7 @@ mod tests {
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Captured)], vec![]),
             (vec![intent(1, Canceled)], vec![charge(1, AttemptState::Declined)], vec![]),
             (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Authorised)], vec![]),
-            (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::StateDiffers]),
+            (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::HeldAfterEnd]),
             (vec![intent(1, Succeeded)], vec![], vec![FindingKind::ChargeWithoutOrder]),
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::StateDiffers]),
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Unknown)], vec![FindingKind::StateDiffers]),

@@ -66,6 +66,13 @@ async fn place(world: &World, me: Shopper, raw: RawOrder) -> Result<OrderId, Fai
     world.place(me, &a_key(), raw).await.map(|placed| placed.order)
 }
 
+/// The stock is held, and the process stops before it completes an order that credit pays whole.
+async fn begin_only(world: &World, id: OrderId) {
+    let step = world.order(id).await.begin_payment(0, Duration::minutes(15), world.app.clock.now()).unwrap();
+    let begun = order_payment::usecases::Change { order: Some(step), ..Default::default() };
+    world.app.store.commit(messaging::Cause::Duty("test"), begun).await.unwrap();
+}
+
 #[tokio::test]
 async fn credit_is_set_aside_when_ordering_and_the_card_pays_the_rest() {
     for world in worlds().await {
@@ -169,14 +176,39 @@ async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
 }
 
 #[tokio::test]
+async fn an_order_that_cannot_be_completed_does_not_hold_up_the_others() {
+    let world = World::in_memory();
+    let me = somebody_with(&world, "249.50").await;
+    for _ in 0..5 {
+        let id = place(&world, me, without_card()).await.unwrap();
+        begin_only(&world, id).await;
+    }
+    world.books().unreachable = 1;
+    assert!(sweep_paid_by_credit(&world.app).await.is_err(), "the failure is told");
+    assert_eq!(credit(&world, me).await, (0, 4990), "four of five are completed");
+    assert_eq!(sweep_paid_by_credit(&world.app).await.unwrap(), 1);
+    assert_eq!(credit(&world, me).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_wait_for_the_books_a_hundred_times() {
+    let world = World::in_memory();
+    let me = somebody_with(&world, "249.50").await;
+    for _ in 0..5 {
+        let id = place(&world, me, without_card()).await.unwrap();
+        begin_only(&world, id).await;
+    }
+    world.books().unreachable = 100;
+    assert!(sweep_paid_by_credit(&world.app).await.is_err());
+    assert_eq!(world.books().unreachable, 97);
+}
+
+#[tokio::test]
 async fn an_operator_ends_an_order_that_credit_pays_whole_without_asking_a_gateway() {
     for world in worlds().await {
         let me = somebody_with(&world, "49.90").await;
         let id = place(&world, me, without_card()).await.unwrap();
-        // As a process leaves it that stops between the two commits.
-        let step = world.order(id).await.begin_payment(0, Duration::minutes(15), world.app.clock.now()).unwrap();
-        let begun = order_payment::usecases::Change { order: Some(step), ..Default::default() };
-        world.app.store.commit(messaging::Cause::Duty("test"), begun).await.unwrap();
+        begin_only(&world, id).await;
         let operator = UserId::from_uuid(ids::random());
         let ended = compensate_saga(&world.app, operator, id, "asked by phone".to_owned()).await.unwrap();
         assert_eq!((ended, world.status(id).await), (Compensated::Now, OrderStatus::Compensated));
