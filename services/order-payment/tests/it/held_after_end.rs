@@ -1,10 +1,10 @@
 //! A hold on a card that outlives its order: found, and a person's.
 
 use chrono::Duration;
-use common::OrderId;
+use common::{Clock as _, OrderId};
 use order_payment::domain::{AttemptState, Call, IntentStatus, OrderStatus};
 use order_payment::usecases::compensate_order::sweep_deadlines;
-use order_payment::usecases::ports::FindingKind;
+use order_payment::usecases::ports::{Finding, FindingKind};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::reconcile::reconcile;
 
@@ -58,6 +58,27 @@ async fn money_held_after_the_end_is_found_whether_or_not_its_id_ever_reached_us
         world.clock.advance(Duration::minutes(1));
         assert_eq!(found(&world).await, []);
     }
+}
+
+#[tokio::test]
+async fn who_has_a_finding_is_the_same_in_the_code_and_in_the_table() {
+    let world = World::in_postgres().await;
+    let now = world.app.clock.now();
+    for kind in FindingKind::ALL {
+        let (reference, detail) = (kind.code().to_owned(), "for the test".to_owned());
+        let finding = Finding { kind, reference, order: None, detail, happened_at: None };
+        world.app.store.note_finding(&finding, now).await.unwrap();
+    }
+    let mut owners: Vec<(String, String)> = sqlx::query_as("SELECT kind, owner FROM reconciliation_findings")
+        .fetch_all(&world.database.as_ref().unwrap().owner)
+        .await
+        .unwrap();
+    let owner = |kind: FindingKind| if kind.is_worked_off() { "MACHINE" } else { "PERSON" };
+    let mut expected: Vec<(String, String)> =
+        FindingKind::ALL.iter().map(|kind| (kind.code().to_owned(), owner(*kind).to_owned())).collect();
+    owners.sort();
+    expected.sort();
+    assert_eq!(owners, expected);
 }
 
 #[tokio::test]
