@@ -12,7 +12,7 @@ use common::{Money, OrderId, RefundId, Sku, UserId};
 use super::order::UnknownName;
 use super::{Order, OrderStatus, PricedLine};
 
-/// Refunds of one order: what one answer of the gateway lists, so that a refund in doubt is always found.
+/// Refunds of one order: what one answer of a gateway lists, or one look goes through, so that a refund in doubt is always found.
 pub const MOST_REFUNDS: usize = 100;
 /// Words that say why.
 pub const LONGEST_REASON: usize = 500;
@@ -187,11 +187,14 @@ pub fn decide(
     if minor < 1 || minor > most { Err(RefundProblem::Exceeds) } else { Ok((amount, target)) }
 }
 
+/// What has gone back by these refunds, in minor units.
+pub fn done_minor(refunds: &[Refund]) -> i64 {
+    refunds.iter().filter(|refund| refund.state == RefundState::Done).map(|refund| refund.amount.minor()).sum()
+}
+
 /// Does nothing of what was paid stay with us once all these refunds stand?
 pub fn is_whole(order: &Order, refunds: &[Refund]) -> bool {
-    let back: i64 =
-        refunds.iter().filter(|refund| refund.state == RefundState::Done).map(|refund| refund.amount.minor()).sum();
-    back == order.total.minor()
+    done_minor(refunds) == order.total.minor()
 }
 
 fn of_lines(order: &Order, before: &[Refund], lines: &[RefundLine]) -> Result<i64, RefundProblem> {

@@ -56,7 +56,7 @@ fn outgoing(step: &OrderStep) -> Outgoing {
 
 /// A refund of a sale that stands. Its version is its number among those of its order.
 fn refunded(step: &RefundStep) -> Option<Outgoing> {
-    let (whole, refund) = (step.told?, &step.refund);
+    let (whole, refund) = (step.told?.whole, &step.refund);
     let line =
         |line: &RefundLine| v1::OrderLine { sku: line.sku.to_string(), quantity: line.quantity, options: Vec::new() };
     let refunded = v1::OrderRefunded {

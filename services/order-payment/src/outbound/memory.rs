@@ -228,7 +228,16 @@ impl Books {
             (true, None) | (false, Some(RefundState::Open)) => {}
             _ => return Err(CommitError::Refused(Conflict::Lost)),
         }
-        self.refunds_told.extend(step.told.map(|whole| (order, number, whole)));
+        if let Some(told) = step.told {
+            let others = self
+                .refunds
+                .values()
+                .filter(|refund| refund.order == order && refund.number != number && refund.state == RefundState::Done);
+            if others.map(|refund| refund.amount.minor()).sum::<i64>() != told.before_minor {
+                return Err(CommitError::Refused(Conflict::Lost));
+            }
+            self.refunds_told.push((order, number, told.whole));
+        }
         self.refunds.insert((order, number), step.refund);
         let taken = -self.moved(order, Account::Sales, &[LedgerKind::Capture]);
         let spent = -self.moved(order, Account::Sales, &[LedgerKind::CreditSpend]);

@@ -52,8 +52,18 @@ impl AttemptStep {
 pub struct RefundStep {
     pub is_new: bool,
     pub refund: Refund,
-    /// Others are told of a refund of a sale when it stands; `true`: nothing of what was paid is left with us.
-    pub told: Option<bool>,
+    /// Others are told of a refund of a sale when it stands.
+    pub told: Option<RefundTold>,
+}
+
+/// What others are told with a refund of a sale. Whether it is the last one depends on those before it, and two that end
+/// together do not see each other: a store refuses the one that did not know of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefundTold {
+    /// Nothing of what was paid is left with us.
+    pub whole: bool,
+    /// What had gone back by other refunds of the order when this was decided, in minor units.
+    pub before_minor: i64,
 }
 
 /// Money without an order that was just found, or a later version of it.

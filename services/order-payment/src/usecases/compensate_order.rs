@@ -2,10 +2,11 @@
 //! payment is under way is only *asked* to be given up: the payment worker does it with the gateway's word.
 
 use chrono::{DateTime, Utc};
-use common::OrderId;
+use common::{Explain as _, OrderId};
 use messaging::Cause;
 
 use super::error::Conflict;
+use super::one_by_one::Failures;
 use super::store_credit::complete_by_credit;
 use super::{App, AttemptStep, Change, Failure, MOST_MEETINGS};
 use crate::domain::{LedgerKind, Order, OrderStatus, Reason, WrongState};
@@ -39,13 +40,13 @@ pub async fn stock_was_rejected(app: &App, cause: Cause, id: OrderId) -> Result<
 }
 
 /// Gives up on orders that are past their deadline; returns how many it found. Whoever comes first wins: an order that
-/// moves meanwhile is left alone.
+/// moves meanwhile is left alone. One that cannot be given up does not keep those behind it from their end.
 ///
 /// # Errors
-/// [`Failure`] when the books cannot be read or written; the next sweep finds the same orders.
+/// The last [`Failure`] of the sweep, when there was one; the next sweep finds the same orders.
 pub async fn sweep_deadlines(app: &App) -> Result<usize, Failure> {
     let overdue = app.store.overdue(app.clock.now(), SWEEP).await?;
-    let found = overdue.len();
+    let (found, mut failures) = (overdue.len(), Failures::default());
     for order in overdue {
         let id = order.id;
         let outcome = match order.status {
@@ -57,11 +58,17 @@ pub async fn sweep_deadlines(app: &App) -> Result<usize, Failure> {
             OrderStatus::Completed | OrderStatus::Compensated => Ok(()),
         };
         match outcome {
+            Ok(()) => {}
             Err(failure) if failure.is_lost() => {}
-            outcome => outcome?,
+            Err(failure) => {
+                tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "an order past its deadline could not be given up");
+                if !failures.go_on_after(failure) {
+                    break;
+                }
+            }
         }
     }
-    Ok(found)
+    failures.outcome().map(|()| found)
 }
 
 /// Nothing has been sent to the gateway for this order: it ends here.

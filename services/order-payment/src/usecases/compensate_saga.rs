@@ -5,7 +5,7 @@
 use common::{OrderId, UserId};
 use messaging::{Action, Cause};
 
-use super::compensate_order::told;
+use super::compensate_order::{ended, told};
 use super::error::Conflict;
 use super::{App, AttemptStep, Change, Failure, MOST_MEETINGS};
 use crate::domain::{Order, OrderStatus, Reason};
@@ -37,6 +37,8 @@ pub async fn compensate_saga(app: &App, actor: UserId, id: OrderId, reason: Stri
         };
         let outcome = match order.status {
             OrderStatus::Created => end(app, order, action("compensated")).await,
+            // With store credit alone nobody has to be asked; whoever commits first wins.
+            OrderStatus::PaymentPending if order.rest().is_zero() => end(app, order, action("compensated")).await,
             OrderStatus::PaymentPending => ask(app, id, action("asked the gateway to agree")).await,
             OrderStatus::Compensated => return Ok(Compensated::Already),
             OrderStatus::Completed => {
@@ -51,11 +53,10 @@ pub async fn compensate_saga(app: &App, actor: UserId, id: OrderId, reason: Stri
     Err(Failure::Commit(messaging::CommitError::Refused(Conflict::Lost)))
 }
 
-/// Nothing was sent to the gateway: it ends here.
+/// Nothing was sent to the gateway: it ends here, and store credit that was set aside for it is free again.
 async fn end(app: &App, order: Order, action: Action) -> Result<Compensated, Failure> {
     let (id, from) = (order.id, order.status);
-    let step = order.compensate(Reason::Cancelled, app.clock.now())?;
-    let change = Change { order: Some(step), action: Some(action), ..Change::default() };
+    let change = Change { action: Some(action), ..ended(order, Reason::Cancelled, app.clock.now())? };
     app.store.commit(Cause::Duty("operator-compensates"), change).await?;
     told(app, id, from, Reason::Cancelled);
     Ok(Compensated::Now)

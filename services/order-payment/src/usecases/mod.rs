@@ -10,6 +10,8 @@ pub mod compensate_saga;
 pub mod coupons;
 pub mod desk;
 pub mod error;
+mod held_after_end;
+mod one_by_one;
 pub mod order_states;
 pub mod orphan_money;
 pub mod own_finding;
@@ -36,7 +38,7 @@ use chrono::Duration;
 use common::{Region, SharedClock, UserId};
 use tokio::sync::{Mutex, Notify};
 
-pub use change::{AttemptStep, Change, RefundStep};
+pub use change::{AttemptStep, Change, RefundStep, RefundTold};
 pub use error::Failure;
 use ports::{Carts, Gateway, Prices, ReplicationGate, Store, Views};
 

@@ -333,10 +333,14 @@ pub enum FindingKind {
     WebhookWithoutOrder,
     /// A person's store credit is not the sum of its movements.
     CreditDiffers,
+    /// A signed webhook speaks of another amount or currency than we asked for.
+    WebhookDiffers,
+    /// The gateway holds money on a card although we have given up.
+    HeldAfterEnd,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
@@ -349,6 +353,8 @@ impl FindingKind {
         Self::RefundRefused,
         Self::WebhookWithoutOrder,
         Self::CreditDiffers,
+        Self::WebhookDiffers,
+        Self::HeldAfterEnd,
     ];
 
     pub fn code(self) -> &'static str {
@@ -365,6 +371,8 @@ impl FindingKind {
             Self::RefundRefused => "REFUND_REFUSED",
             Self::WebhookWithoutOrder => "WEBHOOK_WITHOUT_ORDER",
             Self::CreditDiffers => "CREDIT_DIFFERS",
+            Self::WebhookDiffers => "WEBHOOK_DIFFERS",
+            Self::HeldAfterEnd => "HELD_AFTER_END",
         }
     }
 
@@ -375,7 +383,14 @@ impl FindingKind {
 
     /// Whether a look at both books finds it again for as long as it is there; the others stay until a person is done.
     pub fn is_seen_by_looking(self) -> bool {
-        !matches!(self, Self::WebhookClash | Self::SettlementDiffers | Self::RefundRefused | Self::WebhookWithoutOrder)
+        !matches!(
+            self,
+            Self::WebhookClash
+                | Self::SettlementDiffers
+                | Self::RefundRefused
+                | Self::WebhookWithoutOrder
+                | Self::WebhookDiffers
+        )
     }
 }
 

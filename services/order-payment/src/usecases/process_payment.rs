@@ -11,8 +11,8 @@ use tracing::Instrument as _;
 
 use super::compensate_order::{ended, told};
 use super::ports::{Finding, FindingKind};
-use super::{App, AttemptStep, Change, Failure, RefundStep};
-use crate::domain::refund::is_whole;
+use super::{App, AttemptStep, Change, Failure, RefundStep, RefundTold};
+use crate::domain::refund::{done_minor, is_whole};
 use crate::domain::settle::{self, Lesson, Outcome, Step};
 use crate::domain::{
     Attempt, AttemptKind, AttemptState, Call, Intent, LedgerKind, Order, OrderStatus, Refund, RefundState,
@@ -41,18 +41,18 @@ pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Fail
 /// by itself unless the caller tries again.
 pub async fn carry_claimed(app: &App, attempt: Attempt) -> Option<Attempt> {
     let (id, claimed) = (attempt.order, attempt.clone());
-    match process_payment(app, attempt).await {
-        Ok(()) => None,
-        // Somebody else changed the attempt; whoever that was goes on with it.
-        Err(failure) if failure.is_lost() => {
-            tracing::debug!(order.id = %id, "payment is in other hands");
-            None
-        }
-        Err(failure) => {
-            tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed");
-            (!failure.is_crash() && !give_back(app, &claimed).await).then_some(claimed)
-        }
+    let failure = process_payment(app, attempt).await.err()?;
+    if failure.is_crash() {
+        return None;
     }
+    if failure.is_lost() {
+        // Somebody else changed the attempt, and goes on with it; or another attempt of the order came first, and this one is
+        // still ours. A claim that is somebody else's by now is not given back, so both are done alike.
+        tracing::debug!(order.id = %id, "payment lost to another change");
+    } else {
+        tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "payment step could not be committed");
+    }
+    (!give_back(app, &claimed).await).then_some(claimed)
 }
 
 /// A step that could not be committed waits a second, not for the end of its lease. Whoever goes on looks at the gateway
@@ -312,11 +312,14 @@ pub(super) async fn refunded(app: &App, version: i64, mut attempt: Attempt) -> R
         Change { ledger: vec![Transaction::refund(id, attempt.id, attempt.amount, now)], ..Change::default() };
     let order = app.store.order(id).await?.ok_or_else(|| Failure::UnknownOrder(id.to_string()))?;
     let mut refunds = app.store.refunds_of(id).await?;
+    let before_minor = done_minor(&refunds);
     // An attempt of the release before this one has no refund beside it; the books say enough.
     if let Some(refund) = refunds.iter_mut().find(|refund| refund.attempt == Some(attempt.number)) {
         *refund = refund.clone().ended(RefundState::Done, now);
         let refund = refund.clone();
-        let told = (order.status == OrderStatus::Completed).then(|| is_whole(&order, &refunds));
+        // Another refund may end between this look and the commit; then the books refuse, and the next try knows of it.
+        let told = (order.status == OrderStatus::Completed)
+            .then(|| RefundTold { whole: is_whole(&order, &refunds), before_minor });
         change.refunds.push(RefundStep { is_new: false, refund, told });
     }
     change.attempts.push(AttemptStep::after(version, attempt));

@@ -2,8 +2,10 @@
 //! webhook is a hint to ask the gateway for the state, never the state itself.
 
 use chrono::Duration;
+use common::Explain as _;
 use messaging::crash::{self, Boundary};
 
+use super::one_by_one::Failures;
 use super::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 use super::process_payment::captured;
 use super::{App, Failure};
@@ -47,29 +49,35 @@ pub async fn receive_webhook(app: &App, hook: Webhook, region: Option<&str>) -> 
     Ok(kept)
 }
 
-/// One round over the kept webhooks; returns how many it looked at.
+/// One round over the kept webhooks; returns how many it looked at. One that fails is put off with growing pauses, so that it does not
+/// stand before the others for ever; it is never given up for failing.
 ///
 /// # Errors
-/// [`Failure`] when the books cannot be read or written; the next round finds the same webhooks.
+/// The last [`Failure`] of the round, when there was one.
 pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     let due = app.store.due_webhooks(app.clock.now(), ROUND).await?;
     let count = due.len();
-    let (mut ended, mut failed) = (Vec::with_capacity(count), None);
+    let (mut ended, mut failures) = (Vec::with_capacity(count), Failures::default());
     for hook in due {
-        match process(app, &hook).await {
-            Ok(end) => ended.push((hook, end)),
-            Err(failure) => {
-                failed = Some(failure);
-                break;
+        let failure = match process(app, &hook).await {
+            Ok(end) => {
+                ended.push((hook, end));
+                continue;
             }
+            Err(failure) => failure,
+        };
+        tracing::warn!(event.id = hook.event_id, error = %failure, code = failure.code(), "a webhook failed; it is put off");
+        let later = put_off(app, &hook);
+        ended.push((hook, later));
+        if !failures.go_on_after(failure) {
+            break;
         }
     }
-    // Those before one that failed are done with, or it would keep them waiting for ever. What is not noted is looked at again,
-    // which is harmless: a webhook is a hint.
-    if !ended.is_empty() && !failed.as_ref().is_some_and(Failure::is_crash) {
+    // What is not noted is looked at again, which is harmless: a webhook is a hint.
+    if !ended.is_empty() && !failures.is_crash() {
         app.store.finish_webhooks(&ended, app.clock.now()).await?;
     }
-    failed.map_or(Ok(count), Err)
+    failures.outcome().map(|()| count)
 }
 
 async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
@@ -92,7 +100,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
     };
     if differs(hook, &attempt) {
         let finding = Finding {
-            kind: FindingKind::AmountDiffers,
+            kind: FindingKind::WebhookDiffers,
             reference: hook.intent.clone(),
             order: Some(attempt.order),
             detail: format!("webhook {} speaks of another amount or currency", hook.event_id),
@@ -134,15 +142,18 @@ fn differs(hook: &Webhook, attempt: &Attempt) -> bool {
 }
 
 fn not_yet(app: &App, hook: &Webhook) -> WebhookEnd {
-    let now = app.clock.now();
-    if now - hook.received_at > PATIENCE {
+    if app.clock.now() - hook.received_at > PATIENCE {
         metrics::alarm("webhook");
         tracing::error!(event.id = hook.event_id, "a webhook's order never came");
         return WebhookEnd::GaveUp;
     }
+    put_off(app, hook)
+}
+
+fn put_off(app: &App, hook: &Webhook) -> WebhookEnd {
     // Any stable id spreads the pauses; the intent's text is as good as a UUID.
     let spread = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, hook.event_id.as_bytes());
-    WebhookEnd::Later(now + backoff::pause(spread, hook.tries + 1))
+    WebhookEnd::Later(app.clock.now() + backoff::pause(spread, hook.tries.saturating_add(1)))
 }
 
 /// Asks the gateway whether an attempt that is given up took money after all; if so, records it and sends it back.

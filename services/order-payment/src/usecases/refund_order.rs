@@ -9,9 +9,9 @@ use messaging::{Cause, CommitError, Committed, RequestKey, StoredAnswer};
 use sha2::{Digest as _, Sha256};
 
 use super::error::Conflict;
-use super::{App, AttemptStep, Change, Failure, RefundStep, Shopper};
+use super::{App, AttemptStep, Change, Failure, RefundStep, RefundTold, Shopper};
 use crate::domain::card_data::looks_like_card_data;
-use crate::domain::refund::{LONGEST_REASON, RefundProblem, decide, is_whole};
+use crate::domain::refund::{LONGEST_REASON, RefundProblem, decide, done_minor, is_whole};
 use crate::domain::{Attempt, AttemptState, Order, Refund, RefundLine, RefundState, RefundTarget, Transaction, Wish};
 use crate::metrics;
 
@@ -137,7 +137,8 @@ async fn try_refund(
             asked = asked.ended(RefundState::Done, now);
             change.ledger.push(Transaction::refund_to_credit(id, order.user, refund, amount, now));
             let whole = is_whole(&order, &[&before[..], std::slice::from_ref(&asked)].concat());
-            change.refunds.push(RefundStep { is_new: true, refund: asked.clone(), told: Some(whole) });
+            let told = Some(RefundTold { whole, before_minor: done_minor(&before) });
+            change.refunds.push(RefundStep { is_new: true, refund: asked.clone(), told });
         }
     }
     let answer = render(&asked);

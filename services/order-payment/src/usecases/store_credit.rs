@@ -4,10 +4,11 @@
 //! Decided here: who gives it for nothing, and that an order without a rest needs no gateway. The balance is kept by the
 //! books themselves as they are written, and never falls below zero there.
 
-use common::{FieldProblem, Money, OrderId, TransactionId, UserId};
+use common::{Explain as _, FieldProblem, Money, OrderId, TransactionId, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
 use sha2::{Digest as _, Sha256};
 
+use super::one_by_one::Failures;
 use super::ports::{Credit, Finding, FindingKind};
 use super::refund_order::Asker;
 use super::{App, Change, Failure, Shopper};
@@ -145,17 +146,22 @@ pub async fn complete_by_credit(app: &App, id: OrderId) -> Result<(), Failure> {
     }
 }
 
-/// Completes what a process that stopped left behind; returns how many it found.
+/// Completes what a process that stopped left behind; returns how many it found. One that cannot be completed does not hold up the
+/// others.
 ///
 /// # Errors
-/// [`Failure`] when the books cannot be read or written.
+/// The last [`Failure`] of the sweep, when there was one.
 pub async fn sweep_paid_by_credit(app: &App) -> Result<usize, Failure> {
     let waiting = app.store.paid_by_credit(SWEEP).await?;
-    let count = waiting.len();
+    let (count, mut failures) = (waiting.len(), Failures::default());
     for id in waiting {
-        complete_by_credit(app, id).await?;
+        let Err(failure) = complete_by_credit(app, id).await else { continue };
+        tracing::warn!(order.id = %id, error = %failure, code = failure.code(), "an order that credit pays could not be completed");
+        if !failures.go_on_after(failure) {
+            break;
+        }
     }
-    Ok(count)
+    failures.outcome().map(|()| count)
 }
 
 /// Balances that are not the sum of their movements.

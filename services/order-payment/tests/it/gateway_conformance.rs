@@ -66,6 +66,20 @@ impl Wire {
         }
     }
 
+    /// A body in which this wire shows the refund of attempt 1, under way or refused for good.
+    fn refund(self, refused: bool) -> Value {
+        match self {
+            Self::Intents => json!({
+                "object": "refund", "status": if refused { "failed" } else { "pending" }, "amount": 4990,
+                "metadata": {"attempt": "1"},
+            }),
+            Self::Square => json!({"refund": {
+                "id": "re_1", "status": if refused { "REJECTED" } else { "PENDING" },
+                "amount_money": {"amount": 4990, "currency": "EUR"}, "reason": "attempt 1",
+            }}),
+        }
+    }
+
     /// A body in which this wire shows a payment.
     fn payment(self, id: &str, order: &str, authorised: bool) -> Value {
         match self {
@@ -201,6 +215,36 @@ async fn a_payment_is_authorised_taken_and_given_back_whole_or_in_part() {
         let expected = [(Authorise, 4990), (Capture, 4990), (Refund, 990), (Refund, 4000)];
         assert_eq!(bench.moved(&charge).await, expected, "{wire:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_refunds_each_is_found() {
+    for wire in WIRES {
+        let bench = Bench::open(wire).await;
+        let charge = bench.charged(4990).await;
+        for number in 2..32 {
+            bench.gateway.send(Call::Refund, &refund_of(&charge, number, 100)).await;
+        }
+        for number in [2, 16, 22, 31] {
+            let looked = bench.gateway.look(Look::Refund, &refund_of(&charge, number, 100)).await;
+            assert_eq!(looked, Answer::Refunded { amount_minor: 100 }, "{wire:?} {number}");
+        }
+        let looked = bench.gateway.look(Look::Refund, &refund_of(&charge, 32, 100)).await;
+        assert_eq!(looked, Answer::NotFound, "{wire:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_of_many_requests_takes_no_longer_than_one() {
+    // Each refund is shown late and is another attempt's; one after the other, or eight at a time, they take longer than a call may.
+    let charge = Attempt { intent: Some("pay_1".to_owned()), ..attempt(Wire::Square, "tok_ok", 4990) };
+    let mut body = Wire::Square.payment("pay_1", &charge.order.to_string(), false);
+    body["payment"]["refund_ids"] = (0..100).map(|number| format!("re_{number}")).collect();
+    let (url, _) = server(Script::Late(CALL_TIMEOUT / 2, http("200 OK", JSON, &body.to_string()))).await;
+    let began = std::time::Instant::now();
+    let looked = Wire::Square.adapter(&url).look(Look::Refund, &refund_of(&charge, 2, 100)).await;
+    assert_eq!(looked.label(), "unknown", "{looked:?}");
+    assert!(began.elapsed() < CALL_TIMEOUT + Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,6 +398,8 @@ async fn the_list_has_every_payment_of_the_window() {
 #[derive(Clone)]
 enum Script {
     Say(Vec<u8>),
+    /// The same, after a while.
+    Late(Duration, Vec<u8>),
     /// No answer; the connection is reset.
     Reset,
     /// One byte now and then.
@@ -386,6 +432,11 @@ async fn server(script: Script) -> (String, Arc<AtomicUsize>) {
 async fn play(stream: &mut tokio::net::TcpStream, script: Script) -> std::io::Result<()> {
     match script {
         Script::Say(bytes) => {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await
+        }
+        Script::Late(pause, bytes) => {
+            tokio::time::sleep(pause).await;
             stream.write_all(&bytes).await?;
             stream.shutdown().await
         }
@@ -426,6 +477,7 @@ async fn every_class_of_answer_means_the_same_on_both_wires() {
         let order = charge.order.to_string();
         let whole = wire.payment("pay_1", &order, false).to_string();
         let error = |intents, square| wire.error(intents, square).to_string();
+        let refund = |refused| wire.refund(refused).to_string();
         let cut = {
             let mut cut = http("200 OK", JSON, &whole);
             cut.truncate(cut.len() - whole.len() / 2);
@@ -471,6 +523,8 @@ async fn every_class_of_answer_means_the_same_on_both_wires() {
             ("422", Call::Create, Script::Say(http("422 Bad", JSON, &invalid)), "misconfigured"),
             ("409 in progress", Call::Create, Script::Say(http("409 Wait", JSON, &in_use)), "in_progress"),
             ("a key with other parameters", Call::Create, Script::Say(http("400 Bad", JSON, &reused)), "key_clash"),
+            ("a refund under way", Call::Refund, Script::Say(http("200 OK", JSON, &refund(false))), "in_progress"),
+            ("a refund refused", Call::Refund, Script::Say(http("200 OK", JSON, &refund(true))), "declined"),
         ];
         for (story, call, script, expected) in table {
             let (url, asked) = server(script).await;

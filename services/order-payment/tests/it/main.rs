@@ -3,10 +3,12 @@
 mod carts;
 mod coupons;
 mod crashes;
+mod deadlines;
 mod events;
 mod gateway;
 mod gateway_conformance;
 mod gateway_settlement;
+mod held_after_end;
 mod http;
 mod http_money;
 mod intake;

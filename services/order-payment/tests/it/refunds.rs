@@ -173,6 +173,53 @@ async fn a_refund_is_told_to_others_with_the_books_and_says_whether_anything_is_
     assert_eq!((told.order_id, told.whole, told.lines.len(), told.lines[0].quantity), (id.to_string(), false, 1, 1));
 }
 
+/// Whether anything was left, as others were told with each refund of an order.
+async fn told(world: &World, order: OrderId) -> Vec<bool> {
+    let Some(database) = &world.database else {
+        let books = world.books();
+        return books.refunds_told.iter().filter(|(of, ..)| *of == order).map(|(.., whole)| *whole).collect();
+    };
+    let payloads: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM outbox WHERE topic = 'order.refunded' AND key::text = $1")
+            .bind(order.to_string())
+            .fetch_all(&database.owner)
+            .await
+            .unwrap();
+    let read = |payload: Vec<u8>| match contracts::Event::decode(&contracts::topics::ORDER_REFUNDED, &payload).unwrap()
+    {
+        contracts::Event::OrderRefunded(refunded) => refunded.whole,
+        other => panic!("{other:?}"),
+    };
+    payloads.into_iter().map(read).collect()
+}
+
+#[tokio::test]
+async fn of_two_refunds_that_the_gateway_ends_at_once_one_says_that_nothing_is_left() {
+    for world in worlds().await {
+        let mut orders = Vec::new();
+        for _ in 0..4 {
+            orders.push(three_lamps(&world).await);
+        }
+        for id in &orders {
+            refund(&world, clerk(), *id, amount("20.00")).await.unwrap();
+            refund(&world, clerk(), *id, RawRefund { amount: None, ..amount("1") }).await.unwrap();
+        }
+        // All eight are carried at the same time. One that met another is due again long before its lease ends.
+        for _ in 0..2 {
+            process_payments(&world.app).await.unwrap();
+            world.clock.advance(Duration::seconds(2));
+        }
+        assert!(world.app.rules.payment_lease > Duration::seconds(4));
+        for id in orders {
+            let all = refunds(&world, id).await;
+            assert!(all.iter().all(|refund| refund.state == RefundState::Done), "{all:?}");
+            let mut told = told(&world, id).await;
+            told.sort_unstable();
+            assert_eq!((told, world.ledger(id).await), (vec![false, true], 0));
+        }
+    }
+}
+
 #[tokio::test]
 async fn fifty_refunds_at_once_fit_into_what_was_paid_exactly() {
     for world in worlds().await {

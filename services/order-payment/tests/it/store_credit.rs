@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
-use common::{Explain as _, OrderId, Private};
+use common::{Clock as _, Explain as _, OrderId, Private, UserId, ids};
 use messaging::StoredAnswer;
 use order_payment::domain::basket::{RawCredit, RawOrder};
 use order_payment::domain::{OrderStatus, Reason};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::compensate_order::{stock_was_rejected, sweep_deadlines};
+use order_payment::usecases::compensate_saga::{Compensated, compensate_saga};
 use order_payment::usecases::ports::FindingKind;
 use order_payment::usecases::reconcile::reconcile;
 use order_payment::usecases::refund_order::{Asker, RawRefund, refund_order};
@@ -63,6 +64,13 @@ fn without_card() -> RawOrder {
 
 async fn place(world: &World, me: Shopper, raw: RawOrder) -> Result<OrderId, Failure> {
     world.place(me, &a_key(), raw).await.map(|placed| placed.order)
+}
+
+/// The stock is held, and the process stops before it completes an order that credit pays whole.
+async fn begin_only(world: &World, id: OrderId) {
+    let step = world.order(id).await.begin_payment(0, Duration::minutes(15), world.app.clock.now()).unwrap();
+    let begun = order_payment::usecases::Change { order: Some(step), ..Default::default() };
+    world.app.store.commit(messaging::Cause::Duty("test"), begun).await.unwrap();
 }
 
 #[tokio::test]
@@ -129,7 +137,8 @@ async fn more_than_there_is_cannot_be_spent_however_many_try() {
 async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
     for world in worlds().await {
         let me = somebody_with(&world, "20.00").await;
-        for end in ["rejected", "cancelled", "expired", "declined", "cancelled while paying"] {
+        let operator = UserId::from_uuid(ids::random());
+        for end in ["rejected", "cancelled", "expired", "declined", "cancelled while paying", "ended by an operator"] {
             let id = place(&world, me, with_credit(amount("20.00"))).await.unwrap();
             assert_eq!(credit(&world, me).await, (0, 2000), "{end}");
             match end {
@@ -138,6 +147,10 @@ async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
                 "expired" => {
                     world.clock.advance(Duration::minutes(16));
                     sweep_deadlines(&world.app).await.unwrap();
+                }
+                "ended by an operator" => {
+                    let ended = compensate_saga(&world.app, operator, id, end.to_owned()).await.unwrap();
+                    assert_eq!(ended, Compensated::Now);
                 }
                 "declined" => {
                     *world.gateway.declines.lock().unwrap() = true;
@@ -159,6 +172,49 @@ async fn whatever_ends_an_order_without_a_sale_frees_its_credit() {
             assert_eq!(world.gateway.net(id), 0, "{end}");
         }
         assert_eq!(reconcile(&world.app).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_completed_does_not_hold_up_the_others() {
+    let world = World::in_memory();
+    let me = somebody_with(&world, "249.50").await;
+    for _ in 0..5 {
+        let id = place(&world, me, without_card()).await.unwrap();
+        begin_only(&world, id).await;
+    }
+    world.books().unreachable = 1;
+    assert!(sweep_paid_by_credit(&world.app).await.is_err(), "the failure is told");
+    assert_eq!(credit(&world, me).await, (0, 4990), "four of five are completed");
+    assert_eq!(sweep_paid_by_credit(&world.app).await.unwrap(), 1);
+    assert_eq!(credit(&world, me).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_wait_for_the_books_a_hundred_times() {
+    let world = World::in_memory();
+    let me = somebody_with(&world, "249.50").await;
+    for _ in 0..5 {
+        let id = place(&world, me, without_card()).await.unwrap();
+        begin_only(&world, id).await;
+    }
+    world.books().unreachable = 100;
+    assert!(sweep_paid_by_credit(&world.app).await.is_err());
+    assert_eq!(world.books().unreachable, 97);
+}
+
+#[tokio::test]
+async fn an_operator_ends_an_order_that_credit_pays_whole_without_asking_a_gateway() {
+    for world in worlds().await {
+        let me = somebody_with(&world, "49.90").await;
+        let id = place(&world, me, without_card()).await.unwrap();
+        begin_only(&world, id).await;
+        let operator = UserId::from_uuid(ids::random());
+        let ended = compensate_saga(&world.app, operator, id, "asked by phone".to_owned()).await.unwrap();
+        assert_eq!((ended, world.status(id).await), (Compensated::Now, OrderStatus::Compensated));
+        assert_eq!(credit(&world, me).await, (4990, 0));
+        assert!(world.gateway.calls.lock().unwrap().is_empty());
+        assert_eq!(sweep_paid_by_credit(&world.app).await.unwrap(), 0, "it is nothing to complete any more");
     }
 }
 

@@ -1,15 +1,17 @@
 //! One suite that the books in memory and those in PostgreSQL must both pass.
 
 use chrono::{DateTime, Duration, Utc};
-use common::{Clock as _, MessageId, ids};
+use common::{Clock as _, MessageId, Money, RefundId, ids};
 use messaging::{Cause, CommitError, Committed};
-use order_payment::domain::{Attempt, AttemptState, OrderStatus, Reason, Transaction};
+use order_payment::domain::{
+    Attempt, AttemptState, OrderStatus, Reason, Refund, RefundState, RefundTarget, Transaction,
+};
 use order_payment::usecases::error::Conflict;
 use order_payment::usecases::ports::{Kept, Webhook, WebhookEnd};
 use order_payment::usecases::views::{Position, changes_after, order, orders};
-use order_payment::usecases::{AttemptStep, CONSUMER, Change};
+use order_payment::usecases::{AttemptStep, CONSUMER, Change, RefundStep, RefundTold};
 
-use crate::world::{World, a_key, an_order, shopper, worlds};
+use crate::world::{REGION, World, a_key, an_order, shopper, worlds};
 
 async fn commit(world: &World, change: Change) -> Result<Committed, CommitError<Conflict>> {
     world.app.store.commit(Cause::Duty("test"), change).await
@@ -155,6 +157,52 @@ async fn money_goes_into_the_books_once() {
         let again = Transaction::capture(order, attempt.id, attempt.amount, world.app.clock.now());
         assert!(is_lost(commit(&world, Change { ledger: vec![again], ..Change::default() }).await));
         assert_eq!(world.ledger(order).await, 4990);
+    }
+}
+
+#[tokio::test]
+async fn of_two_refunds_that_end_at_once_the_second_has_to_know_of_the_first() {
+    for world in worlds().await {
+        // Refunds that were open, and refunds that are asked for and done with one commit.
+        for is_new in [false, true] {
+            let order = world.an_order_to_pay().await;
+            world.pay().await;
+            let (user, now) = (world.order(order).await.user, world.app.clock.now());
+            let refunds = [(1, 2000), (2, 2990)].map(|(number, minor): (u32, i64)| Refund {
+                id: RefundId::derive(order, &number.to_string()),
+                order,
+                number,
+                attempt: None,
+                amount: Money::from_minor(minor, REGION.currency()).unwrap(),
+                target: RefundTarget::StoreCredit,
+                reason: "test".to_owned(),
+                asked_by: None,
+                state: RefundState::Open,
+                lines: Vec::new(),
+                asked_at: now,
+                ended_at: None,
+            });
+            let open = |refund: &Refund| RefundStep { is_new: true, refund: refund.clone(), told: None };
+            if !is_new {
+                let change = Change { refunds: refunds.iter().map(open).collect(), ..Change::default() };
+                assert!(commit(&world, change).await.is_ok());
+            }
+            let end = |refund: &Refund, told: RefundTold| {
+                let ledger = vec![Transaction::refund_to_credit(order, user, refund.id, refund.amount, now)];
+                let refund = refund.clone().ended(RefundState::Done, now);
+                let refunds = vec![RefundStep { is_new, refund, told: Some(told) }];
+                commit(&world, Change { ledger, refunds, ..Change::default() })
+            };
+            let first = RefundTold { whole: false, before_minor: 0 };
+            let (one, other) = futures::future::join(end(&refunds[0], first), end(&refunds[1], first)).await;
+            assert_ne!(one.is_ok(), other.is_ok(), "{one:?} {other:?}");
+            let (lost, done) = if one.is_ok() { (&refunds[1], &refunds[0]) } else { (&refunds[0], &refunds[1]) };
+            assert!(is_lost(if one.is_ok() { other } else { one }));
+            let second = RefundTold { whole: true, before_minor: done.amount.minor() };
+            assert!(matches!(end(lost, second).await, Ok(Committed::Applied)));
+            let ended = world.app.store.refunds_of(order).await.unwrap();
+            assert!(ended.len() == 2 && ended.iter().all(|refund| refund.state == RefundState::Done), "{ended:?}");
+        }
     }
 }
 

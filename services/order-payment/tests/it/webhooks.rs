@@ -6,9 +6,10 @@ use http::StatusCode;
 use order_payment::domain::{AttemptState, IntentStatus, OrderStatus};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::compensate_order::sweep_deadlines;
-use order_payment::usecases::ports::{FindingKind, WebhookEnd};
+use order_payment::usecases::ports::{Finding, FindingKind, WebhookEnd};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::receive_webhook::process_webhooks;
+use order_payment::usecases::reconcile::reconcile;
 use serde_json::{Value, json};
 use testkit::crash::permutations;
 
@@ -152,10 +153,58 @@ async fn an_event_about_another_amount_changes_nothing_but_is_noted() {
         send(&world, &routes, event("evt_1", "payment_intent.succeeded", id, 1).to_string().as_bytes()).await;
         process_webhooks(&world.app).await.unwrap();
         assert_eq!(world.charge(id).await, before);
-        if let Some(database) = &world.database {
-            assert_eq!(database.count("reconciliation_findings").await, 1);
+        // The books agree among themselves. That somebody was told something else stays a matter for a person.
+        world.pay().await;
+        assert_eq!(reconcile(&world.app).await.unwrap(), []);
+        match &world.database {
+            Some(database) => {
+                let open: Vec<(String, String)> =
+                    sqlx::query_as("SELECT kind, owner FROM reconciliation_findings WHERE resolved_at IS NULL")
+                        .fetch_all(&database.owner)
+                        .await
+                        .unwrap();
+                assert_eq!(open, [(FindingKind::WebhookDiffers.code().to_owned(), "PERSON".to_owned())]);
+            }
+            None => {
+                let books = world.books();
+                let open: Vec<_> = books.findings.values().filter(|(_, open)| *open).collect();
+                assert!(matches!(open[..], [(Finding { kind: FindingKind::WebhookDiffers, .. }, _)]), "{open:?}");
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_does_not_keep_those_behind_it_waiting() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    // Money came late for an order that cannot be read any more.
+    world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::Refused]);
+    let late = world.an_order_to_pay().await;
+    process_payments(&world.app).await.unwrap();
+    world.clock.advance(chrono::Duration::minutes(16));
+    sweep_deadlines(&world.app).await.unwrap();
+    world.pay().await;
+    world.gateway.force(late, IntentStatus::Succeeded);
+    let gone = world.books().orders.remove(&late).unwrap();
+    // Behind it, a hint at a capture whose answer was lost.
+    world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::LostAfter]);
+    let behind = world.an_order_to_pay().await;
+    process_payments(&world.app).await.unwrap();
+    for (name, order) in [("evt_1", late), ("evt_2", behind)] {
+        send(&world, &routes, event(name, "payment_intent.succeeded", order, 4990).to_string().as_bytes()).await;
+    }
+    assert!(process_webhooks(&world.app).await.is_err(), "the failure is told");
+    process_payments(&world.app).await.unwrap();
+    assert_eq!(world.status(behind).await, OrderStatus::Completed);
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 0, "the one that failed has its pause");
+    // However long it takes to mend the order, the webhook is not given up.
+    world.clock.advance(chrono::Duration::days(4));
+    assert!(process_webhooks(&world.app).await.is_err());
+    world.books().orders.insert(late, gone);
+    world.clock.advance(chrono::Duration::hours(1));
+    assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+    assert_eq!(world.ledger(late).await, 4990);
 }
 
 #[tokio::test]

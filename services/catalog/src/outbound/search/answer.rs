@@ -93,7 +93,11 @@ fn prices(ranges: &Value) -> Vec<(PriceRange, u64)> {
     let ranges = ranges["buckets"].as_array().into_iter().flatten();
     let range = |range: &Value| {
         let name = range["key"].as_str()?.to_owned();
-        let bounds = PriceRange { name, from: minor(&range["from"]).unwrap_or(0), to: minor(&range["to"]).map(|beyond| beyond - 1) };
+        let bounds = PriceRange {
+            name,
+            from: minor(&range["from"]).unwrap_or(0),
+            to: minor(&range["to"]).map(|beyond| beyond - 1),
+        };
         Some((bounds, range["doc_count"].as_u64()?))
     };
     ranges.filter_map(range).collect()

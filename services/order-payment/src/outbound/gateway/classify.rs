@@ -14,6 +14,9 @@ struct WireIntent {
     object: String,
     status: String,
     amount: i64,
+    /// What was taken; less than `amount` when somebody took a part at the gateway's own pages.
+    #[serde(default)]
+    amount_received: Option<i64>,
     currency: String,
     created: i64,
     #[serde(default)]
@@ -196,11 +199,13 @@ fn convert(wire: WireIntent) -> Option<Intent> {
         "canceled" => IntentStatus::Canceled,
         _ => return None,
     };
+    // Before the money is taken nothing is received, and what counts is what was asked for.
+    let received = wire.amount_received.filter(|_| status == IntentStatus::Succeeded);
     (wire.object == "payment_intent").then(|| Intent {
         id: wire.id,
         status,
         declined,
-        amount_minor: wire.amount,
+        amount_minor: received.unwrap_or(wire.amount),
         currency: wire.currency.to_ascii_uppercase(),
         order: wire.metadata.order_id,
         attempt: wire.metadata.attempt.and_then(|attempt| attempt.parse().ok()),

@@ -37,6 +37,23 @@ fn an_intent_is_read_by_its_status_and_its_error() {
 }
 
 #[test]
+fn of_a_charge_counts_what_was_taken() {
+    for (status, received, expected) in [
+        ("succeeded", json!(4990), 4990),
+        ("succeeded", json!(2000), 2000),
+        ("succeeded", json!(0), 0),
+        ("succeeded", json!(null), 4990),
+        ("requires_capture", json!(0), 4990),
+        ("canceled", json!(0), 4990),
+    ] {
+        let mut body = intent_json(status, json!(null));
+        body["amount_received"] = received.clone();
+        let Ok(Answer::Intent(intent)) = intent(200, body.to_string().as_bytes()) else { panic!("{status}") };
+        assert_eq!(intent.amount_minor, expected, "{status} {received}");
+    }
+}
+
+#[test]
 fn only_a_clear_word_is_a_decline() {
     let error = |kind: &str, code: &str, param: Option<&str>| {
         json!({"error": {"type": kind, "code": code, "param": param}}).to_string()

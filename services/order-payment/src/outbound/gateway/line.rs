@@ -33,6 +33,8 @@ pub(super) struct Line {
     base_url: String,
     api_key: Secret,
     guards: Guards,
+    /// The longest a call takes.
+    deadline: Duration,
     /// Folder of the settlement files; empty when there are none.
     settlement_url: String,
 }
@@ -47,15 +49,9 @@ struct Guards {
 }
 
 impl Guards {
-    fn new([create, confirm, capture, cancel, refund, look]: [&'static str; 6], timeout: Duration) -> Self {
-        // The client's own time-out comes first, because it tells a call that was never sent from one without an answer.
-        let settings = GuardSettings {
-            deadline: timeout + Duration::from_secs(1),
-            failure_threshold: FAULTS,
-            cooldown: REST,
-            max_tries: 1,
-            retry_budget: 0.0,
-        };
+    fn new([create, confirm, capture, cancel, refund, look]: [&'static str; 6], deadline: Duration) -> Self {
+        let settings =
+            GuardSettings { deadline, failure_threshold: FAULTS, cooldown: REST, max_tries: 1, retry_budget: 0.0 };
         let guard = |name| Guard::new(name, settings);
         Self {
             create: guard(create),
@@ -87,7 +83,10 @@ impl Line {
             idle_connections: 8,
         })?;
         let base_url = base_url.trim_end_matches('/').to_owned();
-        Ok(Self { http, base_url, api_key, guards: Guards::new(names, timeout), settlement_url: String::new() })
+        // The client's own time-out comes first, because it tells a call that was never sent from one without an answer.
+        let deadline = timeout + Duration::from_secs(1);
+        let guards = Guards::new(names, deadline);
+        Ok(Self { http, base_url, api_key, guards, deadline, settlement_url: String::new() })
     }
 
     pub fn settled_at(self, url: &str) -> Self {
@@ -138,6 +137,12 @@ impl Line {
             read(status, &body)
         };
         flatten(self.guards.look.once_if(asked, is_fault).await)
+    }
+
+    /// Several requests that are one look end in the time of one: a claim of an attempt covers no more.
+    pub async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Answer>>) -> Result<T, Answer> {
+        let late = |_| Err(Answer::Unknown("no answer in time".to_owned()));
+        tokio::time::timeout(self.deadline, asked).await.unwrap_or_else(late)
     }
 
     /// The settlement file of a day; `None` when there is none, or none yet.

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::{Written, named, unread};
 use crate::domain::{Refund, RefundLine};
-use crate::usecases::RefundStep;
 use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::refund_order::attempt_id;
+use crate::usecases::{RefundStep, RefundTold};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -55,7 +55,28 @@ pub async fn of_order(pool: &PgPool, order: OrderId) -> Result<Vec<Refund>, Stor
 
 /// A new refund with its lines, or the end of a known one.
 pub async fn write(tx: &mut PgConnection, step: &RefundStep) -> Written {
+    if let Some(told) = &step.told {
+        nothing_came_between(tx, &step.refund, told).await?;
+    }
     if step.is_new { insert(tx, &step.refund).await } else { end(tx, &step.refund).await }
+}
+
+/// Refunds of one order end one after the other: whoever has the order's lock sees those that ended before. The checks at commit take
+/// the same lock, so it is only held a little longer.
+async fn nothing_came_between(tx: &mut PgConnection, refund: &Refund, told: &RefundTold) -> Written {
+    sqlx::query("SELECT FROM orders WHERE order_id = $1 FOR NO KEY UPDATE")
+        .bind(refund.order.uuid())
+        .execute(&mut *tx)
+        .await?;
+    // A statement of its own, begun with the lock: one that waits for a lock sees other rows as they were when it began.
+    let done: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(amount_minor), 0)::bigint FROM refunds WHERE order_id = $1 AND refund_id <> $2 AND state = 'DONE'",
+    )
+    .bind(refund.order.uuid())
+    .bind(refund.id.uuid())
+    .fetch_one(tx)
+    .await?;
+    if done == told.before_minor { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }
 }
 
 async fn insert(tx: &mut PgConnection, refund: &Refund) -> Written {

@@ -109,7 +109,7 @@ impl Matching {
             (FindingKind::StateDiffers, format!("charged there, {} here", attempt.state), made_at)
         } else if held && given_up && attempt.created_at < settled_before {
             // The shopper cannot spend what the gateway still holds on their card.
-            (FindingKind::StateDiffers, format!("held there, {} here", attempt.state), attempt.created_at)
+            (FindingKind::HeldAfterEnd, format!("held there, {} here", attempt.state), attempt.created_at)
         } else if !charged {
             return self.not_charged(attempt);
         } else {
@@ -217,7 +217,7 @@ pub(super) mod tests {
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Captured)], vec![]),
             (vec![intent(1, Canceled)], vec![charge(1, AttemptState::Declined)], vec![]),
             (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Authorised)], vec![]),
-            (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::StateDiffers]),
+            (vec![intent(1, RequiresCapture)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::HeldAfterEnd]),
             (vec![intent(1, Succeeded)], vec![], vec![FindingKind::ChargeWithoutOrder]),
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Voided)], vec![FindingKind::StateDiffers]),
             (vec![intent(1, Succeeded)], vec![charge(1, AttemptState::Unknown)], vec![FindingKind::StateDiffers]),

@@ -15,7 +15,7 @@ use self::day_sums::Days;
 use self::matching::{Matching, Matter, Odd};
 use super::ports::{Comparison, Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
-use super::{App, Failure, orphan_money, store_credit};
+use super::{App, Failure, held_after_end, orphan_money, store_credit};
 use crate::domain::accounts::{Account, Disagreement, disagreements};
 use crate::domain::{Attempt, Intent, Via};
 use crate::metrics;
@@ -61,6 +61,8 @@ pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
         } else {
             Vec::new()
         };
+        let holds = held_after_end::old_holds(intents.iter().map(|(_, intent)| intent), window.settled_before);
+        findings.extend(held_after_end::without_an_id(app, holds).await?);
         days.add(from, &accounts, intents.iter().map(|(_, intent)| intent));
         findings.extend(
             accounts.iter().filter(|account| account.changed_at < window.settled_before).flat_map(in_our_books),

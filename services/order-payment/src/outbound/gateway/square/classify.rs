@@ -191,7 +191,8 @@ fn refund_status(refund: &WireRefund) -> Answer {
     match refund.status.as_str() {
         "COMPLETED" => Answer::Refunded { amount_minor: refund.amount_money.amount },
         "PENDING" => Answer::InProgress,
-        status @ ("REJECTED" | "FAILED") => Answer::Misconfigured(format!("the refund is {status}")),
+        // Both are the end of it: the bank or the gateway will not give it back.
+        "REJECTED" | "FAILED" => Answer::Declined(None),
         _ => Answer::Unknown("not a refund in a known status".to_owned()),
     }
 }

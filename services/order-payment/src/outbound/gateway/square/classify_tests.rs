@@ -67,7 +67,8 @@ fn only_a_clear_word_is_a_decline() {
         (Call::Cancel, 200, "{}".to_owned(), "ok"),
         (Call::Refund, 200, refund_json("PENDING"), "in_progress"),
         (Call::Refund, 200, refund_json("COMPLETED"), "ok"),
-        (Call::Refund, 200, refund_json("REJECTED"), "misconfigured"),
+        (Call::Refund, 200, refund_json("REJECTED"), "declined"),
+        (Call::Refund, 200, refund_json("FAILED"), "declined"),
         (Call::Refund, 200, refund_json("SIDEWAYS"), "unknown"),
     ];
     for (call, status, body, expected) in table {
@@ -102,6 +103,8 @@ fn looks_find_what_they_ask_for_or_say_that_they_do_not_know() {
     let refund = refund_json("COMPLETED");
     assert_eq!(refund_of(200, refund.as_bytes(), 2), Ok(Some(Answer::Refunded { amount_minor: 4990 })));
     assert_eq!(refund_of(200, refund.as_bytes(), 3), Ok(None));
+    assert_eq!(refund_of(200, refund_json("REJECTED").as_bytes(), 2), Ok(Some(Answer::Declined(None))));
+    assert_eq!(refund_of(200, refund_json("PENDING").as_bytes(), 2), Ok(Some(Answer::InProgress)));
     let list = json!({"payments": [payment_json("APPROVED")["payment"]], "cursor": "c"}).to_string();
     let read = page(200, list.as_bytes()).unwrap();
     assert_eq!((read.intents.len(), read.cursor.as_deref()), (1, Some("c")));

@@ -13,10 +13,12 @@ use async_trait::async_trait;
 use chassis::config::Secret;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use common::Region;
+use futures::stream::{self, StreamExt as _};
 use messaging::Epoch;
 use tracing::Instrument as _;
 
 use super::line::{self, CALL_TIMEOUT, Line, MOST_PAGES};
+use crate::domain::refund::MOST_REFUNDS;
 use crate::domain::{Answer, Attempt, Call, Intent, Look};
 use crate::usecases::ports::Gateway;
 
@@ -26,8 +28,9 @@ const VERSION: &str = "2025-01-23";
 const AROUND_S: i64 = 86_400;
 /// Pages looked through for one payment: two thousand payments. Asking again with the key is the better question.
 const MOST_SEARCHED: usize = 20;
-/// Refunds of one payment that are looked at.
-const MOST_REFUNDS: usize = 20;
+/// Refunds of one payment that are asked for at a time: this API shows them one by one, and all that one order can have must fit
+/// into the time of one look.
+const REFUNDS_TOGETHER: usize = 8;
 
 pub struct Square {
     line: Line,
@@ -98,17 +101,28 @@ impl Square {
     /// The refund of an attempt among those of its payment.
     async fn refund(&self, attempt: &Attempt) -> Result<Answer, Answer> {
         let shown = self.payment(attempt.intent.as_deref().unwrap_or_default()).await?;
-        for id in shown.refund_ids.iter().take(MOST_REFUNDS) {
-            let path = format!("/v2/refunds/{}", line::segment(id));
-            let read = |status, body: &[u8]| classify::refund_of(status, body, attempt.number);
-            if let Some(answer) = self.line.ask(self.get(&path, &[]), read).await? {
+        let many = shown.refund_ids.len() > MOST_REFUNDS;
+        // The one in doubt is young, and the young ones come last.
+        let ids = shown.refund_ids.into_iter().rev().take(MOST_REFUNDS);
+        let looks: Vec<_> = ids.map(|id| self.refund_if(id, attempt.number)).collect();
+        let mut looks = stream::iter(looks).buffered(REFUNDS_TOGETHER);
+        while let Some(found) = looks.next().await {
+            if let Some(answer) = found? {
                 return Ok(answer);
             }
         }
-        if shown.refund_ids.len() > MOST_REFUNDS {
+        // Somebody refunds at the gateway's own pages too.
+        if many {
             return Err(Answer::Unknown("more refunds of one payment than are looked at".to_owned()));
         }
         Ok(Answer::NotFound)
+    }
+
+    /// A refund by its id, if it is the one of attempt `number`.
+    async fn refund_if(&self, id: String, number: u32) -> Result<Option<Answer>, Answer> {
+        let path = format!("/v2/refunds/{}", line::segment(&id));
+        let read = |status, body: &[u8]| classify::refund_of(status, body, number);
+        self.line.ask(self.get(&path, &[]), read).await
     }
 
     async fn page(&self, from: i64, to: i64, cursor: Option<String>) -> Result<classify::Page, Answer> {
@@ -149,7 +163,7 @@ impl Gateway for Square {
                 Look::Refund => self.refund(attempt).await,
             }
         };
-        line::looked(answer.instrument(span).await)
+        line::looked(self.line.in_time(answer.instrument(span)).await)
     }
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
