@@ -13,7 +13,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{bench, campaign, crash_points, deploy, doctor, drill, os, planted, provision, test_run, tidy};
+use xtask::{bench, campaign, cluster, crash_points, deploy, doctor, drill, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -234,12 +234,27 @@ enum Task {
         #[arg(long)]
         cluster: bool,
     },
+    /// A real Kubernetes on this machine: `cluster check` has every site installed, changed and removed (a part of `test --cluster`)
+    Cluster {
+        #[command(subcommand)]
+        action: OnCluster,
+    },
     /// What is compiled into a program, as CycloneDX
     Sbom { program: String },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
     Planted {
         /// Only bugs whose name begins like this
         name: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum OnCluster {
+    /// Every site on a control plane with played nodes; builds what it needs (a quarter of an hour, once)
+    Check {
+        /// Move its ports by N
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        offset: u16,
     },
 }
 
@@ -344,6 +359,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Checks { which, cluster } => {
             let building = if cluster { Building::Allowed } else { Building::Forbidden };
             return Ok(code(checks::report(&checks::checks(&which.open(false)?, building))));
+        }
+        Task::Cluster { action: OnCluster::Check { offset } } => {
+            let layout = cluster::layout_at(offset)?;
+            let _lock = provision::lock(&layout.state.join(".lock"))?;
+            let made = cluster::check::check(&layout, Ports::at(offset)?, Building::Allowed);
+            return Ok(code(checks::report(&made)));
         }
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);

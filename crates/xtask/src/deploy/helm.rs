@@ -111,7 +111,8 @@ pub fn lint(root: &Path, helm: &Path, site: &str, layer: &Layer) -> Result<()> {
     Ok(())
 }
 
-fn arguments<'a>(command: &'a mut Command, root: &Path, site: &str, layer: &Layer) -> &'a mut Command {
+/// Chart, namespace and values of one layer of a site.
+pub(crate) fn arguments<'a>(command: &'a mut Command, root: &Path, site: &str, layer: &Layer) -> &'a mut Command {
     let charts = root.join("deploy/helm");
     command.arg(charts.join(layer.chart)).args(["--namespace", layer.namespace()]);
     for file in ["common.yaml".to_owned(), format!("env/{ENVIRONMENT}.yaml"), format!("site/{site}.yaml")] {
