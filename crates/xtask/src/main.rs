@@ -256,6 +256,25 @@ enum OnCluster {
         #[arg(long, default_value_t = 0, value_name = "N")]
         offset: u16,
     },
+    /// A region in a Kubernetes of its own: real containers from the optimised programs, stores beside it; again: the programs of now
+    Up {
+        /// Move the ports of its edge and its stores by N
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// What of it runs, and whether it answers
+    Status {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// End all of it and remove its data
+    Down {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// Pass connections on; `up` starts it
+    #[command(hide = true)]
+    Forward { rules: Vec<String> },
 }
 
 #[derive(Subcommand)]
@@ -360,12 +379,7 @@ fn run(task: Task) -> Result<ExitCode> {
             let building = if cluster { Building::Allowed } else { Building::Forbidden };
             return Ok(code(checks::report(&checks::checks(&which.open(false)?, building))));
         }
-        Task::Cluster { action: OnCluster::Check { offset } } => {
-            let layout = cluster::layout_at(offset)?;
-            let _lock = provision::lock(&layout.state.join(".lock"))?;
-            let made = cluster::check::check(&layout, Ports::at(offset)?, Building::Allowed);
-            return Ok(code(checks::report(&made)));
-        }
+        Task::Cluster { action } => return on_cluster(action),
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);
         }
@@ -377,6 +391,27 @@ fn run(task: Task) -> Result<ExitCode> {
                 bail!("{} broken rules", violations.len());
             }
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn on_cluster(action: OnCluster) -> Result<ExitCode> {
+    if let OnCluster::Forward { rules } = &action {
+        os::end_on_signals();
+        cluster::forward::run(rules)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // two at once would take each other's ports
+    let _lock = provision::lock(&cluster::layout_at(0)?.state.join(".lock"))?;
+    match action {
+        OnCluster::Check { offset } => {
+            let made = cluster::check::check(&cluster::layout_at(offset)?, Ports::at(offset)?, Building::Allowed);
+            return Ok(code(checks::report(&made)));
+        }
+        OnCluster::Up { offset } => cluster::local::up(offset)?,
+        OnCluster::Status { offset } => return cluster::local::status(offset).map(code),
+        OnCluster::Down { offset } => cluster::local::down(offset)?,
+        OnCluster::Forward { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

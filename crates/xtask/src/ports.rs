@@ -52,6 +52,8 @@ pub enum Port {
     KubeScheduler,
     /// Plays the nodes of that control plane.
     Kwok,
+    /// Kafka again, for services in a cluster, which know it by another name.
+    KafkaElsewhere,
 }
 
 /// Every row of the table: listener, name for people, port at offset 0.
@@ -93,6 +95,7 @@ pub const TABLE: &[(Port, &str, u16)] = &[
     (Port::KubeControllerManager, "kube-controller-manager", 8183),
     (Port::KubeScheduler, "kube-scheduler", 8184),
     (Port::Kwok, "kwok", 8185),
+    (Port::KafkaElsewhere, "kafka for a cluster", 8186),
 ];
 
 /// The ports of one stack.

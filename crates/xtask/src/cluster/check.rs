@@ -132,7 +132,7 @@ fn through(place: Place<'_>, book: &mut Book) -> Option<()> {
     // namespaces and policies are there now, and nothing else
     book.note(DRY_RUN, site, || dry_run(place))?;
     book.note(INSTALL, site, || {
-        let volumes = played::volumes(place.rendered);
+        let volumes = played::volumes(place.rendered, played::NOWHERE);
         if !volumes.is_empty() {
             kubectl.fed(&["create"], "volumes", &volumes)?;
         }

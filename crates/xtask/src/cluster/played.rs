@@ -60,8 +60,11 @@ pub fn all_ready(kubectl: &Kubectl) -> Result<()> {
     Ok(())
 }
 
-/// A volume for each claim of a site, as the storage of a real cluster would make one.
-pub fn volumes(rendered: &Rendered) -> Vec<Value> {
+/// Where volumes would lie that nobody writes to.
+pub const NOWHERE: &str = "/played";
+
+/// A volume for each claim of a site, as the storage of a real cluster would make one. They lie in one folder of the node.
+pub fn volumes(rendered: &Rendered, path: &str) -> Vec<Value> {
     let claims = rendered.objects.iter().filter(|object| object.kind() == "PersistentVolumeClaim");
     claims
         .map(|claim| {
@@ -76,7 +79,7 @@ pub fn volumes(rendered: &Rendered) -> Vec<Value> {
                     "storageClassName": spec["storageClassName"],
                     "persistentVolumeReclaimPolicy": "Retain",
                     "claimRef": {"namespace": claim.namespace(), "name": claim.name()},
-                    "hostPath": {"path": "/played"},
+                    "hostPath": {"path": path},
                 },
             })
         })
@@ -88,7 +91,7 @@ pub fn volumes(rendered: &Rendered) -> Vec<Value> {
 /// # Errors
 /// When the server refuses.
 pub fn remove_volumes(kubectl: &Kubectl, rendered: &Rendered) -> Result<()> {
-    for volume in volumes(rendered) {
+    for volume in volumes(rendered, NOWHERE) {
         let name = volume["metadata"]["name"].as_str().unwrap_or_default();
         kubectl.run(&["delete", "persistentvolume", name, "--ignore-not-found", "--wait=false"])?;
     }

@@ -107,6 +107,47 @@ pub fn etcd(layout: &Layout) -> Result<PathBuf> {
 /// All that etcd's own program does as well.
 const ETCD: &str = "package main\n\nimport (\n\t\"os\"\n\n\t\"go.etcd.io/etcd/server/v3/etcdmain\"\n)\n\nfunc main() { etcdmain.Main(os.Args) }\n";
 
+/// A program that waits to be ended: the sandbox of a pod. Built from twenty lines, because Kubernetes' own is C and comes as an image only.
+///
+/// # Errors
+/// No Go, a failed build.
+pub fn pause(layout: &Layout) -> Result<PathBuf> {
+    let home = cached(layout, "pause", "1", PAUSE_MEGABYTES, |work, log| {
+        require_go()?;
+        write(work, "go.mod", "module shopsphere/pause\n\ngo 1.21\n")?;
+        write(work, "main.go", PAUSE)?;
+        go(work, "build pause", &["build", "-trimpath", "-ldflags", "-s -w", "-o", "pause", "."], log)
+    })?;
+    Ok(home.join("pause"))
+}
+
+const PAUSE_MEGABYTES: u64 = 50;
+
+/// It is the first process of a pod whose containers share processes, so it also collects those that have ended.
+const PAUSE: &str = r#"package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
+	for one := range signals {
+		if one != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
+	}
+}
+"#;
+
 /// Programs of a control plane.
 const CONTROL: &[&str] = &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
 /// Programs of a node.

@@ -49,6 +49,9 @@ pub struct Stack {
     pub region: LocalRegion,
     /// Our programs are the release builds.
     pub release: bool,
+    /// The name and port by which clients elsewhere reach Kafka, which has a listener of its own for them: a broker tells its clients where
+    /// they find it, so a passage that only passes bytes on is not enough.
+    pub kafka_elsewhere: Option<String>,
 }
 
 impl Stack {
@@ -60,7 +63,7 @@ impl Stack {
         let region = region::local(&layout.checkout)?;
         let accounts =
             Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
-        Ok(Stack { layout, ports, purpose, accounts, region, release })
+        Ok(Stack { layout, ports, purpose, accounts, region, release, kafka_elsewhere: None })
     }
 
     /// The stack the tests run against, as `./dev test` tells through `SHOPSPHERE_STATE_DIR` and `SHOPSPHERE_PORT_OFFSET`; without
