@@ -100,12 +100,13 @@ fn define(kubectl: &Kubectl, layout: &Layout, sites: &[Rendered]) -> Result<Stri
 
 /// One site from nothing to nothing. What goes wrong ends it early, and it is removed all the same.
 fn site(place: Place<'_>, book: &mut Book) {
-    let mut before = None;
-    let began = book.note(UNINSTALL, place.site(), || {
-        before = Some(leftovers::everything(place.kubectl)?);
-        Ok("begun".to_owned())
-    });
-    let (Some(()), Some(before)) = (began, before) else { return };
+    let before = match leftovers::everything(place.kubectl) {
+        Ok(before) => before,
+        Err(error) => {
+            book.note(UNINSTALL, place.site(), || Err(error.context("look at what is there")));
+            return;
+        }
+    };
     let came_through = through(place, book);
     book.note(UNINSTALL, place.site(), || {
         if came_through.is_some() {
