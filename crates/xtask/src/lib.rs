@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod cluster;
 pub mod compose_check;
 pub mod crash_points;
 pub mod deploy;

@@ -13,7 +13,7 @@ use xtask::progress::Progress;
 use xtask::stack::up::{Wanted, up};
 use xtask::stack::{self, Purpose, Stack, process, services};
 use xtask::status::{self, LastUp};
-use xtask::{bench, campaign, crash_points, deploy, doctor, drill, os, planted, provision, test_run, tidy};
+use xtask::{bench, campaign, cluster, crash_points, deploy, doctor, drill, os, planted, provision, test_run, tidy};
 
 #[derive(Parser)]
 #[command(name = "dev", about = "A whole region of ShopSphere on this machine.", version)]
@@ -305,6 +305,11 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// A real Kubernetes on this machine: `cluster check` has every site installed, changed and removed (a part of `test --cluster`)
+    Cluster {
+        #[command(subcommand)]
+        action: OnCluster,
+    },
     /// What is compiled into a program, as CycloneDX
     Sbom { program: String },
     /// Plant the bugs of tests/planted-bugs one by one and see each caught by its test (needs the servers of the test stack)
@@ -312,6 +317,35 @@ enum Task {
         /// Only bugs whose name begins like this
         name: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum OnCluster {
+    /// Every site on a control plane with played nodes; builds what it needs (a quarter of an hour, once)
+    Check {
+        /// Move its ports by N
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        offset: u16,
+    },
+    /// A region in a Kubernetes of its own: real containers from the optimised programs, stores beside it; again: the programs of now
+    Up {
+        /// Move the ports of its edge and its stores by N
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// What of it runs, and whether it answers
+    Status {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// End all of it and remove its data
+    Down {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
+    /// Pass connections on; `up` starts it
+    #[command(hide = true)]
+    Forward { rules: Vec<String> },
 }
 
 #[derive(Subcommand)]
@@ -434,6 +468,7 @@ fn run(task: Task) -> Result<ExitCode> {
             }
             return deploy::scale::run().map(code);
         }
+        Task::Cluster { action } => return on_cluster(action),
         Task::Sbom { program } => {
             println!("{}", serde_json::to_string_pretty(&deploy::sbom::of(&layout::checkout(), &program)?)?);
         }
@@ -445,6 +480,27 @@ fn run(task: Task) -> Result<ExitCode> {
                 bail!("{} broken rules", violations.len());
             }
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn on_cluster(action: OnCluster) -> Result<ExitCode> {
+    if let OnCluster::Forward { rules } = &action {
+        os::end_on_signals();
+        cluster::forward::run(rules)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // two at once would take each other's ports
+    let _lock = provision::lock(&cluster::layout_at(0)?.state.join(".lock"))?;
+    match action {
+        OnCluster::Check { offset } => {
+            let made = cluster::check::check(&cluster::layout_at(offset)?, Ports::at(offset)?, Building::Allowed);
+            return Ok(code(checks::report(&made)));
+        }
+        OnCluster::Up { offset } => cluster::local::up(offset)?,
+        OnCluster::Status { offset } => return cluster::local::status(offset).map(code),
+        OnCluster::Down { offset } => cluster::local::down(offset)?,
+        OnCluster::Forward { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
 //! What we ask of the operating system: signals, facts about processes, helper commands that end with us. The only place of the
-//! crate with `unsafe`: three calls into libc that have no safe form in the standard library.
+//! crate with `unsafe`: calls into libc that have no safe form in the standard library.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -27,6 +27,17 @@ pub fn watch_signals() {
         libc::signal(libc::SIGINT, handler);
         libc::signal(libc::SIGTERM, handler);
         libc::signal(libc::SIGHUP, handler);
+    }
+}
+
+/// From now on those signals end this program at once, as they do where nobody watches: for a process that has nothing to clean up.
+#[allow(unsafe_code)]
+pub fn end_on_signals() {
+    // SAFETY: the default action is no code of ours.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGTERM, libc::SIG_DFL);
+        libc::signal(libc::SIGHUP, libc::SIG_DFL);
     }
 }
 

@@ -44,6 +44,16 @@ pub enum Port {
     /// OTLP over gRPC; only used when a collector runs there.
     Otlp,
     JaegerQuery,
+    /// A Kubernetes control plane, while charts are tried on one.
+    Etcd,
+    EtcdPeer,
+    KubeApiserver,
+    KubeControllerManager,
+    KubeScheduler,
+    /// Plays the nodes of that control plane.
+    Kwok,
+    /// Kafka again, for services in a cluster, which know it by another name.
+    KafkaElsewhere,
 }
 
 /// Every row of the table: listener, name for people, port at offset 0.
@@ -79,6 +89,13 @@ pub const TABLE: &[(Port, &str, u16)] = &[
     (Port::StripeMock, "stripe-mock", 8159),
     (Port::Otlp, "otlp", 8160),
     (Port::JaegerQuery, "jaeger query", 8161),
+    (Port::Etcd, "etcd", 8180),
+    (Port::EtcdPeer, "etcd peer", 8181),
+    (Port::KubeApiserver, "kube-apiserver", 8182),
+    (Port::KubeControllerManager, "kube-controller-manager", 8183),
+    (Port::KubeScheduler, "kube-scheduler", 8184),
+    (Port::Kwok, "kwok", 8185),
+    (Port::KafkaElsewhere, "kafka for a cluster", 8186),
 ];
 
 /// The ports of one stack.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cluster;
 use crate::compose_check::{self, Outcome};
-use crate::deploy::checks::{self, Building};
+use crate::deploy::checks::{self, Building, Made};
 use crate::layout::{self, Layout};
 use crate::ports::{Port, Ports, TABLE};
 use crate::progress::Progress;
@@ -70,6 +71,10 @@ pub fn test(state: &Path, cluster: bool) -> Result<bool> {
     let stopping = Instant::now();
     stack.down();
     run.phases.push(("stop".to_owned(), stopping.elapsed(), true));
+    if cluster {
+        // after the region: the two need the same processors
+        run.cluster();
+    }
     println!("\nphase                                time  result");
     for (name, took, passed) in &run.phases {
         println!("{name:<32} {:>7.1} s  {}", took.as_secs_f64(), if *passed { "ok" } else { "FAILED" });
@@ -228,7 +233,20 @@ impl Run<'_> {
 
     fn charts(&mut self, building: Building) {
         println!("\n== what is deployed: charts, rendered objects, edge, rules");
-        for (name, took, outcome) in checks::checks(self.stack, building) {
+        self.made(checks::checks(self.stack, building));
+    }
+
+    /// Every site on a real control plane.
+    fn cluster(&mut self) {
+        println!("\n== what is deployed, on a Kubernetes control plane");
+        match cluster::layout(&self.stack.layout) {
+            Ok(layout) => self.made(cluster::check::check(&layout, self.stack.ports, Building::Allowed)),
+            Err(error) => _ = self.record("control plane", Duration::ZERO, Err(error)),
+        }
+    }
+
+    fn made(&mut self, made: Vec<Made>) {
+        for (name, took, outcome) in made {
             match outcome {
                 checks::Outcome::Passed(said) => {
                     println!("{name}: {said}");

@@ -111,10 +111,22 @@ pub fn lint(root: &Path, helm: &Path, site: &str, layer: &Layer) -> Result<()> {
     Ok(())
 }
 
-fn arguments<'a>(command: &'a mut Command, root: &Path, site: &str, layer: &Layer) -> &'a mut Command {
+/// Chart, namespace and values of one layer of a site, as production gets it.
+pub(crate) fn arguments<'a>(command: &'a mut Command, root: &Path, site: &str, layer: &Layer) -> &'a mut Command {
+    arguments_in(command, root, ENVIRONMENT, site, layer)
+}
+
+/// The same in another environment.
+pub(crate) fn arguments_in<'a>(
+    command: &'a mut Command,
+    root: &Path,
+    environment: &str,
+    site: &str,
+    layer: &Layer,
+) -> &'a mut Command {
     let charts = root.join("deploy/helm");
     command.arg(charts.join(layer.chart)).args(["--namespace", layer.namespace()]);
-    for file in ["common.yaml".to_owned(), format!("env/{ENVIRONMENT}.yaml"), format!("site/{site}.yaml")] {
+    for file in ["common.yaml".to_owned(), format!("env/{environment}.yaml"), format!("site/{site}.yaml")] {
         command.arg("--values").arg(charts.join("values").join(file));
     }
     command

@@ -33,6 +33,8 @@ impl Layer {
             "edge" => "shopsphere-edge",
             "observability" => "shopsphere-observability",
             "hq" => "shopsphere-hq",
+            // what makes and removes namespaces keeps its own record outside of them
+            "system" => "kube-system",
             _ => "shopsphere",
         }
     }
@@ -44,7 +46,7 @@ const fn layer(name: &'static str, chart: &'static str, purpose: &'static str) -
 
 /// Layers of a serving site in the order of installation.
 pub const SERVING: &[Layer] = &[
-    layer("cluster", "shopsphere-cluster", "apps"),
+    layer("cluster", "shopsphere-cluster", "system"),
     layer("data", "shopsphere-data", "data"),
     layer("edge", "shopsphere-edge", "edge"),
     layer("shopsphere", "shopsphere", "apps"),
@@ -52,7 +54,8 @@ pub const SERVING: &[Layer] = &[
 ];
 
 /// Layers of headquarters.
-pub const HEADQUARTERS: &[Layer] = &[layer("cluster", "shopsphere-cluster", "hq"), layer("hq", "shopsphere-hq", "hq")];
+pub const HEADQUARTERS: &[Layer] =
+    &[layer("cluster", "shopsphere-cluster", "system"), layer("hq", "shopsphere-hq", "hq")];
 
 /// `cargo xtask render`: files from the sources, then the objects of the sites from the charts.
 ///

@@ -90,6 +90,40 @@ pub mod hclfmt {
     pub const MEGABYTES: u64 = 200;
 }
 
+/// The control plane and the node that our charts are tried on, built through a module of ours that requires it. Later versions no longer
+/// run on cgroup v1 or with Debian's containerd. The Go checksum database vouches for the modules.
+pub mod kubernetes {
+    pub const MODULE: &str = "k8s.io/kubernetes";
+    pub const VERSION: &str = "v1.36.3";
+    /// The modules of its staging folder are published under this version; its own go.mod names them as v0.0.0.
+    pub const STAGED: &str = "v0.36.3";
+    /// Kubernetes' and etcd's own; an older Go fetches it by itself.
+    pub const GO: &str = "1.26.0";
+    /// Modules, the cache of the compiler and four programs of 60 to 105 MB.
+    pub const MEGABYTES: u64 = 5_000;
+}
+
+/// Debian's etcd is too old for this Kubernetes: it starts, and waiting for a release is slow.
+pub mod etcd {
+    pub const MODULE: &str = "go.etcd.io/etcd/server/v3";
+    pub const VERSION: &str = "v3.7.3";
+    pub const MEGABYTES: u64 = 1_000;
+}
+
+/// Plays nodes and the pods on them.
+pub mod kwok {
+    pub const MODULE: &str = "sigs.k8s.io/kwok/cmd/kwok";
+    pub const VERSION: &str = "v0.8.0";
+    pub const MEGABYTES: u64 = 1_500;
+}
+
+/// Names inside a cluster.
+pub mod coredns {
+    pub const MODULE: &str = "github.com/coredns/coredns";
+    pub const VERSION: &str = "v1.12.4";
+    pub const MEGABYTES: u64 = 1_500;
+}
+
 /// The plugin that fetches artifacts for us, pinned like what it fetches.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1";
 

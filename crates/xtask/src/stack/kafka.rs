@@ -23,6 +23,10 @@ pub fn spec(stack: &Stack, jars: &Path) -> Result<Spec> {
     let account = stack.accounts.service.clone();
     let folder = stack.layout.data("kafka", account.as_ref())?;
     let port = stack.ports.of(Port::Kafka);
+    let mut listens = vec![port, stack.ports.of(Port::KafkaController)];
+    if stack.kafka_elsewhere.is_some() {
+        listens.push(stack.ports.of(Port::KafkaElsewhere));
+    }
     let properties = properties(stack, &folder);
     let file = stack.layout.write_config("kafka.properties", &properties, account.as_ref())?;
     let logging = stack.layout.write_config("kafka-log4j2.properties", LOGGING, account.as_ref())?;
@@ -45,7 +49,7 @@ pub fn spec(stack: &Stack, jars: &Path) -> Result<Spec> {
         env: vec![("HOME".to_owned(), folder.to_string_lossy().into_owned())],
         folder,
         account,
-        ports: vec![port, stack.ports.of(Port::KafkaController)],
+        ports: listens,
         health: Health::Kafka(port),
         stop: libc::SIGTERM,
         stop_within: Duration::from_secs(20),
@@ -83,13 +87,19 @@ fn log_folder(folder: &Path) -> PathBuf {
 
 fn properties(stack: &Stack, folder: &Path) -> String {
     let (broker, controller) = (stack.ports.address(Port::Kafka), stack.ports.address(Port::KafkaController));
+    let listener = |address: &str| format!(",ELSEWHERE://{address}");
+    let elsewhere = stack.kafka_elsewhere.as_deref().map(listener).unwrap_or_default();
+    let (here, spoken) = match stack.kafka_elsewhere {
+        Some(_) => (listener(&stack.ports.address(Port::KafkaElsewhere)), ",ELSEWHERE:PLAINTEXT"),
+        None => (String::new(), ""),
+    };
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={controller}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{broker},CONTROLLER://{controller}{here}
+advertised.listeners=PLAINTEXT://{broker},CONTROLLER://{controller}{elsewhere}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{spoken}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={log}

@@ -53,6 +53,9 @@ pub struct Stack {
     pub release: bool,
     /// The services, when they are not this checkout's.
     pub services_of: Option<Programs>,
+    /// The name and port by which clients elsewhere reach Kafka, which has a listener of its own for them: a broker tells its clients where
+    /// they find it, so a passage that only passes bytes on is not enough.
+    pub kafka_elsewhere: Option<String>,
 }
 
 impl Stack {
@@ -64,7 +67,7 @@ impl Stack {
         let region = region::local(&layout.checkout)?;
         let accounts =
             Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
-        Ok(Stack { layout, ports, purpose, accounts, region, release, services_of: None })
+        Ok(Stack { layout, ports, purpose, accounts, region, release, services_of: None, kafka_elsewhere: None })
     }
 
     /// The stack the tests run against, as `./dev test` tells through `SHOPSPHERE_STATE_DIR` and `SHOPSPHERE_PORT_OFFSET`; without

@@ -22,7 +22,7 @@ pub struct Service {
     pub admin: Port,
     work_admin: Port,
     /// Its PostgreSQL database, when it has one.
-    database: Option<&'static str>,
+    pub database: Option<&'static str>,
 }
 
 /// The services in the order they are migrated and started.
@@ -71,7 +71,7 @@ pub const COMMANDS: &[&str] = &["demo", "shopspherectl", "jwks-sync"];
 
 /// Shared by order-payment and the gateway's stand-in: local values, no secrets of anybody.
 pub const GATEWAY_KEY: &str = "sk_local_gateway";
-const WEBHOOK_SECRET: &str = "whsec_local_gateway";
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_local_gateway";
 const SECOND_GATEWAY: &str = "square";
 
 /// The package names of all programs a local region needs, of those that exist in this checkout.

@@ -24,7 +24,7 @@ fn schema_of(folder: &Path, object: &Object) -> Option<PathBuf> {
 }
 
 /// Kubernetes' own kinds; the validator knows none of the operators'.
-pub(super) fn is_native(object: &Object) -> bool {
+pub(crate) fn is_native(object: &Object) -> bool {
     let group = object.value["apiVersion"].as_str().unwrap_or_default().split_once('/').map_or("", |(group, _)| group);
     let of_an_operator = group.contains('.') && !group.ends_with(".k8s.io");
     !of_an_operator && group != "gateway.networking.k8s.io"

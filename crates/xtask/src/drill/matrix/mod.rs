@@ -26,7 +26,7 @@ use crate::stack::{self, Stack};
 use unreadable::Unreadable;
 
 /// Ports and state of the region; the benches have 6000.
-const OFFSET: u16 = 7000;
+const OFFSET: u16 = 9000;
 const STATE: &str = ".dev/matrix";
 /// The load's command of the demo program.
 const COMMAND: &str = "rolling";

@@ -1,0 +1,234 @@
+//! `cluster up`, `status`, `down`: a region in a Kubernetes of our own. Decided here: the order, the passages between this machine and the
+//! throw-away one, and that `down` leaves nothing, neither processes nor data. Saying `up` again brings programs that were built since.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::kubectl::until;
+use super::machine::{self, ADDRESS, Machine};
+use super::node::Node;
+use super::region::{self, Region, STORES};
+use super::tools::Tools;
+use crate::deploy::checks::Building;
+use crate::layout::Layout;
+use crate::net;
+use crate::os;
+use crate::ports::{Port, Ports};
+use crate::progress::Progress;
+use crate::stack::process::{self, Health, Spec};
+use crate::stack::services::SERVICES;
+use crate::stack::up::{Wanted, up as start_servers};
+use crate::stack::{self, Purpose, Stack};
+
+/// The offset of the region whose services are pods; no other stack of ours stands there.
+pub const OFFSET: u16 = 7_000;
+/// Pods are ready already; the edge looks twice a second.
+const ANSWERS: Duration = Duration::from_secs(60);
+const PASSAGE_HERE: &str = "passage-here";
+const PASSAGE_STORES: &str = "passage-stores";
+const PASSAGE_PODS: &str = "passage-pods";
+const PASSAGE_TO_PODS: &str = "passage-to-pods";
+
+/// Where everything of it is.
+struct Place {
+    layout: Layout,
+    stack: Stack,
+    machine: Machine,
+}
+
+impl Place {
+    fn open(offset: u16) -> Result<Place> {
+        let top = super::layout_at(0)?;
+        let layout = Layout::open(&top.checkout, &top.state.join("local"))?;
+        let region = Layout::open(&top.checkout, &top.state.join("region"))?;
+        let mut stack = Stack::open(region, Ports::at(offset)?, Purpose::Development, true)?;
+        stack.kafka_elsewhere = Some(region::kafka_for_pods());
+        let machine = Machine::of(&layout);
+        Ok(Place { layout, stack, machine })
+    }
+
+    fn socket(&self, name: &str) -> String {
+        format!("unix:{}", self.machine.folder.join(format!("{name}.sock")).display())
+    }
+}
+
+/// Starts everything, or brings it to the programs that are built now. Says why when there can be none here.
+///
+/// # Errors
+/// When something does not start; what runs stays, so that one can look, until `down`.
+pub fn up(offset: u16) -> Result<()> {
+    if let Some(why) = machine::impossible() {
+        println!("skipped: {why}");
+        return Ok(());
+    }
+    let place = Place::open(offset)?;
+    let missing = region::not_built(&place.stack);
+    if !missing.is_empty() {
+        bail!("not built: {}; run cargo build --release --workspace", missing.join(", "));
+    }
+    let progress = Progress::new();
+    let tools = progress.step("tools", "found", || Tools::find(&place.layout, Building::Allowed))?;
+    start_servers(&place.stack, &progress, Wanted { build: false, services: false })?;
+    for tool in ["payment-simulator", "edge-tracer"] {
+        progress.step(tool, "ready", || place.stack.start(tool))?;
+    }
+    progress.step("machine", "ready", || place.machine.begin())?;
+    let node = progress.step("programs of a node", "found", || Node::of(&place.layout, &tools, &place.machine))?;
+    progress.step("node", "ready", || node.start(&tools))?;
+    progress.step("passages to the stores", "open", || to_stores(&place))?;
+    let region = Region { stack: &place.stack, node: &node, folder: place.layout.state.join("data") };
+    progress.step("region", "ready", || region.install())?;
+    progress.step("passages to the pods", "open", || to_pods(&place, &region))?;
+    progress.step("edge", "answers", || {
+        region::open(&place.stack)?;
+        answers(&place.stack)
+    })?;
+    println!("\na region in Kubernetes answers at {}", place.stack.ports.url(Port::Edge));
+    println!("  pods        {}", kubectl_line(&node));
+    println!("  people      ./dev demo --offset {offset}");
+    println!("  to its end  ./dev cluster down");
+    Ok(())
+}
+
+/// The line that asks about pods by hand.
+fn kubectl_line(node: &Node<'_>) -> String {
+    let kubectl = &node.kubectl;
+    format!(
+        "{} env KUBECONFIG={} {} get pods -A",
+        kubectl.way.join(" "),
+        kubectl.config.display(),
+        kubectl.kubectl.display()
+    )
+}
+
+/// Passages from the node's address to the listeners of the stores here.
+fn to_stores(place: &Place) -> Result<()> {
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    for (name, port, listener) in STORES {
+        let socket = place.socket(name);
+        here.push(format!("{socket}=tcp:{}", place.stack.ports.address(*listener)));
+        there.push(format!("tcp:{ADDRESS}:{port}={socket}"));
+    }
+    passage(place, PASSAGE_HERE, here, Vec::new())?;
+    until("the sockets of the stores", ANSWERS, || {
+        let missing = STORES.iter().find(|(name, ..)| !place.machine.folder.join(format!("{name}.sock")).exists());
+        ensure!(missing.is_none(), "{} is missing", missing.map_or("", |(name, ..)| *name));
+        Ok(())
+    })?;
+    place.machine.start(PASSAGE_STORES, &own_program()?, &arguments(there), &[])
+}
+
+/// Passages from the ports that the services have here to the services in the cluster, for the edge and the payment gateway.
+fn to_pods(place: &Place, region: &Region<'_>) -> Result<()> {
+    let (mut here, mut there, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+    for service in SERVICES {
+        let (http, admin) = region.addresses(service)?;
+        for (name, port, address) in [("http", service.http, http), ("admin", service.admin, admin)] {
+            let socket = place.socket(&format!("{}-{name}", service.name));
+            here.push(format!("tcp:{}={socket}", place.stack.ports.address(port)));
+            there.push(format!("{socket}=tcp:{address}"));
+            ports.push(place.stack.ports.of(port));
+        }
+    }
+    place.machine.start(PASSAGE_PODS, &own_program()?, &arguments(there), &[])?;
+    passage(place, PASSAGE_TO_PODS, here, ports)
+}
+
+fn passage(place: &Place, name: &str, rules: Vec<String>, ports: Vec<u16>) -> Result<()> {
+    let spec = Spec {
+        name: name.to_owned(),
+        role: "tool",
+        program: own_program()?,
+        args: arguments(rules),
+        env: Vec::new(),
+        folder: place.layout.state.clone(),
+        account: None,
+        health: ports.first().map_or(Health::Http(Vec::new()), |port| Health::Tcp(*port)),
+        ports,
+        stop: libc::SIGTERM,
+        stop_within: Duration::from_secs(2),
+        ready_within: ANSWERS,
+        ours: false,
+        depends_on: String::new(),
+    };
+    spec.start(&place.layout)?;
+    spec.wait_ready(&place.layout)
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("find our own program")
+}
+
+fn arguments(rules: Vec<String>) -> Vec<String> {
+    ["cluster", "forward"].map(str::to_owned).into_iter().chain(rules).collect()
+}
+
+/// The edge answers with something that came from a pod.
+fn answers(stack: &Stack) -> Result<()> {
+    until("an answer through the edge", ANSWERS, || net::http_ok(stack.ports.of(Port::Edge), "/v1/products?limit=1"))
+}
+
+/// Prints what runs. Says whether all pods are ready and the edge answers.
+///
+/// # Errors
+/// When the cluster cannot be asked.
+pub fn status(offset: u16) -> Result<bool> {
+    if let Some(why) = machine::impossible() {
+        println!("skipped: {why}");
+        return Ok(true);
+    }
+    let place = Place::open(offset)?;
+    for record in process::records(&place.layout).iter().chain(&process::records(&place.stack.layout)) {
+        let said = if record.alive() { "runs" } else { "ended" };
+        println!(
+            "{:<26} {:>8}  {said:<6} {:>6} MB",
+            record.name,
+            record.pid,
+            os::group_rss(record.pid) / (1024 * 1024)
+        );
+    }
+    if !place.machine.runs() {
+        println!("there is no machine; ./dev cluster up makes one");
+        return Ok(false);
+    }
+    let tools = Tools::find(&place.layout, Building::Forbidden)?;
+    let node = Node::of(&place.layout, &tools, &place.machine)?;
+    println!("{}", node.kubectl.run(&["get", "pods", "-A", "-o", "wide"])?);
+    let pods = node.kubectl.items(&["get", "pods", "-n", "shopsphere"])?;
+    let ready = |pod: &serde_json::Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        pod["status"]["phase"] == "Succeeded"
+            || conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    };
+    let edge = net::http_ok(place.stack.ports.of(Port::Edge), "/v1/products?limit=1");
+    println!("edge: {}", edge.as_ref().map_or_else(|error| format!("{error:#}"), |()| "answers".to_owned()));
+    Ok(!pods.is_empty() && pods.iter().all(ready) && edge.is_ok())
+}
+
+/// Ends everything and removes it, images that were made included.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn down(offset: u16) -> Result<()> {
+    if !os::is_root() {
+        println!("skipped: what only root can start is not there");
+        return Ok(());
+    }
+    let place = Place::open(offset)?;
+    for name in [PASSAGE_TO_PODS, PASSAGE_HERE] {
+        if let Some(record) = process::running(&place.layout, name) {
+            process::stop(&place.layout, &record);
+        }
+    }
+    place.machine.end()?;
+    place.stack.down();
+    stack::wipe(&place.stack.layout)?;
+    for state in [&place.layout.state, &place.stack.layout.state] {
+        fs::remove_dir_all(state).with_context(|| format!("remove {}", state.display()))?;
+    }
+    println!("nothing of it is left");
+    Ok(())
+}
