@@ -82,21 +82,39 @@ impl Explain for PutProductError {
     }
 }
 
+/// A product of a batch.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub product: Product,
+    /// The revision it was made from, 0 for none: with a later one in the store it is overtaken. `None`: it was made from
+    /// nothing and takes the place of whatever is there.
+    pub base: Option<i64>,
+}
+
+/// Writes up to [`MAX_BATCH`] products, whatever they were before: see [`put_wishes`].
+pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
+    put_wishes(app, products.into_iter().map(|product| Wish { product, base: None }).collect(), by).await
+}
+
 /// Writes up to [`MAX_BATCH`] products, each by itself: some may be written while others meet another writer. A SKU that
 /// occurs twice counts with its last place; the earlier ones are overtaken.
-pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
-    let skus: Vec<Sku> = products.iter().map(|product| product.sku.clone()).collect();
+pub async fn put_wishes(app: &App, wishes: Vec<Wish>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
+    let skus: Vec<Sku> = wishes.iter().map(|wish| wish.product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
     let newest: HashMap<&Sku, &Revision> = newest.iter().map(|revision| (revision.sku(), revision)).collect();
     let mut outcome = BatchOutcome::default();
     let last_place: HashMap<Sku, usize> = skus.iter().cloned().enumerate().map(|(place, sku)| (sku, place)).collect();
     let (mut places, mut revisions) = (Vec::new(), Vec::new());
-    for (place, product) in products.into_iter().enumerate() {
+    for (place, Wish { product, base }) in wishes.into_iter().enumerate() {
         if last_place.get(&product.sku) != Some(&place) {
             outcome.overtaken.push((place, product.sku));
             continue;
         }
         let before = newest.get(&product.sku).copied();
+        if base.is_some_and(|base| before.map_or(0, |newest| newest.number) != base) {
+            outcome.overtaken.push((place, product.sku));
+            continue;
+        }
         let wanted = State::Live(product);
         let Step::Next { number, created } = step_to(before, &wanted) else {
             outcome.unchanged += 1;
