@@ -342,7 +342,7 @@ async fn open_redis(ratings: Arc<RedisRatings>, shutdown: CancellationToken) {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_process_becomes_ready_without_the_store_while_the_index_answers() {
         let up = || std::future::ready(Ok(()));
         let down = |name: &str| std::future::ready(Err(name.to_owned()));
