@@ -282,7 +282,11 @@ impl Revision {
         // Stores keep milliseconds; what is kept must be what was meant.
         let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let changed_at = newest.map_or(now, |newest| now.max(newest.changed_at + TimeDelta::milliseconds(1)));
-        let trail = newest.map(|newest| newest.trail_until(region, just_before(changed_at))).unwrap_or_default();
+        let trail = newest.map(|newest| {
+            let until_now = newest.trail_until(region, just_before(changed_at));
+            until_now.parted(&newest.state, &state)
+        });
+        let trail = trail.unwrap_or_default();
         Self { number, state, changed_at, traceparent: None, author, trail }
     }
 
@@ -301,9 +305,8 @@ impl Revision {
         if !price.is_temporary() {
             return Some(Offer { price, reduced_from: None });
         }
-        let priced_by = product.variant(item).filter(|own| own.prices.is_some()).map_or(&product.sku, |own| &own.sku);
         let trail = self.trail_until(region, at);
-        let lowest = trail.of(priced_by).and_then(Runs::lowest_before);
+        let lowest = trail.judging(item, &product.sku).and_then(Runs::lowest_before);
         Some(Offer { price, reduced_from: lowest.filter(|lowest| lowest.minor() > price.amount.minor()) })
     }
 
