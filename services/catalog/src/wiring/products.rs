@@ -176,7 +176,7 @@ pub async fn spawn_workers(
         .context("kafka")?;
     if !config.cdn.purge_url.is_empty() {
         let webhook = PurgeWebhook::new(&config.cdn.purge_url, config.cdn.purge_token.clone()).context("cdn")?;
-        let purges = Arc::new(Purges::new(Arc::new(webhook)));
+        let purges = Arc::new(Purges::new(Arc::new(webhook), process.clock()));
         let consumer = BatchConsumer::new(PURGER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, purges)
             .context("kafka")?;
         process.spawn("edge-purges", consumer.run(process.shutdown()));

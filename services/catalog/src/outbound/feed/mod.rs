@@ -54,6 +54,7 @@ pub fn changed(revision: &Revision) -> ProductChanged {
         revision: revision.number,
         deleted: true,
         changed_at_ms: revision.changed_at.timestamp_millis(),
+        former_category: revision.moved_from.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..ProductChanged::default()
     };
     let Some(product) = revision.live() else { return empty };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::domain::product::{Revision, State};
+use catalog::domain::product::{CategoryPath, Revision, State};
 use catalog::inbound::indexer::{self, Indexer};
 use catalog::inbound::relay;
 use catalog::outbound::feed::{self, KafkaFeed};
@@ -155,7 +155,9 @@ async fn the_feed_tells_what_no_record_can_carry_from_what_it_took() {
 #[test]
 fn a_revision_survives_the_feed() {
     let draft = super::world::draft("A-1");
-    for revision in [live(draft, 7), gone("A-1", 8)] {
+    let moved = Some(CategoryPath::parse("audio/speakers").unwrap());
+    let moved = Revision { moved_from: moved, ..live(draft.clone(), 9) };
+    for revision in [live(draft, 7), gone("A-1", 8), moved] {
         assert_eq!(indexer::revision(feed::changed(&revision)), Ok(revision));
     }
     let impossible = contracts::catalog::v1::ProductChanged { sku: "../".to_owned(), ..feed::changed(&gone("A-1", 8)) };
