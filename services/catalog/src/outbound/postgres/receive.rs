@@ -176,7 +176,7 @@ pub(super) async fn limit_back_orders(
                 .await?;
                 let action = Action {
                     actor: by,
-                    name: "stock.limit-back-orders",
+                    name: "stock.limit_back_orders",
                     subject: sku.to_string(),
                     reason: NO_REASON.to_owned(),
                     outcome: format!("at most {limit} units from {}", place.1),

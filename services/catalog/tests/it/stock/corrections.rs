@@ -190,7 +190,7 @@ async fn who_said_what_came_in_and_what_may_be_promised_is_written_down_with_it(
     assert_eq!(
         acts,
         [
-            ("stock.limit-back-orders", "A", "at most 7 units from rdc-a"),
+            ("stock.limit_back_orders", "A", "at most 7 units from rdc-a"),
             ("stock.receive", "r-1", "1 lines in rdc-a: 5 units")
         ],
         "the latest first; what was refused or said before is no act"
