@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{FieldProblem, Sku};
 
 use super::App;
+use super::claim_skus::{Obstacle, obstacle_of};
 use super::pictures::missing_pictures;
 use super::ports::pictures::PicturesDown;
 use super::ports::products::{Insertion, StoreDown};
@@ -144,7 +145,7 @@ async fn before(app: &App, lines: &[Line]) -> Result<HashMap<String, Revision>, 
     Ok(newest.into_iter().map(|revision| (revision.sku().to_string(), revision)).collect())
 }
 
-/// What writing `lines` would do; nothing is written.
+/// What writing `lines` would do; nothing is written. A SKU that another line of the file would give up still counts as in use.
 pub async fn rehearse(app: &App, lines: Vec<GoodLine>) -> Result<BatchOutcome, StoreDown> {
     let skus: Vec<Sku> = lines.iter().map(|line| line.product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
@@ -152,14 +153,24 @@ pub async fn rehearse(app: &App, lines: Vec<GoodLine>) -> Result<BatchOutcome, S
     let mut outcome = BatchOutcome::default();
     for (place, line) in lines.into_iter().enumerate() {
         let before = newest.get(&line.product.sku).copied();
-        if before.and_then(Revision::variant_of).is_some() {
-            outcome.in_use.push((place, line.product.sku));
+        let wanted = State::Live(line.product);
+        let Step::Next { created, .. } = step_to(before, &wanted) else {
+            outcome.unchanged += 1;
             continue;
+        };
+        if let State::Live(product) = &wanted {
+            match obstacle_of(app, product, before).await? {
+                Some(Obstacle::InUse(sku)) => {
+                    outcome.in_use.push((place, sku));
+                    continue;
+                }
+                Some(Obstacle::Overtaken) | None => {}
+            }
         }
-        match step_to(before, &State::Live(line.product)) {
-            Step::Unchanged => outcome.unchanged += 1,
-            Step::Next { created: true, .. } => outcome.created += 1,
-            Step::Next { created: false, .. } => outcome.changed += 1,
+        if created {
+            outcome.created += 1;
+        } else {
+            outcome.changed += 1;
         }
     }
     Ok(outcome)

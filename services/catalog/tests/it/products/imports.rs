@@ -87,6 +87,28 @@ async fn a_dry_run_says_what_would_become_of_each_line_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_of_variants_what_the_real_run_does() {
+    let shop = Shop::open().await;
+    let with = |name: &str, variants: &[&str]| {
+        let variant = |own: &&str| json!({"sku": shop.sku(own), "attributes": [{"key": "size", "value": own}]});
+        let mut line = line(&shop, name);
+        line["variants"] = variants.iter().map(variant).collect();
+        line
+    };
+    import(&shop, "", file(&[with("A", &["V1", "V2"]), with("A2", &["W"])])).await;
+    // Whoever gives a variant up leaves it to others.
+    import(&shop, "", file(&[with("A2", &[])])).await;
+    let lines = file(&[with("B", &["V1"]), line(&shop, "V2"), with("C", &["W"])]);
+    for query in ["dry_run=true", ""] {
+        let told = import(&shop, query, lines.clone()).await;
+        assert_eq!(faults(&told), [(1, "/sku".to_owned()), (2, "/sku".to_owned())], "{query}: {told:?}");
+        let sums = ["created", "changed", "unchanged", "faulty"].map(|sum| last(&told)[sum].clone());
+        assert_eq!(sums, [json!(1), json!(0), json!(0), json!(2)], "{query}: {told:?}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn with_one_bad_line_nothing_is_stored_unless_the_good_ones_are_wanted() {
     let shop = Shop::open().await;
     let with = |change: &dyn Fn(&mut Value)| {
