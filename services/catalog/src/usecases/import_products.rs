@@ -94,7 +94,10 @@ impl Inspection {
                     (patch.onto(newest.and_then(Revision::live)), Some(base))
                 }
             };
-            let checked = draft.check("").and_then(|product| app.products.families.accept(product, ""));
+            let checked = match draft.check("") {
+                Ok(product) => app.products.families.accept(product, "").await?,
+                Err(error) => Err(error),
+            };
             let checked = match checked {
                 Ok(product) => {
                     let missing = missing_pictures(app, &product, "").await?;

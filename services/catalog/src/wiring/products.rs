@@ -86,7 +86,8 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
     once(process, "elasticsearch", move || ping_index(asked_index.clone(), instead.clone()));
     process.spawn_work(open_redis(ratings.clone(), process.shutdown()));
     let families = Families::new(Arc::new(store.clone()));
-    // A schema that cannot be read yet is read by the loop below; until then products are seen as they are kept.
+    // Schemas that cannot be read yet are read by the loop below or by the first write; until then products are seen as they are
+    // kept, and none is accepted.
     if let Err(error) = families.refresh().await {
         tracing::warn!(reason = %error, "the schemas of families are not known yet");
     }
@@ -109,12 +110,15 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
 /// Between two looks at the schemas that other processes may have added. What is written meanwhile is checked against the
 /// version before, which stands beside the new one.
 const SCHEMAS_PAUSE: Duration = Duration::from_secs(10);
+/// The same until they were read once.
+const FIRST_SCHEMAS_PAUSE: Duration = Duration::from_secs(1);
 
 async fn follow_schemas(families: Families, shutdown: CancellationToken) {
     loop {
+        let pause = if families.are_known() { SCHEMAS_PAUSE } else { FIRST_SCHEMAS_PAUSE };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SCHEMAS_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         if let Err(error) = families.refresh().await {
             tracing::warn!(reason = %error, "the schemas of families could not be read");
