@@ -1,5 +1,5 @@
-//! Counting what came in, and how many units may be promised before they do; who said so stands beside it, in the same transaction. A receipt's own row comes first: a second receipt
-//! with its reference waits for it and then finds it, so nothing is counted twice.
+//! Counting what came in, and how many units may be promised before they do; who said so is written down in the same transaction.
+//! A receipt's own row comes first: a second receipt with its reference waits for it and then finds it, so nothing is counted twice.
 
 use std::sync::Arc;
 
