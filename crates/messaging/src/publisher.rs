@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::Region;
 use contracts::{Envelope, Topic};
 use futures::future::join_all;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
@@ -24,6 +24,13 @@ pub enum PublishError {
     NotTaken(#[source] KafkaError),
     #[error(transparent)]
     Crashed(#[from] Crashed),
+}
+
+impl PublishError {
+    /// Whether the event is larger than any record may be: sending it again cannot help.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::NotTaken(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge))
+    }
 }
 
 /// Sends events of one region.
@@ -49,10 +56,23 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::NotTaken`] when at least one was not taken. Others may have been: publish all again.
     pub async fn publish_all(&self, events: &[Outgoing], occurred_at_ms: i64) -> Result<(), PublishError> {
-        crash::around(Boundary::PublishDirectly, self.send_all(events, occurred_at_ms)).await?
+        self.publish_each(events, occurred_at_ms).await?.into_iter().collect()
     }
 
-    async fn send_all(&self, events: &[Outgoing], occurred_at_ms: i64) -> Result<(), PublishError> {
+    /// As [`Publisher::publish_all`], and tells of each event, in their order, whether the broker has it: one that it will
+    /// never take is no reason to send the others again.
+    ///
+    /// # Errors
+    /// [`PublishError::Crashed`] alone.
+    pub async fn publish_each(
+        &self,
+        events: &[Outgoing],
+        occurred_at_ms: i64,
+    ) -> Result<Vec<Result<(), PublishError>>, PublishError> {
+        Ok(crash::around(Boundary::PublishDirectly, self.send_all(events, occurred_at_ms)).await?)
+    }
+
+    async fn send_all(&self, events: &[Outgoing], occurred_at_ms: i64) -> Vec<Result<(), PublishError>> {
         let traceparent = contracts::trace::current_traceparent();
         let sends = events.iter().map(|outgoing| {
             let envelope = Envelope {
@@ -68,7 +88,7 @@ impl Publisher {
                 (outgoing.event.topic(), outgoing.event.key().to_owned(), outgoing.event.encode());
             async move { self.send(topic, &key, &payload, &envelope).await }
         });
-        join_all(sends).await.into_iter().collect::<Result<(), _>>()
+        join_all(sends).await
     }
 
     /// Queues the record at once (so the order of calls is the order of records) and resolves with its acknowledgement.

@@ -20,7 +20,7 @@ use catalog::domain::reservation::{Asked, Status};
 use catalog::outbound::postgres::PgStock;
 use catalog::usecases::ports::stock::{Request, StockStore as _};
 use catalog::usecases::reservation_batcher::ReservationBatcher;
-use common::{Clock as _, MessageId, OrderId, Region, SharedClock, Sku, SystemClock, ids};
+use common::{Clock as _, MessageId, OrderId, Region, SharedClock, Sku, SystemClock, UserId, ids};
 use contracts::topics::TOPICS;
 use messaging::{Database, DatabaseSettings, Epoch, KafkaSettings};
 
@@ -78,7 +78,8 @@ async fn prepare(owner_url: &str, url: &str, brokers: &str, skus: usize, units: 
         };
         let lines = goods.iter().map(line).collect::<Result<Vec<_>>>()?;
         let reference = ReceiptReference::parse(&format!("bench-{number}"))?;
-        stock.receive(&Receipt::new(reference, centres.first().clone(), lines)?, SystemClock.now()).await?;
+        let receipt = Receipt::new(reference, centres.first().clone(), lines)?;
+        stock.receive(&receipt, UserId::from_uuid(ids::random()), SystemClock.now()).await?;
     }
     Ok(())
 }

@@ -97,6 +97,15 @@ pub static PUBLISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_products_published_total", "product revisions told to the feed", &[])
 });
 
+/// Revisions that no record of the feed can carry. Each is an incident: their readers never hear of them.
+pub static LEFT_OUT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_products_left_out_total",
+        "product revisions too large to be told to the feed",
+        &[],
+    )
+});
+
 /// Product pages made by outcome: made, absent, down. Hits are counted with the requests of their route.
 pub static PAGES_MADE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_pages_made_total", "product pages made by outcome", &["outcome"])

@@ -150,7 +150,15 @@ fn revision(product: &generate::Product) -> anyhow::Result<Revision> {
     };
     let state = State::Live(draft.check("")?);
     let changed_at = chrono::DateTime::UNIX_EPOCH;
-    Ok(Revision { number: 1, state, changed_at, traceparent: None, author: None, trail: Trail::default() })
+    Ok(Revision {
+        number: 1,
+        state,
+        changed_at,
+        traceparent: None,
+        author: None,
+        trail: Trail::default(),
+        moved_from: None,
+    })
 }
 
 fn settings([public, admin, work, grpc]: &[u16; 4], prefix: &str, documents: &str, database: &str) -> String {

@@ -214,9 +214,10 @@ impl StockStore for Stock {
     async fn receive(
         &self,
         receipt: &Receipt,
+        by: UserId,
         now: DateTime<Utc>,
     ) -> Result<stock_port::Committed, stock_port::StoreError> {
-        self.inner.receive(receipt, now).await
+        self.inner.receive(receipt, by, now).await
     }
 
     async fn correct(
@@ -228,8 +229,8 @@ impl StockStore for Stock {
         self.inner.correct(correction, by, now).await
     }
 
-    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), stock_port::StoreError> {
-        self.inner.limit_back_orders(sku, limit).await
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32, by: UserId) -> Result<(), stock_port::StoreError> {
+        self.inner.limit_back_orders(sku, limit, by).await
     }
 
     async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, stock_port::StoreError> {

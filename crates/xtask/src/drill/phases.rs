@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Options;
 use super::load::Load;
 use super::promise::{Promise, StandIn};
-use super::region::{Region, SERVING, WORKING};
+use super::region::{BALANCED, Region, SERVING, WORKING};
 use super::report::Row;
 use super::told::Told;
 use crate::os;
@@ -138,14 +138,26 @@ fn rolling(region: &Region<'_>, seconds: u64) -> Result<String> {
     ))
 }
 
+/// Without `store` for a while, and in the middle of it one of the serving processes begins anew: an outage is when processes
+/// are restarted, by people and by their platform.
 fn outage(region: &Region<'_>, store: &str, down: u64) -> Result<String> {
     region.kill(store)?;
     let since = Instant::now();
-    pause(down)?;
+    pause(down / 2)?;
+    let restarted = region.restart(SERVING[1]);
+    // The store comes back whatever became of the process, else every later phase is lost.
+    let waited = pause((down / 2).saturating_sub(BALANCED.as_secs()));
     region.start(store)?;
     let away = since.elapsed().as_secs();
+    waited?;
+    if let Err(error) = restarted {
+        // It has what it needs now.
+        region.start(SERVING[1])?;
+        return Err(error.context(format!("{} did not become ready without {store}", SERVING[1])));
+    }
     pause(RECONNECTED_S)?;
-    Ok(format!("kill -9 of {store}, {down} s without it, start; ready again {away} s after the kill"))
+    let restart = format!("{} restarted and ready without it", SERVING[1]);
+    Ok(format!("kill -9 of {store}, {down} s without it, {restart}, start; ready again {away} s after the kill"))
 }
 
 /// Random changes, each repeated until it is answered, while processes of ours are killed; then the audit.

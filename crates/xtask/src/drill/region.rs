@@ -23,7 +23,7 @@ const SECOND_PORTS: [u16; 3] = [8171, 8172, 8173];
 /// How long a process goes on serving once it is asked to end. The edge needs 0.7 s to notice; production has 10 s.
 const GRACE_MS: u64 = 2_000;
 /// After a process is ready, until the edge has noticed.
-const BALANCED: Duration = Duration::from_secs(2);
+pub const BALANCED: Duration = Duration::from_secs(2);
 
 /// What the audit of the search index says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use common::{FieldProblem, Sku};
 
 pub use super::draft_sale::{MOST_VARIANTS, OfferedDraft, PriceDraft, VariantDraft};
+use super::draft_size::{self, MOST_BYTES};
 use super::plain_text;
 use super::product::{Attribute, CategoryPath, InvalidProduct, Product, ProductOption, Text, is_name};
 
@@ -107,6 +108,7 @@ impl ProductDraft {
     /// [`InvalidProduct`] with all faults.
     pub fn check(self, place: &str) -> Result<Product, InvalidProduct> {
         let mut faults = Faults { place, list: Vec::new() };
+        let bytes = draft_size::bytes(&self);
         let sku = faults.keep("/sku", Sku::parse(&self.sku));
         let family = faults.keep("/family", self.family.parse());
         let category = faults.keep("/category", CategoryPath::parse(&self.category));
@@ -118,6 +120,10 @@ impl ProductDraft {
         faults.images("", &self.images);
         let assortment = faults.assortment(&self.offered);
         let variants = faults.variants(&self.sku, self.variants);
+        // A field that is too long by itself has said so already.
+        if bytes > MOST_BYTES && faults.list.is_empty() {
+            faults.add("", "a product has at most 512 KiB of text in all");
+        }
         let checked = (sku, family, category, prices, assortment.zip(variants));
         match checked {
             (Some(sku), Some(family), Some(category), Some(prices), Some((assortment, variants)))

@@ -18,6 +18,7 @@ pub mod cursor;
 pub mod discount;
 pub mod draft;
 mod draft_sale;
+mod draft_size;
 pub mod facets;
 pub mod patch;
 pub mod picture;

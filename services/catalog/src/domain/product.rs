@@ -267,6 +267,9 @@ pub struct Revision {
     pub author: Option<Author>,
     /// Prices before this revision, in the region of the store.
     pub trail: Trail,
+    /// The category it stood in before this revision, where it stands in another one now or nowhere: the lists there are out of
+    /// date too.
+    pub moved_from: Option<CategoryPath>,
 }
 
 impl Revision {
@@ -282,8 +285,15 @@ impl Revision {
         // Stores keep milliseconds; what is kept must be what was meant.
         let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let changed_at = newest.map_or(now, |newest| now.max(newest.changed_at + TimeDelta::milliseconds(1)));
-        let trail = newest.map(|newest| newest.trail_until(region, just_before(changed_at))).unwrap_or_default();
-        Self { number, state, changed_at, traceparent: None, author, trail }
+        let trail = newest.map(|newest| {
+            let until_now = newest.trail_until(region, just_before(changed_at));
+            until_now.parted(&newest.state, &state)
+        });
+        let trail = trail.unwrap_or_default();
+        let stood = newest.and_then(Self::live).map(|product| &product.category);
+        let stands = if let State::Live(product) = &state { Some(&product.category) } else { None };
+        let moved_from = stood.filter(|stood| stands != Some(*stood)).cloned();
+        Self { number, state, changed_at, traceparent: None, author, trail, moved_from }
     }
 
     /// The trail with this revision's own prices until `at`.
@@ -301,9 +311,8 @@ impl Revision {
         if !price.is_temporary() {
             return Some(Offer { price, reduced_from: None });
         }
-        let priced_by = product.variant(item).filter(|own| own.prices.is_some()).map_or(&product.sku, |own| &own.sku);
         let trail = self.trail_until(region, at);
-        let lowest = trail.of(priced_by).and_then(Runs::lowest_before);
+        let lowest = trail.judging(item, &product.sku).and_then(Runs::lowest_before);
         Some(Offer { price, reduced_from: lowest.filter(|lowest| lowest.minor() > price.amount.minor()) })
     }
 
@@ -385,6 +394,27 @@ mod tests {
             traceparent: None,
             author: None,
             trail: Trail::default(),
+            moved_from: None,
+        }
+    }
+
+    #[test]
+    fn a_revision_says_where_its_product_stood_before() {
+        let at = |category: &str| {
+            State::Live(Product { category: CategoryPath::parse(category).unwrap(), ..product("one") })
+        };
+        let gone = || State::Deleted(Sku::parse("A-1").unwrap());
+        let table = [
+            (None, at("a/b"), None),
+            (Some(at("a/b")), at("a/b"), None),
+            (Some(at("a/b")), at("a/c"), Some("a/b")),
+            (Some(at("a/b")), gone(), Some("a/b")),
+            (Some(gone()), at("a/b"), None),
+        ];
+        for (before, after, moved_from) in table {
+            let before = before.map(|state| revision(1, state));
+            let next = Revision::after(before.as_ref(), 2, after, Region::Eu, DateTime::UNIX_EPOCH, None);
+            assert_eq!(next.moved_from.as_ref().map(CategoryPath::as_str), moved_from, "{before:?}");
         }
     }
 

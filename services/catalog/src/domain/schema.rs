@@ -156,28 +156,36 @@ impl Schema {
         }
     }
 
-    /// The product under this schema: renamed keys, values in the one spelling, defaults for what is missing.
+    /// The product under this schema: renamed keys, values in the one spelling, defaults for what is missing. It comes from the
+    /// version before; from an older one it goes over by [`Schemas::adopt`].
     ///
     /// # Errors
     /// What cannot be brought over; the product stays under the schema it has.
     pub fn adopt(&self, product: &Product) -> Result<Product, Vec<FieldProblem>> {
         let mut next = Product { schema: self.version, ..product.clone() };
-        let has_variants = !next.variants.is_empty();
-        for own in &self.attributes {
-            if !(own.per_variant && has_variants) {
-                own.bring_over(&mut next.attributes);
-            }
-            if own.per_variant {
-                next.variants.iter_mut().for_each(|variant| own.bring_over(&mut variant.attributes));
-            }
-        }
+        self.each(&mut next, |own, attributes| own.bring_over(attributes));
+        self.each(&mut next, Declared::fill_in);
         let faults = self.faults(&next, "");
         if faults.is_empty() { Ok(next) } else { Err(faults) }
+    }
+
+    /// Does something for each declared attribute with those attributes that it stands among.
+    fn each(&self, product: &mut Product, act: impl Fn(&Declared, &mut Vec<Attribute>)) {
+        let has_variants = !product.variants.is_empty();
+        for own in &self.attributes {
+            if !(own.per_variant && has_variants) {
+                act(own, &mut product.attributes);
+            }
+            if own.per_variant {
+                product.variants.iter_mut().for_each(|variant| act(own, &mut variant.attributes));
+            }
+        }
     }
 }
 
 impl Declared {
-    fn bring_over(&self, attributes: &mut Vec<Attribute>) {
+    /// The key of now, and values in the one spelling.
+    fn bring_over(&self, attributes: &mut [Attribute]) {
         let has_it = attributes.iter().any(|attribute| attribute.key == self.key);
         for attribute in attributes.iter_mut() {
             if !has_it && Some(&attribute.key) == self.formerly.as_ref() {
@@ -187,6 +195,9 @@ impl Declared {
                 self.kind.normalise(attribute);
             }
         }
+    }
+
+    fn fill_in(&self, attributes: &mut Vec<Attribute>) {
         if let Some(default) = self.default.as_ref().filter(|_| !attributes.iter().any(|own| own.key == self.key)) {
             let unit = if let Kind::Number { unit } = &self.kind { unit.clone() } else { None };
             attributes.push(Attribute { key: self.key.clone(), value: default.clone(), unit });
@@ -285,10 +296,20 @@ impl Schemas {
         written.cloned().unwrap_or_else(|| Schema::open(family))
     }
 
-    /// The product under the newest schema of its family, where it can go over; else `None`.
+    /// The product under the newest schema of its family, where it can go over; else `None`. It goes through every version
+    /// since its own, since each says only what a key was called in the one before. What one of them gave by default or would
+    /// have refused does not matter: nobody asked the product while that version was the newest.
     pub fn adopt(&self, product: &Product) -> Option<Product> {
-        let newest = self.0.get(product.family.code()).and_then(|versions| versions.last())?;
-        if newest.version <= product.schema { None } else { newest.adopt(product).ok() }
+        let versions = self.0.get(product.family.code())?;
+        let (newest, earlier) = versions.split_last()?;
+        if newest.version <= product.schema {
+            return None;
+        }
+        let mut carried = product.clone();
+        for between in earlier.iter().filter(|between| between.version > product.schema) {
+            between.each(&mut carried, |own, attributes| own.bring_over(attributes));
+        }
+        newest.adopt(&carried).ok()
     }
 }
 

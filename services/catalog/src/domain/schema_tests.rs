@@ -157,6 +157,30 @@ fn versions_stand_side_by_side() {
     assert_eq!(all.adopt(&Product { schema: 3, ..product(Vec::new()) }), None);
 }
 
+#[test]
+fn a_rename_over_two_versions_is_followed_from_either_of_them() {
+    let renamed = |version: u32, key: &str, formerly: &str, open: bool| {
+        let kind = Kind::Number { unit: Some("mm".to_owned()) };
+        let declared = Declared { formerly: Some(formerly.to_owned()), ..declared(key, kind) };
+        Schema { version, open, ..schema(vec![declared]) }
+    };
+    for open in [false, true] {
+        let all = Schemas::of([renamed(3, "depth", "breadth", open), renamed(2, "breadth", "width", open)]);
+        for (version, key) in [(1, "width"), (2, "breadth")] {
+            let old = Product { schema: version, ..product(vec![attribute(key, "5 mm", None)]) };
+            let new = all.adopt(&old).unwrap();
+            assert_eq!((new.schema, new.attributes), (3, vec![attribute("depth", "5", Some("mm"))]), "from {version}");
+        }
+    }
+}
+
+#[test]
+fn a_default_of_a_version_that_was_never_adopted_is_not_given() {
+    let given = Declared { default: Some("EU".to_owned()), ..declared("plug", Kind::Text) };
+    let all = Schemas::of([schema(vec![given]), Schema { version: 3, ..schema(vec![declared("plug", Kind::Text)]) }]);
+    assert_eq!(all.adopt(&product(Vec::new())).map(|product| product.attributes), Some(Vec::new()));
+}
+
 proptest! {
     /// Going over once is enough: what a schema adopted it accepts, and adopting it again changes nothing.
     #[test]

@@ -19,6 +19,10 @@ pub const SPAN: TimeDelta = TimeDelta::days(30);
 /// Earlier prices kept for one item: a price that rises each half day for a month.
 const MOST_PAST: usize = 60;
 
+/// Items kept: the product, a hundred variants, and as many again that were taken away or exchanged twice within the span. The
+/// validator of the store has the same number.
+const MOST_ITEMS: usize = 301;
+
 /// The prices of one item in one region, up to some moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
@@ -71,7 +75,8 @@ impl Runs {
     }
 }
 
-/// The runs of a product's items: of the product itself, and of each variant that has prices of its own.
+/// The runs of a product's items: of the product itself, and of each variant that has prices of its own or had them within the
+/// span. Every other variant has always cost what its product cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail(BTreeMap<Sku, Runs>);
 
@@ -89,6 +94,11 @@ impl Trail {
         self.0.get(item)
     }
 
+    /// What the price of `item`, a variant of `product` or the product itself, is compared with.
+    pub fn judging(&self, item: &Sku, product: &Sku) -> Option<&Runs> {
+        self.of(item).or_else(|| self.of(product))
+    }
+
     /// Goes on from a revision's first moment until `to`, with all turns of its prices in between.
     pub fn follow(&self, state: &State, region: Region, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
         let mut next = self.clone();
@@ -96,19 +106,53 @@ impl Trail {
             State::Live(product) => Some(product),
             State::Deleted(_) | State::VariantOf { .. } => None,
         };
+        for item in product.into_iter().flat_map(priced_items) {
+            next.0.entry(item.clone()).or_default();
+        }
         for at in moments(product, region, from, to) {
-            let prices = product.map(|product| prices_at(product, region, at)).unwrap_or_default();
             for (item, runs) in &mut next.0 {
-                if !prices.contains_key(item) {
-                    runs.set(at, None);
-                }
-            }
-            for (item, price) in prices {
-                next.0.entry(item).or_default().set(at, Some(price));
+                runs.set(at, product.and_then(|product| price_of(product, item, region, at)));
             }
         }
         next.0.retain(|_, runs| !runs.is_forgotten());
+        next.forget_like_the_product(product);
+        next.bound();
         next
+    }
+
+    /// At the change from `former` to `next`: a variant that cost what its product cost, and that now has prices of its own or
+    /// is taken away, takes the past of the product along. Else it would have none when it is reduced, or comes back.
+    pub(super) fn parted(mut self, former: &State, next: &State) -> Self {
+        let State::Live(former) = former else { return self };
+        let Some(runs) = self.of(&former.sku).cloned() else { return self };
+        let stays = |item: &Sku| match next {
+            State::Live(next) => next.variant(item).is_some_and(|variant| variant.prices.is_none()),
+            State::Deleted(_) | State::VariantOf { .. } => false,
+        };
+        for variant in former.variants.iter().filter(|variant| variant.prices.is_none() && !stays(&variant.sku)) {
+            self.0.entry(variant.sku.clone()).or_insert_with(|| runs.clone());
+        }
+        self.bound();
+        self
+    }
+
+    /// A variant without prices of its own whose past is its product's again needs no place of its own.
+    fn forget_like_the_product(&mut self, product: Option<&Product>) {
+        let Some(product) = product else { return };
+        let Some(runs) = self.of(&product.sku).cloned() else { return };
+        let is_like_it = |item: &Sku| product.variant(item).is_some_and(|variant| variant.prices.is_none());
+        self.0.retain(|item, own| *own != runs || !is_like_it(item));
+    }
+
+    /// What went out of sale first is forgotten when there are too many: it would have to come back within the span, and
+    /// reduced, to be missed.
+    fn bound(&mut self) {
+        while self.0.len() > MOST_ITEMS {
+            let gone = self.0.iter().filter(|(_, runs)| runs.now.is_none());
+            let first = gone.min_by_key(|(_, runs)| runs.past.last().map(|(until, _)| *until));
+            let Some(item) = first.map(|(item, _)| item.clone()) else { return };
+            self.0.remove(&item);
+        }
     }
 }
 
@@ -127,15 +171,20 @@ fn moments(product: Option<&Product>, region: Region, from: DateTime<Utc>, to: D
     moments
 }
 
-/// What each item with prices of its own costs at that moment; an item that is not for sale is absent.
-fn prices_at(product: &Product, region: Region, at: DateTime<Utc>) -> BTreeMap<Sku, Money> {
-    let own = std::iter::once((&product.sku, &product.prices));
-    let of_variants = product.variants.iter().filter_map(|variant| Some((&variant.sku, variant.prices.as_ref()?)));
-    let on_sale = product.assortment.offers(region, at);
-    own.chain(of_variants)
-        .filter(|_| on_sale)
-        .filter_map(|(item, prices)| Some((item.clone(), prices.at(region, at)?.amount)))
-        .collect()
+/// The product and its variants with prices of their own.
+fn priced_items(product: &Product) -> impl Iterator<Item = &Sku> {
+    let own = product.variants.iter().filter(|variant| variant.prices.is_some()).map(|variant| &variant.sku);
+    std::iter::once(&product.sku).chain(own)
+}
+
+/// What the product or one of its variants costs at that moment; `None`: it is not for sale, or none of them.
+fn price_of(product: &Product, item: &Sku, region: Region, at: DateTime<Utc>) -> Option<Money> {
+    let prices = match product.variant(item) {
+        Some(variant) => variant.prices.as_ref().unwrap_or(&product.prices),
+        None if *item == product.sku => &product.prices,
+        None => return None,
+    };
+    product.assortment.offers(region, at).then(|| prices.at(region, at)).flatten().map(|price| price.amount)
 }
 
 /// One step of an item's price: from when, and to what.
@@ -148,7 +197,7 @@ pub fn price_history(revisions: &[Revision], item: &Sku, region: Region, to: Dat
     for (place, revision) in revisions.iter().enumerate() {
         let end = revisions.get(place + 1).map_or(to, |next| just_before(next.changed_at).min(to));
         for at in moments(revision.live(), region, revision.changed_at, end) {
-            let price = revision.live().and_then(|product| prices_at(product, region, at).remove(item));
+            let price = revision.live().and_then(|product| price_of(product, item, region, at));
             if steps.last().map_or(price.is_some(), |(_, last)| *last != price) {
                 steps.push((at, price));
             }

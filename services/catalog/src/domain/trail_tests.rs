@@ -126,6 +126,92 @@ fn a_variant_has_its_own_past() {
     assert_eq!(revisions[1].offer(&sku("A"), REGION, day(11)).unwrap().price.amount.minor(), 100);
 }
 
+/// The product at `prices`, with the variant `A-XL` at its `own` prices or at the product's.
+fn with_variant(prices: Vec<Price>, own: Option<Vec<Price>>) -> State {
+    let mut product = product(prices);
+    let prices = own.map(|own| PriceList::of(own).unwrap());
+    product.variants = vec![Variant { sku: sku("A-XL"), attributes: Vec::new(), prices, images: Vec::new() }];
+    State::Live(product)
+}
+
+fn variant_reduced_from(revisions: &[Revision], at: i64) -> Option<i64> {
+    let newest = revisions.iter().rev().find(|revision| revision.changed_at <= day(at)).unwrap();
+    newest.offer(&sku("A-XL"), REGION, day(at)).unwrap().reduced_from.map(Money::minor)
+}
+
+#[test]
+fn a_variant_that_loses_its_own_prices_keeps_their_past() {
+    let sale = || vec![usual(100), timed(60, Some(12), Some(50))];
+    let revisions = life(vec![
+        (0, with_variant(vec![usual(100)], Some(vec![usual(70)]))),
+        (10, with_variant(sale(), None)),
+        // Another change in the middle of the sale forgets nothing that the sale is compared with.
+        (39, with_variant(sale(), None)),
+        (41, with_variant(sale(), None)),
+    ]);
+    assert_eq!(reduced_from(&revisions, 13), Some(100), "the product itself never cost less");
+    for at in [13, 39, 41, 49] {
+        assert_eq!(variant_reduced_from(&revisions, at), Some(70), "on day {at}");
+    }
+    let steps = price_history(&revisions, &sku("A-XL"), REGION, day(13));
+    let told: Vec<_> = steps.iter().map(|(at, price)| (*at, price.map(Money::minor))).collect();
+    assert_eq!(told, [(day(0), Some(70)), (day(10), Some(100)), (day(12), Some(60))], "it was for sale all the time");
+}
+
+#[test]
+fn a_variant_that_gets_prices_of_its_own_takes_the_past_of_its_product_along() {
+    let own = || Some(vec![usual(100), timed(90, Some(12), Some(20))]);
+    let got = life(vec![(0, with_variant(vec![usual(70)], None)), (10, with_variant(vec![usual(70)], own()))]);
+    assert_eq!(variant_reduced_from(&got, 13), None, "it cost 70 until three days ago");
+    let came_back = life(vec![
+        (0, with_variant(vec![usual(70)], None)),
+        (5, live(vec![usual(70)])),
+        (10, with_variant(vec![usual(70)], own())),
+    ]);
+    assert_eq!(variant_reduced_from(&came_back, 13), None, "also when it was away for a while");
+    let new = life(vec![(0, live(vec![usual(70)])), (10, with_variant(vec![usual(70)], own()))]);
+    assert_eq!(variant_reduced_from(&new, 13), Some(100), "a new one never had another price");
+}
+
+#[test]
+fn a_variant_whose_past_is_its_products_again_has_no_place_of_its_own() {
+    let revisions = life(vec![
+        (0, with_variant(vec![usual(100)], Some(vec![usual(70)]))),
+        (10, with_variant(vec![usual(100)], None)),
+        (60, with_variant(vec![usual(110)], None)),
+        (100, with_variant(vec![usual(120)], None)),
+    ]);
+    let trail = revisions.last().unwrap().trail_until(REGION, day(101));
+    assert_eq!(trail.iter().map(|(item, _)| item.as_str()).collect::<Vec<_>>(), ["A"]);
+}
+
+#[test]
+fn variants_that_are_exchanged_again_and_again_leave_a_bounded_trail() {
+    let variants = |round: i64| {
+        let mut product = product(vec![usual(100)]);
+        let variant = |place: i64| Variant {
+            sku: sku(&format!("A-{round}-{place}")),
+            attributes: Vec::new(),
+            prices: Some(PriceList::of([usual(100 + place)]).unwrap()),
+            images: Vec::new(),
+        };
+        product.variants = (0..100).map(variant).collect();
+        State::Live(product)
+    };
+    let revisions = life((0..6).map(|round| (round, variants(round))).collect());
+    let trail = revisions.last().unwrap().trail_until(REGION, day(6));
+    assert_eq!(trail.iter().count(), MOST_ITEMS);
+    for place in 0..100 {
+        let present = trail.of(&sku(&format!("A-5-{place}"))).unwrap();
+        assert_eq!(present.now().map(|(_, price)| price.minor()), Some(100 + place), "what is for sale stays");
+    }
+    assert!(trail.of(&sku("A-0-0")).is_none() && trail.of(&sku("A-4-0")).is_some(), "what went first is forgotten");
+    let validator = include_str!("../../../../migrations/catalog/mongo/product_revisions.json");
+    let description: serde_json::Value = serde_json::from_str(validator).unwrap();
+    let stored = &description["validator"]["$jsonSchema"]["properties"]["trail"]["maxItems"];
+    assert_eq!(stored, &serde_json::json!(MOST_ITEMS));
+}
+
 #[test]
 fn a_hectic_price_keeps_a_short_trail_that_never_says_too_much() {
     let hectic: Vec<_> = (0..400).map(|step| (step, 1_000 + step)).collect();
@@ -156,6 +242,22 @@ prop_compose! {
             (_, None) => None,
         };
         timed(minor, from, until)
+    }
+}
+
+prop_compose! {
+    /// The variant is away, at the price of its product, or at its own.
+    fn a_state_with_a_variant()(state in a_state(), kind in 0_u8..4, own in 40_i64..60, sale in prop::option::of((0_i64..150, 1_i64..40, 40_i64..60))) -> State {
+        match state {
+            State::Live(product) if kind > 0 => {
+                let mut own = vec![usual(own)];
+                own.extend(sale.map(|(from, length, minor)| timed(minor, Some(from), Some(from + length))));
+                let prices = (kind > 1).then(|| PriceList::of(own).unwrap());
+                let variant = Variant { sku: sku("A-XL"), attributes: Vec::new(), prices, images: Vec::new() };
+                State::Live(Product { variants: vec![variant], ..product })
+            }
+            other => other,
+        }
     }
 }
 
@@ -195,6 +297,28 @@ proptest! {
         prop_assert_eq!(runs.now(), last.and_then(|(at, price)| Some((at, price?))));
         if let Some((since, _)) = runs.now() {
             prop_assert_eq!(runs.lowest_before(), lowest_between(&steps, since - SPAN, since));
+        }
+    }
+
+    /// A variant may come and go, and have prices of its own or not: what is shown is never above what all revisions prove.
+    #[test]
+    fn a_variants_trail_never_says_more_than_its_history(states in prop::collection::vec((0_i64..12, a_state_with_a_variant()), 1..14), later in 0_i64..50) {
+        let mut at = 0;
+        let timed_states = states.into_iter().map(|(pause, state)| { at += pause; (at, state) }).collect();
+        let revisions = life(timed_states);
+        let newest = revisions.last().unwrap();
+        let now = newest.changed_at + TimeDelta::days(later);
+        let item = sku("A-XL");
+        let steps = price_history(&revisions, &item, REGION, now);
+        let is_there = newest.live().is_some_and(|product| product.variant(&item).is_some());
+        if let Some((since, Some(price))) = steps.last().copied().filter(|_| is_there) {
+            let trail = newest.trail_until(REGION, now);
+            let runs = trail.judging(&item, &sku("A")).cloned().unwrap_or_default();
+            prop_assert_eq!(runs.now().map(|(_, now)| now), Some(price));
+            if let Some(proven) = lowest_between(&steps, since - SPAN, since) {
+                let shown = runs.lowest_before().map(Money::minor);
+                prop_assert!(shown.is_some_and(|shown| shown <= proven.minor()), "{:?} of {:?}", shown, proven);
+            }
         }
     }
 }

@@ -83,9 +83,12 @@ pub fn revision(event: ProductChanged) -> Result<Revision, ImpossibleChange> {
     }
     let changed_at = DateTime::from_timestamp_millis(event.changed_at_ms).ok_or(ImpossibleChange("time"))?;
     let number = event.revision;
+    let former = Some(&event.former_category).filter(|category| !category.is_empty());
+    let moved_from = former.map(|category| CategoryPath::parse(category)).transpose();
+    let moved_from = moved_from.map_err(|_| ImpossibleChange("former category"))?;
     let state = if event.deleted { State::Deleted(sku) } else { State::Live(product(sku, event)?) };
     // Who changed it and what it cost before is asked of the store.
-    Ok(Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default() })
+    Ok(Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default(), moved_from })
 }
 
 fn product(sku: Sku, event: ProductChanged) -> Result<Product, ImpossibleChange> {
@@ -126,6 +129,7 @@ mod tests {
             traceparent: None,
             author: None,
             trail: Trail::default(),
+            moved_from: None,
         };
         let id = MessageId::derive("A-1", version, "product.changed");
         let envelope = Envelope { id, region, epoch: 1, version, occurred_at_ms: 0, source_lsn: 0, traceparent: None };

@@ -33,6 +33,8 @@ pub struct RevisionDocument {
     author: Option<AuthorBody>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     trail: Vec<RunsBody>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_from: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,6 +140,7 @@ impl From<&Revision> for RevisionDocument {
                 .as_ref()
                 .map(|author| AuthorBody { user: author.user.to_string(), reason: author.reason.clone() }),
             trail: document_sale::runs(&revision.trail),
+            moved_from: revision.moved_from.as_ref().map(CategoryPath::to_string),
         }
     }
 }
@@ -148,6 +151,7 @@ impl TryFrom<RevisionDocument> for Revision {
     fn try_from(document: RevisionDocument) -> Result<Self, Inconsistent> {
         let RevisionDocument { sku, revision, deleted, changed_at_ms, traceparent, product, .. } = document;
         let (variant_of, author, trail) = (document.variant_of, document.author, document.trail);
+        let moved_from = document.moved_from;
         let wrong = |field| Inconsistent { sku: sku.clone(), revision, field };
         let key = Sku::parse(&sku).map_err(|_| wrong("sku"))?;
         let state = match (deleted, product, variant_of) {
@@ -163,7 +167,9 @@ impl TryFrom<RevisionDocument> for Revision {
         let author = author.map(|AuthorBody { user, reason }| user.parse().map(|user| Author { user, reason }));
         let author = author.transpose().map_err(|_| wrong("author"))?;
         let trail = document_sale::trail(trail).map_err(wrong)?;
-        Ok(Revision { number: revision, state, changed_at, traceparent, author, trail })
+        let moved_from = moved_from.map(|category| CategoryPath::parse(&category));
+        let moved_from = moved_from.transpose().map_err(|_| wrong("moved_from"))?;
+        Ok(Revision { number: revision, state, changed_at, traceparent, author, trail, moved_from })
     }
 }
 
@@ -273,6 +279,7 @@ mod tests {
             traceparent: Some("t".to_owned()),
             author: Some(Author { user: UserId::from_uuid(common::ids::random()), reason: Some("new".to_owned()) }),
             trail: Trail::kept([(Sku::parse("A-1.xl").unwrap(), runs)]),
+            moved_from: Some(CategoryPath::parse("fashion").unwrap()),
         }
     }
 

@@ -163,7 +163,7 @@ impl StockStore for MemoryStock {
         })
     }
 
-    async fn receive(&self, receipt: &Receipt, _now: DateTime<Utc>) -> Result<Committed, StoreError> {
+    async fn receive(&self, receipt: &Receipt, _by: UserId, _now: DateTime<Utc>) -> Result<Committed, StoreError> {
         self.change(|state| {
             match state.receipts.get(receipt.reference()) {
                 Some(counted) if counted == receipt => return Ok(Committed::Repeated),
@@ -213,7 +213,7 @@ impl StockStore for MemoryStock {
         })
     }
 
-    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError> {
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32, _by: UserId) -> Result<(), StoreError> {
         self.change(|state| {
             let mut shelves = state.shelves();
             shelves.limit_promises(sku, limit, &self.centres).map_err(|error| match error {

@@ -17,6 +17,9 @@ use crate::domain::product::{Product, Revision, State};
 
 /// Longer than any request and any batch of a file takes from the claim to the product.
 const CLAIM_PATIENCE: TimeDelta = TimeDelta::seconds(60);
+/// How old the first claim of a batch may be when the next one is made: after it the store may take its time twice, once for
+/// that claim and once for the products (20 s each).
+pub const CLAIMS_WAIT: TimeDelta = TimeDelta::seconds(10);
 
 /// What stands in the way of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +37,41 @@ pub async fn claim_skus(
     newest: Option<&Revision>,
     by: &By<'_>,
 ) -> Result<Option<Obstacle>, StoreDown> {
+    let claims = match claims_of(app, product, newest, by).await? {
+        Ok(claims) if claims.is_empty() => return Ok(None),
+        Ok(claims) => claims,
+        Err(obstacle) => return Ok(Some(obstacle)),
+    };
+    let insertions = app.products.store.insert(&claims).await?;
+    let claimed: Vec<Sku> = claims.iter().map(|claim| claim.sku().clone()).collect();
+    app.products.cache.forget(&claimed).await;
+    let overtaken = insertions.contains(&Insertion::Taken);
+    Ok(overtaken.then_some(Obstacle::Overtaken))
+}
+
+/// What would stand in the way of `product` now; nothing is claimed.
+pub async fn obstacle_of(
+    app: &App,
+    product: &Product,
+    newest: Option<&Revision>,
+) -> Result<Option<Obstacle>, StoreDown> {
+    Ok(claims_of(app, product, newest, &By::default()).await?.err())
+}
+
+/// The claims that `product` has to make, or what stands in its way.
+async fn claims_of(
+    app: &App,
+    product: &Product,
+    newest: Option<&Revision>,
+    by: &By<'_>,
+) -> Result<Result<Vec<Revision>, Obstacle>, StoreDown> {
     if let Some(claim) = newest.filter(|newest| newest.variant_of().is_some())
         && !is_free(app, claim).await?
     {
-        return Ok(Some(Obstacle::InUse(product.sku.clone())));
+        return Ok(Err(Obstacle::InUse(product.sku.clone())));
     }
     if product.variants.is_empty() {
-        return Ok(None);
+        return Ok(Ok(Vec::new()));
     }
     let skus: Vec<Sku> = product.variants.iter().map(|variant| variant.sku.clone()).collect();
     let known = app.products.store.newest_many(&skus).await?;
@@ -55,22 +86,16 @@ pub async fn claim_skus(
                 }
             }
             Some((State::VariantOf { .. }, claim)) if !is_free(app, claim).await? => {
-                return Ok(Some(Obstacle::InUse(sku.clone())));
+                return Ok(Err(Obstacle::InUse(sku.clone())));
             }
-            Some((State::Live(_), _)) => return Ok(Some(Obstacle::InUse(sku.clone()))),
+            Some((State::Live(_), _)) => return Ok(Err(Obstacle::InUse(sku.clone()))),
             None | Some((State::Deleted(_) | State::VariantOf { .. }, _)) => {}
         }
         let state = State::VariantOf { sku: sku.clone(), product: product.sku.clone() };
         let number = last.map_or(0, |revision| revision.number) + 1;
         claims.push(by.revision(app, last, number, state));
     }
-    if claims.is_empty() {
-        return Ok(None);
-    }
-    let insertions = app.products.store.insert(&claims).await?;
-    app.products.cache.forget(&skus).await;
-    let overtaken = insertions.contains(&Insertion::Taken);
-    Ok(overtaken.then_some(Obstacle::Overtaken))
+    Ok(Ok(claims))
 }
 
 /// Whether the product of a claim gave the variant up, or never came.

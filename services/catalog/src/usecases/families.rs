@@ -3,12 +3,13 @@
 //! are written anew by [`migrate_products`].
 //!
 //! Another process may add a version a moment before we hear of it; what we write until then is checked against the version
-//! before, and says so. Versions stand side by side, so that is no fault.
+//! before, and says so. Versions stand side by side, so that is no fault. A process that could not read them yet accepts nothing:
+//! under the open schema that every family begins with it would accept what others refuse.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, FieldProblem, Region, SharedClock, Sku};
 use futures::StreamExt as _;
@@ -24,7 +25,8 @@ const PORTION: usize = 200;
 /// What this process knows of the schemas, and where they are kept.
 #[derive(Clone)]
 pub struct Families {
-    known: Arc<ArcSwap<Schemas>>,
+    /// `None` until they were read once.
+    known: Arc<ArcSwapOption<Schemas>>,
     store: Arc<dyn SchemaStore>,
 }
 
@@ -39,18 +41,23 @@ pub enum AddSchemaError {
 }
 
 impl Families {
-    /// Knows only open schemas until [`Families::refresh`].
+    /// Shows every family with its open schema until [`Families::refresh`], and accepts nothing.
     pub fn new(store: Arc<dyn SchemaStore>) -> Self {
         Self { known: Arc::default(), store }
     }
 
     pub fn known(&self) -> Arc<Schemas> {
-        self.known.load_full()
+        self.known.load_full().unwrap_or_default()
+    }
+
+    /// Whether they were read once.
+    pub fn are_known(&self) -> bool {
+        self.known.load().is_some()
     }
 
     /// Reads what others have added.
     pub async fn refresh(&self) -> Result<(), StoreDown> {
-        self.known.store(Arc::new(Schemas::of(self.store.schemas().await?)));
+        self.known.store(Some(Arc::new(Schemas::of(self.store.schemas().await?))));
         Ok(())
     }
 
@@ -70,14 +77,22 @@ impl Families {
         self.known().versions(family)
     }
 
-    /// The product under the newest schema of its family. `place` is its JSON pointer in the request.
+    /// The product under the newest schema of its family, or what that schema does not accept. `place` is its JSON pointer in
+    /// the request.
     ///
     /// # Errors
-    /// What that schema does not accept.
-    pub fn accept(&self, product: Product, place: &str) -> Result<Product, InvalidProduct> {
+    /// Nobody could read the schemas yet.
+    pub async fn accept(&self, product: Product, place: &str) -> Result<Result<Product, InvalidProduct>, StoreDown> {
+        if !self.are_known() {
+            self.refresh().await?;
+        }
         let schema = self.known().newest(product.family);
         let faults = schema.faults(&product, place);
-        if faults.is_empty() { Ok(Product { schema: schema.version, ..product }) } else { Err(InvalidProduct(faults)) }
+        Ok(if faults.is_empty() {
+            Ok(Product { schema: schema.version, ..product })
+        } else {
+            Err(InvalidProduct(faults))
+        })
     }
 }
 

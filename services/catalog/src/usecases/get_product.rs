@@ -95,7 +95,7 @@ pub async fn get_product(app: &App, sku: &Sku) -> Result<ProductPage, GetProduct
 }
 
 /// The newest revision of the product that `sku` is or is a variant of.
-async fn newest_page(app: &App, sku: &Sku) -> Result<Arc<Revision>, GetProductError> {
+pub(super) async fn newest_page(app: &App, sku: &Sku) -> Result<Arc<Revision>, GetProductError> {
     let newest = async |sku: &Sku| app.products.cache.newest(sku, &app.products.store).await;
     let revision = newest(sku).await?.ok_or(GetProductError::NotFound)?;
     let Some(owner) = revision.variant_of() else { return Ok(revision) };

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{FieldProblem, Sku};
 
 use super::App;
+use super::claim_skus::{Obstacle, obstacle_of};
 use super::pictures::missing_pictures;
 use super::ports::pictures::PicturesDown;
 use super::ports::products::{Insertion, StoreDown};
-use super::put_product::{BatchOutcome, By, MAX_BATCH, put_products};
+use super::put_product::{BatchOutcome, By, MAX_BATCH, Wish, put_wishes};
 use crate::domain::draft::ProductDraft;
 use crate::domain::patch::Patch;
 use crate::domain::product::{InvalidProduct, Product, Revision, State, Step, step_to};
@@ -49,6 +50,14 @@ pub struct FaultyLine {
 pub struct GoodLine {
     pub number: u64,
     pub product: Product,
+    /// The revision that a patch was laid over, 0 where there was none; `None` for a whole product.
+    pub base: Option<i64>,
+}
+
+impl GoodLine {
+    fn wish(self) -> Wish {
+        Wish { product: self.product, base: self.base }
+    }
 }
 
 /// A store did not answer.
@@ -77,14 +86,18 @@ impl Inspection {
         let before = before(app, &lines).await?;
         let (mut good, mut faulty) = (Vec::with_capacity(lines.len()), Vec::new());
         for Line { number, wanted } in lines {
-            let draft = match wanted {
-                Wanted::Whole(draft) => draft,
+            let (draft, base) = match wanted {
+                Wanted::Whole(draft) => (draft, None),
                 Wanted::Some(patch) => {
-                    let product = before.get(patch.sku.as_str()).and_then(Revision::live);
-                    patch.onto(product)
+                    let newest = before.get(patch.sku.as_str());
+                    let base = newest.map_or(0, |newest| newest.number);
+                    (patch.onto(newest.and_then(Revision::live)), Some(base))
                 }
             };
-            let checked = draft.check("").and_then(|product| app.products.families.accept(product, ""));
+            let checked = match draft.check("") {
+                Ok(product) => app.products.families.accept(product, "").await?,
+                Err(error) => Err(error),
+            };
             let checked = match checked {
                 Ok(product) => {
                     let missing = missing_pictures(app, &product, "").await?;
@@ -98,7 +111,7 @@ impl Inspection {
                         let problem = FieldProblem::new(pointer, "duplicate", "this SKU stands on an earlier line too");
                         faulty.push(FaultyLine { number, problems: vec![problem] });
                     }
-                    None => good.push(GoodLine { number, product }),
+                    None => good.push(GoodLine { number, product, base }),
                 },
                 Err(InvalidProduct(problems)) => faulty.push(FaultyLine { number, problems }),
             }
@@ -135,7 +148,7 @@ async fn before(app: &App, lines: &[Line]) -> Result<HashMap<String, Revision>, 
     Ok(newest.into_iter().map(|revision| (revision.sku().to_string(), revision)).collect())
 }
 
-/// What writing `lines` would do; nothing is written.
+/// What writing `lines` would do; nothing is written. A SKU that another line of the file would give up still counts as in use.
 pub async fn rehearse(app: &App, lines: Vec<GoodLine>) -> Result<BatchOutcome, StoreDown> {
     let skus: Vec<Sku> = lines.iter().map(|line| line.product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
@@ -143,14 +156,24 @@ pub async fn rehearse(app: &App, lines: Vec<GoodLine>) -> Result<BatchOutcome, S
     let mut outcome = BatchOutcome::default();
     for (place, line) in lines.into_iter().enumerate() {
         let before = newest.get(&line.product.sku).copied();
-        if before.and_then(Revision::variant_of).is_some() {
-            outcome.in_use.push((place, line.product.sku));
+        let wanted = State::Live(line.product);
+        let Step::Next { created, .. } = step_to(before, &wanted) else {
+            outcome.unchanged += 1;
             continue;
+        };
+        if let State::Live(product) = &wanted {
+            match obstacle_of(app, product, before).await? {
+                Some(Obstacle::InUse(sku)) => {
+                    outcome.in_use.push((place, sku));
+                    continue;
+                }
+                Some(Obstacle::Overtaken) | None => {}
+            }
         }
-        match step_to(before, &State::Live(line.product)) {
-            Step::Unchanged => outcome.unchanged += 1,
-            Step::Next { created: true, .. } => outcome.created += 1,
-            Step::Next { created: false, .. } => outcome.changed += 1,
+        if created {
+            outcome.created += 1;
+        } else {
+            outcome.changed += 1;
         }
     }
     Ok(outcome)
@@ -167,29 +190,30 @@ impl Default for Hope {
 }
 
 /// Writes a portion. With `hope`, products without variants are first written as revision 1: the number is free for a new
-/// product and taken for every other, which then goes the usual way.
+/// product and taken for every other, which then goes the usual way. A patch that was laid over a revision has no such hope;
+/// it is written only while that revision is the newest, since it repeats what it did not change.
 pub async fn write(app: &App, lines: Vec<GoodLine>, by: &By<'_>, hope: &Hope) -> Result<BatchOutcome, StoreDown> {
     let mut outcome = BatchOutcome::default();
-    let (mut products, mut places) = (Vec::new(), Vec::new());
+    let (mut wishes, mut places) = (Vec::new(), Vec::new());
     let count = lines.len();
     if hope.0.load(Ordering::Relaxed) {
         let (mut first, mut first_places) = (Vec::new(), Vec::new());
         for (place, line) in lines.into_iter().enumerate() {
-            if line.product.variants.is_empty() {
-                first_places.push(place);
+            if line.product.variants.is_empty() && line.base.is_none_or(|base| base == 0) {
+                first_places.push((place, line.base));
                 first.push(by.revision(app, None, 1, State::Live(line.product)));
             } else {
                 places.push(place);
-                products.push(line.product);
+                wishes.push(line.wish());
             }
         }
         let insertions = if first.is_empty() { Vec::new() } else { app.products.store.insert(&first).await? };
         let mut written = Vec::new();
-        for ((insertion, revision), place) in insertions.into_iter().zip(first).zip(first_places) {
+        for ((insertion, revision), (place, base)) in insertions.into_iter().zip(first).zip(first_places) {
             match (insertion, revision.state) {
                 (Insertion::Taken, State::Live(product)) => {
                     places.push(place);
-                    products.push(product);
+                    wishes.push(Wish { product, base });
                 }
                 (_, state) => written.push(state.sku().clone()),
             }
@@ -199,10 +223,10 @@ pub async fn write(app: &App, lines: Vec<GoodLine>, by: &By<'_>, hope: &Hope) ->
         app.products.cache.forget(&written).await;
     } else {
         places.extend(0..count);
-        products.extend(lines.into_iter().map(|line| line.product));
+        wishes.extend(lines.into_iter().map(GoodLine::wish));
     }
-    if !products.is_empty() {
-        let usual = put_products(app, products, by).await?;
+    if !wishes.is_empty() {
+        let usual = put_wishes(app, wishes, by).await?;
         let at = |(place, sku): (usize, Sku)| (places.get(place).copied().unwrap_or(place), sku);
         outcome.created += usual.created;
         outcome.changed += usual.changed;

@@ -7,7 +7,7 @@ use common::{Money, Sku};
 use super::App;
 use super::ports::products::StoreDown;
 use crate::domain::product::Revision;
-use crate::domain::trail::{PriceStep, SPAN, lowest_between, price_history};
+use crate::domain::trail::{PriceStep, Runs, SPAN, lowest_between, price_history};
 
 /// Revisions of one page of the history.
 pub const PAGE: usize = 100;
@@ -28,11 +28,12 @@ pub struct PriceHistory {
     pub is_cut: bool,
     /// The lowest price of the thirty days before the present price began, from all of these steps.
     pub lowest_before_present: Option<Money>,
-    /// The same as pages show it, from the newest revision alone. The two agree, or a page is wrong.
+    /// The same as pages show it, from the newest revision alone. The two agree, or a page is wrong; only for a variant that
+    /// came later than its product and costs the same, pages may show less, since they count what the product cost before it.
     pub shown: Option<Money>,
 }
 
-/// The prices of `item`, which is the product `sku` or one of its variants with prices of its own; `None`: no such product.
+/// The prices of `item`, which is the product `sku` or one of its variants; `None`: no such product.
 pub async fn prices_of(app: &App, sku: &Sku, item: &Sku) -> Result<Option<PriceHistory>, StoreDown> {
     let (region, now) = (app.region, app.clock.now());
     let mut revisions: Vec<Revision> = Vec::new();
@@ -48,7 +49,10 @@ pub async fn prices_of(app: &App, sku: &Sku, item: &Sku) -> Result<Option<PriceH
     let is_cut = revisions.last().is_some_and(|oldest| oldest.number > 1);
     revisions.reverse();
     let Some(newest) = revisions.last() else { return Ok(None) };
-    let shown = newest.trail_until(region, now).of(item).and_then(|runs| runs.lowest_before());
+    let trail = newest.trail_until(region, now);
+    let is_variant = newest.live().is_some_and(|product| product.variant(item).is_some());
+    let runs = if is_variant { trail.judging(item, sku) } else { trail.of(item) };
+    let shown = runs.and_then(Runs::lowest_before);
     let steps = price_history(&revisions, item, region, now);
     let since: Option<DateTime<Utc>> = steps.last().filter(|(_, price)| price.is_some()).map(|(at, _)| *at);
     let lowest_before_present = since.and_then(|since| lowest_between(&steps, since - SPAN, since));

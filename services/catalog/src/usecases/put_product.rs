@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use common::{ErrorKind, Explain, Sku};
 
 use super::App;
-use super::claim_skus::{Obstacle, claim_skus};
+use super::claim_skus::{CLAIMS_WAIT, Obstacle, claim_skus};
 use super::ports::products::{Insertion, StoreDown};
 use crate::domain::product::{Author, Product, Revision, State, Step, step_to};
 
@@ -82,27 +83,51 @@ impl Explain for PutProductError {
     }
 }
 
+/// A product of a batch.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub product: Product,
+    /// The revision it was made from, 0 for none: with a later one in the store it is overtaken. `None`: it was made from
+    /// nothing and takes the place of whatever is there.
+    pub base: Option<i64>,
+}
+
+/// Writes up to [`MAX_BATCH`] products, whatever they were before: see [`put_wishes`].
+pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
+    put_wishes(app, products.into_iter().map(|product| Wish { product, base: None }).collect(), by).await
+}
+
 /// Writes up to [`MAX_BATCH`] products, each by itself: some may be written while others meet another writer. A SKU that
 /// occurs twice counts with its last place; the earlier ones are overtaken.
-pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
-    let skus: Vec<Sku> = products.iter().map(|product| product.sku.clone()).collect();
+pub async fn put_wishes(app: &App, wishes: Vec<Wish>, by: &By<'_>) -> Result<BatchOutcome, StoreDown> {
+    let skus: Vec<Sku> = wishes.iter().map(|wish| wish.product.sku.clone()).collect();
     let newest = app.products.store.newest_many(&skus).await?;
     let newest: HashMap<&Sku, &Revision> = newest.iter().map(|revision| (revision.sku(), revision)).collect();
     let mut outcome = BatchOutcome::default();
     let last_place: HashMap<Sku, usize> = skus.iter().cloned().enumerate().map(|(place, sku)| (sku, place)).collect();
-    let (mut places, mut revisions) = (Vec::new(), Vec::new());
-    for (place, product) in products.into_iter().enumerate() {
+    let mut waiting = Waiting::default();
+    for (place, Wish { product, base }) in wishes.into_iter().enumerate() {
         if last_place.get(&product.sku) != Some(&place) {
             outcome.overtaken.push((place, product.sku));
             continue;
         }
         let before = newest.get(&product.sku).copied();
+        if base.is_some_and(|base| before.map_or(0, |newest| newest.number) != base) {
+            outcome.overtaken.push((place, product.sku));
+            continue;
+        }
         let wanted = State::Live(product);
         let Step::Next { number, created } = step_to(before, &wanted) else {
             outcome.unchanged += 1;
             continue;
         };
         if let State::Live(product) = &wanted {
+            if waiting.claimed_since.is_some_and(|since| app.clock.now() - since > CLAIMS_WAIT) {
+                waiting.write(app, &mut outcome).await?;
+            }
+            if !product.variants.is_empty() {
+                waiting.claimed_since = waiting.claimed_since.or(Some(app.clock.now()));
+            }
             match claim_skus(app, product, before, by).await? {
                 Some(Obstacle::InUse(sku)) => {
                     outcome.in_use.push((place, sku));
@@ -115,22 +140,43 @@ pub async fn put_products(app: &App, products: Vec<Product>, by: &By<'_>) -> Res
                 None => {}
             }
         }
-        places.push((place, created));
-        revisions.push(by.revision(app, before, number, wanted));
+        waiting.places.push((place, created));
+        waiting.revisions.push(by.revision(app, before, number, wanted));
     }
-    let insertions = if revisions.is_empty() { Vec::new() } else { app.products.store.insert(&revisions).await? };
-    let mut written = Vec::new();
-    for ((insertion, revision), (place, created)) in insertions.into_iter().zip(revisions).zip(places) {
-        match insertion {
-            Insertion::Taken => outcome.overtaken.push((place, revision.sku().clone())),
-            Insertion::Written if created => outcome.created += 1,
-            Insertion::Written => outcome.changed += 1,
-        }
-        written.push(revision.sku().clone());
-    }
-    app.products.cache.forget(&written).await;
+    waiting.write(app, &mut outcome).await?;
     outcome.overtaken.sort();
     Ok(outcome)
+}
+
+/// Revisions of a batch that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    revisions: Vec<Revision>,
+    /// The place of each in the batch, and whether it creates its product.
+    places: Vec<(usize, bool)>,
+    /// When the first of their variants was claimed.
+    claimed_since: Option<DateTime<Utc>>,
+}
+
+impl Waiting {
+    async fn write(&mut self, app: &App, outcome: &mut BatchOutcome) -> Result<(), StoreDown> {
+        let Self { revisions, places, .. } = std::mem::take(self);
+        if revisions.is_empty() {
+            return Ok(());
+        }
+        let insertions = app.products.store.insert(&revisions).await?;
+        let mut written = Vec::new();
+        for ((insertion, revision), (place, created)) in insertions.into_iter().zip(revisions).zip(places) {
+            match insertion {
+                Insertion::Taken => outcome.overtaken.push((place, revision.sku().clone())),
+                Insertion::Written if created => outcome.created += 1,
+                Insertion::Written => outcome.changed += 1,
+            }
+            written.push(revision.sku().clone());
+        }
+        app.products.cache.forget(&written).await;
+        Ok(())
+    }
 }
 
 /// Brings one product to `wanted`. `expected` is the revision the caller has seen, if it said so.

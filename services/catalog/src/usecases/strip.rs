@@ -2,22 +2,24 @@
 //!
 //! Asked at the same time: personalization for the candidates and Redis for the shopper's interests, each with a patience of its own.
 //! Without the first, neighbours from the category stand in; without the second the order is the plain one. What is not sold here
-//! or sold out is not recommended.
+//! or sold out is not recommended. Orders name variants, so candidates may be some, and somebody may stand before one: each counts
+//! as its product, which is on a strip once and never on its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use common::Sku;
 use futures::future::join_all;
 use uuid::Uuid;
 
 use super::App;
-use super::get_product::{level_of, levels};
+use super::get_product::{level_of, levels, newest_page};
 use super::list_products::traits_of;
 use super::personalise::{Shopper, interests_of};
 use super::ports::recommender::{Candidate, Candidates, Recommender, StripKind};
 use super::ports::stock::MAX_SKUS;
 use crate::domain::inventory::Level;
-use crate::domain::product::Product;
+use crate::domain::product::{Product, Revision};
 use crate::domain::ranking::weave;
 
 /// Most products of a strip.
@@ -62,13 +64,18 @@ pub struct Strip {
 pub async fn strip(app: &App, recommender: &dyn Recommender, wanted: Wanted<'_>, shopper: Shopper) -> Strip {
     let limit = wanted.limit.clamp(1, LONGEST_STRIP);
     let most = limit * SPARE;
-    let (candidates, interests) =
-        tokio::join!(recommender.recommend(wanted.kind, wanted.sku, shopper, most), interests_of(app, shopper));
+    let (candidates, interests, itself) = tokio::join!(
+        recommender.recommend(wanted.kind, wanted.sku, shopper, most),
+        interests_of(app, shopper),
+        newest_page(app, wanted.sku)
+    );
+    // A product that cannot be read has no neighbours, and may have candidates all the same.
+    let itself = itself.ok();
     let candidates = match candidates {
         Some(candidates) => candidates,
-        None => neighbours(app, wanted, most).await,
+        None => neighbours(app, itself.as_deref(), wanted.language, most).await,
     };
-    let sold = sold_here(app, wanted.sku, candidates.items).await;
+    let sold = sold_here(app, itself.as_deref().map_or(wanted.sku, Revision::sku), candidates.items).await;
     let woven = weave(sold, interests.as_ref(), |item: &StripItem| traits_of(&item.product));
     let skus: Vec<Sku> = woven.iter().flat_map(|(item, _)| bought(&item.product)).take(MAX_SKUS).cloned().collect();
     let levels = levels(app, &skus).await;
@@ -100,7 +107,7 @@ fn nearest(levels: &HashMap<Sku, Level>, product: &Product) -> Option<Level> {
 async fn sold_here(app: &App, itself: &Sku, candidates: Vec<Candidate>) -> Vec<(StripItem, f64)> {
     let found = candidates.into_iter().filter(|candidate| candidate.sku != *itself).map(|candidate| async move {
         // One that cannot be read is one less on the strip.
-        let revision = app.products.cache.newest(&candidate.sku, &app.products.store).await.ok()??;
+        let revision: Arc<Revision> = newest_page(app, &candidate.sku).await.ok()?;
         let product = revision.live().filter(|product| product.is_offered(app.region, app.clock.now()))?;
         Some(StripItem {
             product: product.clone(),
@@ -109,24 +116,22 @@ async fn sold_here(app: &App, itself: &Sku, candidates: Vec<Candidate>) -> Vec<(
             reason: candidate.reason,
         })
     });
-    let found = join_all(found).await.into_iter().flatten();
+    let mut known = HashSet::from([itself.clone()]);
+    let found = join_all(found).await.into_iter().flatten().filter(|item| known.insert(item.product.sku.clone()));
     found.enumerate().map(|(place, item)| (item, 1.0 / (1.0 + STEP * place as f64))).collect()
 }
 
 /// What stands beside it in its category, when nobody knows better.
-async fn neighbours(app: &App, wanted: Wanted<'_>, most: usize) -> Candidates {
-    let items = match app.products.cache.newest(wanted.sku, &app.products.store).await {
-        Ok(Some(revision)) => match revision.live() {
-            Some(product) => app
-                .products
-                .index
-                .list(Some(&product.category), None, most, wanted.language)
-                .await
-                .inspect_err(|error| tracing::warn!(reason = %error, "a strip is empty"))
-                .unwrap_or_default(),
-            None => Vec::new(),
-        },
-        Ok(None) | Err(_) => Vec::new(),
+async fn neighbours(app: &App, itself: Option<&Revision>, language: &str, most: usize) -> Candidates {
+    let items = match itself.and_then(Revision::live) {
+        Some(product) => app
+            .products
+            .index
+            .list(Some(&product.category), None, most, language)
+            .await
+            .inspect_err(|error| tracing::warn!(reason = %error, "a strip is empty"))
+            .unwrap_or_default(),
+        None => Vec::new(),
     };
     let candidate = |sku: Sku| Candidate { sku, reason: "same_category".to_owned() };
     Candidates {

@@ -56,7 +56,13 @@ const AUDIT: &str = "index";
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
 const REDIS_PAUSE: Duration = Duration::from_millis(100);
 
-/// Everything the product use cases work with. Connects when first used; readiness waits until each part answered once.
+/// Between tries to open the connection to Redis while it is away.
+const REDIS_KNOCK: Duration = Duration::from_secs(1);
+/// Longest wait for the document store before readiness asks whether the index answers instead: half the time of a probe.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Everything the product use cases work with. Connects when first used; readiness waits until store and index answered once,
+/// or one of them while the other is away. Nothing waits for Redis: all that it has is left out or read from the store.
 pub async fn connect(config: &Config, process: &Process, database: &Database) -> anyhow::Result<ProductPorts> {
     let store = store(config).await?;
     let index = index(config, process)?;
@@ -73,15 +79,15 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
         local: Duration::from_millis(config.cache.local_ttl_ms),
         local_entries: config.cache.local_entries,
     };
-    let (asked_store, asked_index, asked_ratings) = (store.clone(), index.clone(), ratings.clone());
-    once(process, "mongo", move || ping_store(asked_store.clone()));
+    let (asked_store, asked_index, other_index) = (store.clone(), index.clone(), index.clone());
+    once(process, "mongo", move || ping_store(asked_store.clone(), other_index.clone()));
     let stand_in = Arc::new(StandIn::new(region, config.stand_in.max_bytes));
     let instead = stand_in.clone();
     once(process, "elasticsearch", move || ping_index(asked_index.clone(), instead.clone()));
-    // Also opens the connection, which takes longer than anybody waits for interests.
-    once(process, "redis", move || ping_ratings(asked_ratings.clone()));
+    process.spawn_work(open_redis(ratings.clone(), process.shutdown()));
     let families = Families::new(Arc::new(store.clone()));
-    // A schema that cannot be read yet is read by the loop below; until then products are seen as they are kept.
+    // Schemas that cannot be read yet are read by the loop below or by the first write; until then products are seen as they are
+    // kept, and none is accepted.
     if let Err(error) = families.refresh().await {
         tracing::warn!(reason = %error, "the schemas of families are not known yet");
     }
@@ -104,12 +110,15 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
 /// Between two looks at the schemas that other processes may have added. What is written meanwhile is checked against the
 /// version before, which stands beside the new one.
 const SCHEMAS_PAUSE: Duration = Duration::from_secs(10);
+/// The same until they were read once.
+const FIRST_SCHEMAS_PAUSE: Duration = Duration::from_secs(1);
 
 async fn follow_schemas(families: Families, shutdown: CancellationToken) {
     loop {
+        let pause = if families.are_known() { SCHEMAS_PAUSE } else { FIRST_SCHEMAS_PAUSE };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SCHEMAS_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         if let Err(error) = families.refresh().await {
             tracing::warn!(reason = %error, "the schemas of families could not be read");
@@ -171,7 +180,7 @@ pub async fn spawn_workers(
         .context("kafka")?;
     if !config.cdn.purge_url.is_empty() {
         let webhook = PurgeWebhook::new(&config.cdn.purge_url, config.cdn.purge_token.clone()).context("cdn")?;
-        let purges = Arc::new(Purges::new(Arc::new(webhook)));
+        let purges = Arc::new(Purges::new(Arc::new(webhook), process.clock()));
         let consumer = BatchConsumer::new(PURGER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, purges)
             .context("kafka")?;
         process.spawn("edge-purges", consumer.run(process.shutdown()));
@@ -278,7 +287,8 @@ fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {
 }
 
 /// A part must have answered once before requests come here. Later failures are answered request by request: without the
-/// index the pages still work, without the store the search does, so none of them takes the whole process out.
+/// index the pages still work, without the store the search does, so none of them takes the whole process out. For the same
+/// reason `ask` accepts what stands in for its part: a process that starts during an outage is as good as one that outlives it.
 fn once<F, Fut>(process: &Process, name: &'static str, ask: F)
 where
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -298,8 +308,23 @@ where
     });
 }
 
-async fn ping_store(store: MongoProducts) -> Result<(), String> {
-    store.ping().await.map_err(|error| error.to_string())
+async fn ping_store(store: MongoProducts, index: ElasticProducts) -> Result<(), String> {
+    let store = async { store.ping().await.map_err(|error| error.to_string()) };
+    let index = async { index.ping().await.map_err(|error| error.to_string()) };
+    one_of(store, index).await
+}
+
+/// Whether the first answers within [`STORE_PATIENCE`], else whether the second does; the reason is the first's.
+async fn one_of(
+    first: impl Future<Output = Result<(), String>>,
+    second: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let reason = match tokio::time::timeout(STORE_PATIENCE, first).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("no answer within {} ms", STORE_PATIENCE.as_millis()),
+    };
+    second.await.map_err(|_| reason)
 }
 
 /// A process that can answer without the index need not wait for it.
@@ -310,6 +335,29 @@ async fn ping_index(index: ElasticProducts, stand_in: Arc<StandIn>) -> Result<()
     }
 }
 
-async fn ping_ratings(ratings: Arc<RedisRatings>) -> Result<(), String> {
-    ratings.ping().await.map_err(|error| error.to_string())
+/// Opens the connection, which takes longer than anybody waits for interests; also when Redis comes later than we do.
+async fn open_redis(ratings: Arc<RedisRatings>, shutdown: CancellationToken) {
+    while let Err(error) = ratings.ping().await {
+        tracing::warn!(reason = %error, "redis does not answer yet");
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REDIS_KNOCK) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_becomes_ready_without_the_store_while_the_index_answers() {
+        let up = || std::future::ready(Ok(()));
+        let down = |name: &str| std::future::ready(Err(name.to_owned()));
+        assert_eq!(one_of(up(), down("index")).await, Ok(()));
+        assert_eq!(one_of(down("store"), up()).await, Ok(()));
+        assert_eq!(one_of(down("store"), down("index")).await, Err("store".to_owned()));
+        // A store that hangs is given up before the probe is.
+        assert_eq!(one_of(std::future::pending(), up()).await, Ok(()));
+    }
 }

@@ -28,7 +28,10 @@ pub const HISTORY: &[History] = &[
     History { kind: "stock.released", added: &[] },
     History { kind: "stock.finalised", added: &[] },
     History { kind: "shipment.created", added: &[&["lines"]] },
-    History { kind: "product.changed", added: &[&["offered", "schema", "special_prices", "variants"]] },
+    History {
+        kind: "product.changed",
+        added: &[&["offered", "schema", "special_prices", "variants"], &["former_category"]],
+    },
     History { kind: "clickstream.raw", added: &[&["bot"]] },
     History { kind: "clickstream.refused", added: &[] },
     History { kind: "clickstream.parked", added: &[] },

@@ -163,5 +163,6 @@ fn product() -> ProductChanged {
             images: vec!["oak.webp".to_owned()],
         }],
         schema: 3,
+        former_category: "furniture/stools".to_owned(),
     }
 }

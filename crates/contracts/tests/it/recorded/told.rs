@@ -173,8 +173,9 @@ fn product(change: &ProductChanged) -> Value {
         offered,
         variants,
         schema,
+        former_category,
     } = change;
-    json!({
+    let mut means = json!({
         "sku": sku,
         "revision": revision,
         "deleted": deleted,
@@ -202,7 +203,12 @@ fn product(change: &ProductChanged) -> Value {
             })
         }),
         "schema": schema,
-    })
+    });
+    // Recordings of earlier shapes are never written again: what they do not say is left out.
+    if !former_category.is_empty() {
+        means["former_category"] = json!(former_category);
+    }
+    means
 }
 
 fn list<T>(items: &[T], one: impl Fn(&T) -> Value) -> Value {

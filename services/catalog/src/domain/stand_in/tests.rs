@@ -45,7 +45,15 @@ fn product(sku: &str, name: &str, brand: &str, category: &str, minor: i64) -> Pr
 }
 
 fn revision(number: i64, state: State) -> Revision {
-    Revision { number, state, changed_at: at(number), traceparent: None, author: None, trail: Trail::default() }
+    Revision {
+        number,
+        state,
+        changed_at: at(number),
+        traceparent: None,
+        author: None,
+        trail: Trail::default(),
+        moved_from: None,
+    }
 }
 
 fn live(product: Product) -> Revision {

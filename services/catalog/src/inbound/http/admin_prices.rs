@@ -90,7 +90,7 @@ async fn change(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HistoryQuery {
-    /// A variant with prices of its own; else the product.
+    /// A variant; else the product.
     item: Option<String>,
 }
 

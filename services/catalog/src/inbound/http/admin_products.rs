@@ -145,7 +145,10 @@ async fn accepted(
     sku: Option<&Sku>,
     place: &str,
 ) -> Result<Result<Product, InvalidProduct>, Problem> {
-    let checked = body.into_draft(sku).check(place).and_then(|product| app.products.families.accept(product, place));
+    let checked = match body.into_draft(sku).check(place) {
+        Ok(product) => app.products.families.accept(product, place).await?,
+        Err(error) => Err(error),
+    };
     let Ok(product) = checked else { return Ok(checked) };
     let missing = missing_pictures(app, &product, place).await?;
     Ok(if missing.is_empty() { Ok(product) } else { Err(InvalidProduct(missing)) })

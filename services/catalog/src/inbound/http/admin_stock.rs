@@ -69,7 +69,7 @@ async fn receive(
 ) -> Result<Json<ReceiptAnswer>, Problem> {
     Desk::Stock.open_to(&caller)?;
     let receipt = body.into_receipt(&app.centres).map_err(Problem::invalid_fields)?;
-    let committed = receive_stock(&app, &receipt).await?;
+    let committed = receive_stock(&app, &receipt, caller.user_id).await?;
     let repeated = committed == Committed::Repeated;
     tracing::info!(
         staff.id = %caller.user_id,
@@ -142,7 +142,7 @@ async fn limit(
         let problem = FieldProblem::new("/limit", "range", format!("at most {MOST_BACK_ORDERS}"));
         return Err(Problem::invalid_fields(vec![problem]));
     }
-    app.stock.limit_back_orders(&sku, body.limit).await?;
+    app.stock.limit_back_orders(&sku, body.limit, caller.user_id).await?;
     tracing::info!(staff.id = %caller.user_id, %sku, limit = body.limit, "back-order limit set");
     view(&app, sku).await
 }

@@ -2,7 +2,9 @@
 //!
 //! How old can a revision be? At most the sum of both times to live, and usually a second: whoever changes or indexes a product
 //! deletes it from Redis, and then tells those in this process who made something of it. A reader that loaded just before the
-//! change may put the old one back; the time to live ends that, and pages know the least number they may be made of.
+//! change does not put the old one back: whoever asks the store takes a lease in Redis first, which a change deletes too, and
+//! without its lease nobody shares. Of several who ask at once the last one shares. While another release runs that knows no
+//! leases, the time to live ends what it puts back, and pages know the least number they may be made of.
 //! The order never reads from here. When Redis is away or slow, the store is asked.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::resilience::{Guard, GuardSettings};
-use common::{Region, Sku};
+use common::{Region, Sku, ids};
 use moka::future::Cache;
 use redis::AsyncCommands as _;
 use redis::aio::ConnectionManager;
@@ -22,6 +24,14 @@ use crate::usecases::ports::products::{ProductCache, ProductStore, StoreDown};
 
 /// Longest a page waits for the cache: the store answers in a few milliseconds too.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a lease lives, in seconds: longer than the store may take for one product.
+const LEASE_S: u64 = 5;
+/// Shares what was read under a lease, if nobody deleted or took it meanwhile.
+const SHARE: &str = "
+    if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+    redis.call('DEL', KEYS[2])
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+    return 1";
 
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSettings {
@@ -76,9 +86,25 @@ impl RedisCache {
         if let Some(revision) = self.shared_copy(sku).await {
             return Ok(Arc::new(revision));
         }
+        let lease = self.lease(sku).await;
         let revision = store.newest(sku).await?.ok_or(Miss::Absent)?;
-        self.share(&revision).await;
+        if let Some(lease) = lease {
+            self.share(&revision, &lease).await;
+        }
         Ok(Arc::new(revision))
+    }
+
+    /// Beside the revision, in the same slot of a cluster.
+    fn lease_key(&self, sku: &Sku) -> String {
+        format!("{{{}}}:lease", self.key(sku))
+    }
+
+    /// Taken before the store is asked. `None`: Redis is away or slow, and what is read is not shared.
+    async fn lease(&self, sku: &Sku) -> Option<String> {
+        let (key, lease) = (self.lease_key(sku), ids::random().simple().to_string());
+        let take = || async { self.redis.clone().set_ex::<_, _, ()>(&key, lease.as_str(), LEASE_S).await };
+        self.guard.call(take).await.ok()?;
+        Some(lease)
     }
 
     async fn shared_copy(&self, sku: &Sku) -> Option<Revision> {
@@ -89,12 +115,14 @@ impl RedisCache {
         Revision::try_from(document).ok().filter(|revision| revision.sku() == sku)
     }
 
-    async fn share(&self, revision: &Revision) {
+    async fn share(&self, revision: &Revision, lease: &str) {
         let Ok(bytes) = serde_json::to_vec(&RevisionDocument::from(revision)) else { return };
-        let (key, seconds) = (self.key(revision.sku()), self.shared.as_secs().max(1));
+        let (key, lease_key) = (self.key(revision.sku()), self.lease_key(revision.sku()));
+        let mut share = redis::cmd("EVAL");
+        share.arg(SHARE).arg(2).arg(key).arg(lease_key).arg(lease).arg(bytes).arg(self.shared.as_secs().max(1));
         // Failing costs the next reader a question to the store, nothing more.
         let _: Result<(), _> =
-            self.guard.call(|| async { self.redis.clone().set_ex(&key, bytes.as_slice(), seconds).await }).await;
+            self.guard.call(|| async { share.query_async::<()>(&mut self.redis.clone()).await }).await;
     }
 }
 
@@ -121,6 +149,7 @@ impl ProductCache for RedisCache {
         let mut pipeline = redis::pipe();
         for sku in skus {
             pipeline.del(self.key(sku)).ignore();
+            pipeline.del(self.lease_key(sku)).ignore();
         }
         let _: Result<(), _> =
             self.guard.call(|| async { pipeline.query_async::<()>(&mut self.redis.clone()).await }).await;

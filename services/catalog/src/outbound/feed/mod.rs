@@ -6,11 +6,11 @@ mod sale;
 use async_trait::async_trait;
 use chassis::problem::chain;
 use contracts::catalog::v1::{self, ProductChanged};
-use messaging::{Outgoing, Publisher};
+use messaging::{Outgoing, PublishError, Publisher};
 use tracing::Instrument as _;
 
 use crate::domain::product::{Attribute, Revision, Text};
-use crate::usecases::ports::products::{FeedDown, ProductFeed};
+use crate::usecases::ports::products::{FeedDown, ProductFeed, Telling};
 
 /// Causes that a round of publishing is linked to; more make a trace unreadable.
 const MAX_LINKS: usize = 20;
@@ -25,16 +25,25 @@ impl KafkaFeed {
 
 #[async_trait]
 impl ProductFeed for KafkaFeed {
-    async fn publish(&self, revisions: &[Revision]) -> Result<(), FeedDown> {
-        let Some(newest) = revisions.iter().map(|revision| revision.changed_at).max() else { return Ok(()) };
+    async fn publish(&self, revisions: &[Revision]) -> Result<Vec<Telling>, FeedDown> {
+        let Some(newest) = revisions.iter().map(|revision| revision.changed_at).max() else { return Ok(Vec::new()) };
         let span = tracing::info_span!("product.publish", otel.kind = "producer", product.revisions = revisions.len());
         for traceparent in revisions.iter().filter_map(|revision| revision.traceparent.as_deref()).take(MAX_LINKS) {
             contracts::trace::add_link(&span, traceparent);
         }
         let events: Vec<Outgoing> =
             revisions.iter().map(|revision| Outgoing::new(changed(revision), revision.number)).collect();
-        let sent = self.0.publish_all(&events, newest.timestamp_millis()).instrument(span).await;
-        sent.map_err(|error| FeedDown(chain(&error)))
+        let sent = self.0.publish_each(&events, newest.timestamp_millis()).instrument(span).await;
+        let sent = sent.map_err(|error| FeedDown(chain(&error)))?;
+        Ok(sent.into_iter().map(telling).collect())
+    }
+}
+
+fn telling(sent: Result<(), PublishError>) -> Telling {
+    match sent {
+        Ok(()) => Telling::Told,
+        Err(error) if error.is_too_large() => Telling::TooLarge,
+        Err(error) => Telling::Failed(FeedDown(chain(&error))),
     }
 }
 
@@ -45,6 +54,7 @@ pub fn changed(revision: &Revision) -> ProductChanged {
         revision: revision.number,
         deleted: true,
         changed_at_ms: revision.changed_at.timestamp_millis(),
+        former_category: revision.moved_from.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..ProductChanged::default()
     };
     let Some(product) = revision.live() else { return empty };

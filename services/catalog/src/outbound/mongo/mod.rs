@@ -25,7 +25,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::doc;
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Collection};
 use tokio::sync::Semaphore;
 
@@ -71,7 +71,7 @@ impl MongoProducts {
     /// Connects when first used.
     ///
     /// # Errors
-    /// The URL is not one, or it asks for less durability than a majority with journal.
+    /// The URL is not one, or it asks for less durability than a majority with journal, or for reads from anybody but the primary.
     pub async fn connect(url: &str, database: &str) -> anyhow::Result<Self> {
         let client = client(url).await?;
         Ok(Self {
@@ -123,11 +123,14 @@ async fn client(url: &str) -> anyhow::Result<Client> {
     let mut options = ClientOptions::parse(url).await.context("mongo.url")?;
     anyhow::ensure!(
         is_strong_enough(&options),
-        "mongo.url weakens durability: w, journal and readConcernLevel must be majority, true, majority or absent"
+        "mongo.url weakens durability: w, journal, readConcernLevel and readPreference must be majority, true, majority, primary \
+         or absent"
     );
     options.write_concern =
         Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(BATCH_DEADLINE).build());
     options.read_concern = Some(ReadConcern::majority());
+    // A secondary may be behind: a quote would have a price that was changed already.
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     options.app_name = Some("shopsphere-catalog".to_owned());
     options.max_pool_size = Some(MAX_CONNECTIONS);
     // All at once, so that nobody waits in the driver's queue while the pool grows.
@@ -144,7 +147,11 @@ fn is_strong_enough(options: &ClientOptions) -> bool {
         concern.w.as_ref().is_none_or(|w| *w == Acknowledgment::Majority) && concern.journal.unwrap_or(true)
     });
     let reads = options.read_concern.as_ref().is_none_or(|concern| *concern == ReadConcern::majority());
-    writes && reads && options.retry_writes.unwrap_or(true)
+    let newest = options
+        .selection_criteria
+        .as_ref()
+        .is_none_or(|criteria| matches!(criteria, SelectionCriteria::ReadPreference(ReadPreference::Primary)));
+    writes && reads && newest && options.retry_writes.unwrap_or(true)
 }
 
 #[async_trait]
@@ -252,11 +259,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_that_weakens_durability_is_refused() {
-        for weak in ["w=1", "w=0", "journal=false", "readConcernLevel=local", "retryWrites=false"] {
+        for weak in [
+            "w=1",
+            "w=0",
+            "journal=false",
+            "readConcernLevel=local",
+            "retryWrites=false",
+            "readPreference=secondary",
+            "readPreference=secondaryPreferred",
+            "readPreference=primaryPreferred",
+            "readPreference=nearest",
+        ] {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{weak}");
             assert!(MongoProducts::connect(&url, "catalog").await.is_err(), "{weak}");
         }
-        for strong in ["appName=x", "w=majority", "journal=true", "readConcernLevel=majority"] {
+        for strong in ["appName=x", "w=majority", "journal=true", "readConcernLevel=majority", "readPreference=primary"]
+        {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{strong}");
             assert!(MongoProducts::connect(&url, "catalog").await.is_ok(), "{strong}");
         }
@@ -269,5 +287,7 @@ mod tests {
         let concern = collection.write_concern().cloned().unwrap();
         assert_eq!((concern.w, concern.journal), (Some(Acknowledgment::Majority), Some(true)));
         assert_eq!(collection.read_concern().cloned(), Some(ReadConcern::majority()));
+        let from = collection.selection_criteria().cloned();
+        assert!(matches!(from, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary))), "{from:?}");
     }
 }

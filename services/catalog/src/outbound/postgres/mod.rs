@@ -63,16 +63,16 @@ impl StockStore for PgStock {
         commit::commit(&self.database, why, decision).await
     }
 
-    async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError> {
-        receive::receive(&self.database, &self.centres, receipt, now).await
+    async fn receive(&self, receipt: &Receipt, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError> {
+        receive::receive(&self.database, &self.centres, receipt, by, now).await
     }
 
     async fn correct(&self, correction: &Correction, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError> {
         correct::correct(&self.database, correction, by, now).await
     }
 
-    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError> {
-        receive::limit_back_orders(&self.database, &self.centres, sku, limit).await
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32, by: UserId) -> Result<(), StoreError> {
+        receive::limit_back_orders(&self.database, &self.centres, (sku, limit), by).await
     }
 
     async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError> {

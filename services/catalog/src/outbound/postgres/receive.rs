@@ -1,10 +1,11 @@
-//! Counting what came in, and how many units may be promised before they do. A receipt's own row comes first: a second receipt
-//! with its reference waits for it and then finds it, so nothing is counted twice.
+//! Counting what came in, and how many units may be promised before they do; who said so is written down in the same transaction.
+//! A receipt's own row comes first: a second receipt with its reference waits for it and then finds it, so nothing is counted twice.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use common::Sku;
+use common::{Region, Sku, UserId};
+use messaging::operators::{self, Action};
 use messaging::{Cause, Change, Database, WriteError};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -15,26 +16,36 @@ use crate::domain::centre::{Centre, Centres};
 use crate::domain::receipt::{Receipt, ReceiptReference};
 use crate::usecases::ports::stock::{Committed, StoreError};
 
+/// Nobody is asked why goods came in, or may be promised.
+const NO_REASON: &str = "none given";
+
 pub(super) type Written = Result<(), WriteError<Refusal>>;
 
 pub(super) async fn receive(
     database: &Database,
     centres: &Centres,
     receipt: &Receipt,
+    by: UserId,
     now: DateTime<Utc>,
 ) -> Result<Committed, StoreError> {
     let change = Change { cause: Cause::Duty("receive_stock"), events: Vec::new(), answer: None };
-    let (receipt, home) = (Arc::new(receipt.clone()), centres.first().clone());
+    let (receipt, home, region) = (Arc::new(receipt.clone()), centres.first().clone(), database.region());
     let outcome = database
         .commit(change, move |tx| {
             let (receipt, home) = (receipt.clone(), home.clone());
-            Box::pin(async move { write(tx, &receipt, &home, now).await })
+            Box::pin(async move { write(tx, &receipt, &home, (region, by), now).await })
         })
         .await;
     counted_once(outcome)
 }
 
-async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: DateTime<Utc>) -> Written {
+async fn write(
+    tx: &mut PgConnection,
+    receipt: &Receipt,
+    home: &Centre,
+    (region, by): (Region, UserId),
+    now: DateTime<Utc>,
+) -> Written {
     insert_reference(tx, receipt.reference(), &receipt.canonical_lines(home), now).await?;
     declare_supplies(tx, receipt).await?;
     make_rows(tx, receipt).await?;
@@ -43,7 +54,15 @@ async fn write(tx: &mut PgConnection, receipt: &Receipt, home: &Centre, now: Dat
     for line in receipt.lines() {
         rows.receive(&line.sku, receipt.centre(), line.quantity).map_err(of_shelf)?;
     }
-    shelves::write(tx, &rows, Account::Receipt(receipt.reference().as_str()), now).await
+    shelves::write(tx, &rows, Account::Receipt(receipt.reference().as_str()), now).await?;
+    let action = Action {
+        actor: by,
+        name: "stock.receive",
+        subject: receipt.reference().to_string(),
+        reason: NO_REASON.to_owned(),
+        outcome: format!("{} lines in {}: {} units", receipt.lines().len(), receipt.centre(), receipt.units()),
+    };
+    Ok(operators::record(tx, region, &action).await?)
 }
 
 /// Takes the reference of a receipt or a correction, which are one space of names: `content` is what a repetition must say too.
@@ -132,11 +151,11 @@ async fn make_rows(tx: &mut PgConnection, receipt: &Receipt) -> Written {
 pub(super) async fn limit_back_orders(
     database: &Database,
     centres: &Centres,
-    sku: &Sku,
-    limit: u32,
+    (sku, limit): (&Sku, u32),
+    by: UserId,
 ) -> Result<(), StoreError> {
     let change = Change { cause: Cause::Duty("limit_back_orders"), events: Vec::new(), answer: None };
-    let (sku, centres) = (sku.clone(), centres.clone());
+    let (sku, centres, region) = (sku.clone(), centres.clone(), database.region());
     let outcome = database
         .commit(change, move |tx| {
             let (sku, centres) = (sku.clone(), centres.clone());
@@ -153,9 +172,16 @@ pub(super) async fn limit_back_orders(
                 .bind(sku.as_str())
                 .bind(place.1.as_str())
                 .bind(i64::from(limit))
-                .execute(tx)
+                .execute(&mut *tx)
                 .await?;
-                Ok(())
+                let action = Action {
+                    actor: by,
+                    name: "stock.limit_back_orders",
+                    subject: sku.to_string(),
+                    reason: NO_REASON.to_owned(),
+                    outcome: format!("at most {limit} units from {}", place.1),
+                };
+                Ok(operators::record(tx, region, &action).await?)
             })
         })
         .await;

@@ -145,8 +145,15 @@ mod tests {
     fn a_document_is_right_missing_behind_ahead_or_changed() {
         let state = State::Deleted(Sku::parse("A-1").unwrap());
         let (region, now) = (Region::Eu, DateTime::UNIX_EPOCH);
-        let wanted =
-            Revision { number: 3, state, changed_at: now, traceparent: None, author: None, trail: Trail::default() };
+        let wanted = Revision {
+            number: 3,
+            state,
+            changed_at: now,
+            traceparent: None,
+            author: None,
+            trail: Trail::default(),
+            moved_from: None,
+        };
         let source = serde_json::to_value(ProductDocument::of(&wanted, Standing::default(), region, now)).unwrap();
         let difference = |there: Option<&Value>, wanted: &Revision| super::difference(there, wanted, None, region, now);
         let there = |version: i64| json!({"_id": "A-1", "found": true, "_version": version, "_source": source});

@@ -115,11 +115,22 @@ pub trait SchemaStore: Send + Sync {
     async fn add_schema(&self, schema: &Schema, author: &Author) -> Result<Insertion, StoreDown>;
 }
 
+/// What became of one change that was to be told.
+#[derive(Clone, Debug)]
+pub enum Telling {
+    /// Safe with the broker.
+    Told,
+    /// Larger than any record may be; trying again cannot help.
+    TooLarge,
+    /// Not taken; to be tried again.
+    Failed(FeedDown),
+}
+
 /// Tells others what changed.
 #[async_trait]
 pub trait ProductFeed: Send + Sync {
-    /// Resolves when every change is safe with the broker, in order per product.
-    async fn publish(&self, revisions: &[Revision]) -> Result<(), FeedDown>;
+    /// Sends the changes in order per product and resolves when the broker has answered for each, in the order of `revisions`.
+    async fn publish(&self, revisions: &[Revision]) -> Result<Vec<Telling>, FeedDown>;
 }
 
 /// A product as the index knows it. Long texts in other languages than the one asked for may be missing.

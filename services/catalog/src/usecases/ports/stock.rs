@@ -45,11 +45,11 @@ pub trait StockStore: Send + Sync {
     /// [`StoreError::Overtaken`] when the reservation is no longer what the decision was made about; nothing was changed then.
     async fn commit(&self, why: Why, decision: &Decision) -> Result<Committed, StoreError>;
 
-    /// Counts what came in, whole or not at all, once per reference. What is owed is covered first.
+    /// Counts what came in, whole or not at all, once per reference, and writes down who said so. What is owed is covered first.
     ///
     /// # Errors
     /// [`StoreError::ReferenceReused`], [`StoreError::KindDiffers`], [`StoreError::Full`]
-    async fn receive(&self, receipt: &Receipt, now: DateTime<Utc>) -> Result<Committed, StoreError>;
+    async fn receive(&self, receipt: &Receipt, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError>;
 
     /// Books what a count found, whole or not at all, once per reference, and writes down who did it.
     ///
@@ -58,11 +58,11 @@ pub trait StockStore: Send + Sync {
     /// [`StoreError::Full`]
     async fn correct(&self, correction: &Correction, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError>;
 
-    /// How many units of `sku` may be promised before they come in, from now on.
+    /// How many units of `sku` may be promised before they come in, from now on; writes down who said so.
     ///
     /// # Errors
     /// [`StoreError::UnknownSku`], [`StoreError::NotCounted`]
-    async fn limit_back_orders(&self, sku: &Sku, limit: u32) -> Result<(), StoreError>;
+    async fn limit_back_orders(&self, sku: &Sku, limit: u32, by: UserId) -> Result<(), StoreError>;
 
     /// What pages may say about `skus`, at most [`MAX_SKUS`]; a SKU that never got a receipt is absent.
     async fn availability(&self, skus: &[Sku]) -> Result<HashMap<Sku, Availability>, StoreError>;

@@ -1,12 +1,17 @@
 //! Families with schemas of their own, prices at their desk, and what the history tells.
 
-use catalog::usecases::families::{Migrated, migrate_products};
-use catalog::usecases::ports::products::ProductStore as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use catalog::domain::product::{Author, Family};
+use catalog::domain::schema::Schema;
+use catalog::usecases::families::{Families, Migrated, migrate_products};
+use catalog::usecases::ports::products::{Insertion, ProductStore as _, SchemaStore, StoreDown};
 use common::{Region, Sku, SystemClock, UserId, ids};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::world::{Shop, caller, staff};
+use super::world::{Shop, caller, draft, product, staff};
 
 const SCHEMAS: &str = "/v1/admin/products/families/gadget/schemas";
 
@@ -80,6 +85,37 @@ async fn a_family_says_what_its_attributes_are_and_older_products_go_over() {
     let kept = shop.store.newest(&Sku::parse(&shop.sku("OLD")).unwrap()).await.unwrap().unwrap();
     assert_eq!((kept.number, kept.live().unwrap().schema), (2, 2));
     shop.close().await;
+}
+
+/// Schemas that cannot be read until somebody says so.
+#[derive(Default)]
+struct Away(AtomicBool);
+
+#[async_trait::async_trait]
+impl SchemaStore for Away {
+    async fn schemas(&self) -> Result<Vec<Schema>, StoreDown> {
+        if !self.0.load(Ordering::Relaxed) {
+            return Err(StoreDown("away for a test".to_owned()));
+        }
+        Ok(vec![Schema { version: 2, open: false, ..Schema::open(Family::Gadget) }])
+    }
+
+    async fn add_schema(&self, _: &Schema, _: &Author) -> Result<Insertion, StoreDown> {
+        Ok(Insertion::Taken)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_before_the_schemas_were_read_once() {
+    let store = Arc::new(Away::default());
+    let families = Families::new(store.clone());
+    let coloured = || product(draft("A-1"));
+    assert!(families.accept(coloured(), "").await.is_err(), "an open schema would take it");
+    store.0.store(true, Ordering::Relaxed);
+    let refused = families.accept(coloured(), "").await.unwrap().unwrap_err();
+    assert_eq!(refused.0[0].pointer, "/attributes/0/key");
+    store.0.store(false, Ordering::Relaxed);
+    assert!(families.accept(coloured(), "").await.is_ok(), "what was read once is known");
 }
 
 #[tokio::test]

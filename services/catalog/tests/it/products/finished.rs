@@ -44,6 +44,8 @@ struct Origin {
     older_copy: Mutex<Option<Revision>>,
     asked: AtomicUsize,
     down: AtomicBool,
+    /// What the next question takes instead of the usual time.
+    slow_once: Mutex<Option<Duration>>,
 }
 
 impl Origin {
@@ -68,7 +70,8 @@ impl ProductCache for OriginPort {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let found =
             self.0.older_copy.lock().unwrap().clone().or_else(|| self.0.newest.lock().unwrap().get(sku).cloned());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let slow = self.0.slow_once.lock().unwrap().take();
+        tokio::time::sleep(slow.unwrap_or(Duration::from_millis(20))).await;
         if self.0.down.load(Ordering::SeqCst) {
             return Err(StoreDown("down for a test".to_owned()));
         }
@@ -371,6 +374,25 @@ async fn a_level_that_changed_takes_the_page_away_and_a_mere_sale_does_not() {
     assert_eq!(shelf.page("A").await["availability"], "in_stock", "made anew of what the stock says");
     shelf.pages.forget(&[sku]);
     assert!(shelf.at_hand("A", &[]).is_none());
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_overtaken_does_not_bring_the_old_page_back() {
+    let shelf = shelf_of(8 << 20, SHORT, HOUR);
+    shelf.origin.put(branded("A", "One", 1));
+    assert_ne!(shelf.page("A").await["availability"], "in_stock", "nothing ever came in");
+    tokio::time::sleep(SHORT).await;
+    *shelf.origin.slow_once.lock().unwrap() = Some(3 * SHORT);
+    let watch = Told(Mutex::new(vec![Sku::parse("A").unwrap()]));
+    let (renewed, ()) = tokio::join!(shelf.page("A"), async {
+        // The renewal has asked the stock and waits for its origin.
+        tokio::time::sleep(SHORT / 2).await;
+        receive(&*shelf.stock, "r-1", &[("A", SupplyKind::Counted, 100)]).await.unwrap();
+        look(&shelf.app, &watch, &shelf.pages, Some(0), true).await.unwrap();
+        assert_eq!(shelf.page("A").await["availability"], "in_stock");
+    });
+    assert_ne!(renewed["availability"], "in_stock", "it was made of what was there before");
+    assert_eq!(shelf.page("A").await["availability"], "in_stock");
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
+use catalog::domain::patch::Patch;
+use catalog::usecases::import_products::{Hope, Inspection, Line, Wanted, write};
 use catalog::usecases::ports::products::ProductStore as _;
+use catalog::usecases::put_product::By;
 use common::{Sku, UserId, ids};
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -80,6 +83,28 @@ async fn a_dry_run_says_what_would_become_of_each_line_and_stores_nothing() {
     assert_eq!(last(&told), &done);
     assert_eq!(faults(&told), [(4, "/prices/EUR".to_owned())]);
     assert_eq!(stored(&shop).await, 2);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_says_of_variants_what_the_real_run_does() {
+    let shop = Shop::open().await;
+    let with = |name: &str, variants: &[&str]| {
+        let variant = |own: &&str| json!({"sku": shop.sku(own), "attributes": [{"key": "size", "value": own}]});
+        let mut line = line(&shop, name);
+        line["variants"] = variants.iter().map(variant).collect();
+        line
+    };
+    import(&shop, "", file(&[with("A", &["V1", "V2"]), with("A2", &["W"])])).await;
+    // Whoever gives a variant up leaves it to others.
+    import(&shop, "", file(&[with("A2", &[])])).await;
+    let lines = file(&[with("B", &["V1"]), line(&shop, "V2"), with("C", &["W"])]);
+    for query in ["dry_run=true", ""] {
+        let told = import(&shop, query, lines.clone()).await;
+        assert_eq!(faults(&told), [(1, "/sku".to_owned()), (2, "/sku".to_owned())], "{query}: {told:?}");
+        let sums = ["created", "changed", "unchanged", "faulty"].map(|sum| last(&told)[sum].clone());
+        assert_eq!(sums, [json!(1), json!(0), json!(0), json!(2)], "{query}: {told:?}");
+    }
     shop.close().await;
 }
 
@@ -174,6 +199,42 @@ async fn a_table_changes_what_it_has_columns_for() {
     let bad = format!("sku,price.EUR\r\n{},2.00,x\r\n{},0\r\nNEW,1\r\n", shop.sku("A"), shop.sku("B"));
     let told = shop.upload(&staff(), PATH, "text/csv", bad.into()).await;
     assert_eq!(faults(&told).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4], "{told:?}");
+    shop.close().await;
+}
+
+fn patch(sku: String, name: &str) -> Patch {
+    Patch { sku, names: vec![("en".to_owned(), name.to_owned())], ..Patch::default() }
+}
+
+#[tokio::test]
+async fn a_table_does_not_undo_what_somebody_else_wrote_while_it_was_read() {
+    let shop = Shop::open().await;
+    import(&shop, "", file(&[line(&shop, "A"), line(&shop, "B")])).await;
+    let new = Patch {
+        family: Some("general".to_owned()),
+        category: Some("a/b".to_owned()),
+        brand: Some("y".to_owned()),
+        prices: vec![("EUR".to_owned(), "9.00".to_owned())],
+        ..patch(shop.sku("NEW"), "Renamed")
+    };
+    let wanted = [patch(shop.sku("A"), "Renamed"), patch(shop.sku("B"), "Renamed"), new];
+    let lines = wanted.into_iter().zip(2..).map(|(patch, number)| Line { number, wanted: Wanted::Some(patch) });
+    let (good, faulty) = Inspection::default().look_at(&shop.app, lines.collect()).await.unwrap();
+    assert_eq!(faulty, []);
+    let mut dearer = line(&shop, "A");
+    dearer["prices"] = json!({"EUR": "2.50"});
+    import(&shop, "", file(&[dearer, line(&shop, "NEW")])).await;
+
+    let outcome = write(&shop.app, good, &By::default(), &Hope::default()).await.unwrap();
+    let sku = |name: &str| Sku::parse(&shop.sku(name)).unwrap();
+    assert_eq!(outcome.overtaken, [(0, sku("A")), (2, sku("NEW"))]);
+    assert_eq!((outcome.created, outcome.changed), (0, 1), "nobody else wrote the third");
+    for (name, minor, title) in [("A", 250, "Product A"), ("B", 150, "Renamed"), ("NEW", 150, "Product NEW")] {
+        let newest = shop.store.newest(&sku(name)).await.unwrap().unwrap();
+        let product = newest.live().unwrap();
+        assert_eq!(product.prices.usual().next().unwrap().minor(), minor, "{name}");
+        assert_eq!(product.text(&["en"]).unwrap().name, title, "{name}");
+    }
     shop.close().await;
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::domain::product::{CategoryPath, Revision, State};
 use catalog::inbound::indexer::{self, Indexer};
 use catalog::inbound::relay;
 use catalog::outbound::feed::{self, KafkaFeed};
-use catalog::usecases::ports::products::{FeedDown, ProductFeed, ProductStore as _};
+use catalog::usecases::ports::products::{FeedDown, ProductFeed, ProductStore as _, Telling};
 use catalog::usecases::publish_products::publish_products;
 use common::Region;
 use contracts::{Event, topics};
@@ -76,18 +77,36 @@ async fn a_written_product_is_found_by_search_and_a_deleted_one_no_longer() {
     shop.close().await;
 }
 
-/// Takes the first changes and then breaks, as often as it is told to.
+/// Breaks as often as it is told to, and then takes everything.
 struct Breaking(std::sync::Mutex<usize>);
 
 #[async_trait::async_trait]
 impl ProductFeed for Breaking {
-    async fn publish(&self, _: &[catalog::domain::product::Revision]) -> Result<(), FeedDown> {
+    async fn publish(&self, revisions: &[Revision]) -> Result<Vec<Telling>, FeedDown> {
         let mut left = self.0.lock().unwrap();
         if *left == 0 {
-            return Ok(());
+            return Ok(revisions.iter().map(|_| Telling::Told).collect());
         }
         *left -= 1;
         Err(FeedDown("broken for a test".to_owned()))
+    }
+}
+
+/// Takes every change but those of two products: one is too large for it, with the other it fails.
+struct Picky {
+    too_large: String,
+    failing: String,
+}
+
+#[async_trait::async_trait]
+impl ProductFeed for Picky {
+    async fn publish(&self, revisions: &[Revision]) -> Result<Vec<Telling>, FeedDown> {
+        let telling = |revision: &Revision| match revision.sku().as_str() {
+            sku if sku == self.too_large => Telling::TooLarge,
+            sku if sku == self.failing => Telling::Failed(FeedDown("broken for a test".to_owned())),
+            _ => Telling::Told,
+        };
+        Ok(revisions.iter().map(telling).collect())
     }
 }
 
@@ -98,15 +117,47 @@ async fn what_the_broker_did_not_take_is_told_again() {
     let feed = Breaking(std::sync::Mutex::new(1));
     assert!(publish_products(&shop.store, &feed).await.is_err());
     assert_eq!(shop.store.unpublished(10).await.unwrap().len(), 2, "nothing counts as told");
-    assert_eq!(publish_products(&shop.store, &feed).await.unwrap(), 2);
-    assert_eq!(publish_products(&shop.store, &feed).await.unwrap(), 0);
+    assert_eq!(publish_products(&shop.store, &feed).await.unwrap().told, 2);
+    assert_eq!(publish_products(&shop.store, &feed).await.unwrap().told, 0);
     shop.close().await;
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_told_holds_up_nobody() {
+    let shop = Shop::open().await;
+    let revisions = ["A", "B", "C"].map(|name| live(shop.draft(name), 1));
+    shop.store.insert(&revisions).await.unwrap();
+    let feed = Picky { too_large: shop.sku("A"), failing: shop.sku("B") };
+    let round = publish_products(&shop.store, &feed).await.unwrap();
+    assert_eq!((round.told, round.left_out, round.waits.is_some()), (1, 1, true));
+    let waiting = shop.store.unpublished(10).await.unwrap();
+    assert_eq!(waiting.iter().map(|revision| revision.sku().as_str()).collect::<Vec<_>>(), [shop.sku("B")]);
+    let round = publish_products(&shop.store, &Breaking(std::sync::Mutex::new(0))).await.unwrap();
+    assert_eq!((round.told, round.left_out, round.waits.is_some()), (1, 0, false));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn the_feed_tells_what_no_record_can_carry_from_what_it_took() {
+    let settings = kafka::topics(&[&topics::PRODUCT_CHANGED]).await;
+    let feed = KafkaFeed::new(Publisher::new(&settings, Region::Eu, Epoch::new(1)).unwrap());
+    let mut huge = live(super::world::draft("HUGE"), 1);
+    if let State::Live(product) = &mut huge.state {
+        // As one that was written before products had a bound.
+        product.brand = "x".repeat(1_100_000);
+    }
+    let told = feed.publish(&[live(super::world::draft("SMALL"), 1), huge]).await.unwrap();
+    assert!(matches!(told[..], [Telling::Told, Telling::TooLarge]), "{told:?}");
+    let seen = kafka::read_all(&settings, &topics::PRODUCT_CHANGED).await;
+    assert_eq!(seen.iter().map(|seen| seen.key.as_str()).collect::<Vec<_>>(), ["SMALL"]);
 }
 
 #[test]
 fn a_revision_survives_the_feed() {
     let draft = super::world::draft("A-1");
-    for revision in [live(draft, 7), gone("A-1", 8)] {
+    let moved = Some(CategoryPath::parse("audio/speakers").unwrap());
+    let moved = Revision { moved_from: moved, ..live(draft.clone(), 9) };
+    for revision in [live(draft, 7), gone("A-1", 8), moved] {
         assert_eq!(indexer::revision(feed::changed(&revision)), Ok(revision));
     }
     let impossible = contracts::catalog::v1::ProductChanged { sku: "../".to_owned(), ..feed::changed(&gone("A-1", 8)) };

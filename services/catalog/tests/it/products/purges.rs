@@ -10,7 +10,7 @@ use catalog::inbound::purges::Purges;
 use catalog::outbound::cdn::PurgeWebhook;
 use catalog::outbound::feed::KafkaFeed;
 use catalog::usecases::ports::products::ProductFeed as _;
-use common::Region;
+use common::{Region, SystemClock};
 use contracts::topics;
 use http::{HeaderMap, StatusCode};
 use messaging::{BatchConsumer, Epoch, Publisher};
@@ -54,7 +54,7 @@ async fn a_change_is_told_to_the_edge_until_it_takes_it() {
     feed.publish(&[live(draft(&name), 1), live(draft(&name), 2)]).await.unwrap();
 
     let secret = serde_json::from_value(Value::from("of-the-edge")).expect("a secret");
-    let purges = Arc::new(Purges::new(Arc::new(PurgeWebhook::new(&url, secret).unwrap())));
+    let purges = Arc::new(Purges::new(Arc::new(PurgeWebhook::new(&url, secret).unwrap()), Arc::new(SystemClock)));
     let stop = CancellationToken::new();
     let consumer =
         BatchConsumer::new("catalog-cdn", &[&topics::PRODUCT_CHANGED], Region::Eu, &settings, purges).unwrap();

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use catalog::domain::draft::ProductDraft;
+use catalog::domain::draft::{ProductDraft, VariantDraft};
 use catalog::domain::inventory::SupplyKind;
+use catalog::domain::product::{Revision, State};
 use catalog::inbound::http::strip;
 use catalog::outbound::recommendations::GrpcRecommender;
+use catalog::usecases::ports::products::ProductStore as _;
 use catalog::usecases::ports::recommender::Recommender;
-use common::{UserId, ids};
+use common::{Sku, UserId, ids};
 use contracts::interest;
 use contracts::personalization::v1::recommendation_service_server::{
     RecommendationService, RecommendationServiceServer,
@@ -27,7 +29,7 @@ use testkit::servers;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
-use super::world::{PSEUDONYM_KEY, Shop, caller, config, redis_at};
+use super::world::{PSEUDONYM_KEY, Shop, attribute, caller, config, gone, redis_at};
 use crate::stock::world::receive;
 
 /// Personalization, as far as the catalog sees it.
@@ -89,10 +91,20 @@ async fn ask(
     query: &str,
     who: Option<UserId>,
 ) -> (u16, HeaderMap, Value) {
+    ask_below(shop, "A1", recommender, query, who).await
+}
+
+async fn ask_below(
+    shop: &Shop,
+    name: &str,
+    recommender: &Arc<dyn Recommender>,
+    query: &str,
+    who: Option<UserId>,
+) -> (u16, HeaderMap, Value) {
     let config = config();
     let routes = strip::router(shop.app.clone(), recommender.clone());
     let router = chassis::http::dress(&config.common.site, &config.http, routes, None);
-    let mut request = Request::get(format!("/v1/products/{}/recommendations{query}", shop.sku("A1")));
+    let mut request = Request::get(format!("/v1/products/{}/recommendations{query}", shop.sku(name)));
     if let Some(user) = who {
         request = request.header("authorization", "Bearer of-a-test").extension(caller(user, &[]));
     }
@@ -156,6 +168,42 @@ async fn without_whoever_knows_neighbours_stand_in_and_nobody_waits() {
     let recommender = recommender("127.0.0.1:1".parse().unwrap(), Duration::from_millis(20));
     let (status, _, body) = ask(&shop, &recommender, "", None).await;
     assert_eq!((status, names(&shop, &body)), (200, Vec::new()), "an empty strip is a strip");
+}
+
+#[tokio::test]
+async fn a_variant_counts_as_its_product_among_candidates_and_above_a_strip() {
+    let shop = shop().await;
+    let sizes = ["V-S", "V-L"].map(|name| shop.sku(name));
+    let variant = |sku: &String| VariantDraft {
+        sku: sku.clone(),
+        attributes: vec![attribute("size", sku.rsplit('-').next().unwrap_or_default())],
+        ..VariantDraft::default()
+    };
+    let coat = ProductDraft {
+        category: "fashion/coats".to_owned(),
+        variants: sizes.iter().map(variant).collect(),
+        ..shop.draft("V")
+    };
+    shop.stock_up(vec![coat]).await;
+    let product = Sku::parse(&shop.sku("V")).unwrap();
+    let claims = sizes.clone().map(|sku| {
+        let state = State::VariantOf { sku: Sku::parse(&sku).unwrap(), product: product.clone() };
+        Revision { state, ..gone(&sku, 1) }
+    });
+    shop.store.insert(&claims).await.unwrap();
+    let lines: Vec<_> = sizes.iter().map(|sku| (sku.as_str(), SupplyKind::Counted, 50)).collect();
+    receive(&*shop.app.stock, "r-2", &lines).await.unwrap();
+    let known = Known::default();
+    *known.skus.lock().unwrap() = ["V-L", "A2", "V-S", "V"].map(|name| shop.sku(name)).to_vec();
+    let knows = recommender(known.serve().await, Duration::from_secs(5));
+    let (_, _, body) = ask(&shop, &knows, "?kind=also_bought", None).await;
+    assert_eq!(names(&shop, &body), ["V", "A2"], "once, where its first variant stood");
+    let (_, _, body) = ask_below(&shop, "V-S", &knows, "?kind=also_bought", None).await;
+    assert_eq!(names(&shop, &body), ["A2"], "not below itself");
+    let nobody = recommender("127.0.0.1:1".parse().unwrap(), Duration::from_millis(20));
+    let (_, _, body) = ask_below(&shop, "V-S", &nobody, "", None).await;
+    assert_eq!(names(&shop, &body), ["Z1", "Z2"], "the neighbours of its product");
+    shop.close().await;
 }
 
 #[tokio::test]

@@ -309,5 +309,5 @@ pub fn gone(sku: &str, number: i64) -> Revision {
 fn revision(state: State, number: i64) -> Revision {
     // Stores keep milliseconds.
     let changed_at = chrono::DateTime::from_timestamp_millis(1_700_000_000_000 + number).expect("a time");
-    Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default() }
+    Revision { number, state, changed_at, traceparent: None, author: None, trail: Trail::default(), moved_from: None }
 }

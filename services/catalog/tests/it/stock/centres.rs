@@ -7,8 +7,8 @@ use contracts::{Event, order};
 use messaging::Verdict;
 
 use super::world::{
-    CENTRES, SHOPPER, World, compensated, completed, created, new_order, receipt_at, receive, receive_at, returned,
-    row, sku, wire_line,
+    CENTRES, SHOPPER, World, clerk, compensated, completed, created, new_order, receipt_at, receive, receive_at,
+    returned, row, sku, wire_line,
 };
 
 /// `(centre, state)` of each parcel of the only order, by centre.
@@ -88,7 +88,7 @@ async fn goods_that_were_promised_leave_when_they_are_there_and_the_rest_before(
     let kind = SupplyKind::Counted;
     receive(&*world.store, "r1", &[("A", kind, 0)]).await.unwrap();
     receive_at(&*world.store, "fc-b", "r2", &[("A", kind, 1)]).await;
-    world.store.limit_back_orders(&sku("A"), 5).await.unwrap();
+    world.store.limit_back_orders(&sku("A"), 5, clerk()).await.unwrap();
     let (order, basket) = (new_order(), [("A", 3)]);
     for event in [created(order, &basket), completed(order, &basket)] {
         assert_eq!(world.deliver(&event).await, Verdict::Done);
@@ -123,7 +123,7 @@ async fn goods_that_were_promised_leave_when_they_are_there_and_the_rest_before(
 async fn a_parcel_whose_goods_were_given_back_before_they_came_never_leaves() {
     let world = World::new().await;
     receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 0)]).await.unwrap();
-    world.store.limit_back_orders(&sku("A"), 5).await.unwrap();
+    world.store.limit_back_orders(&sku("A"), 5, clerk()).await.unwrap();
     let (order, basket) = (new_order(), [("A", 3)]);
     for event in [created(order, &basket), completed(order, &basket)] {
         assert_eq!(world.deliver(&event).await, Verdict::Done);
@@ -141,7 +141,7 @@ async fn a_parcel_whose_goods_were_given_back_before_they_came_never_leaves() {
 async fn an_order_that_waited_in_vain_owes_nothing_any_more() {
     let world = World::new().await;
     receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 1)]).await.unwrap();
-    world.store.limit_back_orders(&sku("A"), 2).await.unwrap();
+    world.store.limit_back_orders(&sku("A"), 2, clerk()).await.unwrap();
     let order = new_order();
     for event in [created(order, &[("A", 3)]), compensated(order)] {
         assert_eq!(world.deliver(&event).await, Verdict::Done);
@@ -158,6 +158,6 @@ async fn a_reference_names_its_centre_too() {
     let lines = [("A", SupplyKind::Counted, 3)];
     receive(&*world.store, "r1", &lines).await.unwrap();
     assert_eq!(receive(&*world.store, "r1", &lines).await.unwrap(), Committed::Repeated);
-    let elsewhere = world.store.receive(&receipt_at("fc-b", "r1", &lines), chrono::DateTime::UNIX_EPOCH).await;
+    let elsewhere = world.store.receive(&receipt_at("fc-b", "r1", &lines), clerk(), chrono::DateTime::UNIX_EPOCH).await;
     assert!(matches!(elsewhere, Err(catalog::usecases::ports::stock::StoreError::ReferenceReused)), "{elsewhere:?}");
 }

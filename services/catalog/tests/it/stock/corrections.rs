@@ -17,7 +17,7 @@ use messaging::operators;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::world::{World, app, caller, counts, created, memory_stock, new_order, receive, receive_at, row};
+use super::world::{World, app, caller, clerk, counts, created, memory_stock, new_order, receive, receive_at, row};
 
 fn routes(app: Arc<App>, who: &Caller) -> Router {
     router(app).layer(Extension(who.clone()))
@@ -58,7 +58,8 @@ async fn a_correction_counts_once_says_why_and_who_and_the_books_still_follow() 
     let moved: Vec<_> =
         moved.iter().map(|(sku, kind, units, why)| (sku.as_str(), kind.as_str(), *units, why.as_str())).collect();
     assert_eq!(moved, [("A", "lost", 4, "counted on Tuesday"), ("B", "found", 2, "counted on Tuesday")]);
-    let noted = operators::latest(world.database.database.pool(), 10).await.unwrap();
+    let mut noted = operators::latest(world.database.database.pool(), 10).await.unwrap();
+    noted.retain(|act| act.action == "stock.correct");
     assert_eq!(noted.len(), 1, "a repetition is not another act: {noted:?}");
     assert_eq!(
         (noted[0].actor, noted[0].action.as_str(), noted[0].subject.as_str(), noted[0].reason.as_str()),
@@ -78,7 +79,7 @@ async fn what_belongs_to_somebody_is_not_taken_off_and_a_refused_correction_chan
     assert_eq!((status, &problem["code"]), (409, &json!("state-conflict")));
     assert_eq!(counts(&*world.store, "A").await, (2, 3, 0, 5));
     assert_eq!(counts(&*world.store, "B").await, (5, 0, 0, 5));
-    assert_eq!(world.count("SELECT count(*) FROM operator_actions").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM operator_actions WHERE action = 'stock.correct'").await, 0);
     // The reference was not used up.
     assert_eq!(post(&routes, &correction("count-1", json!([{"sku": "A", "change": -2}]))).await.0, 200);
     world.audit().await;
@@ -88,7 +89,7 @@ async fn what_belongs_to_somebody_is_not_taken_off_and_a_refused_correction_chan
 async fn what_is_found_goes_to_those_who_wait_first() {
     let world = World::new().await;
     receive(&*world.store, "r-1", &[("A", SupplyKind::Counted, 1)]).await.unwrap();
-    world.store.limit_back_orders(&super::world::sku("A"), 5).await.unwrap();
+    world.store.limit_back_orders(&super::world::sku("A"), 5, clerk()).await.unwrap();
     assert_eq!(world.deliver(&created(new_order(), &[("A", 3)])).await, messaging::Verdict::Done);
     let routes = routes(world.app.clone(), &caller("staff"));
     assert_eq!(post(&routes, &correction("count-1", json!([{"sku": "A", "change": 3}]))).await.0, 200);
@@ -162,6 +163,38 @@ async fn the_tables_refuse_a_correction_without_a_reason() {
     let refused = sqlx::query(insert).execute(&world.database.owner).await.unwrap_err();
     let constraint = refused.as_database_error().and_then(|error| error.constraint()).map(str::to_owned);
     assert_eq!(constraint.as_deref(), Some("stock_movements_say_why"));
+}
+
+#[tokio::test]
+async fn who_said_what_came_in_and_what_may_be_promised_is_written_down_with_it() {
+    let world = World::new().await;
+    let who = caller("warehouse");
+    let routes = routes(world.app.clone(), &who);
+    let ask = async |method: &str, path: &str, body: Value| {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        routes.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let receipt =
+        |quantity: u32| json!({"reference": "r-1", "lines": [{"sku": "A", "quantity": quantity, "kind": "counted"}]});
+    // Said once, said again, and said otherwise.
+    for (quantity, status) in [(5, 200), (5, 200), (6, 422)] {
+        assert_eq!(ask("POST", "/v1/admin/stock/receipts", receipt(quantity)).await, status);
+    }
+    assert_eq!(ask("PUT", "/v1/admin/stock/A/back-order-limit", json!({"limit": 7})).await, 200);
+    assert_eq!(ask("PUT", "/v1/admin/stock/X/back-order-limit", json!({"limit": 7})).await, 404);
+    let noted = operators::latest(world.database.database.pool(), 10).await.unwrap();
+    assert!(noted.iter().all(|act| act.actor == who.user_id), "{noted:?}");
+    let acts: Vec<_> =
+        noted.iter().map(|act| (act.action.as_str(), act.subject.as_str(), act.outcome.as_str())).collect();
+    assert_eq!(
+        acts,
+        [
+            ("stock.limit_back_orders", "A", "at most 7 units from rdc-a"),
+            ("stock.receive", "r-1", "1 lines in rdc-a: 5 units")
+        ],
+        "the latest first; what was refused or said before is no act"
+    );
 }
 
 #[tokio::test]

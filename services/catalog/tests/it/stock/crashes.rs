@@ -9,7 +9,7 @@ use messaging::Verdict;
 use testkit::crash::survives_every_crash;
 
 use super::world::{
-    World, compensated, completed, counts, created, new_order, payment_pending, receive, returned, sku,
+    World, clerk, compensated, completed, counts, created, new_order, payment_pending, receive, returned, sku,
 };
 
 const BASKET: [(&str, u32); 2] = [("A", 2), ("S", 1)];
@@ -161,7 +161,7 @@ async fn sending_awaited_parcels_survives_every_crash() {
         async || {
             let world = World::new().await;
             receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 1)]).await.unwrap();
-            world.store.limit_back_orders(&sku("A"), 5).await.unwrap();
+            world.store.limit_back_orders(&sku("A"), 5, clerk()).await.unwrap();
             for event in [created(order, &[("A", 3)]), completed(order, &[("A", 3)])] {
                 assert_eq!(world.deliver(&event).await, Verdict::Done);
             }

@@ -10,7 +10,9 @@ use contracts::Event;
 use messaging::Verdict;
 use tokio::task::JoinSet;
 
-use super::world::{Worker, World, compensated, completed, counts, created, new_order, receive, receive_at, row, sku};
+use super::world::{
+    Worker, World, clerk, compensated, completed, counts, created, new_order, receive, receive_at, row, sku,
+};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -107,7 +109,7 @@ async fn five_hundred_buyers_of_a_hundred_units_take_exactly_a_hundred_from_wher
 async fn two_hundred_buyers_are_promised_no_more_than_the_limit_while_goods_come_in() {
     let world = Arc::new(World::new().await);
     receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 10)]).await.unwrap();
-    world.store.limit_back_orders(&sku("A"), 30).await.unwrap();
+    world.store.limit_back_orders(&sku("A"), 30, clerk()).await.unwrap();
     let orders: Vec<_> = (0..200).map(|_| new_order()).collect();
     let events = orders.iter().map(|order| created(*order, &[("A", 1)])).collect();
     let deliveries = async {

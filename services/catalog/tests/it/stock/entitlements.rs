@@ -40,6 +40,7 @@ async fn with_subscription(world: &World) -> SagaEvents {
         traceparent: None,
         author: None,
         trail: Trail::default(),
+        moved_from: None,
     };
     products.insert(&[revision]).await.unwrap();
     receive(&*world.store, "r1", &[("D", SupplyKind::Unlimited, 0)]).await.unwrap();

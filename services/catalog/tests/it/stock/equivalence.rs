@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::world::{
-    CENTRES, World, app, compensated, completed, created, delivery, lines, memory_stock, new_order, payment_pending,
-    receipt_at, sku,
+    CENTRES, World, app, clerk, compensated, completed, created, delivery, lines, memory_stock, new_order,
+    payment_pending, receipt_at, sku,
 };
 
 const SKUS: [(&str, SupplyKind); 4] = [
@@ -112,12 +112,12 @@ async fn play(
                 let (text, kind) = SKUS[*sku];
                 let quantity = if kind.is_counted() { *quantity } else { 0 };
                 let receipt = receipt_at(CENTRES[*centre], &format!("{run}-{at}"), &[(text, kind, quantity)]);
-                let outcome = store.receive(&receipt, DateTime::UNIX_EPOCH).await;
+                let outcome = store.receive(&receipt, clerk(), DateTime::UNIX_EPOCH).await;
                 verdicts.push(format!("{outcome:?}"));
                 continue;
             }
             Scene::Limited { sku: of, limit } => {
-                let outcome = store.limit_back_orders(&sku(SKUS[*of].0), *limit).await;
+                let outcome = store.limit_back_orders(&sku(SKUS[*of].0), *limit, clerk()).await;
                 verdicts.push(format!("{outcome:?}"));
                 continue;
             }

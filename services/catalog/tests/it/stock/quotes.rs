@@ -49,6 +49,7 @@ fn revision(number: i64, state: State) -> Revision {
         traceparent: None,
         author: None,
         trail: Trail::default(),
+        moved_from: None,
     }
 }
 

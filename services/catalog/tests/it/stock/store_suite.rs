@@ -14,7 +14,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::{MessageId, OrderId, ids};
 
 use super::world::{
-    CENTRES, SHOPPER, World, centre, centres, counts, lines, memory_stock, new_order, receive, receive_at, row, sku,
+    CENTRES, SHOPPER, World, centre, centres, clerk, counts, lines, memory_stock, new_order, receive, receive_at, row,
+    sku,
 };
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -224,7 +225,7 @@ async fn an_order_is_taken_from_one_centre_or_from_several(store: Arc<dyn StockS
 async fn what_is_missing_is_promised_within_the_limit_and_served_in_order(store: Arc<dyn StockStore>) {
     let kind = SupplyKind::Counted;
     receive(&*store, "r1", &[("A", kind, 1)]).await.unwrap();
-    store.limit_back_orders(&sku("A"), 5).await.unwrap();
+    store.limit_back_orders(&sku("A"), 5, clerk()).await.unwrap();
     let availability = async || store.availability(&[sku("A")]).await.unwrap()[&sku("A")];
     assert_eq!(availability().await, Availability::BackOrder { there: 1, room: 5 });
     let (early, late) = (held(&*store, &[("A", 3)]).await, held(&*store, &[("A", 2)]).await);
@@ -236,7 +237,7 @@ async fn what_is_missing_is_promised_within_the_limit_and_served_in_order(store:
         (2, 2, 4)
     );
     // A lower limit takes nothing back.
-    store.limit_back_orders(&sku("A"), 0).await.unwrap();
+    store.limit_back_orders(&sku("A"), 0, clerk()).await.unwrap();
     assert_eq!(availability().await, Availability::Counted(0));
     assert_eq!(reserve(&*store, &[("A", 1)]).await.1.status, Some(Status::Rejected));
     receive_at(&*store, "fc-b", "r2", &[("A", kind, 3)]).await;
@@ -251,10 +252,14 @@ async fn what_is_missing_is_promised_within_the_limit_and_served_in_order(store:
 
 async fn a_limit_is_set_for_what_can_run_out(store: Arc<dyn StockStore>) {
     receive(&*store, "r1", &[("A", SupplyKind::Counted, 1), ("D", SupplyKind::Unlimited, 0)]).await.unwrap();
-    assert!(matches!(store.limit_back_orders(&sku("X"), 1).await, Err(StoreError::UnknownSku(at)) if at == sku("X")));
-    assert!(matches!(store.limit_back_orders(&sku("D"), 1).await, Err(StoreError::NotCounted(at)) if at == sku("D")));
+    assert!(
+        matches!(store.limit_back_orders(&sku("X"), 1, clerk()).await, Err(StoreError::UnknownSku(at)) if at == sku("X"))
+    );
+    assert!(
+        matches!(store.limit_back_orders(&sku("D"), 1, clerk()).await, Err(StoreError::NotCounted(at)) if at == sku("D"))
+    );
     receive_at(&*store, "fc-b", "r2", &[("A", SupplyKind::Counted, 1)]).await;
-    store.limit_back_orders(&sku("A"), 7).await.unwrap();
+    store.limit_back_orders(&sku("A"), 7, clerk()).await.unwrap();
     let limits =
         (row(&*store, "A", CENTRES[0]).await.back_order_limit, row(&*store, "A", "fc-b").await.back_order_limit);
     assert_eq!(limits, (7, 0));
@@ -264,7 +269,7 @@ async fn a_parcel_waits_for_its_goods(store: Arc<dyn StockStore>) {
     let kind = SupplyKind::Counted;
     receive_at(&*store, "fc-b", "r1", &[("A", kind, 1), ("B", kind, 0)]).await;
     receive(&*store, "r2", &[("B", kind, 1)]).await.unwrap();
-    store.limit_back_orders(&sku("B"), 5).await.unwrap();
+    store.limit_back_orders(&sku("B"), 5, clerk()).await.unwrap();
     let kinds = [("A", kind), ("B", kind)];
     let order = sold(&*store, &[("A", 1), ("B", 3)], &kinds).await;
     assert_eq!(store.sendable(10).await.unwrap(), [], "the goods of the second parcel are not there");

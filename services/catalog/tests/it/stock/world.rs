@@ -237,17 +237,22 @@ pub fn receipt_at(at: &str, reference: &str, list: &[(&str, SupplyKind, u32)]) -
         .expect("a valid receipt")
 }
 
+/// Somebody of the warehouse.
+pub fn clerk() -> UserId {
+    UserId::from_uuid(ids::random())
+}
+
 pub async fn receive(
     store: &dyn StockStore,
     reference: &str,
     list: &[(&str, SupplyKind, u32)],
 ) -> Result<Committed, StoreError> {
-    store.receive(&receipt(reference, list), DateTime::UNIX_EPOCH).await
+    store.receive(&receipt(reference, list), clerk(), DateTime::UNIX_EPOCH).await
 }
 
 /// As [`receive`], into any centre.
 pub async fn receive_at(store: &dyn StockStore, at: &str, reference: &str, list: &[(&str, SupplyKind, u32)]) {
-    let committed = store.receive(&receipt_at(at, reference, list), DateTime::UNIX_EPOCH).await;
+    let committed = store.receive(&receipt_at(at, reference, list), clerk(), DateTime::UNIX_EPOCH).await;
     assert_eq!(committed.expect("a receipt"), Committed::Applied);
 }
 

@@ -24,7 +24,7 @@ use http::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction};
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -202,8 +202,14 @@ impl Pages {
     async fn renew(&self, key: &Key, stale: &Arc<Page>) -> Arc<Page> {
         let page = self.make(key).await;
         let page = if matches!(page.content, Content::Down(_)) { Arc::new(stale.kept_for_now()) } else { page };
-        // Only if it is still there: a change that came meanwhile has taken it away for good.
-        let _ = self.kept.replace(key.clone(), page.clone(), true);
+        // Only if it is still there: a change that came meanwhile has taken it away for good, and what stands there since is newer
+        // than what this page was made of.
+        let _ = self.kept.entry(key, Some(Duration::ZERO), |_, kept| {
+            if Arc::ptr_eq(kept, stale) {
+                *kept = page.clone();
+            }
+            EntryAction::Retain(())
+        });
         page
     }
 

@@ -3,8 +3,9 @@
 //!
 //! Columns: `sku`, `family`, `category`, `brand`, `name.<language>`, `description.<language>`, `price.<currency>`,
 //! `attribute.<key>` (`90 cm`: the unit after the last space where the column says so, as `attribute.<key>:unit`), `attributes`
-//! (one `key=value` or `key=value|unit` on each line of the cell) and `images` (separated by spaces). What a table cannot say,
-//! such as variants and prices for a time, it leaves alone.
+//! (one `key=value` or `key=value|unit` on each line of the cell; what follows the last `|` is the unit, so a value that has one ends
+//! with another: `ratio=4|3|`) and `images` (separated by spaces). What a table cannot say,
+//! such as variants, prices for a time and attributes with line breaks, it leaves alone.
 
 use common::FieldProblem;
 
@@ -87,9 +88,10 @@ impl Header {
                     for line in cell.lines().filter(|line| !line.trim().is_empty()) {
                         let (key, value) =
                             line.split_once('=').ok_or_else(|| problem("attributes are key=value lines"))?;
-                        let (value, unit) =
-                            value.rsplit_once('|').map_or((value, None), |(value, unit)| (value, Some(unit)));
-                        patch.attributes.push((key.trim().to_owned(), value.to_owned(), unit.map(str::to_owned)));
+                        // Nothing after the line is the absence of a unit.
+                        let (value, unit) = value.rsplit_once('|').unwrap_or((value, ""));
+                        let unit = Some(unit.to_owned()).filter(|unit| !unit.is_empty());
+                        patch.attributes.push((key.trim().to_owned(), value.to_owned(), unit));
                     }
                 }
                 Column::Images => patch.images = Some(cell.split_whitespace().map(str::to_owned).collect()),
@@ -170,18 +172,24 @@ fn quoted_cell(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// A spreadsheet runs a cell that begins like a formula; we write an apostrophe before it and take it away again.
-const FORMULA: [char; 4] = ['=', '+', '-', '@'];
+/// A spreadsheet runs a cell that begins like a formula, also behind a tab or a line break; we write an apostrophe before it and
+/// take it away again.
+const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
+
+/// Also where apostrophes of its own stand before it: else one of those would be taken away.
+fn is_guarded(cell: &str) -> bool {
+    cell.trim_start_matches('\'').starts_with(FORMULA)
+}
 
 fn without_guard(cell: String) -> String {
     match cell.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(FORMULA) => rest.to_owned(),
+        Some(rest) if is_guarded(rest) => rest.to_owned(),
         _ => cell,
     }
 }
 
 fn written(cell: &str, line: &mut String) {
-    let guard = if cell.starts_with(FORMULA) { "'" } else { "" };
+    let guard = if is_guarded(cell) { "'" } else { "" };
     if guard.is_empty() && !cell.contains(['"', ',', '\n', '\r']) {
         line.push_str(cell);
     } else {
@@ -223,9 +231,11 @@ pub fn line(product: &Product, languages: &[&str], currencies: &[&str]) -> Strin
     }
     let attribute = |attribute: &crate::domain::product::Attribute| match &attribute.unit {
         Some(unit) => format!("{}={}|{unit}", attribute.key, attribute.value),
+        None if attribute.value.contains('|') => format!("{}={}|", attribute.key, attribute.value),
         None => format!("{}={}", attribute.key, attribute.value),
     };
-    texts.push(product.attributes.iter().map(attribute).collect::<Vec<_>>().join("\n"));
+    let on_one_line = product.attributes.iter().filter(|attribute| !attribute.value.contains(['\n', '\r']));
+    texts.push(on_one_line.map(attribute).collect::<Vec<_>>().join("\n"));
     texts.push(product.images.join(" "));
     let mut line = String::new();
     for (place, text) in texts.iter().enumerate() {
@@ -240,6 +250,7 @@ pub fn line(product: &Product, languages: &[&str], currencies: &[&str]) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::draft::{AttributeDraft, ProductDraft, TextDraft};
 
     #[test]
     fn a_line_changes_what_it_has_columns_for() {
@@ -284,5 +295,49 @@ mod tests {
         assert_eq!(line, "\"'=HYPERLINK(\"\"x\"\")\"");
         assert_eq!(without_guard(cells(&line).unwrap().remove(0)), "=HYPERLINK(\"x\")");
         assert_eq!(without_guard("'tis".to_owned()), "'tis");
+        for cell in ["=1", "'=1", "''=1", "\t=1", "\r\n=1", "-1", "+1", "@x", "'\tx", "'tis", "'", "", "a\t=1"] {
+            let mut line = String::new();
+            written(cell, &mut line);
+            let there = cells(&line).unwrap().remove(0);
+            assert!(!there.starts_with(FORMULA), "a spreadsheet would run {there:?}");
+            assert_eq!(without_guard(there), cell, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_product_says_comes_back_from_its_line() {
+        let value = |key: &str, value: &str, unit: Option<&str>| AttributeDraft {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            unit: unit.map(str::to_owned),
+        };
+        let draft = ProductDraft {
+            sku: "A".to_owned(),
+            family: "gadget".to_owned(),
+            category: "audio".to_owned(),
+            brand: "'=x".to_owned(),
+            texts: vec![TextDraft {
+                language: "en".to_owned(),
+                name: "\t=1".to_owned(),
+                description: "a\nb".to_owned(),
+            }],
+            prices: vec![("EUR".to_owned(), "1.50".to_owned())],
+            attributes: vec![
+                value("ratio", "4|3", None),
+                value("ends", "x|", None),
+                value("size", "4|3", Some("cm")),
+                value("odd", "a=b", None),
+                value("plain", "5", Some("mm")),
+            ],
+            ..ProductDraft::default()
+        };
+        let product = draft.check("").unwrap();
+        let header = Header::read(&header(&["en"], &["EUR"])).unwrap();
+        let patch = header.patch(&line(&product, &["en"], &["EUR"])).unwrap();
+        assert_eq!(patch.onto(None).check(""), Ok(product.clone()));
+        let mut broken = product;
+        broken.attributes[1].value = "two\nplain=6".to_owned();
+        let patch = header.patch(&line(&broken, &["en"], &["EUR"])).unwrap();
+        assert_eq!(patch.onto(Some(&broken)).check(""), Ok(broken), "what has no place in a cell is left alone");
     }
 }
