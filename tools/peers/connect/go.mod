@@ -1,0 +1,3 @@
+module shopsphere/peers/connect
+
+go 1.24
