@@ -24,9 +24,9 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use chassis::{Process, Role, Service as _};
 use common::{Sku, SystemClock, ids};
-use contracts::Topic;
 use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, ORDER_COMPLETED, PRODUCT_CHANGED};
 use contracts::user::v1::{Click, ClickType, ClicksReported};
+use contracts::{DataClass, Topic};
 use messaging::{BatchConsumer, BatchHandler, Firehose, KafkaSettings, Record, TopicAside};
 use personalization::config::Config;
 use personalization::domain::Feature;
@@ -54,13 +54,27 @@ const STUCK: Duration = Duration::from_secs(60);
 /// The same for the intake, so that a visitor has one name.
 const KEY: &str = "sixteen characters or more";
 
-static FEW: Topic = bench_topic("clickstream.few", CLICKSTREAM_RAW.partitions / 4);
-static SINGLES: Topic = bench_topic("clickstream.singles", CLICKSTREAM_RAW.partitions);
+/// As clicks have, with a quarter of the partitions.
+static FEW: Topic = Topic {
+    kind: "clickstream.few",
+    key: "pseudonym",
+    partitions: CLICKSTREAM_RAW.partitions / 4,
+    retention: CLICKSTREAM_RAW.retention,
+    class: DataClass::Internal,
+    writer: "bench",
+    readers: &[],
+};
 
-const fn bench_topic(kind: &'static str, partitions: i32) -> Topic {
-    let Topic { retention, class, .. } = CLICKSTREAM_RAW;
-    Topic { kind, key: "pseudonym", partitions, retention, class, writer: "bench", readers: &[] }
-}
+/// Each click alone.
+static SINGLES: Topic = Topic {
+    kind: "clickstream.singles",
+    key: "pseudonym",
+    partitions: CLICKSTREAM_RAW.partitions,
+    retention: CLICKSTREAM_RAW.retention,
+    class: DataClass::Internal,
+    writer: "bench",
+    readers: &[],
+};
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -237,6 +251,8 @@ impl BatchHandler for Counting {
 }
 
 async fn fold(bench: &Bench) -> Result<()> {
+    // Lines and spans as in the service, so that they cost what they cost there.
+    let _telemetry = chassis::telemetry::install("personalization", Role::Work, &bench.config.common)?;
     println!("ready");
     let lines = std::io::stdin().lock().lines();
     for line in lines {
@@ -297,6 +313,8 @@ async fn pass(bench: &Bench, wanted: u64, topic: &'static Topic) -> Result<[u64;
 }
 
 async fn work(bench: &Bench) -> Result<()> {
+    // Lines and spans as in the service, so that they cost what they cost there.
+    let _telemetry = chassis::telemetry::install("personalization", Role::Work, &bench.config.common)?;
     let topics = [&CLICKSTREAM_RAW, &CLICKSTREAM_PARKED, &ORDER_COMPLETED, &PRODUCT_CHANGED];
     messaging::create_topics(&bench.config.kafka, bench.process.site().region, &topics).await?;
     bench.learn_products(&bench.store()?).await?;
@@ -306,6 +324,8 @@ async fn work(bench: &Bench) -> Result<()> {
 }
 
 async fn serve(mut bench: Bench, port: u16) -> Result<()> {
+    // Lines and spans as in the service, so that they cost what they cost there.
+    let _telemetry = chassis::telemetry::install("personalization", Role::Serve, &bench.config.common)?;
     bench.config.http.port = port;
     let store = bench.store()?;
     let app: App = wiring::app(&store, &bench.process, bench.trials(&store)?);

@@ -18,8 +18,8 @@ use crate::os;
 
 /// The processor of what is tested.
 pub const TESTED: &str = "0";
-/// A JVM on a busy machine takes seconds to start.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A JVM takes seconds to start on a busy machine, and a topic of a million records to fill.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Between two looks whether somebody has interrupted us.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -38,7 +38,7 @@ impl Program {
     /// `folder`.
     ///
     /// # Errors
-    /// When it does not start, ends, or is not ready within a minute.
+    /// When it does not start, ends, or is not ready within three minutes.
     pub fn start(name: &'static str, processors: &str, words: &[String], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let mut child = Command::new("taskset")
