@@ -207,7 +207,7 @@ fn lines(inputs: &Inputs) -> Vec<Line> {
     let all = sum(&lines);
     lines.push(Line { what: "partitions of clicks", at: need(fold, |values, times| folding(values, times).1) });
     lines.push(Line { what: "brokers", at: Ok(TIMES.map(|times| brokers(EVENTS * times))) });
-    let hall = |of: fn((f64, f64)) -> f64| {
+    let hall = |of: fn((f64, f64)) -> f64| -> Result<[f64; 2], Vec<&'static str>> {
         let all = all.clone()?;
         Ok([0, 1].map(|place| of(racks(all[place], brokers(EVENTS * TIMES[place])))))
     };
@@ -320,9 +320,10 @@ mod tests {
         .to_vec()
     }
 
-    fn value(reports: &[Report], what: &str) -> [f64; 2] {
+    /// In whole numbers, as the table tells it.
+    fn value(reports: &[Report], what: &str) -> [u64; 2] {
         let line = lines(&Inputs::of(reports)).into_iter().find(|line| line.what == what).unwrap();
-        line.at.unwrap()
+        line.at.unwrap().map(|number| number.round() as u64)
     }
 
     #[test]
@@ -353,12 +354,12 @@ mod tests {
     fn all_inputs_together_make_a_region() {
         let reports = reports();
         // 166,667 / (500,000 x 0.8) / 0.5 x 1.5 = 1.25, ten times that 12.5.
-        assert_eq!(value(&reports, "cores of the intake"), [2.0, 14.0]);
+        assert_eq!(value(&reports, "cores of the intake"), [2, 14]);
         // 166,667 / (250,000 x 0.5) / 0.5 x 1.5 = 4; at ten times 40.
-        assert_eq!(value(&reports, "cores of the worker"), [4.0, 40.0]);
-        assert_eq!(value(&reports, "partitions of clicks"), [24.0, 60.0]);
+        assert_eq!(value(&reports, "cores of the worker"), [4, 40]);
+        assert_eq!(value(&reports, "partitions of clicks"), [24, 60]);
         // 200,000 x 8 s = 1.6 million clicks for 2 s of Redis: 800,000 a second.
-        assert_eq!(value(&reports, "cores of Redis for the worker"), [2.0, 8.0]);
+        assert_eq!(value(&reports, "cores of Redis for the worker"), [2, 8]);
         let table = table(&reports);
         assert!(!table.contains("not known") && !table.contains("not measured"), "{table}");
         assert!(table.contains("(intake-packed at abc)"), "{table}");
