@@ -226,7 +226,7 @@ enum Task {
         /// Only points whose name contains this; writes nothing
         only: Option<String>,
     },
-    /// Two things measured side by side: `bench list`, `limits`, `prepare`, `page`, `all`, or a name
+    /// Two things measured side by side: `bench list`, `limits`, `prepare`, `page`, `capacity`, `all`, or a name
     Bench {
         #[arg(default_value = "list")]
         name: String,

@@ -1,8 +1,9 @@
 //! The intake of clicks for benchmarks, without what it does not ask: `cargo xtask bench` runs it, optimised.
 //!
-//!     bench_intake serve PORT BROKERS PREFIX RECORDS    POST /v1/events over topics under a prefix; RECORDS is report or event.
-//!                                                       Says which topic is there for the program that it is measured against
-//!     bench_intake count BROKERS PREFIX EVENTS          reads the topic until it has seen so many events, and says what was there
+//!     bench_intake serve PORT BROKERS PREFIX RECORDS THREADS
+//!                                                  POST /v1/events over topics under a prefix; RECORDS is report or event. Says which
+//!                                                  topic is there for the program that it is measured against
+//!     bench_intake count BROKERS PREFIX EVENTS     reads the topic until it has seen so many events, and says what was there
 //!
 //! What runs is the code of the service: its router, its use case, its limits (set so high that nobody meets them), its way to the
 //! broker, and the server of chassis with everything around it. People, sessions and identities are not asked by visitors and are not
@@ -50,11 +51,15 @@ const SILENCE: Duration = Duration::from_secs(10);
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // One thread for one processor, as in a pod with one.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // A thread for each processor: one in most benches, as in a pod with one.
+    let threads = match words[..] {
+        ["serve", _, _, _, _, threads] => threads.parse()?,
+        _ => 1,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         match words[..] {
-            ["serve", port, brokers, prefix, records] => {
+            ["serve", port, brokers, prefix, records, _] => {
                 let records = match records {
                     "report" => Records::Report,
                     "event" => Records::Event,

@@ -1,7 +1,10 @@
 //! The command line. Decided here: words and flags.
 
+mod clicks;
 mod connection;
+mod consume;
 mod floor;
+mod hello;
 mod orders;
 mod pages;
 mod post;
@@ -51,6 +54,12 @@ enum Task {
     Floor(floor::Floor),
     /// Ask somebody else for the same number of things
     Post(post::Post),
+    /// Read a topic and drop what was read
+    Consume(consume::Consume),
+    /// Answer what one look into Redis can answer, until killed
+    Hello(hello::Hello),
+    /// Click and ask until the answer knows of it
+    Clicks(clicks::Clicks),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +71,9 @@ fn main() -> ExitCode {
         Task::Pages(load) => pages::run(&load),
         Task::Floor(floor) => floor::run(&floor),
         Task::Post(post) => post::run(&post),
+        Task::Consume(consume) => consume::run(&consume),
+        Task::Hello(hello) => hello::run(&hello),
+        Task::Clicks(clicks) => clicks::run(&clicks),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

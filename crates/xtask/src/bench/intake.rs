@@ -29,13 +29,13 @@ use crate::stack::process;
 pub const PROGRAM: &str = "bench_intake";
 const PEER: &str = "rdkafka_performance";
 const TESTED: &str = "0";
-const OUR_PORT: u16 = 8_121;
+pub const OUR_PORT: u16 = 8_121;
 /// Events of one request: what a page reports at once.
-const EVENTS: u64 = 20;
+pub const EVENTS: u64 = 20;
 /// Different bodies, sent in turn: more than fit a processor's caches.
 const BODIES: u64 = 500;
 /// Connections of the browsers' edge.
-const CONNECTIONS: &str = "64";
+pub const CONNECTIONS: &str = "64";
 /// Records of the peer's first run, from which the number for a turn is told.
 const FIRST: u64 = 200_000;
 
@@ -143,7 +143,7 @@ impl Bench {
         let mut child = Command::new("taskset")
             .args(["-c", TESTED])
             .arg(program)
-            .args(["serve", &port, &rig.stack.ports.address(Port::Kafka), "bench.", records])
+            .args(["serve", &port, &rig.stack.ports.address(Port::Kafka), "bench.", records, "1"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -293,7 +293,7 @@ fn pattern() -> String {
 }
 
 /// Bodies of requests, one a line: visitors that look, see, search and add.
-fn bodies() -> Result<String> {
+pub fn bodies() -> Result<String> {
     let now = os::output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S"]))?;
     let now = now.trim();
     let mut bodies = String::new();

@@ -1,25 +1,32 @@
-//! `cargo xtask bench`: two things measured side by side in one run; only their ratio is a result. Decided here: which benches
-//! there are, their floors, and what ends how: 0 the floor is met, 1 it is missed, 2 the run says nothing, 3 something is missing.
+//! `cargo xtask bench`: two things measured side by side in one run; only their ratio is a result. Decided here: what ends
+//! how: 0 the floor is met, 1 it is missed, 2 the run says nothing, 3 something is missing.
 //!
 //! No result is believed that does not end with a check of what was promised, and none is published from a machine that others
 //! used meanwhile without being called noisy.
 
 mod abba;
 mod all;
+mod capacity;
 mod cpu;
 mod growth;
 mod hot_sku;
+mod ingest;
 mod intake;
+mod kstreams;
 mod limits;
 mod orders;
 mod pages;
 mod peers;
+mod program;
 pub mod quality;
 mod quality_recs;
+mod recs;
 pub mod results;
 mod rig;
 mod saga;
 mod search;
+mod stream;
+mod table;
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,6 +36,7 @@ use anyhow::{Result, bail};
 
 use self::results::{Pair, Report, Run};
 pub use self::rig::Fsync;
+use self::table::{BENCHES, NO_DISK};
 use crate::layout;
 use crate::{os, stack::postgres};
 
@@ -93,6 +101,18 @@ impl std::fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// A peer that cannot be had, with what was said when it was asked for. Nothing is wrong with us or the machine.
+#[derive(Debug)]
+struct Skipped(String);
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
 /// What a bench gives back for one speed of the disk.
 struct Measured {
     fdatasync_us: f64,
@@ -121,189 +141,7 @@ struct Bench {
     measure: fn(&Options, Fsync, usize) -> Result<Measured>,
 }
 
-/// The floor at a slow disk of a bench that writes nothing: it runs once, as it is.
-const NO_DISK: f64 = 0.0;
-
-/// In the order in which `all` runs them.
-const BENCHES: &[Bench] = &[
-    Bench {
-        name: "order-batched",
-        ours: "accepted orders per second through HTTP, commits shared",
-        theirs: "one-row INSERT transactions per second of pgbench",
-        unit: "per second",
-        settings: orders::SETTINGS,
-        floors: (1.0, 2.0),
-        minutes: 3.0,
-        measure: orders::batched,
-    },
-    Bench {
-        name: "hotsku-vs-forupdate",
-        ours: "reservations of one SKU per second, 128 buyers at once, through the reservation batcher",
-        theirs: "SELECT FOR UPDATE, UPDATE and outbox INSERT on one row, 128 clients of pgbench",
-        unit: "per second",
-        settings: hot_sku::SETTINGS,
-        floors: (20.0, 20.0),
-        minutes: 2.5,
-        measure: hot_sku::pairs,
-    },
-    Bench {
-        name: "saga-floor",
-        ours: "99th percentile from the scheduled send of an order to COMPLETED, at half of what saturates",
-        theirs: "99th percentile of 4 commits and 3 Kafka round trips one after the other, at the same rate",
-        unit: "milliseconds",
-        settings: saga::SETTINGS,
-        // Turned round: at most three times the floor.
-        floors: (1.0 / 3.0, 1.0 / 3.0),
-        minutes: 5.0,
-        measure: saga::pairs,
-    },
-    Bench {
-        name: "order-vs-pgbench",
-        ours: "accepted orders per second through HTTP, a commit for each",
-        theirs: "one-row INSERT transactions per second of pgbench",
-        unit: "per second",
-        settings: orders::SETTINGS,
-        floors: (0.4, 0.4),
-        minutes: 3.0,
-        measure: orders::single,
-    },
-    Bench {
-        name: "order-growth",
-        ours: "99th percentile of an order's answer with millions of orders in the tables (5,000,000 unless said below)",
-        theirs: "the same with 10,000",
-        unit: "milliseconds",
-        settings: growth::SETTINGS,
-        // Turned round: at most 1.3 times as long.
-        floors: (1.0 / 1.3, 1.0 / 1.3),
-        minutes: 4.0,
-        measure: growth::pairs,
-    },
-    Bench {
-        name: "order-vs-restate",
-        ours: "sagas per second from the order over stock and charge to COMPLETED",
-        theirs: "workflows per second of a Restate server with the same three steps",
-        unit: "per second",
-        settings: peers::RESTATE_SETTINGS,
-        floors: (3.0, 3.0),
-        minutes: 5.0,
-        measure: peers::restate,
-    },
-    Bench {
-        name: "order-vs-dbos",
-        ours: "sagas per second from the order over stock and charge to COMPLETED",
-        theirs: "workflows per second of DBOS Transact with the same three steps, on the same PostgreSQL",
-        unit: "per second",
-        settings: peers::DBOS_SETTINGS,
-        floors: (3.0, 3.0),
-        minutes: 5.0,
-        measure: peers::dbos,
-    },
-    Bench {
-        name: "intake-vs-rdkafka",
-        ours: "acknowledged events per processor second through HTTP, one event in each record",
-        theirs: "records per processor second of librdkafka's rdkafka_performance",
-        unit: "/cpu-s",
-        settings: intake::EVENT_SETTINGS,
-        floors: (0.4, NO_DISK),
-        minutes: 1.5,
-        measure: intake::single,
-    },
-    Bench {
-        name: "intake-packed",
-        ours: "acknowledged events per processor second through HTTP, the events of a request in one record",
-        theirs: "records per processor second of librdkafka's rdkafka_performance",
-        unit: "/cpu-s",
-        settings: intake::PACKED_SETTINGS,
-        floors: (0.8, NO_DISK),
-        minutes: 1.5,
-        measure: intake::packed,
-    },
-    Bench {
-        name: "page-vs-nginx",
-        ours: "product page hits per processor second",
-        theirs: "the same bytes from files by nginx",
-        unit: "/cpu-s",
-        settings: pages::NGINX_SETTINGS,
-        floors: (0.7, NO_DISK),
-        minutes: 1.0,
-        measure: pages::vs_nginx,
-    },
-    Bench {
-        name: "page-p99",
-        ours: "99th percentile of a product page hit at half of what saturates the slower",
-        theirs: "the same bytes from files by nginx, at the same rate",
-        unit: "ms",
-        settings: pages::NGINX_SETTINGS,
-        // Turned round: at most twice as long.
-        floors: (0.5, NO_DISK),
-        minutes: 1.0,
-        measure: pages::p99,
-    },
-    Bench {
-        name: "page-million",
-        ours: "99th percentile of a hit with 1,000,000 products, after each was asked for",
-        theirs: "the same with 1,000",
-        unit: "ms",
-        settings: pages::MILLION_SETTINGS,
-        // Turned round: at most 1.5 times as long.
-        floors: (1.0 / 1.5, NO_DISK),
-        minutes: 2.0,
-        measure: pages::million,
-    },
-    Bench {
-        name: "page-memory",
-        ours: "megabytes with 100,000 products kept",
-        theirs: "400 MB",
-        unit: "MB",
-        settings: pages::MEMORY_SETTINGS,
-        floors: (1.0, NO_DISK),
-        minutes: 1.0,
-        measure: pages::memory,
-    },
-    Bench {
-        name: "search-overhead",
-        ours: "99th percentile of a search through the catalog, nothing remembered",
-        theirs: "the bare query to Elasticsearch, at the same rate",
-        unit: "ms",
-        settings: search::OVERHEAD_SETTINGS,
-        // Turned round: at most a fifth longer.
-        floors: (1.0 / 1.2, NO_DISK),
-        minutes: 2.5,
-        measure: search::overhead_p99,
-    },
-    Bench {
-        name: "search-overhead-p50",
-        ours: "median of a search through the catalog, nothing remembered",
-        theirs: "the bare query to Elasticsearch, at the same rate",
-        unit: "ms",
-        settings: search::OVERHEAD_SETTINGS,
-        floors: (1.0 / 1.2, NO_DISK),
-        minutes: 2.5,
-        measure: search::overhead_p50,
-    },
-    Bench {
-        name: "search-msearch",
-        ours: "searches per second of 64 shoppers, grouped while the index is busy",
-        theirs: "one request to Elasticsearch for each search",
-        unit: "/s",
-        settings: search::GROUPED_SETTINGS,
-        floors: (1.1, NO_DISK),
-        minutes: 2.5,
-        measure: search::grouped,
-    },
-    Bench {
-        name: "write-to-searchable",
-        ours: "99th percentile from the commit of a change until a search finds it, at 100 changes a second",
-        theirs: "refresh interval and a second",
-        unit: "ms",
-        settings: search::FRESHNESS_SETTINGS,
-        floors: (1.0, NO_DISK),
-        minutes: 4.0,
-        measure: search::freshness,
-    },
-];
-
-/// Runs `name`: a bench, or `list`, `limits`, `page`, `prepare`, `all`.
+/// Runs `name`: a bench, or `list`, `limits`, `page`, `capacity`, `prepare`, `all`.
 ///
 /// # Errors
 /// What could not be started or read.
@@ -316,6 +154,7 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
                     bench.name, bench.ours, bench.theirs, bench.unit, bench.floors.0, bench.floors.1, bench.minutes
                 );
             }
+            println!("{:<18} cores, brokers and racks of a region, from the results of the others", "capacity");
             println!("{:<18} recommendations against VMIS-kNN on recorded visits", quality_recs::NAME);
             println!(
                 "{:<18} mixed nDCG@10 of the shop's search / BM25 over all text; floor baseline + 0.02",
@@ -326,6 +165,10 @@ pub fn run(name: &str, options: &Options) -> Result<ExitCode> {
         quality_recs::NAME => quality_recs::run(options.data.as_deref(), options.no_build),
         quality::NAME => quality::run(options.data.clone(), options.tune, options.no_build),
         "page" => page().map(|()| ExitCode::SUCCESS),
+        "capacity" => {
+            print!("{}", capacity::table(&results::read_all(&layout::checkout())?));
+            Ok(ExitCode::SUCCESS)
+        }
         "all" => all::run(BENCHES, options),
         "limits" => {
             build(options)?;
@@ -369,6 +212,7 @@ fn measure(bench: &Bench, options: &Options) -> Result<Outcome> {
             Err(error) if error.is::<Invalid>() => {
                 return ended(2, format!("{} fsync={} invalid: {error}", bench.name, fsync.name()));
             }
+            Err(error) if error.is::<Skipped>() => return ended(3, format!("{} skipped: {error}", bench.name)),
             Err(error) if error.is::<Missing>() => return ended(3, format!("{} missing: {error}", bench.name)),
             Err(error) => return Err(error),
         }
@@ -449,6 +293,7 @@ fn build(options: &Options) -> Result<()> {
         Ok(())
     };
     cargo(&["-p", "order-payment", "-p", "catalog", "-p", "payment-simulator", "-p", "load"])?;
+    cargo(&["-p", "personalization", "--example", stream::PROGRAM])?;
     cargo(&["-p", "user", "--example", intake::PROGRAM])?;
     cargo(&["-p", "catalog", "--example", hot_sku::PROGRAM, "--example", pages::PROGRAM])
 }
@@ -456,7 +301,9 @@ fn build(options: &Options) -> Result<()> {
 fn page() -> Result<()> {
     let checkout = layout::checkout();
     let file = checkout.join("docs/perf/README.md");
-    fs::write(&file, results::page(results::limits(&checkout)?.as_ref(), &results::read_all(&checkout)?))?;
+    let reports = results::read_all(&checkout)?;
+    fs::write(&file, results::page(results::limits(&checkout)?.as_ref(), &reports))?;
     println!("written to {}", file.strip_prefix(&checkout).unwrap_or(&file).display());
+    fs::write(checkout.join("docs/perf/capacity.md"), capacity::page(&reports))?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::abba::{self, Better, Turn};
 use super::results::Side;
 use super::rig::{Fsync, Rig};
-use super::{Invalid, Measured, Missing, Options, orders, saga};
+use super::{Invalid, Measured, Missing, Options, ingest, kstreams, orders, saga};
 use crate::layout::{self, own};
 use crate::ports::Port;
 use crate::stack::process::{Health, Spec};
@@ -72,7 +72,7 @@ pub fn dbos(options: &Options, fsync: Fsync, count: usize) -> Result<Measured> {
     pairs(options, fsync, count, &Peer { name: "dbos", port: GLUE, path: "/order/place", parties, start: start_dbos })
 }
 
-/// Installs both peers.
+/// Installs the peers of all benches that have one.
 ///
 /// # Errors
 /// Folders that cannot be made. A peer that cannot be had is only told of.
@@ -80,6 +80,13 @@ pub fn prepare(options: &Options) -> Result<()> {
     let rig = Rig::bare(options, 0)?;
     for name in ["restate", "dbos"] {
         match install(&rig, name) {
+            Ok(folder) => println!("{name} is in {}", folder.display()),
+            Err(error) => println!("{name} cannot be had: {error:#}"),
+        }
+    }
+    let layout = &rig.stack.layout;
+    for (name, had) in [("connect", ingest::connect(layout)), ("kstreams", kstreams::jars(layout))] {
+        match had {
             Ok(folder) => println!("{name} is in {}", folder.display()),
             Err(error) => println!("{name} cannot be had: {error:#}"),
         }

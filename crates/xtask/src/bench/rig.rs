@@ -308,7 +308,7 @@ impl Drop for Rig {
 }
 
 /// The processors that nothing tested runs on, unless there is only one.
-fn others() -> String {
+pub fn others() -> String {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if count > 1 { format!("1-{}", count - 1) } else { "0".to_owned() }
 }
