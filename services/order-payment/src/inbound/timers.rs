@@ -20,7 +20,7 @@ use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::orphan_money::refund_orphans;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments, give_back};
 use crate::usecases::receive_webhook::process_webhooks;
-use crate::usecases::reconcile::reconcile;
+use crate::usecases::reconcile::{reconcile, reconcile_recent};
 use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
 use crate::usecases::settle_day::settle_recent_days;
 use crate::usecases::store_credit::sweep_paid_by_credit;
@@ -38,6 +38,9 @@ const RETURN_PAUSE: Duration = Duration::from_secs(1);
 const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// Deadlines are minutes away; two seconds more are nothing.
 const DEADLINES_EVERY: Duration = Duration::from_secs(2);
+/// Two days of orders are many: comparing all of them each minute took most of a core at two hundred thousand. What is older than an hour
+/// has been compared sixty times.
+const WHOLE_EVERY: Duration = Duration::from_secs(900);
 /// A day is settled once; ten minutes more or less are nothing to a file that comes once a day.
 const SETTLEMENTS_EVERY: Duration = Duration::from_secs(600);
 /// What was written meanwhile can still be changed unseen by somebody with all rights; a few seconds leave little room and
@@ -123,14 +126,22 @@ pub async fn carts(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
-/// Compares the gateway's books with ours.
+/// Compares the gateway's books with ours: what is recent each time, everything now and then.
 pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+    let mut whole: Option<Instant> = None;
+    loop {
         pause(every, &shutdown).await;
-        if !shutdown.is_cancelled()
-            && let Err(failure) = reconcile(&app).await
-        {
+        if shutdown.is_cancelled() {
+            return;
+        }
+        if let Err(failure) = reconcile_recent(&app).await {
             complain("reconciler", &failure);
+        }
+        if whole.is_none_or(|last| last.elapsed() >= WHOLE_EVERY) {
+            match reconcile(&app).await {
+                Ok(_) => whole = Some(Instant::now()),
+                Err(failure) => complain("reconciler", &failure),
+            }
         }
     }
 }

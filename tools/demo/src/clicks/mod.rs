@@ -67,7 +67,7 @@ pub async fn clicks(stack: &Stack, options: &ClickOptions) -> anyhow::Result<boo
     let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).no_proxy().build()?;
     let phases = Phases::listen();
     let url = format!("{}/v1/events", stack.url(Port::UserHttp));
-    let crowd = Crowd::new(&people, &skus, &phases, &http, url, options.seed);
+    let crowd = Crowd::new(&people, &skus, &phases, &http, url.clone(), options.seed);
     warm_up(&http, &url, &skus).await?;
     say(BEGINS)?;
     let began = Instant::now();

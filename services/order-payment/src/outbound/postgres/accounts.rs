@@ -12,8 +12,9 @@ use super::unread;
 use crate::domain::accounts::{Account, Moved, Tried};
 use crate::usecases::error::StoreError;
 
-/// Orders per statement: bounds what the database and we hold at once between two pages.
-const PAGE: i64 = 2_000;
+/// Orders per statement: as many as a slice of the comparison has. Orders are found by the range of their time, which is sorted anew for each
+/// page, so small pages of a wide range cost its square.
+const PAGE: i64 = 20_000;
 
 #[derive(sqlx::FromRow)]
 struct Row {
