@@ -56,7 +56,8 @@ async fn drive(clicks: &Clicks) -> Result<()> {
             visit(clicks.intake.clone(), clicks.answers.clone(), format!("FA-{:05}", number * 31 % clicks.products));
         let times = Rc::clone(&times);
         under_way.push(tokio::task::spawn_local(async move {
-            times.borrow_mut().done(visit.await?);
+            let took = visit.await?;
+            times.borrow_mut().done(took);
             anyhow::Ok(())
         }));
     }

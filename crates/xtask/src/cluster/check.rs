@@ -74,7 +74,7 @@ fn tried(layout: &Layout, ports: Ports, tools: &Tools, building: Building, book:
     })?;
     for rendered in &sites {
         let Some((_, layers)) = layers.iter().find(|(site, _)| *site == rendered.site) else { continue };
-        let place = Place { kubectl: &plane.kubectl, root: &layout.checkout, rendered, layers: *layers };
+        let place = Place { kubectl: &plane.kubectl, root: &layout.checkout, rendered, layers };
         site(place, book);
         if os::interrupted() {
             return None;

@@ -1,7 +1,7 @@
 //! A hold on a card that outlives its order: found, and a person's.
 
 use chrono::Duration;
-use common::{Clock as _, OrderId};
+use common::OrderId;
 use order_payment::domain::{AttemptState, Call, IntentStatus, OrderStatus};
 use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::ports::{Finding, FindingKind};

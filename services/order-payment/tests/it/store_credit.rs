@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
-use common::{Clock as _, Explain as _, OrderId, Private, UserId, ids};
+use common::{Explain as _, OrderId, Private, UserId, ids};
 use messaging::StoredAnswer;
 use order_payment::domain::basket::{RawCredit, RawOrder};
 use order_payment::domain::{OrderStatus, Reason};

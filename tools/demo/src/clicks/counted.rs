@@ -250,11 +250,11 @@ mod tests {
         let mut ended = [Ended::Unsent; REQUESTS];
         ended[..4].copy_from_slice(&[Ended::Accepted, Ended::AcceptedInOutage, Ended::Unknown, Ended::Refused]);
         let (mut seen, mut held) = (Seen::default(), Held { as_of_ms: AS_OF, ..Held::default() });
-        for place in 0..3 * EVENTS {
+        for (place, mark) in marks.iter().enumerate().take(3 * EVENTS) {
             // The first is ten minutes old at the end.
             let at_ms = AS_OF - 600_000 + i64::try_from(place).expect("few") * 1_000;
             seen.note(place, at_ms);
-            held.marks.insert(marks[place]);
+            held.marks.insert(*mark);
             let weight = (-((AS_OF - at_ms) as f64) / HALF_LIFE_MS).exp2();
             *held.weights.entry(people::sku(0, place % EVENTS, &skus).to_owned()).or_default() += weight;
         }

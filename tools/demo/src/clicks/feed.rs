@@ -197,7 +197,7 @@ impl Feed {
 
     /// Bytes that Redis needs for one person, with their keys: the mean of some, always the same.
     async fn person(&self, redis: &mut MultiplexedConnection) -> anyhow::Result<u64> {
-        let (mut bytes, mut people) = (0, 0);
+        let (mut bytes, mut people) = (0_u64, 0_u64);
         for person in 0..MEASURED.min(self.clickers) {
             let name = self.people.pseudonym(person);
             let keys =
@@ -211,6 +211,6 @@ impl Feed {
             bytes += theirs;
             people += u64::from(theirs > 0);
         }
-        Ok(if people == 0 { 0 } else { bytes / people })
+        Ok(u64::checked_div(bytes, people).unwrap_or(0))
     }
 }

@@ -173,8 +173,15 @@ mod tests {
     fn a_claimed_sku_is_right_while_it_has_no_live_document() {
         let now = DateTime::UNIX_EPOCH;
         let state = State::VariantOf { sku: Sku::parse("A-1-M").unwrap(), product: Sku::parse("A-1").unwrap() };
-        let claim =
-            Revision { number: 3, state, changed_at: now, traceparent: None, author: None, trail: Trail::default() };
+        let claim = Revision {
+            number: 3,
+            state,
+            changed_at: now,
+            traceparent: None,
+            author: None,
+            trail: Trail::default(),
+            moved_from: None,
+        };
         let difference = |there: Option<&Value>| super::difference(there, &claim, None, Region::Eu, now);
         let there = |version: i64, deleted: bool| json!({"_id": "A-1-M", "found": true, "_version": version, "_source": {"deleted": deleted}});
         assert_eq!(difference(None), None);

@@ -210,11 +210,6 @@ mod tests {
         assert_eq!(interval("1s"), Some(Duration::from_secs(1)));
         assert_eq!((interval("-1"), interval("1m"), interval("ms")), (None, None, None));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn every_analyser_names_filters_that_have_their_words() {
