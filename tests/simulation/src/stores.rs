@@ -20,7 +20,9 @@ use order_payment::usecases::error::{CommitError, Conflict, StoreError};
 use order_payment::usecases::ports::{
     Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
-use order_payment::usecases::settle_day::{Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled};
+use order_payment::usecases::settle_day::{
+    Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled,
+};
 
 use crate::bus::ORDERS;
 use crate::checks;
