@@ -86,10 +86,11 @@ impl StandIn {
         if counts(Kind::Family) {
             *tally.families.entry(entry.family.code()).or_default() += 1;
         }
-        if counts(Kind::Price)
-            && let Some((_, count)) = tally.prices.iter_mut().find(|(range, _)| range.contains(minor))
-        {
-            *count += 1;
+        if counts(Kind::Price) {
+            // What costs a bound is in the ranges on both sides of it.
+            for (_, count) in tally.prices.iter_mut().filter(|(range, _)| range.contains(minor)) {
+                *count += 1;
+            }
         }
         if failed.is_none() {
             for pair in &entry.pairs {
