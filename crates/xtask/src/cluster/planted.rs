@@ -284,10 +284,11 @@ mod tests {
     #[test]
     fn every_mistake_finds_its_object_and_changes_it_at_every_site_of_a_region() {
         let topology = topology::read(&checkout()).unwrap();
-        let other = &topology.regions[1];
-        let abroad = abroad(other, &topology.region_domain(other)).unwrap();
         let sites = objects::read(&checkout()).unwrap();
         for rendered in sites.iter().filter(|rendered| rendered.site != topology.headquarters.name) {
+            let (region, _) = topology.sites().find(|(_, site)| site.name == rendered.site).unwrap();
+            let other = topology.foreign_to(region).next().unwrap();
+            let abroad = abroad(other, &topology.region_domain(other)).unwrap();
             for mistake in MISTAKES {
                 let object = planted(&rendered.objects, mistake, &abroad).unwrap_or_else(|error| panic!("{error:#}"));
                 let mut named = object.clone();

