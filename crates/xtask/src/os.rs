@@ -96,6 +96,12 @@ pub fn process(pid: i32) -> Option<ProcessFacts> {
     facts(pid).filter(|facts| facts.state != 'Z' || facts.threads > 1)
 }
 
+/// The letter that `/proc` gives the state of a process, `Z` for a zombie. Takes no exit status, as [`process`] does: for a child whose end
+/// somebody else waits for.
+pub fn state(pid: i32) -> Option<char> {
+    facts(pid).map(|facts| facts.state)
+}
+
 fn facts(pid: i32) -> Option<ProcessFacts> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command in parentheses may hold anything, so fields are counted from the last parenthesis.

@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -135,8 +135,14 @@ impl Watch {
             };
             let status = loop {
                 tokio::time::sleep(GLANCE).await;
-                if let Ok(Some(status)) = child.try_wait() {
-                    break status;
+                match child.try_wait() {
+                    Ok(Some(status)) => break status,
+                    Ok(None) => {}
+                    // It has ended, and somebody else has taken its status: it is started again, and told.
+                    Err(error) => {
+                        self.note(None, Some(format!("the end of {} was lost: {error}", self.program.name)));
+                        break ExitStatus::from_raw(libc::SIGKILL);
+                    }
                 }
                 if self.is_paused() {
                     (self.afterwards)().await;
@@ -173,8 +179,8 @@ impl Watch {
 
     fn is_paused(&self) -> bool {
         // `T` is stopped by a signal; a stop that the harness itself ordered leaves no note.
-        self.pid().and_then(xtask::os::process).is_some_and(|facts| facts.state == 'T')
-            && self.program.folder.path().join("met").is_file()
+        // Whoever asks for more than the state takes the exit status of a child that has just died, and its end is never seen here.
+        self.pid().and_then(xtask::os::state) == Some('T') && self.program.folder.path().join("met").is_file()
     }
 
     fn note(&self, met: Option<String>, surprise: Option<String>) {

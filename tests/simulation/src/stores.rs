@@ -10,6 +10,7 @@ use common::{AttemptId, Currency, OrderId, Region, UserId};
 use messaging::{Cause, CommitError as AnyCommitError, Committed, RequestKey, StoredAnswer};
 use order_payment::domain::accounts::Account;
 use order_payment::domain::ledger_seal::{Leaf, Seal};
+use order_payment::domain::settlement::SettlementKind;
 use order_payment::domain::{
     Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, Order, OrderStatus, Orphan, Reason, Refund,
     Transaction,
@@ -413,6 +414,15 @@ impl Settlements for Orders {
 
     async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError> {
         self.inner.matched_first(gateway, attempts).await
+    }
+
+    async fn orphan_matched_first(
+        &self,
+        gateway: &str,
+        payment: &str,
+        kind: SettlementKind,
+    ) -> Result<Option<i64>, StoreError> {
+        self.inner.orphan_matched_first(gateway, payment, kind).await
     }
 
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {

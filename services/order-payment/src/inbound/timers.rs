@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use chrono::Timelike as _;
 use common::Explain as _;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use messaging::crash;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -55,8 +56,11 @@ const BACKLOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Carries due payments, several at a time: one that waits for the gateway does not hold up the others. At the end those
 /// under way are finished.
+///
+/// Each is a task of its own. While this loop waits for a connection to claim the next ones, nobody would look at those under way
+/// otherwise, and the pool would hand its free connections to them, one after the other, for nothing.
 pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = JoinSet::new();
     let mut looked: Option<Instant> = None;
     while !shutdown.is_cancelled() {
         let free = CONCURRENCY.saturating_sub(under_way.len());
@@ -64,18 +68,32 @@ pub async fn payments(app: Arc<App>, shutdown: CancellationToken) {
         if free >= CLAIM_TOGETHER || (free > 0 && overdue) {
             looked = Some(Instant::now());
             match claim_payments(&app, free).await {
-                Ok(claimed) => under_way.extend(claimed.into_iter().map(|attempt| carry(&app, attempt))),
+                Ok(claimed) => {
+                    for attempt in claimed {
+                        let app = Arc::clone(&app);
+                        under_way.spawn(crash::carried(async move { carry(&app, attempt).await }));
+                    }
+                }
                 Err(failure) => complain("payments", &failure),
             }
         }
         tokio::select! {
-            Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            Some(ended) = under_way.join_next(), if !under_way.is_empty() => broken_off(ended),
             () = app.signals.payments.notified() => {}
             () = tokio::time::sleep(PAYMENTS_EVERY) => {}
             () = shutdown.cancelled() => {}
         }
     }
-    while under_way.next().await.is_some() {}
+    while let Some(ended) = under_way.join_next().await {
+        broken_off(ended);
+    }
+}
+
+/// A payment whose task panicked is claimed again when its lease ends.
+fn broken_off(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(panicked) = ended {
+        tracing::error!(error = %panicked, "a payment was broken off; it goes on when its lease ends");
+    }
 }
 
 /// Carries one attempt; a claim that cannot be given back yet is tried again while its lease lasts.
@@ -138,9 +156,9 @@ pub async fn reconciler(app: Arc<App>, every: Duration, shutdown: CancellationTo
             complain("reconciler", &failure);
         }
         if whole.is_none_or(|last| last.elapsed() >= WHOLE_EVERY) {
-            match reconcile(&app).await {
-                Ok(_) => whole = Some(Instant::now()),
-                Err(failure) => complain("reconciler", &failure),
+            whole = Some(Instant::now());
+            if let Err(failure) = reconcile(&app).await {
+                complain("reconciler", &failure);
             }
         }
     }

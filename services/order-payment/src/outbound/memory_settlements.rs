@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use common::{AttemptId, OrderId};
 
 use super::memory::{Books, MemoryStore};
+use crate::domain::settlement::SettlementKind;
 use crate::domain::{Account, LedgerKind, Transaction};
 use crate::usecases::error::{CommitError, StoreError};
 use crate::usecases::ports::{Finding, FindingKind};
@@ -84,6 +85,22 @@ impl Settlements for MemoryStore {
             }
         }
         Ok(firsts.into_iter().collect())
+    }
+
+    async fn orphan_matched_first(
+        &self,
+        gateway: &str,
+        payment: &str,
+        kind: SettlementKind,
+    ) -> Result<Option<i64>, StoreError> {
+        let books = self.books();
+        let is_it = |((of, _), judged): &(&(String, i64), &JudgedRow)| {
+            of == gateway
+                && judged.attempt.is_none()
+                && (judged.row.payment.as_str(), judged.row.kind) == (payment, kind)
+                && matches!(judged.outcome, Outcome::Matched | Outcome::Resolved)
+        };
+        Ok(books.settled.rows.iter().filter(is_it).map(|((_, sequence), _)| *sequence).min())
     }
 
     async fn keep_rows(&self, gateway: &str, _day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {

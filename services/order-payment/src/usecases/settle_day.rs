@@ -47,6 +47,14 @@ pub trait Settlements: Send + Sync {
     /// The lowest number of a row, of any day, that was matched with each of these attempts.
     async fn matched_first(&self, gateway: &str, attempts: &[AttemptId]) -> Result<Vec<(AttemptId, i64)>, StoreError>;
 
+    /// The lowest number of a row, of any day, by which this payment without an attempt was matched as coming or going.
+    async fn orphan_matched_first(
+        &self,
+        gateway: &str,
+        payment: &str,
+        kind: SettlementKind,
+    ) -> Result<Option<i64>, StoreError>;
+
     /// Keeps rows of a day; a known one gets its new outcome.
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError>;
 
@@ -112,7 +120,7 @@ impl Outcome {
         }
     }
 
-    fn agrees(self) -> bool {
+    pub(super) fn agrees(self) -> bool {
         matches!(self, Self::Matched | Self::Resolved)
     }
 }
@@ -258,6 +266,7 @@ async fn judge_all(
     let booked = app.store.booked(&wanted).await?;
     let ids: Vec<AttemptId> = booked.iter().map(|booked| booked.attempt.id).collect();
     let mut firsts: BTreeMap<AttemptId, i64> = app.store.matched_first(gateway, &ids).await?.into_iter().collect();
+    let mut orphans = settle_orphan::Firsts::default();
     let mut judged = Vec::with_capacity(rows.len());
     for row in rows {
         let of_row = |booked: &&Booked| Some((booked.attempt.order, booked.attempt.number)) == named(row);
@@ -278,13 +287,18 @@ async fn judge_all(
         let mut ours_minor = ours.as_ref().and_then(|ours| ours.booked_minor).unwrap_or_default();
         if let Some(ours) = &ours
             && outcome.agrees()
-            && *firsts.entry(ours.attempt.id).or_insert(row.sequence) < row.sequence
+            && *firsts.entry(ours.attempt.id).or_insert(row.sequence) != row.sequence
         {
             // An attempt moves money once. What we booked for it belongs to the first row.
             (outcome, ours_minor) = (Outcome::Again, 0);
         }
+        let of_another_payment = |ours: &Booked| ours.attempt.intent.as_ref().is_some_and(|own| *own != row.payment);
+        if outcome == Outcome::Differs && ours.as_ref().is_some_and(of_another_payment) {
+            // A second charge under the name of one of ours is money without an order.
+            (outcome, ours) = (Outcome::Unmatched, None);
+        }
         if outcome == Outcome::Unmatched {
-            (outcome, ours_minor) = settle_orphan::judge(app, gateway, row).await?;
+            (outcome, ours_minor) = settle_orphan::judge(app, gateway, row, &mut orphans).await?;
         }
         if let Some(total) = closed.totals.get_mut(&row.currency) {
             total.ours += ours_minor;
@@ -299,7 +313,7 @@ async fn judge_all(
 }
 
 /// Our order and attempt, as the row names them.
-pub(super) fn named(row: &SettlementRow) -> Option<(OrderId, u32)> {
+fn named(row: &SettlementRow) -> Option<(OrderId, u32)> {
     Some((row.reference.parse::<OrderId>().ok()?, row.attempt?))
 }
 

@@ -1,16 +1,38 @@
 //! A row of a settlement file that names no attempt of ours: money without an order, on its way in or back. What the books say of
 //! it is matched; of what they know nothing yet, the file is the finder (`orphan_money`).
 
-use super::settle_day::{BookedOrphan, Outcome, named};
+use std::collections::BTreeMap;
+
+use super::settle_day::{BookedOrphan, Outcome};
 use super::{App, Failure, orphan_money};
 use crate::domain::settlement::{SettlementKind, SettlementRow};
 use crate::domain::{Intent, IntentStatus};
 
-/// What the ledger has of a row that is no attempt of ours, and in minor units how much.
+/// The rows of these chunks by which payments came and went first.
+#[derive(Default)]
+pub(super) struct Firsts(BTreeMap<(String, &'static str), i64>);
+
+/// What the ledger has of a row that is no attempt of ours, and in minor units how much. Money comes once and goes once: what is booked
+/// belongs to the first row.
 ///
 /// # Errors
 /// [`Failure`] when the books cannot be read or written.
-pub(super) async fn judge(app: &App, gateway: &str, row: &SettlementRow) -> Result<(Outcome, i64), Failure> {
+pub(super) async fn judge(
+    app: &App,
+    gateway: &str,
+    row: &SettlementRow,
+    firsts: &mut Firsts,
+) -> Result<(Outcome, i64), Failure> {
+    let (outcome, ours) = match_up(app, gateway, row).await?;
+    if !outcome.agrees() {
+        return Ok((outcome, ours));
+    }
+    let known = app.store.orphan_matched_first(gateway, &row.payment, row.kind).await?.unwrap_or(row.sequence);
+    let first = *firsts.0.entry((row.payment.clone(), row.kind.code())).or_insert(known);
+    Ok(if first == row.sequence { (outcome, ours) } else { (Outcome::Again, 0) })
+}
+
+async fn match_up(app: &App, gateway: &str, row: &SettlementRow) -> Result<(Outcome, i64), Failure> {
     let payment = [row.payment.clone()];
     let nothing = (Outcome::Unmatched, 0);
     if let Some(known) = app.store.orphans_booked(gateway, &payment).await?.pop() {
@@ -46,7 +68,8 @@ fn judge_known(row: &SettlementRow, BookedOrphan { orphan, taken, returned }: &B
     let same = refund.amount.minor() == row.amount_minor && refund.amount.currency().code() == row.currency;
     let (booked, ours) = match row.kind {
         SettlementKind::Capture => (*taken, true),
-        SettlementKind::Refund => (*returned, named(row) == Some((refund.order, refund.number))),
+        // The gateway names the order of the charge, as it was told when it was made, and the number of our refund.
+        SettlementKind::Refund => (*returned, row.attempt == Some(refund.number)),
     };
     match (booked, ours && same) {
         (true, true) => (Outcome::Matched, row.kind.signed(row.amount_minor)),

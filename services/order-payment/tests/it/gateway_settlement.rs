@@ -1,8 +1,8 @@
 //! Settled days: the gateway's file against our attempts and ledger, in both directions, and what it resolves.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use common::{Clock as _, Currency, Money};
-use order_payment::domain::{AttemptState, Call, OrderStatus, Orphan, Via};
+use common::Clock as _;
+use order_payment::domain::{AttemptState, Call, OrderStatus};
 use order_payment::usecases::orphan_money::refund_orphans;
 use order_payment::usecases::ports::{Finding, FindingKind};
 use order_payment::usecases::process_payment::process_payments;
@@ -190,7 +190,8 @@ async fn an_attempt_that_is_settled_twice_is_in_our_books_once() {
 async fn a_day_with_money_without_an_order_closes_when_it_came_and_when_it_went_back() {
     for world in worlds().await {
         let intent = strange_charge(&world);
-        let came = (1, "capture", common::ids::random().to_string(), 1, intent.clone(), 4990);
+        let named = common::ids::random().to_string();
+        let came = (1, "capture", named.clone(), 1, intent.clone(), 4990);
         *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[came]));
         for _ in 0..2 {
             let closed = settle(&world).await;
@@ -198,9 +199,8 @@ async fn a_day_with_money_without_an_order_closes_when_it_came_and_when_it_went_
         }
         assert_eq!(suspense(&world, &intent).await, (4990, 1), "once");
         world.clock.advance(world.app.rules.orphan_deadline + chrono::Duration::minutes(1));
-        let refund =
-            Orphan::refund(&intent, Via::default(), Money::from_minor(4990, Currency::Eur).unwrap(), world.clock.now());
-        let went = (2, "refund", refund.unwrap().order.to_string(), 1, intent.clone(), 4990);
+        // A gateway names what it was told with the charge, and the number of our refund.
+        let went = (2, "refund", named.clone(), 1, intent.clone(), 4990);
         *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[went]));
         let closed = settle(&world).await;
         assert_eq!((closed.open, closed.totals["EUR"].difference()), (1, -4990), "their books are ahead of ours");
@@ -208,6 +208,30 @@ async fn a_day_with_money_without_an_order_closes_when_it_came_and_when_it_went_
         let closed = settle(&world).await;
         assert_eq!((closed.open, closed.totals["EUR"].difference()), (0, 0));
         assert_eq!(suspense(&world, &intent).await, (0, 2));
+        // Money that goes back twice is seen, whichever file it is in.
+        world.clock.advance(chrono::Duration::days(1));
+        let again = (3, "refund", named, 1, intent, 4990);
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[again]));
+        let closed = settle(&world).await;
+        assert_eq!((closed.open, closed.totals["EUR"].difference()), (1, -4990));
+    }
+}
+
+#[tokio::test]
+async fn a_second_charge_under_the_name_of_one_of_ours_is_money_without_an_order() {
+    for world in worlds().await {
+        let order = world.an_order_to_pay().await;
+        world.pay().await;
+        let first = charge_row(&world, 1, order).await;
+        let mut second = charge_row(&world, 2, order).await;
+        second.4 = format!("pi_{}", common::ids::random().simple());
+        let intent = second.4.clone();
+        *world.gateway.settlement.lock().unwrap() = Some(file(today(&world), tonight(&world), &[first, second]));
+        for _ in 0..2 {
+            let closed = settle(&world).await;
+            assert_eq!((closed.open, closed.totals["EUR"].difference()), (0, 0));
+        }
+        assert_eq!((world.ledger(order).await, suspense(&world, &intent).await), (4990, (4990, 1)));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Counting is exactly-once: a profile carries the position up to which its person is counted in, and the partition carries
 //! one for popularity. What a position includes is skipped, so a batch that is delivered again, whole or in part, changes nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use common::Sku;
@@ -36,6 +37,8 @@ pub struct Stored {
     pub features: HashMap<Sku, Feature>,
     /// Up to where this partition is counted for popularity.
     pub counted: Option<Position>,
+    /// When somebody last said no, by the clock of whoever took it down.
+    pub refused: HashMap<Pseudonym, i64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +62,8 @@ pub struct Outcome {
     pub steps: Vec<VisitStep>,
     /// New position of popularity; `None` when nothing was new to it.
     pub counted: Option<Position>,
+    /// When people said no; kept beyond what is forgotten, because what they did before may still be on its way.
+    pub refused: BTreeMap<Pseudonym, i64>,
     /// Reports that were counted before.
     pub repeated: usize,
     /// Events of new reports that were counted before.
@@ -95,9 +100,14 @@ impl Batch {
         let mut outcome = Outcome::default();
         let mut gained: BTreeMap<Sku, f64> = BTreeMap::new();
         for (pseudonym, reports) in &self.people {
+            let mut refused = stored.refused.get(pseudonym).copied();
+            let reports = agreed_to(reports, &mut refused);
+            if let Some(at) = refused.filter(|_| reports.iter().any(|report| !report.consent)) {
+                outcome.refused.insert(pseudonym.clone(), at);
+            }
             let person = stored.people.get(pseudonym);
             let position = person.and_then(|person| person.profile.as_ref()).map(|profile| profile.position);
-            let once = seen::once(reports, position, person.map_or(&[][..], |person| &person.seen[..]));
+            let once = seen::once(&reports, position, person.map_or(&[][..], |person| &person.seen[..]));
             outcome.repeated_events += once.repeated;
             self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
             count(&once.reports, stored, &mut gained);
@@ -179,6 +189,23 @@ fn count(reports: &[Report], stored: &Stored, gained: &mut BTreeMap<Sku, f64>) {
     }
 }
 
+/// Without what was received before a refusal that came earlier: it was refused with it, however late it arrives, from a disk or
+/// from a request that had passed the door. `refused` becomes the newest refusal.
+fn agreed_to<'a>(reports: &'a [Report], refused: &mut Option<i64>) -> Cow<'a, [Report]> {
+    let mut is_agreed = |report: &Report| {
+        let at = report.position.received_at_ms;
+        if !report.consent {
+            *refused = Some(refused.map_or(at, |before| before.max(at)));
+        }
+        !report.consent || refused.is_none_or(|refused| at >= refused)
+    };
+    let agreed: Vec<bool> = reports.iter().map(&mut is_agreed).collect();
+    if agreed.iter().all(|agreed| *agreed) {
+        return Cow::Borrowed(reports);
+    }
+    reports.iter().zip(agreed).filter(|(_, agreed)| *agreed).map(|(report, _)| report.clone()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::click::{Click, ClickKind};
@@ -230,6 +257,7 @@ mod tests {
                 }
             }
         }
+        stored.refused.extend(outcome.refused);
         stored.counted = outcome.counted.or(stored.counted);
         stored
     }
@@ -323,6 +351,30 @@ mod tests {
         };
         assert_eq!(profile.skus.iter().map(|rating| rating.key.as_str()).collect::<Vec<_>>(), ["C"]);
         assert_eq!(recent.len(), 1);
+    }
+
+    #[test]
+    fn what_was_received_before_a_refusal_stays_refused_however_late_it_arrives() {
+        let at = |report: Report, received_at_ms: i64| {
+            let position = Position { received_at_ms, ..report.position };
+            Report { position, ..report }
+        };
+        let refusal = at(report('a', 10, false, &[]), NOW + 10);
+        let late = at(report('a', 11, true, &["A"]), NOW + 5);
+        let again = at(report('a', 12, true, &["B"]), NOW + 20);
+        // In one batch, and in a later one, when the refusal is long done.
+        let together = Batch::gather([refusal.clone(), late.clone()]).decide(&nothing());
+        assert_eq!(together.people, [(person('a'), PersonChange::Forgotten)]);
+        let stored = apply(nothing(), Batch::gather([refusal]).decide(&nothing()));
+        let alone = Batch::gather([late.clone()]).decide(&stored);
+        assert!(alone.people.is_empty() && alone.gains.is_empty(), "{alone:?}");
+        assert_eq!(alone.counted.map(|position| position.offset), Some(11), "it is done");
+        // Who agrees again is remembered, and what was refused is not, even then.
+        let agreed = apply(stored.clone(), Batch::gather([again]).decide(&stored));
+        let after = Batch::gather([at(late, NOW + 6)]).decide(&agreed);
+        assert!(after.people.is_empty() && after.gains.is_empty(), "{after:?}");
+        let profile = agreed.people[&person('a')].profile.as_ref().expect("a profile");
+        assert_eq!(profile.skus.iter().map(|rating| rating.key.as_str()).collect::<Vec<_>>(), ["B"]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Inner {
     people: HashMap<Pseudonym, Person>,
+    refused: HashMap<Pseudonym, i64>,
     counted: HashMap<i32, Position>,
     features: HashMap<Sku, (Feature, i64)>,
     shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
@@ -74,6 +75,7 @@ impl InterestStore for MemoryStore {
             people: batch.pseudonyms().filter_map(known).collect(),
             features: batch.skus().iter().filter_map(feature).collect(),
             counted: inner.counted.get(&partition).copied(),
+            refused: batch.pseudonyms().filter_map(|who| Some((who.clone(), *inner.refused.get(who)?))).collect(),
         })
     }
 
@@ -92,6 +94,7 @@ impl InterestStore for MemoryStore {
                 }
             }
         }
+        inner.refused.extend(outcome.refused.clone());
         for gain in &outcome.gains {
             let weight = gain.weight * era_and_weight(now_ms, TRENDING_HALF_LIFE_MS).1;
             inner.add(Shelf::Everything, &gain.sku, weight);

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{PostgresStore, Written, attempts, findings, orphans, unread};
+use crate::domain::settlement::SettlementKind;
 use crate::domain::{LedgerKind, Orphan, Transaction};
 use crate::usecases::error::{CommitError, StoreError};
 use crate::usecases::ports::Finding;
@@ -103,6 +104,24 @@ impl Settlements for PostgresStore {
         .await
         .map_err(unread)?;
         Ok(rows.into_iter().map(|(attempt, sequence)| (attempt.into(), sequence)).collect())
+    }
+
+    async fn orphan_matched_first(
+        &self,
+        gateway: &str,
+        payment: &str,
+        kind: SettlementKind,
+    ) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT min(sequence) FROM settlement_rows
+             WHERE gateway = $1 AND payment_id = $2 AND attempt_id IS NULL AND kind = $3 AND outcome IN ('MATCHED', 'RESOLVED')",
+        )
+        .bind(gateway)
+        .bind(payment)
+        .bind(kind.code())
+        .fetch_one(self.database.pool())
+        .await
+        .map_err(unread)
     }
 
     async fn keep_rows(&self, gateway: &str, day: NaiveDate, rows: &[JudgedRow]) -> Result<(), CommitError> {

@@ -3,16 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use common::{Currency, OrderId};
 
-use super::Window;
+use super::{PAID_WITHIN, Window};
 use crate::domain::accounts::Account;
 use crate::domain::{Intent, IntentStatus, LedgerKind, OrderStatus};
 use crate::usecases::ports::DaySums;
-
-/// For so long after an order was placed its charge may be made: an order is paid, or given up, within a quarter of an hour.
-const PAID_WITHIN: Duration = Duration::minutes(30);
 
 pub(super) struct Days {
     window: Window,

@@ -48,8 +48,9 @@ impl Matching {
         charges: Vec<Attempt>,
     ) -> Result<(), Failure> {
         // A charge that we gave up is of interest only together with what the gateway holds, which comes soon or never.
-        self.ours
-            .retain(|_, attempt| attempt.state == AttemptState::Captured || attempt.created_at >= from - super::MARGIN);
+        self.ours.retain(|_, attempt| {
+            attempt.state == AttemptState::Captured || attempt.created_at >= from - super::PAID_WITHIN
+        });
         for (via, intent) in intents {
             match self.ours.remove(&intent.id) {
                 Some(attempt) => self.pair(&intent, attempt),
@@ -237,6 +238,17 @@ pub(super) mod tests {
         for (intents, charges, expected) in table {
             assert_eq!(kinds(intents.clone(), &charges), expected, "{intents:?}");
         }
+    }
+
+    #[test]
+    fn a_charge_that_comes_after_its_payment_was_given_up_finds_it_for_as_long_as_a_payment_may_take() {
+        let mut matching = Matching::new(an_hour());
+        matching.add(DateTime::UNIX_EPOCH, vec![], vec![charge(1, AttemptState::Voided)]).unwrap();
+        let late = Intent { created_unix: 20 * 60, ..intent(1, IntentStatus::Succeeded) };
+        let slice = DateTime::UNIX_EPOCH + Duration::minutes(19);
+        matching.add(slice, vec![(Via::default(), late)], vec![]).unwrap();
+        let kinds: Vec<_> = matching.end().into_iter().map(|odd| odd.finding.kind).collect();
+        assert_eq!(kinds, [FindingKind::StateDiffers]);
     }
 
     #[test]

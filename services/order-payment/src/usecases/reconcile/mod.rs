@@ -29,8 +29,11 @@ const MOST_PAGES: usize = 1_000;
 const MOST_ACCOUNTS: u32 = 500_000;
 /// Longer than a payment may take to its end.
 const RECENT: Duration = Duration::hours(1);
-/// What the gateway's clock and ours may differ by.
-const MARGIN: Duration = Duration::minutes(10);
+/// For so long after an order was placed its charge may be made, the gateway's clock being what it is: an order is paid, or given up, within a
+/// quarter of an hour.
+const PAID_WITHIN: Duration = Duration::minutes(30);
+/// What the gateway's clock may be ahead of ours.
+const AHEAD: Duration = Duration::minutes(10);
 
 /// What one look looks at.
 #[derive(Clone, Copy, Debug)]
@@ -45,23 +48,30 @@ struct Window {
 /// # Errors
 /// [`Failure`] when either side cannot be read whole; nothing is noted then, because half a list looks like missing money.
 pub async fn reconcile(app: &App) -> Result<Vec<Finding>, Failure> {
-    look_back(app, app.rules.reconcile_window).await
+    let (now, seen) = (app.clock.now(), look_back(app, app.rules.reconcile_window).await?);
+    app.store.note_comparison(&seen, now).await?;
+    metrics::reconciled(now.timestamp());
+    Ok(seen.findings)
 }
 
 /// One look over the last hour, where nearly everything happens: it costs little however much was sold before. What is older is
-/// left as the last whole look found it.
+/// left as the last whole look found it, the sums of days too: an hour sees only a part of what belongs to one.
 ///
 /// # Errors
 /// As [`reconcile`].
 pub async fn reconcile_recent(app: &App) -> Result<Vec<Finding>, Failure> {
-    look_back(app, app.rules.reconcile_window.min(RECENT)).await
+    let now = app.clock.now();
+    let seen = Comparison { days: Vec::new(), ..look_back(app, app.rules.reconcile_window.min(RECENT)).await? };
+    app.store.note_comparison(&seen, now).await?;
+    Ok(seen.findings)
 }
 
-async fn look_back(app: &App, length: Duration) -> Result<Vec<Finding>, Failure> {
+/// What differs now between our books and theirs over this time. Money that came late is sent back on the spot; nothing is noted.
+async fn look_back(app: &App, length: Duration) -> Result<Comparison, Failure> {
     let now = app.clock.now();
     let window = Window { since: now - length, settled_before: now - app.rules.reconcile_grace };
     let (mut matching, mut days, mut findings) = (Matching::new(window), Days::new(window), Vec::new());
-    for (from, to) in slices(app, window.since - MARGIN, now + MARGIN).await? {
+    for (from, to) in slices(app, window.since - PAID_WITHIN, now + AHEAD).await? {
         let intents =
             crash::around(Boundary::GatewayList, app.gateway.made_between(from.timestamp(), to.timestamp() - 1))
                 .await?
@@ -96,10 +106,7 @@ async fn look_back(app: &App, length: Duration) -> Result<Vec<Finding>, Failure>
         );
     }
     send_back(app, &odd).await?;
-    let seen = Comparison { since: window.since, findings, days: days.sums() };
-    app.store.note_comparison(&seen, now).await?;
-    metrics::reconciled(now.timestamp());
-    Ok(seen.findings)
+    Ok(Comparison { since: window.since, findings, days: days.sums() })
 }
 
 /// The window in slices of whole minutes, from the first instant up to but without the last, each with few enough orders.

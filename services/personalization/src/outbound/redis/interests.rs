@@ -41,6 +41,7 @@ impl InterestStore for RedisStore {
         pipe.arg(people.iter().map(|person| self.keys.profile(person)).collect::<Vec<_>>());
         pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
         pipe.arg(people.iter().map(|person| self.keys.seen(person)).collect::<Vec<_>>());
+        pipe.arg(people.iter().map(|person| self.keys.refused(person)).collect::<Vec<_>>());
         ask_features(&mut pipe, &self.keys, &unknown);
         let mut answers = self.run(&pipe).await?.into_iter();
         let blobs: Vec<Option<Vec<u8>>> = match answers.next() {
@@ -54,6 +55,9 @@ impl InterestStore for RedisStore {
             let profile = blob(1 + place).and_then(codec::decode_profile);
             let recent = blob(1 + people.len() + place).map(codec::decode_recent).unwrap_or_default();
             let seen = blob(1 + 2 * people.len() + place).map(codec::decode_seen).unwrap_or_default();
+            let refused =
+                blob(1 + 3 * people.len() + place).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            stored.refused.extend(refused.map(|at: i64| ((*person).clone(), at)));
             if profile.is_some() || !recent.is_empty() {
                 stored.people.insert((*person).clone(), Person { profile, recent, seen });
             }
@@ -94,6 +98,9 @@ impl InterestStore for RedisStore {
                     pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
                 }
             }
+        }
+        for (person, at) in &outcome.refused {
+            pipe.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
         }
         self.add_popularity(&mut pipe, outcome, now_ms);
         super::visits::append(&mut pipe, &self.keys, &outcome.steps);

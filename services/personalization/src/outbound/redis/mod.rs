@@ -138,6 +138,11 @@ impl Keys {
         format!("{}seen:{{{person}}}", self.prefix)
     }
 
+    /// When a person last said no. In the slot of the profile.
+    fn refused(&self, person: &Pseudonym) -> String {
+        format!("{}refused:{{{person}}}", self.prefix)
+    }
+
     /// In which experiments a person is. In the slot of the profile.
     fn enrolments(&self, person: &Pseudonym) -> String {
         format!("{}experiments:{{{person}}}", self.prefix)
