@@ -56,7 +56,7 @@ const STEPS: &[&str] = &[
 const PORTS: &[&str] = &["gateway", "gate", "prices"];
 
 /// What such a port answers without asking anybody.
-const AT_HAND: &[&str] = &["choice", "names"];
+const AT_HAND: &[&str] = &["choice", "names", "via"];
 
 /// How deep a step may be wrapped in functions of the file before its boundary.
 const DEPTH: usize = 8;
