@@ -15,21 +15,17 @@ use crate::ours::id;
 use crate::questions::Question;
 
 const FOLDS: usize = 5;
-const SYNONYM: [f64; 3] = [0.0, 0.6, 0.8];
-const KIND: [f64; 3] = [0.0, 0.2, 0.3];
-const TOGETHER: [f64; 2] = [0.0, 0.5];
-const MAKER: [f64; 5] = [0.0, 0.2, 0.3, 0.5, 0.8];
+const SYNONYM: [f64; 4] = [0.0, 0.4, 0.6, 0.8];
+const KIND: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
+const TOGETHER: [f64; 3] = [0.0, 0.5, 1.0];
 
 /// # Errors
 /// The index does not answer.
 pub async fn tune(index: &ElasticProducts, questions: &[Question]) -> anyhow::Result<Vec<String>> {
-    let folds = folds(questions);
-    // The others say the same of any weights; those with a maker are nearly all made, and no other class tells what naming one is worth.
-    let (questions, folds): (Vec<&Question>, Vec<usize>) = questions
-        .iter()
-        .zip(folds)
-        .filter(|(question, _)| is_mixed(&question.ratings) && (!question.made || question.class == "brand"))
-        .unzip();
+    // The others say the same of any weights.
+    let questions: Vec<&Question> =
+        questions.iter().filter(|question| !question.made && is_mixed(&question.ratings)).collect();
+    let folds = folds(&questions);
     let mut scores: Vec<(Weights, Vec<f64>)> = Vec::new();
     for weights in all() {
         scores.push((weights, score(&index.clone().weighing(weights), &questions).await?));
@@ -51,14 +47,11 @@ pub async fn tune(index: &ElasticProducts, questions: &[Question]) -> anyhow::Re
             unseen[at] = best.1[at];
         }
     }
-    let asked = |at: &usize| !questions[*at].made;
+    let everything = |_: &usize| true;
     let mut facts = vec![format!(
-        "cross-validated over {FOLDS} folds, {} combinations of weights, by {} mixed queries and {} with a maker before them: nDCG@10 {:.3} and {:.3} on those not used to choose them; chosen: {}",
+        "cross-validated over {FOLDS} folds, {} combinations of weights: mixed nDCG@10 {:.3} on queries not used to choose them; chosen: {}",
         scores.len(),
-        (0..questions.len()).filter(|at| asked(at)).count(),
-        (0..questions.len()).filter(|at| !asked(at)).count(),
-        average(&unseen, &asked),
-        average(&unseen, &|at| !asked(at)),
+        average(&unseen, &everything),
         won.iter().map(|(weights, count)| format!("{weights} ({count} of {FOLDS})")).collect::<Vec<_>>().join(", ")
     )];
     let shipped = Weights::default();
@@ -67,12 +60,10 @@ pub async fn tune(index: &ElasticProducts, questions: &[Question]) -> anyhow::Re
         ("without words of the same meaning", Weights { synonym: 0.0, ..shipped }),
         ("without kinds", Weights { kind: 0.0, ..shipped }),
         ("without words standing together", Weights { together: 0.0, ..shipped }),
-        ("without the maker", Weights { maker: 0.0, ..shipped }),
-        ("words alone", Weights { synonym: 0.0, kind: 0.0, together: 0.0, maker: 0.0 }),
+        ("words alone", Weights { synonym: 0.0, kind: 0.0, together: 0.0 }),
     ] {
         if let Some((_, scores)) = scores.iter().find(|(other, _)| *other == weights) {
-            let (mixed, with_maker) = (average(scores, &asked), average(scores, &|at| !asked(at)));
-            facts.push(format!("{what}, {}: mixed nDCG@10 {mixed:.3}, with a maker {with_maker:.3}", told(weights)));
+            facts.push(format!("{what}, {}: mixed nDCG@10 {:.3}", told(weights), average(scores, &everything)));
         }
     }
     Ok(facts)
@@ -82,16 +73,14 @@ fn all() -> Vec<Weights> {
     let mut all = Vec::new();
     for synonym in SYNONYM {
         for kind in KIND {
-            for together in TOGETHER {
-                all.extend(MAKER.map(|maker| Weights { synonym, kind, together, maker }));
-            }
+            all.extend(TOGETHER.map(|together| Weights { synonym, kind, together }));
         }
     }
     all
 }
 
-fn told(Weights { synonym, kind, together, maker }: Weights) -> String {
-    format!("synonym {synonym} kind {kind} together {together} maker {maker}")
+fn told(Weights { synonym, kind, together }: Weights) -> String {
+    format!("synonym {synonym} kind {kind} together {together}")
 }
 
 async fn score(index: &ElasticProducts, questions: &[&Question]) -> anyhow::Result<Vec<f64>> {
@@ -105,18 +94,13 @@ async fn score(index: &ElasticProducts, questions: &[&Question]) -> anyhow::Resu
     Ok(scores)
 }
 
-/// Queries that are one but for their plural, or for the maker put before one, share a fold: knowing one answer is knowing the
-/// other.
-fn folds(questions: &[Question]) -> Vec<usize> {
-    let asked: BTreeMap<&str, &str> = questions.iter().map(|one| (one.id.as_str(), one.text.as_str())).collect();
+/// Queries that are one but for their plural share a fold: knowing one answer is knowing the other.
+fn folds(questions: &[&Question]) -> Vec<usize> {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     questions
         .iter()
         .map(|question| {
-            // A made question is named after the one it was made from.
-            let from = question.id.split('~').next().and_then(|id| asked.get(id));
-            let text = from.copied().unwrap_or(&question.text);
-            let stem: Vec<&str> = text.split_whitespace().map(|word| word.trim_end_matches('s')).collect();
+            let stem: Vec<&str> = question.text.split_whitespace().map(|word| word.trim_end_matches('s')).collect();
             let next = known.len();
             *known.entry(stem.join(" ")).or_insert(next) % FOLDS
         })
@@ -128,24 +112,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_its_plural_and_what_was_made_from_it_are_in_one_fold() {
-        let question = |(id, text): (&str, &str)| Question {
-            id: id.to_owned(),
+    fn singular_and_plural_are_in_one_fold() {
+        let question = |text: &str| Question {
+            id: String::new(),
             text: text.to_owned(),
             class: "words",
-            made: id.contains('~'),
+            made: false,
             ratings: BTreeMap::new(),
         };
-        let all = [
-            ("1", "lamp"),
-            ("2", "bluetooth speaker"),
-            ("2~brand", "acme bluetooth speaker"),
-            ("3", "desk"),
-            ("4", "bluetooth speakers"),
-        ];
-        let folds = folds(&all.map(question));
-        assert_eq!(folds[1], folds[2]);
-        assert_eq!(folds[1], folds[4]);
+        let all = ["lamp", "bluetooth speaker", "desk", "bluetooth speakers"].map(question);
+        let folds = folds(&all.iter().collect::<Vec<_>>());
+        assert_eq!(folds[1], folds[3]);
         assert_ne!(folds[0], folds[1]);
     }
 

@@ -1,9 +1,9 @@
 //! What makes a product fit some words, as one query of the index. Decided here: how much each sign is worth. Pure.
 //!
-//! The backbone is plain BM25 over all text of a product as one field: it beat every weighting of fields that was tried. Five
+//! The backbone is plain BM25 over all text of a product as one field: it beat every weighting of fields that was tried. Four
 //! signs are laid over it. Words that mean the same count, but less than the words themselves. A word that tells *what the
-//! product is* counts more than one that tells what it is for. Words that stand together count more. A word that names the maker
-//! counts more than the same word said of what the product goes with. And a product's own number is more certain than any words. The weights hold for all queries, never for one of them
+//! product is* counts more than one that tells what it is for. Words that stand together count more. And a product's own number
+//! is more certain than any words. The weights hold for all queries, never for one of them
 //! (`docs/adr/0034-what-relevance-is-made-of.md`); `cargo xtask bench quality-search` measures exactly this code.
 
 use serde_json::{Value, json};
@@ -20,13 +20,11 @@ pub struct Weights {
     pub kind: f64,
     /// The words stand together in the name.
     pub together: f64,
-    /// A word names who made it.
-    pub maker: f64,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { synonym: 0.6, kind: 0.2, together: 0.5, maker: 0.3 }
+        Self { synonym: 0.6, kind: 0.2, together: 0.5 }
     }
 }
 
@@ -52,8 +50,6 @@ pub(super) fn relevance(text: Option<&str>, language: &str, strictness: Strictne
         ways.extend(in_language(text, "en", OTHER_LANGUAGE, strictness, weights));
         signs.extend(self::signs(text, "en", OTHER_LANGUAGE, weights));
     }
-    // A name is the same in every language.
-    signs.push(json!({"match": {"brand_words": {"query": text, "boost": weights.maker}}}));
     ways.extend(by_number(text));
     json!({"bool": {"must": [{"dis_max": {"queries": ways}}], "should": signs}})
 }
