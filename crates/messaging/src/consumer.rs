@@ -87,6 +87,8 @@ struct Events {
     overlapping: Vec<&'static str>,
     /// Topics and keys with parked messages, as far as this process knows; the table decides.
     parked: Mutex<HashSet<parking::Queue>>,
+    /// For so long a message may ask for a retry.
+    patience: Duration,
 }
 
 impl Consumer {
@@ -102,8 +104,8 @@ impl Consumer {
         let consumer = lag::follower(group, kafka)?;
         let names: Vec<String> = topics.iter().map(|topic| kafka.topic_name(topic, database.region())).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let (prefix, overlapping) = (kafka.topic_prefix.clone(), Vec::new());
-        let events = Events { group, database, prefix, handler, overlapping, parked: Mutex::default() };
+        let (prefix, overlapping, parked) = (kafka.topic_prefix.clone(), Vec::new(), Mutex::default());
+        let events = Events { group, database, prefix, handler, overlapping, parked, patience: RETRY_BUDGET };
         Ok(Self { consumer, events })
     }
 
@@ -112,6 +114,13 @@ impl Consumer {
     #[must_use]
     pub fn overlapping(mut self, topic: &'static Topic) -> Self {
         self.events.overlapping.push(topic.kind);
+        self
+    }
+
+    /// Parks a message that has asked for a retry for longer than this, instead of after a minute. For tests, which would have to wait.
+    #[must_use]
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.events.patience = patience;
         self
     }
 
@@ -183,7 +192,7 @@ impl Events {
                 }
                 Ok(Verdict::Park(reason)) if self.park(record, &reason).await? => return Ok(()),
                 Ok(Verdict::Retry)
-                    if started.elapsed() > RETRY_BUDGET && self.park(record, "retried for too long").await? =>
+                    if started.elapsed() > self.patience && self.park(record, "retried for too long").await? =>
                 {
                     return Ok(());
                 }

@@ -11,6 +11,8 @@ use contracts::{Envelope, Event};
 use messaging::{
     BatchConsumer, BatchHandler, Cause, Consumer, Delivery, Handler, KafkaSettings, Publisher, Record, Verdict,
 };
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use testkit::TestDatabase;
 use testkit::kafka::{put_raw, topics};
 use testkit::postgres::region;
@@ -277,6 +279,57 @@ async fn a_record_still_being_retried_at_a_stop_is_handled_after_it() {
         .await;
     assert!(stage.marks().await.is_empty(), "the stop came too late to show anything");
     stage.consume_until("the mark of the retried record", async || exactly(stage.marks().await.len(), 1)).await;
+}
+
+/// Takes every connection at the first delivery and gives them back at the second: in between nobody reaches the database, for
+/// as long as it takes to find that out. Both deliveries fail; the next ones are handled.
+struct Outage {
+    marking: Arc<Marking>,
+    connections: Mutex<Vec<PoolConnection<Postgres>>>,
+    deliveries: AtomicU32,
+}
+
+#[async_trait]
+impl Handler for Outage {
+    async fn handle(&self, delivery: &Delivery) -> Verdict {
+        match self.deliveries.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                let pool = self.marking.database.pool();
+                for _ in 0..pool.options().get_max_connections() {
+                    let connection = pool.acquire().await.unwrap();
+                    self.connections.lock().unwrap().push(connection);
+                }
+                Verdict::Retry
+            }
+            1 => {
+                self.connections.lock().unwrap().clear();
+                Verdict::Retry
+            }
+            _ => self.marking.handle(delivery).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_failed_while_the_database_was_away_is_tried_again_when_it_is_back_and_not_parked() {
+    let stage = Stage::set().await;
+    stage.publish("o1", 1..=1).await;
+    let (marking, connections) = (Arc::clone(&stage.handler), Mutex::default());
+    let outage = Arc::new(Outage { marking, connections, deliveries: AtomicU32::new(0) });
+    let shutdown = CancellationToken::new();
+    let database = stage.db.database.clone();
+    let consumer = Consumer::new("marking", &[&STOCK_RESERVED], database, &stage.kafka, Arc::clone(&outage) as _);
+    // Less than it takes to learn that there is no connection.
+    let consumer = consumer.unwrap().patient_for(Duration::from_secs(2));
+    let running = tokio::spawn(consumer.run(shutdown.clone()));
+    until("the message to come to an end", PATIENCE, async || {
+        exactly(stage.marks().await.len() + stage.parked().await.len(), 1)
+    })
+    .await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(stage.parked().await, Vec::<String>::new(), "the absence of the database is no fault of the message");
+    assert_eq!(outage.deliveries.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ fn every_planted_bug_names_a_test_that_exists() {
     }
 }
 
-/// Whether the test stands in the file of one of its modules: below `tests/it` or `src`, or beside a file of `src` as `…_tests.rs`.
+/// Whether the test stands in the file of one of its modules: below `tests/it` or `src`, there perhaps as `mod.rs`, or beside a file of `src`
+/// as `…_tests.rs`.
 fn is_written(bug: &Bug) -> bool {
     let folder = ["crates", "services", "tools", "tests"]
         .iter()
@@ -39,6 +40,7 @@ fn is_written(bug: &Bug) -> bool {
         let path = modules[..depth].join("/");
         files.push(folder.join("tests/it").join(format!("{path}.rs")));
         files.push(folder.join("src").join(format!("{path}.rs")));
+        files.push(folder.join("src").join(&path).join("mod.rs"));
         files.push(folder.join("src").join(format!("{path}_tests.rs")));
     }
     files.iter().any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(&name)))

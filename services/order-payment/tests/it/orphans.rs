@@ -1,15 +1,18 @@
 //! Money without an order: found, booked, sent back by its deadline, or kept when an order turns up for it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
-use order_payment::domain::{Account, Call, Intent, IntentStatus};
+use order_payment::domain::{Account, Call, Flow, Intent, IntentStatus, Via};
+use order_payment::outbound::gate::NoStandby;
+use order_payment::outbound::gateway::Gateways;
 use order_payment::usecases::orphan_money::refund_orphans;
 use order_payment::usecases::ports::FindingKind;
 use order_payment::usecases::reconcile::reconcile;
+use order_payment::usecases::{App, Signals};
 use testkit::crash::survives_every_crash;
 
-use crate::world::{Weather, World, a_database, worlds};
+use crate::world::{MiniGateway, Weather, World, a_database, lock_keys, worlds};
 
 /// The gateway has taken 49.90 for something we never heard of, minutes ago.
 pub fn strange_charge(world: &World) -> String {
@@ -67,6 +70,35 @@ async fn money_without_an_order_is_booked_when_found_and_goes_back_when_its_dead
         assert_eq!(reconcile(&world.app).await.unwrap(), [], "the difference is resolved");
         world.clock.advance(Duration::hours(1));
         assert_eq!(refund_orphans(&world.app).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn money_without_an_order_goes_back_through_the_gateway_that_took_it_wherever_payments_begin_now() {
+    for world in worlds().await {
+        let intent = strange_charge(&world);
+        // The site has changed to another gateway since; the first one stays wired.
+        let second = Arc::new(MiniGateway::default());
+        let via = Via { name: "square".to_owned(), flow: Flow::MadeAuthorised };
+        let both = Gateways::new(Via::default(), world.gateway.clone()).and(via, second.clone());
+        let app = App {
+            region: world.app.region,
+            clock: world.clock.clone(),
+            store: Arc::clone(&world.app.store),
+            views: Arc::clone(&world.app.views),
+            prices: world.prices.clone(),
+            carts: Arc::clone(&world.app.carts),
+            locks: lock_keys(world.app.region),
+            gateway: Arc::new(both.choose("square").unwrap()),
+            gate: Arc::new(NoStandby),
+            rules: world.app.rules,
+            signals: Signals::default(),
+        };
+        reconcile(&app).await.unwrap();
+        world.clock.advance(Duration::hours(24));
+        assert_eq!(refund_orphans(&app).await.unwrap(), 1);
+        assert!(second.calls.lock().unwrap().is_empty(), "the second gateway knows nothing of this money");
+        assert_eq!((taken(&world, &intent), suspense(&world, &intent).await), (0, (0, 2)));
     }
 }
 
