@@ -1,6 +1,7 @@
 //! `cargo xtask campaign`: very many orders on a region of its own, while processes are killed and the broker is restarted; its
-//! report is written to `docs/campaigns`. Decided here: what is killed and when, from the seed. What must hold at the end is the
-//! demo program's closing check (`tools/demo/src/campaign.rs`), which asks no service.
+//! report is written to `docs/campaigns`. Decided here: what is killed and when, from the seed, and how soon money without an order, which the
+//! demo program makes, goes back. What must hold at the end is that program's closing check (`tools/demo/src/campaign.rs`), which asks no
+//! service.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,6 +27,9 @@ const OFFSET: u16 = 3000;
 /// What may be killed: every process of ours that an order meets, and the gateway.
 const VICTIMS: [&str; 6] =
     ["order-payment-serve", "order-payment-work", "catalog-serve", "catalog-work", "user-serve", "payment-simulator"];
+
+/// After so many seconds money without an order goes back in this region, so that the run sees it go.
+const ORPHAN_DEADLINE_S: u16 = 120;
 
 /// How the demo program ends a campaign that holds.
 const HOLDS: &str = "CAMPAIGN HOLDS";
@@ -63,7 +67,8 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     let checkout = layout::checkout();
     let layout = Layout::open(&checkout, &PathBuf::from(".dev/campaign"))?;
-    let stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
+    let mut stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
+    stack.orphan_deadline_s = Some(ORPHAN_DEADLINE_S);
     let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
     let outcome = started.and_then(|_| under_fire(&stack, options));
     // Also when it did not start: nobody else would end what did.
@@ -171,6 +176,10 @@ fn report(options: &Options, lines: &[String], harm: &Harm, seconds: f64, holds:
         "- command: `cargo xtask campaign --orders {orders} --seed {seed} --concurrency {concurrency} --kill-every {kill_every} --broker-every {broker_every}{build}`\n\
          - commit: {commit}\n- machine: {} cores; servers, services, gateway and load on it together\n- whole run: {seconds:.0} s",
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+    );
+    let _ = writeln!(
+        text,
+        "- money without an order goes back after {ORPHAN_DEADLINE_S} s; a shop waits a day for its order"
     );
     let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for (name, _) in &harm.kills {

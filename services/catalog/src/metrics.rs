@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
+use chrono::{DateTime, Utc};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+
+use crate::usecases::ports::stock::OpenFindings;
 
 /// Committed transitions of reservations, as this service's part of the order saga.
 pub static SAGA_TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -59,6 +62,32 @@ pub static ROWS_AUDITED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static STOCK_FINDINGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_stock_findings_total", "counts found not to follow from their movements", &[])
 });
+
+static FINDINGS_OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_stock_findings_open",
+        "findings of the stock that nobody has resolved, by the count that is wrong",
+        &["counter"],
+    )
+});
+
+static FINDINGS_OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_stock_findings_oldest_seconds",
+        "age of the oldest finding of the stock that nobody has resolved, by the count that is wrong",
+        &["counter"],
+    )
+});
+
+/// Shows the findings that are open; a count without any disappears.
+pub fn show_findings(open: &[OpenFindings], now: DateTime<Utc>) {
+    FINDINGS_OPEN.reset();
+    FINDINGS_OLDEST.reset();
+    for OpenFindings { counter, count, since } in open {
+        FINDINGS_OPEN.with_label_values(&[*counter]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        FINDINGS_OLDEST.with_label_values(&[*counter]).set((now - *since).num_seconds().max(0));
+    }
+}
 
 /// Look-ups of a person's interests by outcome: found, none, late, failed, unreadable.
 pub static INTEREST_READS: LazyLock<IntCounterVec> = LazyLock::new(|| {

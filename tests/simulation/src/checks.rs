@@ -6,13 +6,22 @@ use std::fmt::Write as _;
 
 use catalog::domain::reservation::Status;
 use common::{OrderId, Sku};
-use order_payment::domain::{Account, AttemptKind, AttemptState, IntentStatus, Order, OrderStatus, Transaction};
+use order_payment::domain::{
+    Account, AttemptKind, AttemptState, IntentStatus, Order, OrderStatus, Refund, RefundState, RefundTarget,
+    Transaction,
+};
+use order_payment::outbound::memory::Books;
 use order_payment::usecases::Change;
+use order_payment::usecases::ports::Store as _;
 
 use crate::bus::{ORDERS, STOCK};
+use crate::extras::{PART_MINOR, Spend};
+use crate::gateway::{Charge, REGION};
 use crate::processes::outbox;
+use crate::run::at_once;
 use crate::setup::Setup;
-use crate::world::{World, lock};
+use crate::shoppers;
+use crate::world::{World, lock, us_of};
 
 #[derive(Default)]
 pub struct Checks {
@@ -54,10 +63,11 @@ pub fn after_orders(world: &World, change: &Change) {
         (gateway.net_of(order.id), gateway.broke_its_word(order.id))
     };
     match order.status {
-        OrderStatus::Completed if net != order.total.minor() => {
+        // What store credit pays, no gateway holds.
+        OrderStatus::Completed if net != order.rest().minor() => {
             complain(
                 world,
-                format!("N3 order {} is COMPLETED and the gateway holds {net} of {}", order.id, order.total),
+                format!("N3 order {} is COMPLETED and the gateway holds {net} of {}", order.id, order.rest()),
             );
         }
         OrderStatus::Compensated if net != 0 && !broke_its_word => {
@@ -100,12 +110,16 @@ pub fn after_effect(world: &World) {
     let mut nets: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for charge in gateway.charges.values() {
         let Some(order) = charge.intent.order.as_deref() else { continue };
+        if charge.stray {
+            after_stray(world, charge, &books);
+            continue;
+        }
         let known: Option<&Order> = order.parse().ok().and_then(|id| books.orders.get(&id));
         let Some(known) = known else {
             complain(world, format!("N2 the gateway has an intent for order {order}, which does not exist"));
             return;
         };
-        if charge.intent.amount_minor != known.total.minor() || charge.intent.currency != known.total.currency().code()
+        if charge.intent.amount_minor != known.rest().minor() || charge.intent.currency != known.total.currency().code()
         {
             complain(world, format!("N2 the gateway has another amount for order {order}"));
         }
@@ -124,10 +138,30 @@ pub fn after_effect(world: &World) {
         }
         let sums = nets.entry(order).or_default();
         sums.0 += charge.captured_minor - charge.refunded_minor;
-        sums.1 = known.total.minor();
+        sums.1 = known.rest().minor();
     }
     if let Some((order, (net, total))) = nets.into_iter().find(|(_, (net, total))| net > total) {
         complain(world, format!("N1 order {order} is charged {net} for a total of {total}"));
+    }
+}
+
+/// Money without an order goes back after its deadline, once, and only when the books know of it.
+fn after_stray(world: &World, charge: &Charge, books: &Books) {
+    let id = &charge.intent.id;
+    if charge.refunded_minor == 0 {
+        return;
+    }
+    if charge.refunded_minor != charge.captured_minor {
+        complain(world, format!("ORPHAN {} of {} went back of {id}", charge.refunded_minor, charge.captured_minor));
+    }
+    let Some(orphan) = books.orphans.get(id) else {
+        complain(world, format!("ORPHAN {id} went back although the books do not know it"));
+        return;
+    };
+    // Clocks that differ by minutes make a deadline no instant.
+    let due_us = us_of(orphan.found_at + world.setup.rules.orphan_deadline);
+    if world.setup.skew_us.iter().all(|skew| *skew == 0) && world.now_us() < due_us {
+        complain(world, format!("ORPHAN {id} went back before its deadline"));
     }
 }
 
@@ -197,6 +231,17 @@ pub fn open_items(world: &World) -> Vec<String> {
                 .map(|(hook, ..)| format!("webhook {} waits", hook.event_id)),
         );
         let gateway = lock(&world.gateway);
+        let stays = |charge: &&Charge| charge.stray && charge.captured_minor != charge.refunded_minor;
+        open.extend(gateway.charges.values().filter(stays).map(|charge| {
+            format!("ORPHAN the gateway holds {} without an order ({})", charge.captured_minor, charge.intent.id)
+        }));
+        open.extend(
+            books
+                .orphans
+                .values()
+                .filter(|orphan| !orphan.is_explained())
+                .map(|orphan| format!("orphan {} is {}", orphan.intent, orphan.attempt.state)),
+        );
         for order in books.orders.values().filter(|order| order.status == OrderStatus::Compensated) {
             if gateway.net_of(order.id) != 0 {
                 open.push(format!("the gateway holds money of order {}", order.id));
@@ -228,6 +273,8 @@ pub fn open_items(world: &World) -> Vec<String> {
 pub fn at_the_end(world: &World) {
     everybody_got_what_they_paid_for(world);
     shoppers_were_told_the_truth(world);
+    money_that_went_back_is_accounted_for(world);
+    credit_is_conserved(world);
     events_and_commits_agree(world);
 }
 
@@ -242,7 +289,11 @@ fn everybody_got_what_they_paid_for(world: &World) {
         let booked: i64 = books.ledger.iter().filter(|transaction| transaction.order == Some(order.id)).map(sign).sum();
         let status = reservations.get(&order.id).copied();
         let (money, goods) = match order.status {
-            OrderStatus::Completed => (order.total.minor(), status == Some(Status::Finalised)),
+            OrderStatus::Completed => {
+                let back = |refund: &&Refund| refund.order == order.id && refund.target == RefundTarget::Card;
+                let back: i64 = books.refunds.values().filter(back).map(|refund| refund.amount.minor()).sum();
+                (order.rest().minor() - back, status == Some(Status::Finalised))
+            }
             _ => (0, matches!(status, Some(Status::Released | Status::Rejected))),
         };
         if net != money || booked != money {
@@ -285,6 +336,65 @@ fn shoppers_were_told_the_truth(world: &World) {
     for order in clients.cancelled.iter().filter(|order| !lock(&world.gateway).broke_its_word(**order)) {
         if books.orders.get(order).is_none_or(|order| order.status != OrderStatus::Compensated) {
             complain(world, format!("N7 the cancel of order {order} was accepted and it was not cancelled"));
+        }
+    }
+}
+
+/// Every refund that staff was told of is done, nobody got back more than was paid, and each orphan came and went in the books.
+fn money_that_went_back_is_accounted_for(world: &World) {
+    let (books, clients) = (world.orders.books(), lock(&world.clients));
+    for (order, told, minor) in &clients.refunds {
+        let done = books
+            .refunds
+            .values()
+            .any(|refund| refund.id == *told && refund.amount.minor() == *minor && refund.state == RefundState::Done);
+        if !done {
+            complain(world, format!("REFUND staff was told that {minor} of order {order} goes back, and it did not"));
+        }
+    }
+    for order in books.orders.values().filter(|order| order.status == OrderStatus::Completed) {
+        let back: i64 =
+            books.refunds.values().filter(|refund| refund.order == order.id).map(|refund| refund.amount.minor()).sum();
+        if back > order.total.minor() {
+            complain(world, format!("N9 {back} went back of order {}, which cost {}", order.id, order.total));
+        }
+    }
+    for charge in lock(&world.gateway).charges.values().filter(|charge| charge.stray) {
+        let id = charge.intent.id.as_str();
+        let moves: Vec<i64> =
+            books.ledger.iter().filter(|moved| moved.reference.as_deref() == Some(id)).map(sign).collect();
+        if moves != [charge.captured_minor, -charge.captured_minor] {
+            complain(
+                world,
+                format!("ORPHAN the ledger has {moves:?} of {id}, where {} came and went", charge.captured_minor),
+            );
+        }
+    }
+}
+
+/// What people were given is what they have, less what completed orders spent; nothing is set aside any more.
+fn credit_is_conserved(world: &World) {
+    for (index, wish) in world.setup.wishes.iter().enumerate() {
+        let user = shoppers::user(index).user;
+        let given = match world.setup.extras.spend(index) {
+            Spend::Nothing => 0,
+            Spend::Part => PART_MINOR,
+            Spend::Whole => wish.total_minor(),
+        };
+        let expected = {
+            let books = world.orders.books();
+            let theirs = || books.orders.values().filter(|order| order.user == user);
+            let spent: i64 =
+                theirs().filter(|order| order.status == OrderStatus::Completed).map(|order| order.credit.minor()).sum();
+            let back = |refund: &&Refund| {
+                refund.target == RefundTarget::StoreCredit && theirs().any(|order| order.id == refund.order)
+            };
+            let back: i64 = books.refunds.values().filter(back).map(|refund| refund.amount.minor()).sum();
+            given - spent + back
+        };
+        let has = at_once(world.orders.credit_of(user, REGION.currency())).and_then(Result::ok);
+        if has.is_none_or(|credit| (credit.free.minor(), credit.held.minor()) != (expected, 0)) {
+            complain(world, format!("CREDIT shopper {index} should have {expected} of store credit and has {has:?}"));
         }
     }
 }

@@ -61,6 +61,19 @@ rare! {
     OldReignRefused = "write of an old reign refused",
     GateClosed = "money held at the gate to the standby site",
     Rewound = "consumers went back to the beginning",
+    FirstAway = "first gateway not called: its breaker is open",
+    CapturedBySecond = "payment captured by the second gateway",
+    EndedAtFirst = "payment of before the change ended at the first gateway",
+    CreditPart = "store credit paid part of an order",
+    CreditWhole = "store credit paid a whole order",
+    CreditFreed = "store credit of a lost order free again",
+    StaffRefunded = "staff gave part of the money back",
+    RefundsAtOnce = "two refunds of one order open at once",
+    RefundBeyond = "refund beyond what was left refused",
+    StrayTaken = "money taken without an order",
+    OrphanFound = "money without an order found",
+    OrphanRefunded = "money without an order sent back",
+    OrphanAtSecond = "money without an order sent back by the second gateway",
 }
 
 /// How often each was seen.

@@ -1,17 +1,21 @@
 //! The payment gateway with books of its own: keys and their stored answers, intents, captures, refunds, webhooks. It keeps
 //! its word and its contract (one effect and one answer per key, refusals included); the network before it does not.
+//!
+//! There are two of it. They share these books, so that the checks read one truth, but neither knows what was made at the other: a call or
+//! a look that goes to the wrong one finds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::{OrderId, Region};
-use order_payment::domain::{Answer, Attempt, Call, Intent, IntentStatus, Look, keys};
+use order_payment::domain::{Answer, Attempt, Call, Intent, IntentStatus, Look, Via, keys};
 use order_payment::usecases::ports::{Gateway, Webhook};
 use order_payment::usecases::receive_webhook::receive_webhook;
 
 use crate::checks;
 use crate::coverage::Rare;
+use crate::extras::Stray;
 use crate::faults::{CallFault, HookFault};
 use crate::setup::Card;
 use crate::world::{Here, Moment, OUTSIDE, SERVE, World, lock};
@@ -23,6 +27,11 @@ const TIME_OUT_US: i64 = 10_000_000;
 const HOOK_TRIES: u32 = 8;
 const HOOK_PAUSE_US: i64 = 5_000_000;
 
+/// The second gateway. It speaks as the first does; another flow is tried by the suite that both adapters must pass.
+pub const SECOND: &str = "second";
+/// Calls that time out before the breaker in front of the first gateway opens.
+const BREAKS_AFTER: u32 = 2;
+
 /// From then on refunds work: everything has to come to its end.
 const LAST_FAULT_US: i64 = 3_600_000_000;
 
@@ -30,12 +39,16 @@ const LAST_FAULT_US: i64 = 3_600_000_000;
 #[derive(Clone, Debug)]
 pub struct Charge {
     pub intent: Intent,
+    /// The gateway that made it.
+    pub at: String,
     pub card: Card,
     /// Money taken, ever.
     pub captured_minor: i64,
     pub refunded_minor: i64,
     /// Taken after a cancel had been accepted: no word of the gateway's to rely on.
     pub in_spite: bool,
+    /// No order of ours asked for it.
+    pub stray: bool,
 }
 
 #[derive(Default)]
@@ -46,6 +59,12 @@ pub struct GatewayBooks {
     /// Refunds by key.
     refunds: BTreeMap<String, (String, i64)>,
     events: u64,
+    /// The first gateway answers nobody.
+    pub first_is_away: bool,
+    /// Calls that it left without an answer since then.
+    unanswered: u32,
+    /// An operator has let new payments begin at the second.
+    pub second_is_chosen: bool,
 }
 
 impl GatewayBooks {
@@ -59,6 +78,16 @@ impl GatewayBooks {
         self.of(order).any(|charge| charge.in_spite)
     }
 
+    /// The charge of an attempt, if the gateway that the attempt goes to made it.
+    fn charge_of(&mut self, attempt: &Attempt) -> Option<&mut Charge> {
+        let known = attempt.intent.as_ref().and_then(|id| self.charges.get_mut(id));
+        known.filter(|charge| charge.at == attempt.via.name)
+    }
+
+    fn next_id(&self, at: &str) -> String {
+        format!("{}_{}", if at == SECOND { "sq" } else { "pi" }, self.charges.len() + 1)
+    }
+
     pub fn of(&self, order: OrderId) -> impl Iterator<Item = &Charge> {
         let order = order.to_string();
         self.charges.values().filter(move |charge| charge.intent.order.as_ref() == Some(&order))
@@ -69,8 +98,9 @@ pub struct SimGateway {
     pub here: Here,
 }
 
+/// Each gateway knows its own keys.
 fn key_of(call: Call, attempt: &Attempt) -> String {
-    keys::call_key(REGION, attempt, call)
+    format!("{}/{}", attempt.via.name, keys::call_key(REGION, attempt, call))
 }
 
 /// The effect of a call, once per key; and the answer, the same at every repetition.
@@ -138,7 +168,7 @@ impl GatewayBooks {
             return Answer::TokenRefused;
         }
         let intent = Intent {
-            id: format!("pi_{}", self.charges.len() + 1),
+            id: self.next_id(&attempt.via.name),
             status: IntentStatus::RequiresConfirmation,
             declined: false,
             amount_minor: attempt.amount.minor(),
@@ -147,7 +177,15 @@ impl GatewayBooks {
             attempt: Some(attempt.number),
             created_unix: crate::setup::start_s() + world.now_us() / 1_000_000,
         };
-        let charge = Charge { intent: intent.clone(), card, captured_minor: 0, refunded_minor: 0, in_spite: false };
+        let charge = Charge {
+            intent: intent.clone(),
+            at: attempt.via.name.clone(),
+            card,
+            captured_minor: 0,
+            refunded_minor: 0,
+            in_spite: false,
+            stray: false,
+        };
         self.charges.insert(intent.id.clone(), charge);
         Answer::Intent(intent)
     }
@@ -163,10 +201,14 @@ impl GatewayBooks {
         use IntentStatus::{
             Canceled, Declined, Processing, RequiresAction, RequiresCapture, RequiresConfirmation, Succeeded,
         };
-        let Some(charge) = attempt.intent.as_ref().and_then(|id| self.charges.get_mut(id)) else {
+        let late_at_first = self.second_is_chosen && attempt.via.name != SECOND;
+        let Some(charge) = self.charge_of(attempt) else {
             return Answer::NotFound;
         };
         let status = charge.intent.status;
+        if late_at_first && matches!(call, Call::Capture | Call::Cancel) && status == RequiresCapture {
+            world.count(Rare::EndedAtFirst);
+        }
         match (call, status) {
             (Call::Confirm, RequiresConfirmation | Declined) => match charge.card {
                 Card::Declined => {
@@ -192,7 +234,12 @@ impl GatewayBooks {
                 world.count(Rare::DeclinedAtCapture);
                 return Answer::Declined(Some(charge.intent.clone()));
             }
-            (Call::Capture, RequiresCapture) => charge.take(hook),
+            (Call::Capture, RequiresCapture) => {
+                if charge.at == SECOND {
+                    world.count(Rare::CapturedBySecond);
+                }
+                charge.take(hook);
+            }
             (Call::Capture, Canceled) if in_spite => {
                 world.count(Rare::ChargedInSpite);
                 charge.in_spite = true;
@@ -209,7 +256,7 @@ impl GatewayBooks {
     }
 
     fn refund(&mut self, key: &str, attempt: &Attempt, _hook: &mut [(HookKind, Charge)]) -> Answer {
-        let Some(charge) = attempt.intent.as_ref().and_then(|id| self.charges.get_mut(id)) else {
+        let Some(charge) = self.charge_of(attempt) else {
             return Answer::NotFound;
         };
         let amount = attempt.amount.minor();
@@ -217,7 +264,8 @@ impl GatewayBooks {
             return Answer::StateRefused(None);
         }
         charge.refunded_minor += amount;
-        self.refunds.insert(key.to_owned(), (charge.intent.id.clone(), amount));
+        let id = charge.intent.id.clone();
+        self.refunds.insert(key.to_owned(), (id, amount));
         Answer::Refunded { amount_minor: amount }
     }
 }
@@ -249,8 +297,71 @@ fn decide_later(world: &Arc<World>, id: String, yes: bool, next: IntentStatus) {
     });
 }
 
+/// Money is taken at a gateway although no order of ours asked for it: by a site that has forgotten the order, or by somebody with our
+/// key. It names an order that does not exist, and nobody is told.
+pub fn take_unasked(world: &World, stray: Stray) {
+    let at = if stray.second { SECOND.to_owned() } else { Via::default().name };
+    let order = uuid::Uuid::from_u128(u128::from(lock(&world.rng).draw()));
+    {
+        let mut books = lock(&world.gateway);
+        let intent = Intent {
+            id: books.next_id(&at),
+            status: IntentStatus::Succeeded,
+            declined: false,
+            amount_minor: stray.minor,
+            currency: REGION.currency().code().to_owned(),
+            order: Some(order.to_string()),
+            attempt: Some(1),
+            created_unix: crate::setup::start_s() + world.now_us() / 1_000_000,
+        };
+        let charge = Charge {
+            intent: intent.clone(),
+            at,
+            card: Card::Good,
+            captured_minor: stray.minor,
+            refunded_minor: 0,
+            in_spite: false,
+            stray: true,
+        };
+        books.charges.insert(intent.id, charge);
+    }
+    world.count(Rare::StrayTaken);
+    world.note(OUTSIDE, || format!("a gateway takes {} for an order that does not exist", stray.minor));
+}
+
+/// What becomes of a call or a look while the first gateway is away: the first ones time out, and then its breaker is open.
+async fn away(world: &Arc<World>, attempt: &Attempt) -> Option<Answer> {
+    let open = {
+        let mut books = lock(&world.gateway);
+        if !books.first_is_away || attempt.via.name == SECOND {
+            return None;
+        }
+        books.unanswered += 1;
+        books.unanswered > BREAKS_AFTER
+    };
+    if open {
+        world.count(Rare::FirstAway);
+        return Some(Answer::NotSent);
+    }
+    world.sleep(TIME_OUT_US).await;
+    Some(Answer::Unknown("timed out".to_owned()))
+}
+
 #[async_trait]
 impl Gateway for SimGateway {
+    fn choice(&self) -> Via {
+        let first = Via::default();
+        if lock(&self.here.world.gateway).second_is_chosen { Via { name: SECOND.to_owned(), ..first } } else { first }
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![Via::default().name, SECOND.to_owned()]
+    }
+
+    fn via(&self, name: &str) -> Option<Via> {
+        self.names().into_iter().find(|known| known == name).map(|name| Via { name, ..Via::default() })
+    }
+
     async fn send(&self, call: Call, attempt: &Attempt) -> Answer {
         let (here, world) = (&self.here, &self.here.world);
         // Refunds are so rare that waiting for a drawn fault would never show one going wrong.
@@ -259,6 +370,9 @@ impl Gateway for SimGateway {
             return Answer::NotSent;
         }
         here.moment(Moment::BeforeSend).await;
+        if let Some(answer) = away(world, attempt).await {
+            return answer;
+        }
         let key = key_of(call, attempt);
         if lock(&world.gateway).under_way.contains(&key) {
             world.count(Rare::KeyInProgress);
@@ -314,15 +428,16 @@ impl Gateway for SimGateway {
             world.sleep(TIME_OUT_US).await;
             return Answer::Unknown("timed out".to_owned());
         }
+        if let Some(answer) = away(world, attempt).await {
+            return answer;
+        }
         let answer = {
-            let books = lock(&world.gateway);
+            let mut books = lock(&world.gateway);
             match look {
-                Look::Intent => {
-                    attempt.intent.as_ref().and_then(|id| books.charges.get(id)).map(|charge| charge.intent.clone())
-                }
+                Look::Intent => books.charge_of(attempt).map(|charge| charge.intent.clone()),
                 Look::Reference => books
                     .of(attempt.order)
-                    .find(|charge| charge.intent.attempt == Some(attempt.number))
+                    .find(|charge| charge.intent.attempt == Some(attempt.number) && charge.at == attempt.via.name)
                     .map(|charge| charge.intent.clone()),
                 Look::Refund => {
                     let refund = books.refunds.get(&key_of(Call::Refund, attempt));
@@ -340,13 +455,21 @@ impl Gateway for SimGateway {
     }
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
+        Ok(self.made_between(from, to).await?.into_iter().map(|(_, intent)| intent).collect())
+    }
+
+    async fn made_between(&self, from: i64, to: i64) -> Result<Vec<(Via, Intent)>, String> {
         self.here.moment(Moment::BeforeSend).await;
         let books = lock(&self.here.world.gateway);
+        if books.first_is_away {
+            return Err("the first gateway does not answer".to_owned());
+        }
+        let via = |charge: &Charge| Via { name: charge.at.clone(), ..Via::default() };
         Ok(books
             .charges
             .values()
-            .map(|charge| charge.intent.clone())
-            .filter(|intent| (from..=to).contains(&intent.created_unix))
+            .filter(|charge| (from..=to).contains(&charge.intent.created_unix))
+            .map(|charge| (via(charge), charge.intent.clone()))
             .collect())
     }
 }
@@ -400,7 +523,7 @@ fn tell(world: &Arc<World>, changes: Vec<(HookKind, Charge)>, answer_pending: bo
             books.events
         };
         let hook = |event_id: String, event_type: &str, amount: i64, body: &str| Webhook {
-            gateway: "simulated".to_owned(),
+            gateway: charge.at.clone(),
             event_id,
             event_type: event_type.to_owned(),
             intent: charge.intent.id.clone(),

@@ -11,18 +11,21 @@ use common::{Money, SharedClock};
 use contracts::Envelope;
 use messaging::{Delivery, Epoch, Handler, Outgoing, Verdict};
 use order_payment::domain::price_lock::LockKeys;
-use order_payment::domain::{BasketLine, CouponCode};
+use order_payment::domain::{BasketLine, CouponCode, OrderStatus};
 use order_payment::outbound::memory_carts::MemoryCarts;
 use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::error::PricesError;
+use order_payment::usecases::orphan_money::refund_orphans;
 use order_payment::usecases::ports::{GateClosed, Prices, Quote, Quoted, ReplicationGate};
 use order_payment::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments};
 use order_payment::usecases::receive_webhook::process_webhooks;
 use order_payment::usecases::reconcile::reconcile;
+use order_payment::usecases::store_credit::sweep_paid_by_credit;
 use order_payment::usecases::{App, Signals};
 
 use crate::bus::{ORDERS, STOCK};
 use crate::coverage::Rare;
+use crate::extras::Spend;
 use crate::faults::PublishFault;
 use crate::gateway::{REGION, SimGateway};
 use crate::setup::PRICE_MINOR;
@@ -43,6 +46,8 @@ const LAST_PAUSE_US: i64 = 5_000_000;
 const BATCH: usize = 3;
 /// Looks at the books of the gateway; rarer than in production, so that webhooks and polls get their chance first.
 const RECONCILE_US: i64 = 300_000_000;
+/// Between two sweeps of what credit pays, as in production.
+const CREDIT_US: i64 = 2_000_000;
 
 /// What runs in which process now.
 #[derive(Default)]
@@ -78,6 +83,13 @@ pub fn start(world: &Arc<World>, process: usize) {
             world.spawn(process, payments(here.clone(), Arc::clone(&app)));
             world.spawn(process, webhooks(here.clone(), Arc::clone(&app)));
             world.spawn(process, deadlines(here.clone(), Arc::clone(&app)));
+            // Loops that only few schedules have work for; in the others they would cost time.
+            if world.setup.extras.credit.contains(&Spend::Whole) {
+                world.spawn(process, credit(here.clone(), Arc::clone(&app)));
+            }
+            if !world.setup.extras.strays.is_empty() {
+                world.spawn(process, orphans(here.clone(), Arc::clone(&app)));
+            }
             world.spawn(process, reconciler(here, app));
         }
         _ => {
@@ -479,6 +491,45 @@ async fn reconciler(here: Here, app: Arc<App>) {
             Ok(findings) => format!("compares the books: {} findings", findings.len()),
             Err(failure) => format!("could not compare the books: {failure}"),
         });
+    }
+}
+
+/// Completes what credit pays and a process that stopped left behind.
+async fn credit(here: Here, app: Arc<App>) {
+    let world = Arc::clone(&here.world);
+    loop {
+        let waits = {
+            let books = world.orders.books();
+            books.orders.values().any(|order| order.status == OrderStatus::PaymentPending && order.rest().is_zero())
+        };
+        if waits {
+            world.sleep(CREDIT_US).await;
+            let swept = sweep_paid_by_credit(&app).await;
+            world.note(here.process, || format!("completes what credit pays: {}", swept.is_ok()));
+        } else {
+            world.wait(Channel::Deadlines, None).await;
+        }
+    }
+}
+
+/// Sends money without an order back when its time has come.
+async fn orphans(here: Here, app: Arc<App>) {
+    let world = Arc::clone(&here.world);
+    loop {
+        let now = app.clock.now();
+        let due = {
+            let books = world.orders.books();
+            let open = books.orphans.values().filter(|orphan| !orphan.is_explained()).map(|orphan| &orphan.attempt);
+            open.map(|attempt| attempt.leased_until.map_or(attempt.due_at, |lease| lease.max(attempt.due_at))).min()
+        };
+        match due {
+            Some(due) if due <= now => match refund_orphans(&app).await {
+                Ok(0) => world.sleep(20_000).await,
+                Ok(_) => {}
+                Err(_) => world.sleep(1_000_000).await,
+            },
+            due => world.wait(Channel::Payments, due.map(|due| us_of(due) - skew(&here))).await,
+        }
     }
 }
 

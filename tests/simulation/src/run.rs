@@ -7,13 +7,20 @@ use std::task::{Context, Poll, Waker};
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::receipt::{Receipt, ReceiptLine, ReceiptReference};
 use catalog::usecases::ports::stock::StockStore as _;
-use common::Sku;
+use common::{Money, Sku, TransactionId};
+use messaging::Cause;
+use order_payment::domain::Transaction;
+use order_payment::usecases::Change;
+use order_payment::usecases::ports::Store as _;
 
 use crate::checks;
 use crate::coverage::{Coverage, Rare};
+use crate::extras::{PART_MINOR, Spend};
 use crate::faults::Fault;
+use crate::gateway::{REGION, take_unasked};
 use crate::processes;
 use crate::shoppers;
+use crate::staff::clerk;
 use crate::world::{ORDERS_A, ORDERS_B, OUTSIDE, SERVE, STOCK_A, STOCK_B, Scheduler, Stopped, World, lock};
 
 /// Virtual time by which everything must have come to its end: the deadlines of an order (30 minutes), the latest fault
@@ -65,6 +72,7 @@ pub fn run(seed: u64, without: u64, readable: bool) -> Outcome {
 
 fn play(world: &Arc<World>, scheduler: &mut Scheduler) {
     fill_shelves(world);
+    give_credit(world);
     let processes: &[usize] = if world.setup.two_of_each {
         &[SERVE, ORDERS_A, ORDERS_B, STOCK_A, STOCK_B]
     } else {
@@ -75,6 +83,7 @@ fn play(world: &Arc<World>, scheduler: &mut Scheduler) {
     }
     shoppers::open(world);
     operators(world, processes);
+    gateways(world, processes);
     if !until_settled(world, scheduler, DEADLINE_US) {
         return;
     }
@@ -143,6 +152,48 @@ fn operators(world: &Arc<World>, processes: &'static [usize]) {
     }
 }
 
+/// What the gateways do by themselves, and what an operator does about it.
+fn gateways(world: &Arc<World>, processes: &'static [usize]) {
+    for stray in world.setup.extras.strays.clone() {
+        let here = Arc::clone(world);
+        world.later(stray.at_us, async move { take_unasked(&here, stray) });
+    }
+    let Some(outage) = world.setup.extras.outage else { return };
+    let here = Arc::clone(world);
+    world.later(outage.from_us, async move {
+        here.note(OUTSIDE, || "the first gateway is AWAY".to_owned());
+        lock(&here.gateway).first_is_away = true;
+        here.sleep(outage.switch_us - outage.from_us).await;
+        here.note(OUTSIDE, || "new payments begin at the second gateway".to_owned());
+        lock(&here.gateway).second_is_chosen = true;
+        // A setting is read at the start.
+        for process in processes.iter().filter(|process| **process <= ORDERS_B) {
+            here.restart(*process, 100);
+        }
+        here.sleep(outage.until_us - outage.switch_us).await;
+        here.note(OUTSIDE, || "the first gateway is back".to_owned());
+        lock(&here.gateway).first_is_away = false;
+    });
+}
+
+/// What staff gave people before anybody ordered.
+fn give_credit(world: &World) {
+    for (index, wish) in world.setup.wishes.iter().enumerate() {
+        let minor = match world.setup.extras.spend(index) {
+            Spend::Nothing => continue,
+            Spend::Part => PART_MINOR,
+            Spend::Whole => wish.total_minor(),
+        };
+        let user = shoppers::user(index).user;
+        let Ok(amount) = Money::from_minor(minor, REGION.currency()) else { unreachable!("an amount of ours") };
+        let id = TransactionId::derive("grant", &user.to_string());
+        let given = Transaction::grant(id, user, "a birthday".to_owned(), amount, chrono::DateTime::UNIX_EPOCH);
+        let change = Change { person: Some((user, REGION)), ledger: vec![given], ..Change::default() };
+        let booked = at_once(world.orders.commit(Cause::Duty("grant"), change));
+        assert!(booked.is_some_and(|outcome| outcome.is_ok()), "the credit could not be given");
+    }
+}
+
 fn fill_shelves(world: &World) {
     let line = |sku: &str, kind, quantity| ReceiptLine {
         sku: Sku::parse(sku).unwrap_or_else(|_| unreachable!("a SKU of ours")),
@@ -157,13 +208,12 @@ fn fill_shelves(world: &World) {
     let receipt = ReceiptReference::parse("opening")
         .and_then(|reference| Receipt::new(reference, crate::shelves::only_centre(), lines));
     let Ok(receipt) = receipt else { unreachable!("a receipt of ours") };
-    let clerk = common::UserId::from_uuid(uuid::Uuid::from_u128(u128::MAX));
-    let stocked = at_once(world.stock.receive(&receipt, clerk, chrono::DateTime::UNIX_EPOCH));
+    let stocked = at_once(world.stock.receive(&receipt, clerk(), chrono::DateTime::UNIX_EPOCH));
     assert!(stocked.is_some_and(|outcome| outcome.is_ok()), "the shelves could not be filled");
 }
 
 /// The result of work that never waits.
-fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => Some(done),

@@ -2,6 +2,7 @@
 
 use order_payment::usecases::Rules;
 
+use crate::extras::Extras;
 use crate::rng::Rng;
 
 /// How a card behaves at the gateway.
@@ -63,6 +64,7 @@ pub struct Setup {
     pub phones: u32,
     /// How far each process's clock is off.
     pub skew_us: [i64; 6],
+    pub extras: Extras,
 }
 
 /// The price of everything, in minor units per unit.
@@ -80,7 +82,9 @@ impl Setup {
             rules.payment_deadline = chrono::Duration::milliseconds(rng.between(20, 8_000));
         }
         let count = [1, 1, 2, 2, 3][usize::try_from(rng.below(5)).unwrap_or(0)];
-        let wishes = (0..count).map(|_| wish(&mut rng)).collect();
+        let wishes: Vec<Wish> = (0..count).map(|_| wish(&mut rng)).collect();
+        let extras = Extras::new(seed, count);
+        extras.bend(&mut rules);
         let mut skew_us = [0; 6];
         if rng.percent(12) {
             for skew in skew_us.iter_mut().take(5) {
@@ -94,6 +98,7 @@ impl Setup {
             lamps: u32::try_from(rng.between(1, 3)).unwrap_or(1),
             phones: u32::try_from(rng.between(1, 2)).unwrap_or(1),
             skew_us,
+            extras,
         }
     }
 }
@@ -122,6 +127,13 @@ fn wish(rng: &mut Rng) -> Wish {
         cancel_after_us: rng
             .percent(30)
             .then(|| if rng.percent(85) { rng.between(0, 1_500_000) } else { rng.between(0, 900_000_000) }),
+    }
+}
+
+impl Wish {
+    /// What all of it costs.
+    pub fn total_minor(&self) -> i64 {
+        PRICE_MINOR * self.lines.iter().map(|(_, units)| i64::from(*units)).sum::<i64>()
     }
 }
 

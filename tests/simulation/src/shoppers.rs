@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use common::{ErrorKind, Explain as _, OrderId, Private, UserId};
+use common::{ErrorKind, Explain as _, OrderId, Private, RefundId, UserId};
 use messaging::StoredAnswer;
 use order_payment::domain::basket::{RawCredit, RawLine, RawOrder};
 use order_payment::domain::{Order, OrderStatus, ShippingAddress};
@@ -14,14 +14,16 @@ use order_payment::usecases::{App, Failure, Shopper};
 use uuid::Uuid;
 
 use crate::coverage::Rare;
+use crate::extras::{PART_MINOR, Spend};
 use crate::gateway::REGION;
-use crate::setup::{PRICE_MINOR, Wish};
+use crate::setup::Wish;
+use crate::staff;
 use crate::world::{Channel, OUTSIDE, SERVE, World, lock};
 
 /// A shopper waits this long for an answer.
 const PATIENCE_US: i64 = 8_000_000;
 /// Tries of one request; a shop that answers nobody for half an hour is broken.
-const MOST_TRIES: i64 = 400;
+pub const MOST_TRIES: i64 = 400;
 
 /// What the shoppers were told.
 #[derive(Default)]
@@ -33,13 +35,15 @@ pub struct Clients {
     /// Keys whose request was refused for good, and never in doubt.
     pub refused: Vec<(String, OrderId)>,
     pub cancelled: Vec<OrderId>,
+    /// Refunds that staff was told of, each with its amount in minor units.
+    pub refunds: Vec<(OrderId, RefundId, i64)>,
 }
 
-fn user(index: usize) -> Shopper {
+pub fn user(index: usize) -> Shopper {
     Shopper { user: UserId::from_uuid(Uuid::from_u128(index as u128 + 1)), region: REGION }
 }
 
-fn raw(wish: &Wish) -> RawOrder {
+fn raw(wish: &Wish, spend: Spend) -> RawOrder {
     let address = ShippingAddress {
         name: "Ada Lovelace".to_owned(),
         line1: "Zeil 106".to_owned(),
@@ -48,8 +52,8 @@ fn raw(wish: &Wish) -> RawOrder {
         postal_code: "60313".to_owned(),
         country: "DE".to_owned(),
     };
-    let units: u32 = wish.lines.iter().map(|(_, units)| units).sum();
-    let minor = PRICE_MINOR * i64::from(units);
+    let (minor, currency) = (wish.total_minor(), REGION.currency().code());
+    let decimal = |minor: i64| format!("{}.{:02}", minor / 100, minor % 100);
     let line =
         |(sku, quantity): &(&str, u32)| RawLine { sku: (*sku).to_owned(), quantity: *quantity, options: Vec::new() };
     RawOrder {
@@ -57,8 +61,12 @@ fn raw(wish: &Wish) -> RawOrder {
         address: Private::new(address),
         method: "card".to_owned(),
         token: Private::new(wish.card.token().to_owned()),
-        credit: RawCredit::Nothing,
-        expected_total: (format!("{}.{:02}", minor / 100, minor % 100), REGION.currency().code().to_owned()),
+        credit: match spend {
+            Spend::Nothing => RawCredit::Nothing,
+            Spend::Part => RawCredit::Amount(decimal(PART_MINOR), currency.to_owned()),
+            Spend::Whole => RawCredit::AsMuchAsThereIs,
+        },
+        expected_total: (decimal(minor), currency.to_owned()),
         price_lock: None,
         coupon: None,
     }
@@ -93,12 +101,13 @@ pub fn open(world: &Arc<World>) {
 async fn shop(world: &Arc<World>, index: usize, wish: &Wish, tab: usize) {
     let key = format!("key-{index}");
     let order = OrderId::derive(REGION, user(index).user, &key);
+    let spend = world.setup.extras.spend(index);
     // A twin may succeed where this tab was refused.
     let mut in_doubt = wish.twin_after_us.is_some();
     for attempt in 1..=MOST_TRIES {
         let (wish_now, key_now) = (wish.clone(), key.clone());
         let told = ask(world, move |app| {
-            Box::pin(async move { place_order(&app, user(index), &key_now, raw(&wish_now), render).await })
+            Box::pin(async move { place_order(&app, user(index), &key_now, raw(&wish_now, spend), render).await })
         })
         .await;
         match told {
@@ -106,6 +115,9 @@ async fn shop(world: &Arc<World>, index: usize, wish: &Wish, tab: usize) {
                 remember(world, &key, placed.order, placed.answer.body);
                 if tab == 0 && wish.cancel_after_us.is_some() {
                     think_again(world, index, wish, order).await;
+                }
+                if tab == 0 {
+                    staff::give_back(world, index, order).await;
                 }
                 return;
             }
@@ -122,7 +134,7 @@ async fn shop(world: &Arc<World>, index: usize, wish: &Wish, tab: usize) {
     world.note(OUTSIDE, || format!("shopper {index} gave up asking"));
 }
 
-fn pause(attempt: i64) -> i64 {
+pub fn pause(attempt: i64) -> i64 {
     (attempt * 300_000).min(15_000_000)
 }
 
@@ -136,7 +148,7 @@ fn remember(world: &World, key: &str, order: OrderId, body: Vec<u8>) {
 }
 
 /// Asking again with the same request would change nothing.
-fn is_final(world: &World, what: &str, failure: &Failure) -> bool {
+pub fn is_final(world: &World, what: &str, failure: &Failure) -> bool {
     if failure.kind() == ErrorKind::Internal {
         lock(&world.checks).break_off(format!("{what}: {failure}"));
     }
@@ -169,10 +181,10 @@ async fn think_again(world: &Arc<World>, index: usize, wish: &Wish, order: Order
     }
 }
 
-type Asked<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+pub type Asked<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
 /// Asks the serving process. `None`: no answer came in time, which says nothing.
-async fn ask<T: Send + 'static>(
+pub async fn ask<T: Send + 'static>(
     world: &Arc<World>,
     request: impl FnOnce(Arc<App>) -> Asked<T> + Send + 'static,
 ) -> Option<Result<T, Failure>> {

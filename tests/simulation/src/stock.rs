@@ -268,4 +268,8 @@ impl StockStore for Stock {
     async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, stock_port::StoreError> {
         self.inner.open_findings(limit).await
     }
+
+    async fn findings_by_counter(&self) -> Result<Vec<stock_port::OpenFindings>, stock_port::StoreError> {
+        self.inner.findings_by_counter().await
+    }
 }

@@ -12,11 +12,10 @@ use order_payment::domain::accounts::Account;
 use order_payment::domain::ledger_seal::{Leaf, Seal};
 use order_payment::domain::settlement::SettlementKind;
 use order_payment::domain::{
-    Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, Order, OrderStatus, Orphan, Reason, Refund,
-    Transaction,
+    Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, LedgerKind, Order, OrderStatus, Orphan, Reason,
+    Refund, RefundState, Transaction,
 };
 use order_payment::outbound::memory::MemoryStore;
-use order_payment::usecases::Change;
 use order_payment::usecases::error::{CommitError, Conflict, StoreError};
 use order_payment::usecases::ports::{
     Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
@@ -24,11 +23,13 @@ use order_payment::usecases::ports::{
 use order_payment::usecases::settle_day::{
     Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled,
 };
+use order_payment::usecases::{Change, RefundStep};
 
 use crate::bus::ORDERS;
 use crate::checks;
 use crate::coverage::Rare;
 use crate::faults::{CommitFault, Side};
+use crate::gateway;
 use crate::world::{Channel, Here, Moment, World, lock};
 
 pub struct Orders {
@@ -127,13 +128,23 @@ fn describe(change: &Change) -> String {
 fn count_change(world: &World, before: &BTreeMap<AttemptId, AttemptState>, change: &Change) {
     if let Some(step) = &change.order {
         match (step.from, step.order.status, step.order.reason) {
-            (_, OrderStatus::Completed, _) => world.count(Rare::Completed),
+            (_, OrderStatus::Completed, _) => {
+                world.count(Rare::Completed);
+                if !step.order.credit.is_zero() {
+                    let whole = step.order.rest().is_zero();
+                    world.count(if whole { Rare::CreditWhole } else { Rare::CreditPart });
+                }
+            }
             (Some(OrderStatus::Created), _, Some(Reason::Expired)) => world.count(Rare::ExpiredWaitingForStock),
             (Some(OrderStatus::PaymentPending), _, Some(Reason::Expired)) => world.count(Rare::ExpiredWhilePaying),
             (_, _, Some(Reason::PaymentDeclined)) => world.count(Rare::Declined),
             _ => {}
         }
     }
+    if change.ledger.iter().any(|moved| moved.kind == LedgerKind::CreditRelease) {
+        world.count(Rare::CreditFreed);
+    }
+    count_refunds(world, change);
     for step in &change.attempts {
         let attempt = &step.attempt;
         let was = before.get(&attempt.id).copied();
@@ -142,7 +153,9 @@ fn count_change(world: &World, before: &BTreeMap<AttemptId, AttemptState>, chang
             world.count(Rare::ShopperNeverActed);
         }
         match (attempt.kind, was, attempt.state) {
-            (AttemptKind::Refund, _, AttemptState::Captured) => world.count(Rare::Refunded),
+            (AttemptKind::Refund, _, AttemptState::Captured) if !change.refunds.iter().any(is_of_staff) => {
+                world.count(Rare::Refunded);
+            }
             (AttemptKind::Charge, Some(AttemptState::Voided | AttemptState::Declined), AttemptState::Captured) => {
                 world.count(Rare::LateSuccess);
                 if lock(&world.checks).reconciling {
@@ -158,6 +171,33 @@ fn count_change(world: &World, before: &BTreeMap<AttemptId, AttemptState>, chang
                 });
             }
             _ => {}
+        }
+    }
+}
+
+fn is_of_staff(step: &RefundStep) -> bool {
+    step.refund.asked_by.is_some()
+}
+
+fn count_refunds(world: &World, change: &Change) {
+    for step in change.refunds.iter().filter(|step| is_of_staff(step)) {
+        if step.refund.state == RefundState::Done {
+            world.count(Rare::StaffRefunded);
+        }
+        let open = |known: &&Refund| known.order == step.refund.order && known.state == RefundState::Open;
+        if step.is_new && world.orders.books().refunds.values().filter(open).count() > 1 {
+            world.count(Rare::RefundsAtOnce);
+        }
+    }
+    for step in &change.orphans {
+        if step.from.is_none() {
+            world.count(Rare::OrphanFound);
+        }
+        if step.orphan.attempt.state == AttemptState::Captured {
+            world.count(Rare::OrphanRefunded);
+            if step.orphan.attempt.via.name == gateway::SECOND {
+                world.count(Rare::OrphanAtSecond);
+            }
         }
     }
 }

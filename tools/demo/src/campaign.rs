@@ -1,5 +1,6 @@
 //! A campaign: very many small orders with every fault the gateway knows, while somebody else kills processes and restarts the
-//! broker. At its end nothing may be missing, doubled, stuck or different by a cent.
+//! broker; a few charges are made at the gateway without any order. At its end nothing may be missing, doubled, stuck or different by a cent,
+//! and money without an order must be found and back.
 //!
 //! Decided here: who orders what and how it is paid (from the seed alone), that each order is repeated with its key until it is
 //! answered, and what must be true at the end. Not decided here: what is killed and when (`cargo xtask campaign`).
@@ -21,6 +22,7 @@ use crate::run::sign_up;
 use crate::seed::staff;
 use crate::stack::Stack;
 use crate::stock::{ReceiptLine, receive};
+use crate::strays::{self, Made, Till};
 
 pub struct CampaignOptions {
     pub orders: usize,
@@ -109,6 +111,8 @@ struct Outcome {
     sent_twice: usize,
     cancels: BTreeMap<String, usize>,
     refused: BTreeMap<String, usize>,
+    /// Charges that were made without an order.
+    strays: Vec<Made>,
     failed: Vec<String>,
 }
 
@@ -140,7 +144,8 @@ pub async fn campaign(stack: &Stack, options: &CampaignOptions) -> anyhow::Resul
         pages: &pages,
         clicks: ClickCount::default(),
     };
-    let outcome = place_all(&counter, options, &skus, started).await;
+    let till = Till::at(stack)?;
+    let outcome = place_all((&counter, &till), options, &skus, started).await;
     let seconds = started.elapsed().as_secs_f64();
     tell(&outcome, options.orders, seconds);
     println!("repeated   {}", stack.api.repeats());
@@ -153,13 +158,14 @@ pub async fn campaign(stack: &Stack, options: &CampaignOptions) -> anyhow::Resul
     let lost = databases.missing(&ids).await?;
     println!("accepted   {} orders were answered with 2xx, {lost} of them are missing", ids.len());
     let untrue = tell_ends(&outcome, &databases.ends(&ids).await?);
+    let astray = strays::tell(stack, &databases, &outcome.strays).await?;
     for failure in outcome.failed.iter().take(10) {
         println!("PROBLEM    {failure}");
     }
     if untrue > 0 {
         println!("PROBLEM    {untrue} orders did not end as their card says");
     }
-    let good = findings.is_good() && outcome.failed.is_empty() && lost == 0 && untrue == 0;
+    let good = findings.is_good() && outcome.failed.is_empty() && lost == 0 && untrue == 0 && astray == 0;
     println!("{}", if good { "CAMPAIGN HOLDS" } else { "CAMPAIGN FAILED" });
     Ok(good)
 }
@@ -193,25 +199,39 @@ async fn fill_shelves(stack: &Stack, options: &CampaignOptions, skus: &[String],
     Ok(())
 }
 
-async fn place_all(counter: &Counter<'_>, options: &CampaignOptions, skus: &[String], started: Instant) -> Outcome {
+async fn place_all(
+    (counter, till): (&Counter<'_>, &Till),
+    options: &CampaignOptions,
+    skus: &[String],
+    started: Instant,
+) -> Outcome {
     let done = AtomicUsize::new(0);
     let report_every = (options.orders / 50).max(100);
     let one = |number: usize| {
         let done = &done;
         async move {
             let (order, twist) = planned(options.seed, number, options.buyers, skus);
+            let stray = match strays::planned(options.seed, number) {
+                Some(minor) => Some(till.take(counter.run, number, minor).await),
+                None => None,
+            };
             let placed = carry_out(counter, &order, twist).await;
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
             if count.is_multiple_of(report_every) {
                 let rate = count as f64 / started.elapsed().as_secs_f64();
                 println!("           {count:>7} of {} answered · {rate:.0} per s", options.orders);
             }
-            (order, twist, placed)
+            (order, twist, placed, stray)
         }
     };
     let mut placing = futures::stream::iter((0..options.orders).map(one)).buffer_unordered(options.concurrency.max(1));
     let mut outcome = Outcome::default();
-    while let Some((order, twist, placed)) = placing.next().await {
+    while let Some((order, twist, placed, stray)) = placing.next().await {
+        match stray {
+            Some(Ok(made)) => outcome.strays.push(made),
+            Some(Err(error)) => outcome.failed.push(format!("charge beside order {}: {error:#}", order.number)),
+            None => {}
+        }
         match placed {
             Ok((Placed::Accepted { order: id, replayed }, cancel)) => {
                 outcome.accepted.push((id, order.card));

@@ -369,6 +369,16 @@ impl Databases {
         rows.into_iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("stands")?))).collect()
     }
 
+    /// Of these payments of the gateway, those that the shop found to have no order, each with the state of its refund.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn orphans(&self, intents: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+        let found = "SELECT intent_id, state::text AS state FROM orphan_charges WHERE intent_id = ANY($1)";
+        let rows = sqlx::query(found).bind(intents).fetch_all(&self.orders).await?;
+        rows.into_iter().map(|row| Ok((row.try_get("intent_id")?, row.try_get("state")?))).collect()
+    }
+
     /// Milliseconds from acceptance to the end of each order that has ended.
     ///
     /// # Errors

@@ -25,3 +25,4 @@ pub mod seed;
 pub mod shopper;
 pub mod stack;
 pub mod stock;
+pub mod strays;

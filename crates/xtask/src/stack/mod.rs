@@ -56,6 +56,8 @@ pub struct Stack {
     /// The name and port by which clients elsewhere reach Kafka, which has a listener of its own for them: a broker tells its clients where
     /// they find it, so a passage that only passes bytes on is not enough.
     pub kafka_elsewhere: Option<String>,
+    /// Seconds after which money without an order goes back, when not after a day: a run that has to see it cannot wait so long.
+    pub orphan_deadline_s: Option<u16>,
 }
 
 impl Stack {
@@ -67,7 +69,17 @@ impl Stack {
         let region = region::local(&layout.checkout)?;
         let accounts =
             Accounts { service: layout::service_account()?, postgres: layout::postgres_account().unwrap_or_default() };
-        Ok(Stack { layout, ports, purpose, accounts, region, release, services_of: None, kafka_elsewhere: None })
+        Ok(Stack {
+            layout,
+            ports,
+            purpose,
+            accounts,
+            region,
+            release,
+            services_of: None,
+            kafka_elsewhere: None,
+            orphan_deadline_s: None,
+        })
     }
 
     /// The stack the tests run against, as `./dev test` tells through `SHOPSPHERE_STATE_DIR` and `SHOPSPHERE_PORT_OFFSET`; without

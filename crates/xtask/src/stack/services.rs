@@ -272,6 +272,9 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
         ),
         ("prices", vec![text("lock_key", &format!("local-price-lock-key-{region}"))]),
     ];
+    if let Some(seconds) = stack.orphan_deadline_s {
+        sections.push(("reconcile", vec![number("orphan_deadline_s", seconds)]));
+    }
     if let Some(database) = service.database {
         let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));
         sections.push(("database", vec![text("url", &url("app")), text("owner_url", &url("owner"))]));

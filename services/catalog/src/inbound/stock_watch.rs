@@ -1,4 +1,5 @@
-//! The watchers of the stock, one loop each: overdue holds, parcels whose goods arrived, counts against movements. Each is woken
+//! The watchers of the stock, one loop each: overdue holds, parcels whose goods arrived, counts against movements, what is open of
+//! what these found. Each is woken
 //! by time and by nothing else, takes no input, looks at the state, and so has one path that is always exercised.
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use common::Explain;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
 use crate::usecases::App;
 use crate::usecases::ask_about_holds::{MOST_HOLDS, ask_about_holds};
 use crate::usecases::audit_stock::audit_stock;
@@ -18,6 +20,8 @@ const HOLDS_EVERY: Duration = Duration::from_secs(5);
 const PARCELS_EVERY: Duration = Duration::from_secs(2);
 /// Between two slices of the audit: slow enough to be unnoticed beside the sale, fast enough for a hundred thousand rows an hour.
 const AUDIT_EVERY: Duration = Duration::from_secs(5);
+/// Metrics are scraped about as often; the look costs an index that is empty unless something is wrong.
+const SHOWN_EVERY: Duration = Duration::from_secs(10);
 
 pub async fn holds(app: Arc<App>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
@@ -51,6 +55,17 @@ pub async fn audit(app: Arc<App>, shutdown: CancellationToken) {
             Err(error) => complain("audit", &error),
         }
         pause(AUDIT_EVERY, &shutdown).await;
+    }
+}
+
+/// Shows what the audit found and nobody has put right, and for how long: also what was found before this process began.
+pub async fn findings(app: Arc<App>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match app.stock.findings_by_counter().await {
+            Ok(open) => metrics::show_findings(&open, app.clock.now()),
+            Err(error) => complain("findings", &error),
+        }
+        pause(SHOWN_EVERY, &shutdown).await;
     }
 }
 

@@ -20,7 +20,9 @@ use crate::domain::reservation::{self, Decision, Fact, Movements, Reservation, S
 use crate::domain::shelves::{CannotCorrect, Move, NoPromises, Place, ShelfError, Shelves, Waiting, availability};
 use crate::domain::shipment::{Shipment, ShipmentState};
 use crate::outbound::postgres::events;
-use crate::usecases::ports::stock::{Committed, Failure, Request, Reserved, Rows, StockStore, StoreError, Why};
+use crate::usecases::ports::stock::{
+    Committed, Failure, OpenFindings, Request, Reserved, Rows, StockStore, StoreError, Why,
+};
 
 /// One process's way to the stock: what it writes, it writes under its own reign.
 #[derive(Clone)]
@@ -45,7 +47,8 @@ struct State {
     serials: Vec<(SerialNumber, OrderId)>,
     applied: BTreeSet<MessageId>,
     asked: BTreeMap<OrderId, DateTime<Utc>>,
-    findings: Vec<Finding>,
+    /// Open ones, each with when it was found first.
+    findings: Vec<(Finding, DateTime<Utc>)>,
     told: Vec<(OrderId, i64, Fact)>,
     outbox: Vec<Outgoing>,
     /// The reign under which writes are accepted.
@@ -292,19 +295,33 @@ impl StockStore for MemoryStock {
         &self,
         audited: &[Place],
         findings: &[Finding],
-        _now: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         self.change(|state| {
             let same = |one: &Finding, other: &Finding| one.place == other.place && one.counter == other.counter;
-            let new = findings.iter().filter(|new| !state.findings.iter().any(|open| same(open, new))).count();
-            state.findings.retain(|open| !audited.contains(&open.place));
-            state.findings.extend(findings.iter().cloned());
-            Ok(new as u64)
+            let before = state.findings.clone();
+            let since = |new: &Finding| before.iter().find(|(open, _)| same(open, new)).map(|(_, at)| *at);
+            state
+                .findings
+                .retain(|(open, _)| !audited.contains(&open.place) && !findings.iter().any(|again| same(again, open)));
+            state.findings.extend(findings.iter().map(|found| (found.clone(), since(found).unwrap_or(now))));
+            state.findings.sort_by_key(|(_, at)| *at);
+            Ok(findings.iter().filter(|found| since(found).is_none()).count() as u64)
         })
     }
 
     async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError> {
-        Ok(self.state().findings.iter().take(limit.into()).cloned().collect())
+        Ok(self.state().findings.iter().take(limit.into()).map(|(finding, _)| finding.clone()).collect())
+    }
+
+    async fn findings_by_counter(&self) -> Result<Vec<OpenFindings>, StoreError> {
+        let mut open: BTreeMap<&'static str, OpenFindings> = BTreeMap::new();
+        for (finding, at) in &self.state().findings {
+            let counter = finding.counter;
+            // The oldest comes first.
+            open.entry(counter).or_insert(OpenFindings { counter, count: 0, since: *at }).count += 1;
+        }
+        Ok(open.into_values().collect())
     }
 }
 

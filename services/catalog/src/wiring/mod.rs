@@ -130,6 +130,7 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("stock-holds", stock_watch::holds(app.clone(), process.shutdown()));
     process.spawn("stock-parcels", stock_watch::parcels(app.clone(), process.shutdown()));
     process.spawn("stock-audit", stock_watch::audit(app.clone(), process.shutdown()));
+    process.spawn("stock-findings", stock_watch::findings(app.clone(), process.shutdown()));
     products::spawn_workers(config, process, app, (known, stock)).await
 }
 

@@ -11,9 +11,9 @@ use common::{AttemptId, Currency, MessageId, Money, OrderId, Region, UserId};
 use messaging::{Action, Cause, Committed, Epoch, Outgoing, RequestKey, StoredAnswer, crash};
 use uuid::Uuid;
 
-use super::memory_accounts;
 use super::memory_coupons::CouponBooks;
 use super::memory_settlements::SettledDays;
+use super::{memory_accounts, memory_claims};
 use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
@@ -39,6 +39,8 @@ pub struct Books {
     pub orders: BTreeMap<OrderId, Order>,
     pub history: BTreeMap<OrderId, Vec<StatusChange>>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Hints since an attempt was last taken by a worker.
+    pub(super) hints: BTreeMap<AttemptId, DateTime<Utc>>,
     pub ledger: Vec<Transaction>,
     pub events: Vec<(OrderId, i64, OrderEvent)>,
     pub people: BTreeSet<UserId>,
@@ -166,7 +168,8 @@ impl Books {
                 }
                 _ => return Err(lost()),
             }
-            self.attempts.insert(step.attempt.id, step.attempt);
+            let attempt = memory_claims::given_back(self, step.attempt);
+            self.attempts.insert(attempt.id, attempt);
         }
         for transaction in change.ledger {
             assert!(transaction.is_balanced(), "the ledger does not balance");
@@ -346,12 +349,7 @@ impl Store for MemoryStore {
     }
 
     async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
-        if let Some(known) = self.writable()?.attempts.get_mut(&attempt.id)
-            && !known.state.is_settled()
-            && known.leased_until == attempt.leased_until
-        {
-            (known.leased_until, known.due_at) = (None, due_at);
-        }
+        memory_claims::let_go(&mut self.writable()?, attempt, due_at);
         Ok(())
     }
 
@@ -419,30 +417,11 @@ impl Store for MemoryStore {
         until: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError> {
-        let mut books = self.writable()?;
-        let free = |attempt: &Attempt| {
-            !attempt.state.is_settled()
-                && attempt.due_at <= now
-                && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
-        };
-        let mut due: Vec<_> = books.attempts.values_mut().filter(|attempt| free(attempt)).collect();
-        due.sort_by_key(|attempt| attempt.due_at);
-        let claim = |attempt: &mut &mut Attempt| {
-            attempt.leased_until = Some(until);
-            (**attempt).clone()
-        };
-        Ok(due.iter_mut().take(limit.into()).map(claim).collect())
+        Ok(memory_claims::claim(&mut self.writable()?, (now, until), limit.into()))
     }
 
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        for attempt in self
-            .writable()?
-            .attempts
-            .values_mut()
-            .filter(|attempt| attempt.order == order && !attempt.state.is_settled())
-        {
-            attempt.due_at = attempt.due_at.min(now);
-        }
+        memory_claims::hint(&mut self.writable()?, order, now);
         Ok(())
     }
 
@@ -525,12 +504,8 @@ impl Store for MemoryStore {
         limit: u16,
     ) -> Result<Vec<Orphan>, CommitError> {
         let mut books = self.writable()?;
-        let free = |attempt: &Attempt| {
-            !attempt.state.is_settled()
-                && attempt.due_at <= now
-                && attempt.leased_until.is_none_or(|leased_until| leased_until <= now)
-        };
-        let due = books.orphans.values_mut().filter(|orphan| free(&orphan.attempt)).take(limit.into());
+        let free = |orphan: &&mut Orphan| memory_claims::is_free(&orphan.attempt, now);
+        let due = books.orphans.values_mut().filter(free).take(limit.into());
         let claim = |orphan: &mut Orphan| {
             orphan.attempt.leased_until = Some(until);
             orphan.clone()

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod memory;
 mod memory_accounts;
 pub mod memory_carts;
+mod memory_claims;
 pub mod memory_coupons;
 mod memory_settlements;
 mod memory_views;

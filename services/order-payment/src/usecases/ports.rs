@@ -48,7 +48,8 @@ pub trait Store: Settlements + Send + Sync {
     /// The refunds of an order, by number.
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
 
-    /// Gives a claimed attempt back early: due at `due_at` for anybody, unless somebody has changed it or has it by now.
+    /// Gives a claimed attempt back early: due at `due_at` for anybody, or now when somebody hinted since it was claimed; unless
+    /// somebody has changed it or has it by now.
     async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Orders that are past their deadline and not being given up yet, the most overdue first.
@@ -62,7 +63,8 @@ pub trait Store: Settlements + Send + Sync {
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError>;
 
-    /// Makes an open attempt due now; a settled one stays as it is.
+    /// Makes an open attempt due now, or, when a worker has it, as soon as that worker gives it back: whatever time it gives it back
+    /// for, by [`Self::let_go`] or with a version that has no lease. A settled one stays as it is.
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Keeps a webhook, once per event id.

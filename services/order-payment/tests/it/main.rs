@@ -9,6 +9,7 @@ mod gateway;
 mod gateway_conformance;
 mod gateway_settlement;
 mod held_after_end;
+mod hints;
 mod http;
 mod http_money;
 mod intake;

@@ -2,13 +2,15 @@
 
 use chrono::Duration;
 use common::OrderId;
-use order_payment::domain::{Answer, IntentStatus};
+use order_payment::domain::{Answer, Call, IntentStatus, OrderStatus};
 use order_payment::outbound::postgres::PostgresDesk;
+use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::own_finding::{acknowledge_finding, resolve_finding};
 use order_payment::usecases::ports::{FindingKind, Gateway as _};
+use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::reconcile::reconcile;
 
-use crate::world::{World, worlds};
+use crate::world::{Weather, World, worlds};
 
 #[tokio::test]
 async fn agreeing_books_have_no_findings() {
@@ -119,6 +121,76 @@ async fn what_left_the_window_is_not_taken_for_mended() {
             None => open(&world).await,
         };
         assert_eq!(open_now, 1, "a difference that was never mended stays open");
+    }
+}
+
+/// A payment that is authorised, and whose capture does not get through for some minutes.
+async fn nearly_captured(world: &World) -> OrderId {
+    world.gateway.forecast(&[Weather::Fine, Weather::Fine, Weather::Refused]);
+    let order = world.an_order_to_pay().await;
+    process_payments(&world.app).await.unwrap();
+    assert_eq!(world.gateway.calls.lock().unwrap().last(), Some(&Call::Capture));
+    world.clock.advance(Duration::minutes(5));
+    order
+}
+
+#[tokio::test]
+async fn a_payment_that_is_captured_between_the_two_readings_is_no_difference() {
+    for world in worlds().await {
+        let order = nearly_captured(&world).await;
+        world.gateway.lists_as_of_now();
+        world.pay().await;
+        assert_eq!(world.status(order).await, OrderStatus::Completed);
+        assert_eq!(found(&world).await, [], "the gateway's list is older than our books");
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_is_given_up_between_the_two_readings_is_no_difference() {
+    for world in worlds().await {
+        let order = nearly_captured(&world).await;
+        world.gateway.lists_as_of_now();
+        world.clock.advance(Duration::minutes(16));
+        sweep_deadlines(&world.app).await.unwrap();
+        world.pay().await;
+        assert_eq!(world.status(order).await, OrderStatus::Compensated);
+        assert_eq!(found(&world).await, []);
+        // The same of a hold whose id never reached us.
+        world.gateway.lists_afresh();
+        world.gateway.forecast(&[Weather::LostAfter]);
+        let order = world.an_order_to_pay().await;
+        process_payments(&world.app).await.unwrap();
+        world.gateway.force(order, IntentStatus::RequiresCapture);
+        world.gateway.lists_as_of_now();
+        world.clock.advance(Duration::minutes(16));
+        sweep_deadlines(&world.app).await.unwrap();
+        world.pay().await;
+        world.gateway.force(order, IntentStatus::Canceled);
+        assert_eq!((world.status(order).await, world.charge(order).await.intent), (OrderStatus::Compensated, None));
+        assert_eq!(found(&world).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_difference_that_lasts_is_written_at_the_first_look_whatever_the_gateway_says_when_asked_again() {
+    for world in worlds().await {
+        // It says the same again.
+        let order = nearly_captured(&world).await;
+        world.pay().await;
+        world.gateway.force(order, IntentStatus::RequiresCapture);
+        assert_eq!(found(&world).await, [(FindingKind::OrderWithoutCharge, Some(order))]);
+        // It lists nothing and knows nothing.
+        let intent = world.charge(order).await.intent.unwrap();
+        world.gateway.intents.lock().unwrap().remove(&intent);
+        assert_eq!(found(&world).await, [(FindingKind::OrderWithoutCharge, Some(order))]);
+        // By now it says that it took something else.
+        let other = nearly_captured(&world).await;
+        world.gateway.lists_as_of_now();
+        world.pay().await;
+        for intent in world.gateway.intents.lock().unwrap().values_mut() {
+            intent.amount_minor -= 1;
+        }
+        assert!(found(&world).await.contains(&(FindingKind::AmountDiffers, Some(other))));
     }
 }
 

@@ -113,6 +113,8 @@ pub struct MiniGateway {
     pub weather: Mutex<VecDeque<Weather>>,
     pub calls: Mutex<Vec<Call>>,
     pub declines: Mutex<bool>,
+    /// What it lists instead of what it has: a list that was made a moment ago.
+    pub list: Mutex<Option<BTreeMap<String, Intent>>>,
     /// The settlement file it hands out.
     pub settlement: Mutex<Option<bytes::Bytes>>,
 }
@@ -132,6 +134,15 @@ impl MiniGateway {
             taken - refunded.get(&intent.id).into_iter().flat_map(BTreeMap::values).sum::<i64>()
         })
         .sum()
+    }
+
+    /// From now on its lists are of this moment, while payments go on; until [`Self::lists_afresh`].
+    pub fn lists_as_of_now(&self) {
+        *self.list.lock().unwrap() = Some(self.intents.lock().unwrap().clone());
+    }
+
+    pub fn lists_afresh(&self) {
+        *self.list.lock().unwrap() = None;
     }
 
     /// Forces an intent into a status, as nobody at the gateway should.
@@ -227,14 +238,9 @@ impl Gateway for MiniGateway {
     }
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
-        Ok(self
-            .intents
-            .lock()
-            .unwrap()
-            .values()
-            .filter(|intent| (from..=to).contains(&intent.created_unix))
-            .cloned()
-            .collect())
+        let list = self.list.lock().unwrap().clone();
+        let list = list.unwrap_or_else(|| self.intents.lock().unwrap().clone());
+        Ok(list.into_values().filter(|intent| (from..=to).contains(&intent.created_unix)).collect())
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::OnceLock;
 use saga::Participant;
 use saga::subscriptions::subscriptions;
 use simulation::campaign::{Campaign, Report, run as campaign};
-use simulation::coverage::Rare;
+use simulation::coverage::{Coverage, Rare};
+use simulation::extras::Extras;
 use simulation::run::run;
+use simulation::setup::Setup;
 
 /// Schedules of an ordinary test run; `SIMULATION_SEEDS` of the command makes a night of it.
 const SCHEDULES: u64 = 20_000;
@@ -33,6 +35,40 @@ fn twenty_thousand_schedules_keep_every_promise() {
 fn everything_rare_took_place() {
     let missing: Vec<&str> = report().missing().into_iter().map(Rare::text).collect();
     assert!(missing.is_empty(), "the run is invalid, never seen: {missing:?}");
+}
+
+/// What only those schedules can reach that have something beside orders.
+const FEW: [Rare; 13] = [
+    Rare::FirstAway,
+    Rare::CapturedBySecond,
+    Rare::EndedAtFirst,
+    Rare::CreditPart,
+    Rare::CreditWhole,
+    Rare::CreditFreed,
+    Rare::StaffRefunded,
+    Rare::RefundsAtOnce,
+    Rare::RefundBeyond,
+    Rare::StrayTaken,
+    Rare::OrphanFound,
+    Rare::OrphanRefunded,
+    Rare::OrphanAtSecond,
+];
+
+#[test]
+fn what_only_few_schedules_have_is_reached_within_ten_thousand_seeds() {
+    let (mut seen, mut schedules) = (Coverage::default(), 0);
+    for seed in (3_000_000..3_010_000).filter(|seed| Setup::new(*seed).extras != Extras::default()) {
+        let outcome = run(seed, 0, false);
+        assert_eq!(outcome.broken, None, "seed {seed}");
+        seen.add(&outcome.coverage);
+        schedules += 1;
+    }
+    assert!((1_000..1_700).contains(&schedules), "{schedules} of 10,000 schedules have something beside orders");
+    for rare in FEW {
+        println!("{:>10}  {}", seen.of(rare), rare.text());
+    }
+    let missing: Vec<&str> = FEW.into_iter().filter(|rare| seen.of(*rare) == 0).map(Rare::text).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}");
 }
 
 #[test]

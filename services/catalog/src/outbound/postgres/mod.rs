@@ -30,7 +30,7 @@ use crate::domain::inventory::Availability;
 use crate::domain::receipt::Receipt;
 use crate::domain::reservation::{Decision, Reservation};
 use crate::domain::shelves::{Place, availability};
-use crate::usecases::ports::stock::{Committed, Request, Reserved, Rows, StockStore, StoreError, Why};
+use crate::usecases::ports::stock::{Committed, OpenFindings, Request, Reserved, Rows, StockStore, StoreError, Why};
 
 /// The stock of a region, in its database `inventory`. Cheap to clone.
 #[derive(Clone)]
@@ -108,5 +108,9 @@ impl StockStore for PgStock {
 
     async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError> {
         watch::open_findings(self.database.pool(), limit).await
+    }
+
+    async fn findings_by_counter(&self) -> Result<Vec<OpenFindings>, StoreError> {
+        watch::findings_by_counter(self.database.pool()).await
     }
 }

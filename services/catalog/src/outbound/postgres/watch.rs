@@ -16,7 +16,7 @@ use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::Centre;
 use crate::domain::inventory::MovementKind;
 use crate::domain::shelves::Place;
-use crate::usecases::ports::stock::StoreError;
+use crate::usecases::ports::stock::{OpenFindings, StoreError};
 
 /// Skips rows that another sweeper, or a step of that order, has at the moment. The mark is committed before anybody asks
 /// about the order: no row stays locked while another service is waited for.
@@ -272,4 +272,21 @@ pub(super) async fn open_findings(pool: &PgPool, limit: u16) -> Result<Vec<Findi
         Ok(Finding { place, counter, expected: row.expected, found: row.found })
     };
     rows.into_iter().map(finding).collect()
+}
+
+pub(super) async fn findings_by_counter(pool: &PgPool) -> Result<Vec<OpenFindings>, StoreError> {
+    let rows: Vec<(String, i64, DateTime<Utc>)> = sqlx::query_as(
+        r#"
+        SELECT counter, count(*), min(found_at) FROM stock_findings WHERE resolved_at IS NULL
+        GROUP BY counter ORDER BY counter COLLATE "C"
+        "#,
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(of_read)?;
+    let open = |(counter, count, since): (String, i64, DateTime<Utc>)| {
+        let known = Finding::counter_of(&counter).ok_or_else(|| inconsistent("stock_findings", "counter", &counter))?;
+        Ok(OpenFindings { counter: known, count: count.unsigned_abs(), since })
+    };
+    rows.into_iter().map(open).collect()
 }

@@ -92,6 +92,18 @@ pub trait StockStore: Send + Sync {
 
     /// Findings that nobody has resolved, the oldest first; at most `limit`.
     async fn open_findings(&self, limit: u16) -> Result<Vec<Finding>, StoreError>;
+
+    /// How many findings are open and how long the oldest has been, by count, in the order of their names; a count without any is left out.
+    async fn findings_by_counter(&self) -> Result<Vec<OpenFindings>, StoreError>;
+}
+
+/// Open findings of one count. All wait for a person: nothing repairs itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFindings {
+    pub counter: &'static str,
+    pub count: u64,
+    /// When the oldest was found.
+    pub since: DateTime<Utc>,
 }
 
 /// Why a decision is committed.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use catalog::domain::audit::Finding;
 use catalog::domain::entitlement::Term;
 use catalog::domain::inventory::{Availability, SupplyKind};
 use catalog::domain::lines::Lines;
 use catalog::domain::reservation::{
     Asked, Decision, Sale, Status, Step, USUAL_HOLD, extend, finalise, release, send, take_back,
 };
-use catalog::usecases::ports::stock::{Committed, Request, Reserved, StockStore, StoreError, Why};
+use catalog::usecases::ports::stock::{Committed, OpenFindings, Request, Reserved, StockStore, StoreError, Why};
 use chrono::{DateTime, TimeDelta, Utc};
 use common::{MessageId, OrderId, ids};
 
@@ -64,6 +65,7 @@ for_both_stores! {
     what_is_not_counted_never_runs_out
     a_reservation_is_read_back_as_it_was_written
     a_sku_without_a_receipt_is_absent
+    a_finding_keeps_the_age_it_had_when_it_was_found_first_until_a_look_finds_its_row_right
 }
 
 fn cause() -> MessageId {
@@ -431,4 +433,29 @@ async fn a_sku_without_a_receipt_is_absent(store: Arc<dyn StockStore>) {
     assert_eq!(availability.get(&sku("A")), Some(&Availability::Counted(5)));
     assert_eq!(availability.get(&sku("D")), Some(&Availability::Digital));
     assert_eq!(availability.get(&sku("X")), None);
+}
+
+async fn a_finding_keeps_the_age_it_had_when_it_was_found_first_until_a_look_finds_its_row_right(
+    store: Arc<dyn StockStore>,
+) {
+    let place = |name: &str| (sku(name), centre(CENTRES[0]));
+    let sold = |name: &str, found| Finding { place: place(name), counter: "sold", expected: 1, found };
+    let held = Finding { counter: "held", ..sold("A", 3) };
+    let after = |minutes| NOW + TimeDelta::minutes(minutes);
+    assert_eq!(store.findings_by_counter().await.unwrap(), []);
+    let note = async |audited: &[&str], findings: &[Finding], at: DateTime<Utc>| {
+        let audited: Vec<_> = audited.iter().copied().map(place).collect();
+        store.note_findings(&audited, findings, at).await.unwrap()
+    };
+    assert_eq!(note(&["A"], &[sold("A", 2)], after(0)).await, 1);
+    assert_eq!(note(&["B"], &[sold("B", 2)], after(1)).await, 1, "a look at other rows leaves it alone");
+    assert_eq!(note(&["A"], &[sold("A", 4), held], after(2)).await, 1, "it is the same, although worse");
+    let open = |counter, count, since| OpenFindings { counter, count, since };
+    let seen = store.findings_by_counter().await.unwrap();
+    assert_eq!(seen, [open("held", 1, after(2)), open("sold", 2, after(0))]);
+    assert_eq!(note(&["A"], &[], after(3)).await, 0);
+    assert_eq!(store.findings_by_counter().await.unwrap(), [open("sold", 1, after(1))]);
+    assert_eq!(note(&["A"], &[sold("A", 2)], after(4)).await, 1, "one that comes back is new");
+    assert_eq!(note(&["B"], &[], after(5)).await, 0);
+    assert_eq!(store.findings_by_counter().await.unwrap(), [open("sold", 1, after(4))]);
 }

@@ -113,7 +113,7 @@ pub async fn any_due(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, sqlx::Er
     .await
 }
 
-/// Takes what is due and nobody has. Two workers never wait for each other.
+/// Takes what is due and nobody has. Two workers never wait for each other. Whoever takes it looks, so hints from before are answered.
 pub async fn claim(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -121,7 +121,7 @@ pub async fn claim(
     limit: u16,
 ) -> Result<Vec<Attempt>, WriteError<Conflict>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "UPDATE payment_attempts SET leased_until = $2
+        "UPDATE payment_attempts SET leased_until = $2, hinted_at = NULL
          WHERE attempt_id = ANY (ARRAY(
              SELECT attempt_id FROM payment_attempts
              WHERE state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND due_at <= $1
@@ -140,11 +140,12 @@ pub async fn claim(
         .collect()
 }
 
-/// Makes the open attempts of an order due. Their version stays: a hint is no change of state.
+/// Makes the open attempts of an order due; one that a worker has, when it gives it back. Their version stays: a hint is no change
+/// of state. One that is due and nobody has needs none.
 pub async fn hint(tx: &mut PgConnection, order: OrderId, now: DateTime<Utc>) -> Written {
     sqlx::query(
-        "UPDATE payment_attempts SET due_at = $2
-         WHERE order_id = $1 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND due_at > $2",
+        "UPDATE payment_attempts SET due_at = LEAST(due_at, $2), hinted_at = $2
+         WHERE order_id = $1 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND (due_at > $2 OR leased_until IS NOT NULL)",
     )
     .bind(order.uuid())
     .bind(now)
@@ -153,10 +154,11 @@ pub async fn hint(tx: &mut PgConnection, order: OrderId, now: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Frees an attempt that is still under the lease it was claimed with.
+/// Frees an attempt that is still under the lease it was claimed with: due at `due_at`, or now when somebody hinted since. (`LEAST` passes
+/// over what is not there.)
 pub async fn let_go(tx: &mut PgConnection, claimed: &Attempt, due_at: DateTime<Utc>) -> Written {
     sqlx::query(
-        "UPDATE payment_attempts SET leased_until = NULL, due_at = $3
+        "UPDATE payment_attempts SET leased_until = NULL, due_at = LEAST($3, hinted_at)
          WHERE attempt_id = $1 AND leased_until = $2 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')",
     )
     .bind(claimed.id.uuid())
@@ -207,11 +209,12 @@ async fn insert(tx: &mut PgConnection, attempt: &Attempt) -> Written {
     Ok(())
 }
 
+/// A version without a lease gives the attempt back: a hint that came while a worker had it is not written over.
 async fn update(tx: &mut PgConnection, version: i64, attempt: &Attempt) -> Written {
     let changed = sqlx::query(
         "UPDATE payment_attempts
          SET state = $3::text::attempt_state, intent_id = $4, capture_requested = $5, giving_up = $6, in_doubt = $7, tries = $8,
-             due_at = $9, leased_until = $10, version = $11
+             due_at = CASE WHEN $10 IS NULL THEN LEAST($9, hinted_at) ELSE $9 END, leased_until = $10, version = $11
          WHERE attempt_id = $1 AND version = $2",
     )
     .bind(attempt.id.uuid())

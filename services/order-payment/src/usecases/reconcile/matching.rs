@@ -97,41 +97,55 @@ impl Matching {
     }
 
     fn pair(&mut self, intent: &Intent, attempt: Attempt) {
-        let settled_before = self.window.settled_before;
-        let made_at = made_at(intent, settled_before);
-        let charged = intent.status == IntentStatus::Succeeded;
-        let held = intent.status == IntentStatus::RequiresCapture && !intent.declined;
-        let given_up = matches!(attempt.state, AttemptState::Declined | AttemptState::Voided);
-        let same = attempt.amount.minor() == intent.amount_minor && attempt.amount.currency().code() == intent.currency;
-        let (kind, detail, at) = if charged && !same {
-            let detail = format!("{} {} there, {} here", intent.amount_minor, intent.currency, attempt.amount);
-            (FindingKind::AmountDiffers, detail, made_at)
-        } else if charged && attempt.state != AttemptState::Captured && made_at < settled_before {
-            (FindingKind::StateDiffers, format!("charged there, {} here", attempt.state), made_at)
-        } else if held && given_up && attempt.created_at < settled_before {
-            // The shopper cannot spend what the gateway still holds on their card.
-            (FindingKind::HeldAfterEnd, format!("held there, {} here", attempt.state), attempt.created_at)
-        } else if !charged {
-            return self.not_charged(attempt);
-        } else {
-            return;
-        };
-        let finding =
-            Finding { kind, reference: intent.id.clone(), order: Some(attempt.order), detail, happened_at: Some(at) };
-        self.odd.push(Odd { finding, about: Matter::Attempt(Box::new(attempt)) });
+        self.odd.extend(judge(self.window, Some(intent), attempt));
     }
 
     fn not_charged(&mut self, attempt: Attempt) {
-        if attempt.state == AttemptState::Captured && attempt.created_at < self.window.settled_before {
-            let finding = Finding {
-                kind: FindingKind::OrderWithoutCharge,
-                reference: attempt.intent.clone().unwrap_or_else(|| attempt.id.to_string()),
-                order: Some(attempt.order),
-                detail: "captured here, not charged there".to_owned(),
-                happened_at: Some(attempt.created_at),
-            };
-            self.odd.push(Odd { finding, about: Matter::Attempt(Box::new(attempt)) });
+        self.odd.extend(judge(self.window, None, attempt));
+    }
+}
+
+/// What differs between our charge and theirs, if anything does. `None`: they have none.
+pub(super) fn judge(window: Window, intent: Option<&Intent>, attempt: Attempt) -> Option<Odd> {
+    let (kind, detail, at) = match intent.and_then(|intent| of_two(window, intent, &attempt)) {
+        Some(difference) => difference,
+        None if intent.is_none_or(|intent| intent.status != IntentStatus::Succeeded)
+            && attempt.state == AttemptState::Captured
+            && attempt.created_at < window.settled_before =>
+        {
+            let detail = "captured here, not charged there".to_owned();
+            (FindingKind::OrderWithoutCharge, detail, attempt.created_at)
         }
+        None => return None,
+    };
+    let known = intent.map(|intent| intent.id.clone()).or_else(|| attempt.intent.clone());
+    let finding = Finding {
+        kind,
+        reference: known.unwrap_or_else(|| attempt.id.to_string()),
+        order: Some(attempt.order),
+        detail,
+        happened_at: Some(at),
+    };
+    Some(Odd { finding, about: Matter::Attempt(Box::new(attempt)) })
+}
+
+/// What both sides have, and have differently.
+fn of_two(window: Window, intent: &Intent, attempt: &Attempt) -> Option<(FindingKind, String, DateTime<Utc>)> {
+    let made_at = made_at(intent, window.settled_before);
+    let charged = intent.status == IntentStatus::Succeeded;
+    let held = intent.status == IntentStatus::RequiresCapture && !intent.declined;
+    let given_up = matches!(attempt.state, AttemptState::Declined | AttemptState::Voided);
+    let same = attempt.amount.minor() == intent.amount_minor && attempt.amount.currency().code() == intent.currency;
+    if charged && !same {
+        let detail = format!("{} {} there, {} here", intent.amount_minor, intent.currency, attempt.amount);
+        Some((FindingKind::AmountDiffers, detail, made_at))
+    } else if charged && attempt.state != AttemptState::Captured && made_at < window.settled_before {
+        Some((FindingKind::StateDiffers, format!("charged there, {} here", attempt.state), made_at))
+    } else if held && given_up && attempt.created_at < window.settled_before {
+        // The shopper cannot spend what the gateway still holds on their card.
+        Some((FindingKind::HeldAfterEnd, format!("held there, {} here", attempt.state), attempt.created_at))
+    } else {
+        None
     }
 }
 

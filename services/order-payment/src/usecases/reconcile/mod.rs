@@ -3,10 +3,12 @@
 //! the spot. Nothing else is changed: a difference is a person's.
 //!
 //! The window is walked in slices, so that what is held at once does not grow with what is sold in two days. Decided here: the slices, what is
-//! read in which order, and what comes of a difference. What a difference is: `matching` and `domain::accounts`; the sums of days: `day_sums`.
+//! read in which order, and what comes of a difference. What a difference is: `matching` and `domain::accounts`; which of them is asked for again
+//! before it is written: `second_look`; the sums of days: `day_sums`.
 
 mod day_sums;
 mod matching;
+mod second_look;
 
 use chrono::{DateTime, Duration, DurationRound as _, Utc};
 use messaging::crash::{self, Boundary};
@@ -94,7 +96,8 @@ async fn look_back(app: &App, length: Duration) -> Result<Comparison, Failure> {
         );
         matching.add(from, intents, charges)?;
     }
-    let odd = orphans(app, matching.end()).await?;
+    let odd = second_look::confirmed(app, window, matching.end()).await?;
+    let odd = orphans(app, odd).await?;
     findings.extend(odd.iter().map(|odd| odd.finding.clone()));
     findings.extend(store_credit::differences(app).await?);
     for finding in &findings {
