@@ -38,7 +38,12 @@ pub struct Clicks {
     pub records: Records,
     pub spill_folder: String,
     pub spill_max_mb: u64,
+    /// 0: as many as processors.
+    pub runtimes: usize,
 }
+
+/// More processors than this no pod of ours has; a number beyond it is a mistake.
+const MOST_RUNTIMES: usize = 64;
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Keycloak {
@@ -93,6 +98,9 @@ impl Config {
                 "clicks.spill_max_mb",
                 "must be at least 1; without a folder nothing is spilled",
             ));
+        }
+        if self.clicks.runtimes > MOST_RUNTIMES {
+            return Err(ConfigError::invalid("clicks.runtimes", "must be at most 64; 0 is one for each processor"));
         }
         if self.sign_up.reconcile_every_ms == 0 || self.sign_up.reconcile_at_once == 0 {
             return Err(ConfigError::invalid("sign_up", "reconcile_every_ms and reconcile_at_once must be at least 1"));
