@@ -111,3 +111,24 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_runtimes_than_any_machine_has_are_a_mistake() {
+        let config = |runtimes: &str| {
+            let variables = [
+                ("SHOPSPHERE__PSEUDONYM__KEY", "sixteen characters or more"),
+                ("SHOPSPHERE__CLICKS__RUNTIMES", runtimes),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            chassis::config::load::<Config>(<crate::Service as chassis::Service>::DEFAULTS, None, &variables)
+                .expect("settings that are understood")
+                .config
+        };
+        assert!(config("0").check().is_ok() && config("64").check().is_ok());
+        assert!(config("65").check().is_err_and(|error| error.to_string().contains("clicks.runtimes")));
+    }
+}

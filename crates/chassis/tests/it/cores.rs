@@ -39,6 +39,11 @@ async fn thread() -> String {
     std::thread::current().name().unwrap_or_default().to_owned()
 }
 
+async fn weighed(body: Bytes) -> String {
+    let on = thread().await;
+    format!("{} {on}", body.len())
+}
+
 async fn slow(watched: Watched, pause: Duration) -> String {
     let _running = Running(watched.dropped.clone());
     watched.begun.fetch_add(1, Ordering::SeqCst);
@@ -52,7 +57,7 @@ fn routes(watched: &Watched) -> Router {
         .route("/here", get(thread).post(async |body: Bytes| body.len().to_string()))
         .route("/here/slow", get(async move || slow(here.clone(), Duration::from_millis(400)).await))
         .route("/rest", get(thread))
-        .route("/rest/body", post(async |body: Bytes| format!("{} {}", body.len(), thread().await)))
+        .route("/rest/body", post(weighed))
         .route("/rest/slow", get(async move || slow(rest.clone(), Duration::from_millis(400)).await))
         .route("/rest/panic", get(async || -> String { panic!("card 4242424242424242") }))
 }
