@@ -9,6 +9,7 @@ pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod context;
+mod cores;
 mod entry;
 pub mod extract;
 pub mod grpc;

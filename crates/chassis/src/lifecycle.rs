@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::SharedClock;
 use futures::FutureExt;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use crate::Role;
@@ -168,11 +169,21 @@ impl Process {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.inner.tasks.spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                tracing::error!(reason = panic_text(&*panic), "background work panicked");
-            }
-        });
+        self.inner.tasks.spawn(quietly(task));
+    }
+
+    /// As [`spawn_work`](Self::spawn_work), on another runtime than the caller's.
+    pub(crate) fn spawn_work_on<F>(&self, runtime: &Handle, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.inner.tasks.spawn_on(quietly(task), runtime);
+    }
+
+    /// Returns when tasks were told to finish and all of them have: what carries them may go then.
+    pub(crate) async fn drained(&self) {
+        self.inner.shutdown.cancelled().await;
+        self.inner.tasks.wait().await;
     }
 
     /// Asks the process to stop, as the first signal does.
@@ -260,6 +271,21 @@ impl Inner {
             running.swap_remove(position);
         }
     }
+}
+
+/// A panic in `task` is logged and ends only itself.
+async fn quietly(task: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        tracing::error!(reason = panic_text(&*panic), "background work panicked");
+    }
+}
+
+/// Carries `work` on another runtime, for as long as somebody waits for what it comes to.
+pub(crate) fn elsewhere<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(runtime.spawn(work))
 }
 
 /// Gives what `work` comes to. Whoever stops waiting does not stop it: for libraries that lose something when a call of theirs is

@@ -5,11 +5,15 @@
 //!                                                        FOLDER/features, and says `topic`, `few`, `singles` and their names
 //!     bench_stream fold BROKERS PREFIX REDIS THREADS     for each line `go RECORDS PARTITIONS` one pass over all of it with an empty
 //!                                                        store and a new group: `done RECORDS CLICKS PEOPLE`. PARTITIONS is all or few
+//!     bench_stream lagging BROKERS PREFIX REDIS          the same consumer with some of its partitions behind, see `catch_up`
+//!     bench_stream source BROKERS PREFIX                 who fills both kinds of partitions, see `catch_up`
 //!     bench_stream work BROKERS PREFIX REDIS             the role work, until killed
 //!     bench_stream serve BROKERS PREFIX REDIS PORT       GET /v1/recommendations for visitors, until killed
 //!
 //! What runs is the code of the service: its consumer of clicks, its fold, its store, its router. Tokens are not looked at, because
 //! visitors have none. It says `ready` when it begins to listen.
+
+mod catch_up;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -90,6 +94,8 @@ fn main() -> Result<()> {
                 fill(&Bench::open(brokers, prefix, None)?, records.parse()?, Path::new(folder)).await
             }
             ["fold", brokers, prefix, redis, _] => fold(&Bench::open(brokers, prefix, Some(redis))?).await,
+            ["lagging", brokers, prefix, redis] => catch_up::lagging(&Bench::open(brokers, prefix, Some(redis))?).await,
+            ["source", brokers, prefix] => catch_up::source(&Bench::open(brokers, prefix, None)?).await,
             ["work", brokers, prefix, redis] => work(&Bench::open(brokers, prefix, Some(redis))?).await,
             ["serve", brokers, prefix, redis, port] => {
                 serve(Bench::open(brokers, prefix, Some(redis))?, port.parse()?).await
@@ -123,6 +129,18 @@ impl Bench {
         let currency = self.process.site().region.currency();
         let running = Running::new(self.config.plans()?, KEY.as_bytes(), currency);
         Ok(Trials { running: Arc::new(running), tallies: Arc::new(store.clone()) })
+    }
+
+    /// The service's consumer over an own store, as `group`.
+    fn clicks(&self, store: &RedisStore, group: &'static str) -> Result<ClickConsumer> {
+        let learner = Learner {
+            interests: Arc::new(store.clone()),
+            features: Arc::new(store.clone()),
+            trials: self.trials(store)?,
+            consents: Arc::new(store.clone()),
+        };
+        let aside = TopicAside::new(group, &CLICKSTREAM_PARKED, self.process.site().region, &self.config.kafka)?;
+        Ok(ClickConsumer { learner, aside: Arc::new(aside), clock: self.process.clock() })
     }
 
     fn now_ms(&self) -> i64 {
@@ -165,8 +183,13 @@ fn mixed(number: u64) -> u64 {
     number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The report `number`: few products get most of the clicks.
+/// The report `number` of one of so many people.
 fn report(number: u64, people: u64, now_ms: i64) -> ClicksReported {
+    report_of(person(number % people), number, now_ms)
+}
+
+/// The report `number`: few products get most of the clicks.
+fn report_of(pseudonym: String, number: u64, now_ms: i64) -> ClicksReported {
     let clicks = (0..CLICKS).map(|place| {
         let click = number * CLICKS + place;
         let mixed = mixed(click);
@@ -187,7 +210,7 @@ fn report(number: u64, people: u64, now_ms: i64) -> ClicksReported {
         }
     });
     ClicksReported {
-        pseudonym: person(number % people),
+        pseudonym,
         personalisation_consent: true,
         received_at_ms: now_ms,
         clicks: clicks.collect(),
@@ -277,14 +300,7 @@ async fn pass(bench: &Bench, wanted: u64, topic: &'static Topic) -> Result<[u64;
     bench.learn_products(&store).await?;
     // Each pass begins at the beginning: a group of its own. It is one for each pass, and there are some tens of passes.
     let group: &'static str = format!("bench-fold-{}", ids::random()).leak();
-    let learner = Learner {
-        interests: Arc::new(store.clone()),
-        features: Arc::new(store.clone()),
-        trials: bench.trials(&store)?,
-        consents: Arc::new(store.clone()),
-    };
-    let aside = Arc::new(TopicAside::new(group, &CLICKSTREAM_PARKED, region, kafka)?);
-    let inner = ClickConsumer { learner, aside, clock: bench.process.clock() };
+    let inner = bench.clicks(&store, group)?;
     let counting = Arc::new(Counting { inner, records: AtomicU64::new(0), clicks: AtomicU64::new(0) });
     let consumer = BatchConsumer::new(group, &[topic], region, kafka, counting.clone())?;
     let stop = CancellationToken::new();

@@ -6,8 +6,8 @@
 //!     bench_intake count BROKERS PREFIX EVENTS     reads the topic until it has seen so many events, and says what was there
 //!
 //! What runs is the code of the service: its router, its use case, its limits (set so high that nobody meets them), its way to the
-//! broker, and the server of chassis with everything around it. People, sessions and identities are not asked by visitors and are not
-//! there. A server says `ready` when it answers.
+//! broker, and the server of chassis with everything around it on THREADS cores. People, sessions and identities are not asked by
+//! visitors and are not there. A server says `ready` when it answers.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -51,21 +51,17 @@ const SILENCE: Duration = Duration::from_secs(10);
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // A thread for each processor: one in most benches, as in a pod with one.
-    let threads = match words[..] {
-        ["serve", _, _, _, _, threads] => threads.parse()?,
-        _ => 1,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    // What is not taken on a core needs one thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         match words[..] {
-            ["serve", port, brokers, prefix, records, _] => {
+            ["serve", port, brokers, prefix, records, threads] => {
                 let records = match records {
                     "report" => Records::Report,
                     "event" => Records::Event,
                     other => bail!("records are report or event, not {other}"),
                 };
-                serve(port.parse()?, brokers, prefix, records).await
+                serve(port.parse()?, brokers, prefix, records, threads.parse()?).await
             }
             ["count", brokers, prefix, events] => count(brokers, prefix, events.parse()?).await,
             _ => bail!("see the head of services/user/examples/bench_intake.rs for the words"),
@@ -82,12 +78,14 @@ fn process(brokers: &str, prefix: &str) -> Result<(Process, Config)> {
     Ok((process, config))
 }
 
-async fn serve(port: u16, brokers: &str, prefix: &str, records: Records) -> Result<()> {
+async fn serve(port: u16, brokers: &str, prefix: &str, records: Records, threads: usize) -> Result<()> {
     let (process, mut config) = process(brokers, prefix)?;
     // Lines and spans as in the service, so that they cost what they cost there.
     let _telemetry = chassis::telemetry::install("user", Role::Serve, &config.common)?;
     config.http.port = port;
     config.clicks.records = records;
+    // A core for each processor: one in most benches, as in a pod with one.
+    config.clicks.runtimes = threads;
     let all = Rate { per_minute: 600_000_000, burst: 10_000_000 };
     (config.limits.clicks_per_source, config.limits.clicks_per_person) = (all, all);
     let region = process.site().region;
@@ -105,7 +103,7 @@ async fn serve(port: u16, brokers: &str, prefix: &str, records: Records) -> Resu
         pseudonyms: Pseudonyms::new(config.pseudonym.key.open().as_bytes()),
     };
     let routes = router(Api::new(app, wiring::answers(&config), "http://localhost"));
-    chassis::http::serve(&process, &config.http, routes, None).await?;
+    wiring::listen(&config, &process, routes, None).await?;
     println!("topic {}", config.kafka.topic_name(&PEER, region));
     println!("ready");
     std::future::pending().await

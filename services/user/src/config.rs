@@ -38,7 +38,12 @@ pub struct Clicks {
     pub records: Records,
     pub spill_folder: String,
     pub spill_max_mb: u64,
+    /// 0: as many as processors.
+    pub runtimes: usize,
 }
+
+/// More processors than this no pod of ours has; a number beyond it is a mistake.
+const MOST_RUNTIMES: usize = 64;
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Keycloak {
@@ -94,6 +99,9 @@ impl Config {
                 "must be at least 1; without a folder nothing is spilled",
             ));
         }
+        if self.clicks.runtimes > MOST_RUNTIMES {
+            return Err(ConfigError::invalid("clicks.runtimes", "must be at most 64; 0 is one for each processor"));
+        }
         if self.sign_up.reconcile_every_ms == 0 || self.sign_up.reconcile_at_once == 0 {
             return Err(ConfigError::invalid("sign_up", "reconcile_every_ms and reconcile_at_once must be at least 1"));
         }
@@ -101,5 +109,26 @@ impl Config {
             return Err(ConfigError::invalid("sign_up.min_answer_ms", "is not shorter than http.request_timeout_ms"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_runtimes_than_any_machine_has_are_a_mistake() {
+        let config = |runtimes: &str| {
+            let variables = [
+                ("SHOPSPHERE__PSEUDONYM__KEY", "sixteen characters or more"),
+                ("SHOPSPHERE__CLICKS__RUNTIMES", runtimes),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            chassis::config::load::<Config>(<crate::Service as chassis::Service>::DEFAULTS, None, &variables)
+                .expect("settings that are understood")
+                .config
+        };
+        assert!(config("0").check().is_ok() && config("64").check().is_ok());
+        assert!(config("65").check().is_err_and(|error| error.to_string().contains("clicks.runtimes")));
     }
 }

@@ -3,6 +3,8 @@
 //! Decided here: nothing; see `domain` for the rules, `usecases` for the verbs, `wiring` for what each role is made of.
 
 pub mod config;
+#[cfg(test)]
+mod cost;
 pub mod domain;
 pub mod inbound;
 pub mod metrics;

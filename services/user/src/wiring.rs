@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use chassis::auth::{Authenticator, RedisSessions as SessionLookUp};
+use chassis::http::OnCores;
 use chassis::{Process, http};
 use contracts::Topic;
 use contracts::topics::TOPICS;
@@ -14,7 +16,7 @@ use messaging::{Database, Epoch, Firehose, Relay, schema};
 
 use crate::MIGRATOR;
 use crate::config::Config;
-use crate::inbound::http::{Api, SignUpAnswers, router};
+use crate::inbound::http::{Api, INTAKE, SignUpAnswers, router};
 use crate::inbound::timer::reconcile_sign_ups_forever;
 use crate::outbound::clicks::spill::Spill;
 use crate::outbound::clicks::{Broker, DurableClicks, KafkaBroker, NoClicks};
@@ -121,7 +123,21 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
         consumer: None,
     };
     let routes = router(api).merge(operations::router(parked));
-    http::serve(process, &config.http, routes, Some(authenticator)).await
+    listen(&config, process, routes, Some(authenticator)).await
+}
+
+/// Opens the public port: clicks are taken on a runtime per processor, everything else on the one of the process.
+///
+/// # Errors
+/// A port that is taken, a thread that cannot be had.
+pub async fn listen(
+    config: &Config,
+    process: &Process,
+    routes: Router,
+    authenticator: Option<Arc<Authenticator>>,
+) -> anyhow::Result<SocketAddr> {
+    let cores = OnCores { runtimes: config.clicks.runtimes, paths: &[INTAKE] };
+    http::serve_on_cores(process, &config.http, routes, authenticator, cores).await
 }
 
 pub fn answers(config: &Config) -> SignUpAnswers {

@@ -17,13 +17,15 @@ use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router, middleware};
 use common::ErrorKind;
 use http::HeaderValue;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::auth::Authenticator;
 use crate::config::{Http, Site, Telemetry};
+use crate::cores::Cores;
 use crate::lifecycle::Process;
 use crate::problem::{Problem, codes};
-use crate::server::{self, Listening};
+use crate::server::{self, Listening, Served, Stay};
 
 pub(crate) use front::Front;
 pub use front::{AtHand, IDENTIFYING, Shelf};
@@ -69,6 +71,33 @@ pub async fn serve_behind(
         Listening { name: "http", bind: settings.bind, port: settings.port, max_connections: settings.max_connections };
     let front = Arc::new(Front::new(shelf, process.site(), settings, telemetry));
     server::serve(process, listening, dress(process.site(), settings, router, authenticator), Some(front)).await
+}
+
+/// A port whose connections have a runtime per processor.
+#[derive(Clone, Copy, Debug)]
+pub struct OnCores {
+    /// How many; 0 is one for each processor that this process may use.
+    pub runtimes: usize,
+    /// What is answered there, by path. Everything else crosses to the runtime of the caller, where it may wait and take its time.
+    pub paths: &'static [&'static str],
+}
+
+/// As [`serve`], with a runtime per processor for some paths.
+///
+/// # Errors
+/// The port cannot be opened, or a thread cannot be had.
+pub async fn serve_on_cores(
+    process: &Process,
+    settings: &Http,
+    router: Router,
+    authenticator: Option<Arc<Authenticator>>,
+    OnCores { runtimes, paths }: OnCores,
+) -> anyhow::Result<SocketAddr> {
+    let listening =
+        Listening { name: "http", bind: settings.bind, port: settings.port, max_connections: settings.max_connections };
+    let router = dress(process.site(), settings, router, authenticator);
+    let stay = Some(Stay { paths, rest: Handle::current() });
+    server::serve_on(process, listening, Served { router, front: None, stay }, Cores::start(process, runtimes)?).await
 }
 
 /// The router with all layers, without a port: what [`serve`] serves. Tests may call it as a tower service.

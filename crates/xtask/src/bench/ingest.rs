@@ -50,8 +50,8 @@ pub const CONNECT_SETTINGS: &[&str] = &[
 
 pub const CORES_SETTINGS: &[&str] = &[
     BOTH[0],
-    "ours: the intake with two threads on processors 0 and 1, which broker and generator use as well",
-    "against: the intake with one thread on processor 0",
+    "ours: the intake with two runtimes of one thread each on processors 0 and 1, which broker and generator use as well",
+    "against: the intake with one runtime on processor 0",
     "values are acknowledged events per processor second of the intake alone: 1.00 would mean that the second processor does as much as the first",
     BOTH[2],
 ];

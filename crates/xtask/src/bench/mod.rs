@@ -7,6 +7,7 @@
 mod abba;
 mod all;
 mod capacity;
+mod catch_up;
 mod cpu;
 mod growth;
 mod hot_sku;

@@ -51,7 +51,7 @@ pub const REDIS_GET_SETTINGS: &[&str] = &[
 
 pub const CLICK_SETTINGS: &[&str] = &[
     "50 new visitors a second, each of whom is recommended something, clicks on a product, and asks every 5 ms until the answer is made from a profile and has other products: from the 202 of the click to the end of that answer",
-    "intake, worker and answers as in the service, one worker thread each, with their default settings; one broker, so replication 1",
+    "intake, worker and answers as in the service, one thread each for what is measured, with their default settings; one broker, so replication 1",
     "against: one second, which is promised; there is no other side",
     "processor 0: intake, worker and answers; the others: generator, broker, Redis",
 ];

@@ -1,6 +1,6 @@
 //! Which benches there are: what each compares, its floors, and how long it takes. Not decided here: how anything is measured.
 
-use super::{Bench, growth, hot_sku, ingest, intake, orders, pages, peers, recs, saga, search, stream};
+use super::{Bench, catch_up, growth, hot_sku, ingest, intake, orders, pages, peers, recs, saga, search, stream};
 
 /// The floor at a slow disk of a bench that writes nothing: it runs once, as it is.
 pub const NO_DISK: f64 = 0.0;
@@ -161,6 +161,27 @@ pub const BENCHES: &[Bench] = &[
         floors: (0.5, NO_DISK),
         minutes: 3.0,
         measure: stream::partitions,
+    },
+    Bench {
+        name: "catch-up",
+        ours: "clicks per second of a backlog in a quarter of the partitions, worked off while the others go on",
+        theirs: "clicks per second that come in for the others",
+        unit: "/s",
+        settings: catch_up::RATE_SETTINGS,
+        floors: (3.0, NO_DISK),
+        minutes: 3.5,
+        measure: catch_up::rate,
+    },
+    Bench {
+        name: "catch-up-live",
+        ours: "99th percentile until a click of another partition is folded, while a backlog is worked off",
+        theirs: "the same without a backlog",
+        unit: "ms",
+        settings: catch_up::LIVE_SETTINGS,
+        // Turned round: at most 1.5 times as long.
+        floors: (1.0 / 1.5, NO_DISK),
+        minutes: 3.5,
+        measure: catch_up::live,
     },
     Bench {
         name: "rec-vs-redis-get",

@@ -8,6 +8,15 @@
 /// What stands in the place of something that was taken out.
 pub const MARK: &str = "[redacted]";
 
+/// Digits of a number that is taken out, and of one that begins like a phone number.
+const NUMBER: usize = 9;
+const PHONE: usize = 7;
+
+/// Whether [`personal_data`] could find anything in `text`. Most texts have neither an @ nor digits enough, and need no copy.
+pub fn may_hold_personal_data(text: &str) -> bool {
+    text.chars().any(is_at) || text.chars().filter(|character| digit(*character).is_some()).count() >= PHONE
+}
+
 /// `text` without e-mails and long numbers.
 pub fn personal_data(text: &str) -> String {
     without_numbers(&without_emails(text))
@@ -26,8 +35,11 @@ pub fn contains_card_number(text: &str) -> bool {
     false
 }
 
+fn is_at(character: char) -> bool {
+    matches!(character, '@' | '＠')
+}
+
 fn without_emails(text: &str) -> String {
-    let is_at = |character: char| matches!(character, '@' | '＠');
     let parts: Vec<&str> = text.split_inclusive(char::is_whitespace).collect();
     parts
         .into_iter()
@@ -46,7 +58,7 @@ fn without_numbers(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(run) = next_run(&characters, at) {
-        let enough = if run.begins_like_a_phone { 7 } else { 9 };
+        let enough = if run.begins_like_a_phone { PHONE } else { NUMBER };
         kept.extend(&characters[at..run.start]);
         if run.digits.len() >= enough {
             kept.push_str(MARK);
@@ -187,7 +199,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_with_a_number_of_a_model_is_not_suspected() {
+        for text in ["iphone 15 pro", "mantel größe 42", "levis 501 2", "", "١٢٣"] {
+            assert!(!may_hold_personal_data(text), "{text:?}");
+        }
+        for text in ["ada@example.com", "＠", "030 12345", "+491234567", "٠٣٠١٢٣٤٥٦٧"] {
+            assert!(may_hold_personal_data(text), "{text:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_not_suspected_is_left_as_it_is(text in "[a-zä@＠0-9٠-٩+ .-]{0,40}") {
+            if !may_hold_personal_data(&text) {
+                prop_assert_eq!(personal_data(&text), text);
+            }
+        }
+
         #[test]
         fn no_email_and_no_long_number_survives(before in "[a-z ]{0,12}", after in "[a-z ]{0,12}", local in "[a-z.]{1,8}", number in "[1-9][0-9]{8,18}") {
             let text = format!("{before} {local}@example.com {after} {number}");

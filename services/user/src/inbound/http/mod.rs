@@ -19,6 +19,8 @@ use http::header::CACHE_CONTROL;
 
 use crate::usecases::{App, UserError};
 
+pub use self::clicks::INTAKE;
+
 /// How sign-ups are answered.
 #[derive(Clone, Copy, Debug)]
 pub struct SignUpAnswers {

@@ -33,8 +33,11 @@ use crate::usecases::{ClickReport, Reporter, Signals, report_clicks};
 /// 500 events of 500 bytes, as they come and as they unpack.
 const LARGEST_BODY: usize = 256 * 1024;
 
+/// Where browsers report: many and short requests, so that the port may treat them apart.
+pub const INTAKE: &str = "/v1/events";
+
 pub(super) fn router() -> Router<Api> {
-    body_limit(Router::new().route("/v1/events", post(report)), LARGEST_BODY)
+    body_limit(Router::new().route(INTAKE, post(report)), LARGEST_BODY)
 }
 
 #[derive(Deserialize)]

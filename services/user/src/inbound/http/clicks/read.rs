@@ -18,6 +18,9 @@ use crate::domain::Event;
 use crate::domain::click::MOST_EVENTS;
 use crate::domain::person::INVALID_FIELD;
 
+/// Bytes of a short event, with an id that is unique: a list that is made for such ones does not grow.
+const SHORT: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Json,
@@ -148,12 +151,18 @@ fn of_line(body: &[u8]) -> Result<Told<'_>, Problem> {
 
 fn of_lines(body: &[u8]) -> Told<'_> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let events = lines.take(MOST_EVENTS + 1).map(|sent| {
+    let mut events = room_for(body);
+    events.extend(lines.take(MOST_EVENTS + 1).map(|sent| {
         let text = std::str::from_utf8(sent).map_err(|_| codes::MALFORMED_REQUEST);
         let said = text.and_then(|text| serde_json::from_str::<Said<'_>>(text).map_err(|_| codes::MALFORMED_REQUEST));
         Event { form: said.and_then(|said| said.0), sent }
-    });
-    Told { visitor_id: None, events: events.collect() }
+    }));
+    Told { visitor_id: None, events }
+}
+
+/// A list with room for the events that `body` probably holds, and never for more than are taken.
+fn room_for<'a>(body: &[u8]) -> Vec<Event<'a>> {
+    Vec::with_capacity((body.len() / SHORT).min(MOST_EVENTS) + 1)
 }
 
 /// A place in a text of JSON. What stands between values is read here, the values by `serde_json`.
@@ -190,11 +199,11 @@ impl<'a> Cursor<'a> {
 
     /// The array that begins here.
     fn events(&mut self) -> Result<Vec<Event<'a>>, Problem> {
-        let mut events = Vec::new();
         self.take(b'[');
         if self.take(b']') {
-            return Ok(events);
+            return Ok(Vec::new());
         }
+        let mut events = room_for(&self.text.as_bytes()[self.at..]);
         loop {
             self.peek();
             let begin = self.at;
