@@ -1,7 +1,7 @@
 //! How events travel: committed with the change that caused them, carried to Kafka by a relay, applied once by consumers.
 //!
 //! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction;
-//! [`Database::commit_many`] is the same for many changes at once.
+//! [`Database::commit_many`] is the same for many changes at once, and [`Together`] is where changes meet that share a commit.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
 //! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit,
 //! and [`Aside`] is where a batch puts what cannot be read; [`Tail`] lets every process hear everything.
@@ -28,6 +28,7 @@ pub mod publisher;
 pub mod relay;
 pub mod schema;
 pub mod tail;
+pub mod together;
 pub mod trail;
 mod transaction;
 
@@ -45,3 +46,4 @@ pub use publisher::{PublishError, Publisher};
 pub use relay::Relay;
 pub use schema::migrate;
 pub use tail::{Hears, Tail};
+pub use together::Together;

@@ -10,7 +10,7 @@ use chassis::config::Secret;
 use chassis::{Process, grpc, http};
 use common::Sku;
 use contracts::Topic;
-use contracts::topics::{STOCK_REJECTED, STOCK_RESERVED, TOPICS};
+use contracts::topics::{SHIPMENT_CREATED, STOCK_REJECTED, STOCK_RESERVED, TOPICS};
 use messaging::{Consumer, Database, Epoch, Relay, schema};
 
 use crate::config::Config;
@@ -172,9 +172,10 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("outbox-relay", relay.run(process.shutdown()));
     let consumer =
         Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?
-            // Each of these is about one order and waits for its own commit: they wait side by side.
+            // Each of these is about one order: they wait side by side, and share commits.
             .overlapping(&STOCK_RESERVED)
-            .overlapping(&STOCK_REJECTED);
+            .overlapping(&STOCK_REJECTED)
+            .overlapping(&SHIPMENT_CREATED);
     process.spawn("events", consumer.run(process.shutdown()));
     process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));

@@ -11,7 +11,7 @@ use chassis::auth::{Authenticator, RedisSessions};
 use chassis::config::ConfigError;
 use chassis::http::Shelf;
 use chassis::{Process, Role};
-use contracts::topics::ORDER_CREATED;
+use contracts::topics::{ORDER_COMPENSATED, ORDER_COMPLETED, ORDER_CREATED, ORDER_PAYMENT_PENDING};
 use contracts::{Topic, topics};
 use messaging::{Consumer, Database, Epoch, Relay};
 use sqlx::migrate::Migrator;
@@ -122,8 +122,11 @@ async fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
         &config.kafka,
         Arc::new(SagaEvents::new(app.clone())),
     )?
-    // New orders of all partitions meet in one batcher.
-    .overlapping(&ORDER_CREATED);
+    // New orders of all partitions meet in one batcher, and what becomes of them meets in the store's commits.
+    .overlapping(&ORDER_CREATED)
+    .overlapping(&ORDER_PAYMENT_PENDING)
+    .overlapping(&ORDER_COMPLETED)
+    .overlapping(&ORDER_COMPENSATED);
     let relay = Relay::new(database, &config.kafka)?;
     process.spawn("saga-consumer", consumer.run(process.shutdown()));
     process.spawn("outbox-relay", relay.run(process.shutdown()));

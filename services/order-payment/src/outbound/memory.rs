@@ -349,7 +349,7 @@ impl Store for MemoryStore {
     }
 
     async fn let_go(&self, attempt: &Attempt, due_at: DateTime<Utc>) -> Result<(), CommitError> {
-        memory_claims::let_go(&mut self.writable()?, attempt, due_at);
+        memory_claims::let_go(&mut *self.writable()?, attempt, due_at);
         Ok(())
     }
 
@@ -417,11 +417,11 @@ impl Store for MemoryStore {
         until: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError> {
-        Ok(memory_claims::claim(&mut self.writable()?, (now, until), limit.into()))
+        Ok(memory_claims::claim(&mut *self.writable()?, (now, until), limit.into()))
     }
 
     async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        memory_claims::hint(&mut self.writable()?, order, now);
+        memory_claims::hint(&mut *self.writable()?, order, now);
         Ok(())
     }
 

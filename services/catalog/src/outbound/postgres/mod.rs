@@ -17,11 +17,12 @@ mod shelves;
 mod watch;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku, UserId};
-use messaging::Database;
+use messaging::{Database, Together};
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::{Centre, Centres};
@@ -37,11 +38,14 @@ use crate::usecases::ports::stock::{Committed, OpenFindings, Request, Reserved, 
 pub struct PgStock {
     database: Database,
     centres: Centres,
+    /// Where decisions about known orders meet.
+    decisions: Arc<Together<commit::Decided, failure::Refusal>>,
 }
 
 impl PgStock {
     pub fn new(database: Database, centres: Centres) -> Self {
-        Self { database, centres }
+        let decisions = Arc::new(commit::together(database.clone()));
+        Self { database, centres, decisions }
     }
 }
 
@@ -60,7 +64,7 @@ impl StockStore for PgStock {
     }
 
     async fn commit(&self, why: Why, decision: &Decision) -> Result<Committed, StoreError> {
-        commit::commit(&self.database, why, decision).await
+        commit::commit(&self.decisions, self.database.region(), why, decision).await
     }
 
     async fn receive(&self, receipt: &Receipt, by: UserId, now: DateTime<Utc>) -> Result<Committed, StoreError> {

@@ -17,8 +17,8 @@ use crate::domain::shelves::{Move, Place, ShelfError, Shelves, Waiting};
 /// On whose account units move.
 #[derive(Clone, Copy)]
 pub(super) enum Account<'a> {
-    /// A step of each order that moves something, with the version it gave its reservation.
-    Step(i64),
+    /// Steps of reservations: for each movement the version that its step gave the reservation, and when.
+    Steps(&'a [(i64, DateTime<Utc>)]),
     Receipt(&'a str),
     /// With the reason that each movement carries.
     Correction {
@@ -176,27 +176,29 @@ pub(super) async fn write_moves(
     if moves.is_empty() {
         return Ok(());
     }
-    let (step, reference, reason) = match account {
-        Account::Step(version) => (version, None, None),
-        Account::Receipt(reference) => (1, Some(reference), None),
-        Account::Correction { reference, reason } => (1, Some(reference), Some(reason)),
+    let (steps, reference, reason) = match account {
+        Account::Steps(steps) => (steps.to_vec(), None, None),
+        Account::Receipt(reference) => (vec![(1, now); moves.len()], Some(reference), None),
+        Account::Correction { reference, reason } => (vec![(1, now); moves.len()], Some(reference), Some(reason)),
     };
+    let (steps, times): (Vec<i64>, Vec<DateTime<Utc>>) = steps.into_iter().unzip();
     sqlx::query(
         r#"
         INSERT INTO stock_movements (order_id, reference, sku, fulfilment_centre, kind, quantity, step, moved_at, reason)
-        SELECT moved.order_id, $1, moved.sku, moved.fulfilment_centre, moved.kind, moved.quantity, $2, $3, $9
-        FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[]) AS moved (order_id, sku, fulfilment_centre, kind, quantity)
+        SELECT moved.order_id, $1, moved.sku, moved.fulfilment_centre, moved.kind, moved.quantity, moved.step, moved.moved_at, $2
+        FROM UNNEST($3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::timestamptz[])
+             AS moved (order_id, sku, fulfilment_centre, kind, quantity, step, moved_at)
         "#,
     )
     .bind(reference)
-    .bind(step)
-    .bind(now)
+    .bind(reason)
     .bind(moves.iter().map(|moved| moved.order.map(OrderId::uuid)).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| moved.place.0.as_str()).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| moved.place.1.as_str()).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| moved.kind.code()).collect::<Vec<_>>())
     .bind(moves.iter().map(|moved| i64::from(moved.units)).collect::<Vec<_>>())
-    .bind(reason)
+    .bind(steps)
+    .bind(times)
     .execute(tx)
     .await?;
     Ok(())

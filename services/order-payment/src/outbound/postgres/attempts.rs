@@ -169,68 +169,89 @@ pub async fn let_go(tx: &mut PgConnection, claimed: &Attempt, due_at: DateTime<U
     Ok(())
 }
 
-/// A new attempt, or the next version of a known one.
-pub async fn write(tx: &mut PgConnection, step: &AttemptStep) -> Written {
-    match step.from {
-        None => insert(tx, &step.attempt).await,
-        Some(version) => update(tx, version, &step.attempt).await,
+/// New attempts, and the next versions of known ones, in two statements at most. One that another decision overtook refuses all.
+pub async fn write(tx: &mut PgConnection, steps: &[&AttemptStep]) -> Written {
+    let (known, new): (Vec<&AttemptStep>, Vec<_>) = steps.iter().partition(|step| step.from.is_some());
+    if !new.is_empty() {
+        insert(tx, &new.iter().map(|step| &step.attempt).collect::<Vec<_>>()).await?;
     }
+    if known.is_empty() { Ok(()) } else { update(tx, &known).await }
 }
 
-async fn insert(tx: &mut PgConnection, attempt: &Attempt) -> Written {
-    sqlx::query(
+async fn insert(tx: &mut PgConnection, new: &[&Attempt]) -> Written {
+    fn column<'a, T>(new: &[&'a Attempt], of: impl Fn(&'a Attempt) -> T) -> Vec<T> {
+        new.iter().map(|attempt| of(attempt)).collect()
+    }
+    let inserted = sqlx::query(
         "INSERT INTO payment_attempts (attempt_id, order_id, residency_region, number, kind, state, amount_minor, currency,
                                        payment_token, intent_id, due_at, version, traceparent, created_at, gateway, gateway_flow)
-         SELECT $1, order_id, residency_region, $3, $4::text::attempt_kind, $5::text::attempt_state, $6, $7, $8, $9, $10, $11, $12, $13,
-                $14, $15
-         FROM orders WHERE order_id = $2",
+         SELECT attempt_id, new.order_id, residency_region, number, kind::attempt_kind, state::attempt_state, amount_minor, new.currency,
+                new.payment_token, intent_id, due_at, new.version, traceparent, new.created_at, gateway, gateway_flow
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+                     $10::timestamptz[], $11::bigint[], $12::text[], $13::timestamptz[], $14::text[], $15::text[])
+              AS new (attempt_id, order_id, number, kind, state, amount_minor, currency, payment_token, intent_id, due_at, version,
+                      traceparent, created_at, gateway, gateway_flow)
+         JOIN orders ON orders.order_id = new.order_id",
     )
-    .bind(attempt.id.uuid())
-    .bind(attempt.order.uuid())
-    .bind(i32::try_from(attempt.number).unwrap_or(i32::MAX))
-    .bind(attempt.kind.code())
-    .bind(attempt.state.code())
-    .bind(attempt.amount.minor())
-    .bind(attempt.amount.currency().code())
-    .bind(attempt.token.open().as_str())
-    .bind(&attempt.intent)
-    .bind(attempt.due_at)
-    .bind(attempt.version)
-    .bind(&attempt.traceparent)
-    .bind(attempt.created_at)
-    .bind(&attempt.via.name)
-    .bind(attempt.via.flow.code())
+    .bind(column(new, |attempt| attempt.id.uuid()))
+    .bind(column(new, |attempt| attempt.order.uuid()))
+    .bind(column(new, |attempt| i32::try_from(attempt.number).unwrap_or(i32::MAX)))
+    .bind(column(new, |attempt| attempt.kind.code()))
+    .bind(column(new, |attempt| attempt.state.code()))
+    .bind(column(new, |attempt| attempt.amount.minor()))
+    .bind(column(new, |attempt| attempt.amount.currency().code()))
+    .bind(column(new, |attempt| attempt.token.open().as_str()))
+    .bind(column(new, |attempt| attempt.intent.as_deref()))
+    .bind(column(new, |attempt| attempt.due_at))
+    .bind(column(new, |attempt| attempt.version))
+    .bind(column(new, |attempt| attempt.traceparent.as_deref()))
+    .bind(column(new, |attempt| attempt.created_at))
+    .bind(column(new, |attempt| attempt.via.name.as_str()))
+    .bind(column(new, |attempt| attempt.via.flow.code()))
     .execute(tx)
     .await
     .map_err(|error| {
         let meetings = ["payment_attempts_pkey", "payment_attempts_number_once", "payment_attempts_one_charge"];
         named(error, &meetings.map(|name| (name, Conflict::Lost)))
     })?;
-    Ok(())
+    all_of(new.len(), inserted.rows_affected())
 }
 
 /// A version without a lease gives the attempt back: a hint that came while a worker had it is not written over.
-async fn update(tx: &mut PgConnection, version: i64, attempt: &Attempt) -> Written {
+async fn update(tx: &mut PgConnection, known: &[&AttemptStep]) -> Written {
+    fn column<'a, T>(known: &[&'a AttemptStep], of: impl Fn(&'a Attempt) -> T) -> Vec<T> {
+        known.iter().map(|step| of(&step.attempt)).collect()
+    }
     let changed = sqlx::query(
         "UPDATE payment_attempts
-         SET state = $3::text::attempt_state, intent_id = $4, capture_requested = $5, giving_up = $6, in_doubt = $7, tries = $8,
-             due_at = CASE WHEN $10 IS NULL THEN LEAST($9, hinted_at) ELSE $9 END, leased_until = $10, version = $11
-         WHERE attempt_id = $1 AND version = $2",
+         SET state = new.state::attempt_state, intent_id = new.intent_id, capture_requested = new.capture_requested,
+             giving_up = new.giving_up, in_doubt = new.in_doubt, tries = new.tries,
+             due_at = CASE WHEN new.leased_until IS NULL THEN LEAST(new.due_at, hinted_at) ELSE new.due_at END,
+             leased_until = new.leased_until, version = new.version
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bool[], $6::text[], $7::bool[], $8::int[],
+                     $9::timestamptz[], $10::timestamptz[], $11::bigint[])
+              AS new (attempt_id, before, state, intent_id, capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version)
+         WHERE payment_attempts.attempt_id = new.attempt_id AND payment_attempts.version = new.before",
     )
-    .bind(attempt.id.uuid())
-    .bind(version)
-    .bind(attempt.state.code())
-    .bind(&attempt.intent)
-    .bind(attempt.capture_requested)
-    .bind(attempt.giving_up.map(|reason| reason.code()))
-    .bind(attempt.in_doubt)
-    .bind(i32::try_from(attempt.tries).unwrap_or(i32::MAX))
-    .bind(attempt.due_at)
-    .bind(attempt.leased_until)
-    .bind(attempt.version)
+    .bind(column(known, |attempt| attempt.id.uuid()))
+    .bind(known.iter().map(|step| step.from.unwrap_or_default()).collect::<Vec<_>>())
+    .bind(column(known, |attempt| attempt.state.code()))
+    .bind(column(known, |attempt| attempt.intent.as_deref()))
+    .bind(column(known, |attempt| attempt.capture_requested))
+    .bind(column(known, |attempt| attempt.giving_up.map(|reason| reason.code())))
+    .bind(column(known, |attempt| attempt.in_doubt))
+    .bind(column(known, |attempt| i32::try_from(attempt.tries).unwrap_or(i32::MAX)))
+    .bind(column(known, |attempt| attempt.due_at))
+    .bind(column(known, |attempt| attempt.leased_until))
+    .bind(column(known, |attempt| attempt.version))
     .execute(tx)
     .await?;
-    if changed.rows_affected() == 1 { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }
+    all_of(known.len(), changed.rows_affected())
+}
+
+/// One winner: whose row is not as the decision saw it has lost.
+fn all_of(wanted: usize, written: u64) -> Written {
+    if written == wanted as u64 { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }
 }
 
 fn convert(row: Row) -> Result<Attempt, StoreError> {

@@ -6,7 +6,7 @@ use messaging::{WriteError, operators};
 use sqlx::PgConnection;
 
 use super::{Written, attempts, coupons, findings, named, orders, orphans, placements, refunds};
-use crate::domain::{OrderStep, Transaction};
+use crate::domain::Transaction;
 use crate::usecases::Change;
 use crate::usecases::error::Conflict;
 
@@ -32,18 +32,13 @@ pub async fn write_rows(tx: &mut PgConnection, region: Region, change: &Change) 
         }
         _ => person(tx, change).await?,
     }
-    if let Some(step) = &change.order
-        && let Some(from) = step.from
+    if let Some(step) = change.order.as_ref().filter(|step| step.from.is_some())
+        && orders::advance(tx, &[step]).await?.is_empty()
     {
-        orders::advance(tx, from, &step.order).await?;
-        history(tx, step).await?;
+        return Err(WriteError::Refused(Conflict::Lost));
     }
-    for step in &change.attempts {
-        attempts::write(tx, step).await?;
-    }
-    for transaction in &change.ledger {
-        ledger(tx, transaction).await?;
-    }
+    attempts::write(tx, &change.attempts.iter().collect::<Vec<_>>()).await?;
+    ledger(tx, &change.ledger.iter().collect::<Vec<_>>()).await?;
     if let Some(action) = &change.action {
         operators::record(&mut *tx, region, action).await?;
     }
@@ -86,34 +81,29 @@ async fn person(tx: &mut PgConnection, change: &Change) -> Written {
     Ok(())
 }
 
-async fn history(tx: &mut PgConnection, step: &OrderStep) -> Written {
-    sqlx::query("INSERT INTO order_history (order_id, version, status, reason, at) VALUES ($1, $2, $3::text::order_status, $4, $5)")
-        .bind(step.order.id.uuid())
-        .bind(step.order.version)
-        .bind(step.order.status.code())
-        .bind(step.order.reason.map(|reason| reason.code()))
-        .bind(step.at)
-        .execute(tx)
-        .await
-        .map_err(|error| named(error, &[("order_history_pkey", Conflict::Lost)]))?;
-    Ok(())
-}
-
-async fn ledger(tx: &mut PgConnection, transaction: &Transaction) -> Written {
-    let attempt = transaction.attempt.map(|attempt| attempt.uuid());
+/// Transactions with their entries, in two statements.
+pub async fn ledger(tx: &mut PgConnection, transactions: &[&Transaction]) -> Written {
+    if transactions.is_empty() {
+        return Ok(());
+    }
+    fn column<'a, T>(transactions: &[&'a Transaction], of: impl Fn(&'a Transaction) -> T) -> Vec<T> {
+        transactions.iter().map(|transaction| of(transaction)).collect()
+    }
     sqlx::query(
         "INSERT INTO ledger_transactions (transaction_id, attempt_id, order_id, user_id, reference, reverses, kind, currency, recorded_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7::text::ledger_kind, $8, $9)",
+         SELECT transaction_id, attempt_id, order_id, user_id, reference, reverses, kind::ledger_kind, currency, recorded_at
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[])
+              AS new (transaction_id, attempt_id, order_id, user_id, reference, reverses, kind, currency, recorded_at)",
     )
-    .bind(transaction.id.uuid())
-    .bind(attempt)
-    .bind(transaction.order.map(|order| order.uuid()))
-    .bind(transaction.user.map(|user| user.uuid()))
-    .bind(&transaction.reference)
-    .bind(transaction.reverses.map(|reverses| reverses.uuid()))
-    .bind(transaction.kind.code())
-    .bind(transaction.currency.code())
-    .bind(transaction.at)
+    .bind(column(transactions, |transaction| transaction.id.uuid()))
+    .bind(column(transactions, |transaction| transaction.attempt.map(|attempt| attempt.uuid())))
+    .bind(column(transactions, |transaction| transaction.order.map(|order| order.uuid())))
+    .bind(column(transactions, |transaction| transaction.user.map(|user| user.uuid())))
+    .bind(column(transactions, |transaction| transaction.reference.as_deref()))
+    .bind(column(transactions, |transaction| transaction.reverses.map(|reverses| reverses.uuid())))
+    .bind(column(transactions, |transaction| transaction.kind.code()))
+    .bind(column(transactions, |transaction| transaction.currency.code()))
+    .bind(column(transactions, |transaction| transaction.at))
     .execute(&mut *tx)
     .await
     .map_err(|error| {
@@ -121,19 +111,25 @@ async fn ledger(tx: &mut PgConnection, transaction: &Transaction) -> Written {
         let known = once.map(|name| (name, Conflict::Lost));
         named(error, &[&known[..], &[("ledger_transactions_of_a_person", Conflict::UnknownPerson)][..]].concat())
     })?;
-    let accounts: Vec<&str> = transaction.entries.iter().map(|entry| entry.account.code()).collect();
-    let amounts: Vec<i64> = transaction.entries.iter().map(|entry| entry.amount_minor).collect();
+    let entries: Vec<_> = transactions
+        .iter()
+        .flat_map(|transaction| {
+            (1..).zip(&transaction.entries).map(move |(number, entry)| (*transaction, number, entry))
+        })
+        .collect();
     // The attempt stands here too for as long as somebody joins by it.
     sqlx::query(
         "INSERT INTO ledger_entries (transaction_id, attempt_id, entry_no, account, amount_minor, currency)
-         SELECT $1, $2, number, account::ledger_account, amount, $3
-         FROM UNNEST($4::text[], $5::bigint[]) WITH ORDINALITY AS entry (account, amount, number)",
+         SELECT transaction_id, attempt_id, entry_no, account::ledger_account, amount_minor, currency
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::bigint[], $6::text[])
+              AS entry (transaction_id, attempt_id, entry_no, account, amount_minor, currency)",
     )
-    .bind(transaction.id.uuid())
-    .bind(attempt)
-    .bind(transaction.currency.code())
-    .bind(accounts)
-    .bind(amounts)
+    .bind(entries.iter().map(|(transaction, ..)| transaction.id.uuid()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(transaction, ..)| transaction.attempt.map(|attempt| attempt.uuid())).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(_, number, _)| *number).collect::<Vec<i32>>())
+    .bind(entries.iter().map(|(.., entry)| entry.account.code()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(.., entry)| entry.amount_minor).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(transaction, ..)| transaction.currency.code()).collect::<Vec<_>>())
     .execute(tx)
     .await
     // The balance moves with the entry that moves it.

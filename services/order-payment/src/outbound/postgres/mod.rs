@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{Currency, OrderId, Region, UserId};
-use messaging::{Cause, Committed, Database, RequestKey, StoredAnswer, WriteError};
+use messaging::{Cause, Committed, Database, Member, RequestKey, StoredAnswer, Together, WriteError};
 
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
@@ -43,7 +43,6 @@ use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipmen
 pub use carts::PostgresCarts;
 pub use desk::PostgresDesk;
 pub use intake::Intake;
-use together::Together;
 pub use views::PostgresViews;
 
 type Written = Result<(), WriteError<Conflict>>;
@@ -53,18 +52,26 @@ pub struct PostgresStore {
     database: Database,
     /// Where new orders go; without one, each is committed by itself.
     intake: Option<Intake>,
-    /// Where steps of payments meet.
-    together: Arc<Together>,
+    /// Where steps of payments meet, webhooks, and shipments.
+    steps: Arc<Together<Change, Conflict>>,
+    webhooks: Arc<Together<webhooks::Keeping, Conflict>>,
+    shipments: Arc<Together<Shipment, Conflict>>,
 }
 
 impl PostgresStore {
     pub fn new(database: Database) -> Self {
-        Self { database, intake: None, together: Arc::default() }
+        Self {
+            steps: Arc::new(together::together(database.clone())),
+            webhooks: Arc::new(webhooks::together(database.clone())),
+            shipments: Arc::new(shipments::together(database.clone())),
+            intake: None,
+            database,
+        }
     }
 
     /// New orders share commits. Somebody has to run the intake's lanes.
     pub fn with_intake(database: Database, intake: Intake) -> Self {
-        Self { database, intake: Some(intake), together: Arc::default() }
+        Self { intake: Some(intake), ..Self::new(database) }
     }
 
     /// A change by one of our own duties, whose state `write` writes.
@@ -88,7 +95,9 @@ impl Store for PostgresStore {
             return intake.commit(cause, change).await;
         }
         if together::is_payment_step(&cause, &change) {
-            return self.together.commit(&self.database, cause, change).await;
+            let head = messaging::Change { cause, events: events::of(&change), answer: None };
+            let place = change.attempts.first().map(|step| step.attempt.order.uuid()).unwrap_or_default();
+            return self.steps.commit(Member::new(head), place, change).await;
         }
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
@@ -201,19 +210,13 @@ impl Store for PostgresStore {
     }
 
     async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {
-        let (kept, hook) = (Shared::default(), Arc::new(hook.clone()));
-        let result = kept.clone();
-        let region = self.database.region();
-        self.duty("keep-webhook", move |tx| {
-            let (kept, hook) = (kept.clone(), Arc::clone(&hook));
-            Box::pin(async move {
-                kept.set(Some(webhooks::keep(tx, &hook, region).await?));
-                Ok(())
-            })
-        })
-        .await?;
+        let kept = Shared::default();
+        let head = messaging::Change { cause: Cause::Duty("keep-webhook"), events: Vec::new(), answer: None };
+        let place = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, hook.event_id.as_bytes());
+        let keeping = webhooks::Keeping { hook: hook.clone(), region: self.database.region(), kept: kept.clone() };
+        self.webhooks.commit(Member::new(head), place, keeping).await?;
         // The closure ran, or the commit would not have succeeded.
-        Ok(result.take().unwrap_or(Kept::Again))
+        Ok(kept.take().unwrap_or(Kept::Again))
     }
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError> {
@@ -313,13 +316,8 @@ impl Store for PostgresStore {
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError> {
         let head = messaging::Change { cause, events: Vec::new(), answer: None };
-        let shipment = Arc::new(shipment);
-        self.database
-            .commit(head, move |tx| {
-                let shipment = Arc::clone(&shipment);
-                Box::pin(async move { shipments::insert(tx, &shipment).await })
-            })
-            .await
+        let place = shipment.order.uuid();
+        self.shipments.commit(Member::new(head), place, shipment).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -1,5 +1,7 @@
 //! Orders: read whole, moved by one winner.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use common::{Currency, Money, OrderId, Private, Region, Sku};
 use messaging::WriteError;
@@ -9,8 +11,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::tax::{LineTaxRow, OrderTaxRow, line_tax, order_tax};
-use super::{Written, unread};
-use crate::domain::{Order, OrderStatus, PaymentToken, PricedLine, Reduction, ShippingAddress};
+use super::{Written, named, unread};
+use crate::domain::{Order, OrderStatus, OrderStep, PaymentToken, PricedLine, Reduction, ShippingAddress};
 use crate::usecases::error::{Conflict, StoreError};
 
 #[derive(sqlx::FromRow)]
@@ -96,21 +98,51 @@ pub async fn overdue(pool: &PgPool, now: DateTime<Utc>, limit: u16) -> Result<Ve
     Ok(ids.into_iter().map(|(id,)| id.into()).collect())
 }
 
-/// One winner: the row must still be as the decision saw it.
-pub async fn advance(tx: &mut PgConnection, from: OrderStatus, order: &Order) -> Written {
-    let moved = sqlx::query(
-        "UPDATE orders SET status = $4::text::order_status, version = $3, reason = $5, deadline_at = $6
-         WHERE order_id = $1 AND status = $2::text::order_status AND version = $3 - 1",
+/// One winner: a row must still be as the decision saw it. The orders that moved, with their history.
+pub async fn advance(tx: &mut PgConnection, steps: &[&OrderStep]) -> Result<HashSet<OrderId>, WriteError<Conflict>> {
+    let known: Vec<(OrderStatus, &OrderStep)> = steps.iter().filter_map(|step| Some((step.from?, *step))).collect();
+    if known.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let moved: Vec<Uuid> = sqlx::query_scalar(
+        "UPDATE orders SET status = step.status::order_status, version = step.version, reason = step.reason, deadline_at = step.deadline_at
+         FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
+              AS step (order_id, before, version, status, reason, deadline_at)
+         WHERE orders.order_id = step.order_id AND orders.status = step.before::order_status AND orders.version = step.version - 1
+         RETURNING orders.order_id",
     )
-    .bind(order.id.uuid())
-    .bind(from.code())
-    .bind(order.version)
-    .bind(order.status.code())
-    .bind(order.reason.map(|reason| reason.code()))
-    .bind(order.deadline_at)
-    .execute(tx)
+    .bind(known.iter().map(|(_, step)| step.order.id.uuid()).collect::<Vec<_>>())
+    .bind(known.iter().map(|(from, _)| from.code()).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, step)| step.order.version).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, step)| step.order.status.code()).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, step)| step.order.reason.map(|reason| reason.code())).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, step)| step.order.deadline_at).collect::<Vec<_>>())
+    .fetch_all(&mut *tx)
     .await?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(WriteError::Refused(Conflict::Lost)) }
+    let moved: HashSet<OrderId> = moved.into_iter().map(OrderId::from_uuid).collect();
+    let told: Vec<&OrderStep> =
+        known.iter().map(|(_, step)| *step).filter(|step| moved.contains(&step.order.id)).collect();
+    if !told.is_empty() {
+        history(tx, &told).await?;
+    }
+    Ok(moved)
+}
+
+async fn history(tx: &mut PgConnection, steps: &[&OrderStep]) -> Written {
+    sqlx::query(
+        "INSERT INTO order_history (order_id, version, status, reason, at)
+         SELECT order_id, version, status::order_status, reason, at
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[]) AS step (order_id, version, status, reason, at)",
+    )
+    .bind(steps.iter().map(|step| step.order.id.uuid()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.order.version).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.order.status.code()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.order.reason.map(|reason| reason.code())).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.at).collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map_err(|error| named(error, &[("order_history_pkey", Conflict::Lost)]))?;
+    Ok(())
 }
 
 fn convert(row: Row) -> Result<Order, StoreError> {

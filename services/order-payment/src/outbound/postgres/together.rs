@@ -1,55 +1,26 @@
-//! Steps of payments that wait at the same time share a commit: what an attempt learned, what it is about to do, how it ended.
-//!
-//! Decided here: which changes may share one, and that nobody waits for company. Whoever comes first leads: commits for all that
-//! wait, on its own task, and hands each its outcome; while two are under way, others gather. Each is answered as if it had been
-//! alone: `commit_many` tries them one by one when one of them is refused. Not decided here: what a step is.
+//! Steps of payments share commits (`messaging::Together`): that one begins, what an attempt learned, what it is about to do, how it
+//! ended. Decided here: which changes may share one, and that a batch is written in one statement per table. Not decided here: what a
+//! step is.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use common::Region;
-use messaging::commit_many::{Member, Written};
-use messaging::{Cause, Committed, Database, WriteError};
+use futures::future::BoxFuture;
+use messaging::{Cause, Database, Together, WriteError, Written};
 use sqlx::PgConnection;
-use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{Semaphore, oneshot};
 
-use super::commit;
+use super::{attempts, commit, orders};
 use crate::domain::OrderStatus;
-use crate::outbound::events;
 use crate::usecases::Change;
-use crate::usecases::error::{CommitError, Conflict};
+use crate::usecases::error::Conflict;
 
 /// Commits under way at a time: while one waits for the disk, the next is written.
 const LEADERS: usize = 2;
-/// Steps of one commit: what a few workers carry at a time, so that locks are held for some fifty short statements at most.
-const MOST_TOGETHER: usize = 16;
-
-type Outcome = Result<Committed, CommitError>;
-
-struct Waiting {
-    member: Member,
-    change: Change,
-    outcome: oneshot::Sender<Outcome>,
-}
+/// Steps of one commit: as many as are under way in one process. A batch has the same few statements however many there are.
+const MOST_TOGETHER: usize = 64;
 
 /// Where such steps meet.
-#[derive(Debug)]
-pub(super) struct Together {
-    waiting: Mutex<VecDeque<Waiting>>,
-    leaders: Semaphore,
-}
-
-impl std::fmt::Debug for Waiting {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Waiting").finish_non_exhaustive()
-    }
-}
-
-impl Default for Together {
-    fn default() -> Self {
-        Self { waiting: Mutex::default(), leaders: Semaphore::new(LEADERS) }
-    }
+pub(super) fn together(database: Database) -> Together<Change, Conflict> {
+    Together::new(database, LEADERS, MOST_TOGETHER, write)
 }
 
 /// Is this change a step of one payment, and does it lock nothing but its own order and attempts? What asks for a refund, finds
@@ -57,86 +28,38 @@ impl Default for Together {
 /// without a sale, which may give a coupon's use back: those rows belong to many orders, and two batches could wait in a circle.
 pub(super) fn is_payment_step(cause: &Cause, change: &Change) -> bool {
     let Change { person, order, coupon, attempts, ledger, refunds, orphans, findings, action, answer } = change;
-    let by_duty = matches!(cause, Cause::Duty(_)) && answer.is_none() && person.is_none() && coupon.is_none();
+    let by_itself = !matches!(cause, Cause::Request(_)) && answer.is_none() && person.is_none() && coupon.is_none();
     let small = refunds.is_empty() && orphans.is_empty() && findings.is_empty() && action.is_none();
-    let sells = order.as_ref().is_none_or(|step| step.from.is_some() && step.order.status == OrderStatus::Completed);
+    let goes_on = |status| matches!(status, OrderStatus::PaymentPending | OrderStatus::Completed);
+    let sells = order.as_ref().is_none_or(|step| step.from.is_some() && goes_on(step.order.status));
     let of_nobody = ledger.iter().all(|transaction| transaction.user.is_none());
-    attempts.len() == 1 && by_duty && small && sells && of_nobody
+    attempts.len() == 1 && by_itself && small && sells && of_nobody
 }
 
-impl Together {
-    /// Commits one step, alone or with others. The queue is as long as there are callers, and each waits for its outcome.
-    pub(super) async fn commit(&self, database: &Database, cause: Cause, change: Change) -> Outcome {
-        let head = messaging::Change { cause, events: events::of(&change), answer: None };
-        let (sender, mut outcome) = oneshot::channel();
-        self.queue().push_back(Waiting { member: Member::new(head), change, outcome: sender });
-        loop {
-            tokio::select! {
-                biased;
-                told = &mut outcome => return told.unwrap_or(Err(CommitError::OutcomeUnknown)),
-                leading = self.leaders.acquire() => {
-                    // Closed never: then the outcome can only come from another leader.
-                    let Ok(_leading) = leading else { return outcome.await.unwrap_or(Err(CommitError::OutcomeUnknown)) };
-                    // Those who are ready in this moment come along.
-                    tokio::task::yield_now().await;
-                    match outcome.try_recv() {
-                        Ok(told) => return told,
-                        // The other leader took ours along and went away.
-                        Err(TryRecvError::Closed) => return Err(CommitError::OutcomeUnknown),
-                        Err(TryRecvError::Empty) => self.commit_next(database).await,
-                    }
-                }
-            }
-        }
-    }
-
-    async fn commit_next(&self, database: &Database) {
-        let mut batch: Vec<Waiting> = {
-            let mut queue = self.queue();
-            let count = queue.len().min(MOST_TOGETHER);
-            queue.drain(..count).collect()
-        };
-        if batch.is_empty() {
-            return;
-        }
-        // Rows are locked in the order of orders: two batches that meet wait for each other and not in a circle.
-        batch.sort_by_key(|waiting| waiting.change.attempts.first().map(|step| step.attempt.order));
-        let (mut members, mut changes, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
-        for waiting in batch {
-            members.push(waiting.member);
-            changes.push(waiting.change);
-            outcomes.push(waiting.outcome);
-        }
-        let (changes, region): (Arc<[Change]>, Region) = (changes.into(), database.region());
-        let committed = database
-            .commit_many(members, move |tx, fresh| {
-                let changes = Arc::clone(&changes);
-                Box::pin(async move { write(tx, region, &changes, &fresh).await })
-            })
-            .await;
-        for (outcome, committed) in outcomes.into_iter().zip(committed) {
-            // A caller that went away looks at the attempt again when its lease is over.
-            let _ = outcome.send(committed);
-        }
-    }
-
-    fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn write<'t>(
+    tx: &'t mut PgConnection,
+    changes: Arc<[Change]>,
+    fresh: Arc<[usize]>,
+) -> BoxFuture<'t, Result<Written<Conflict>, WriteError<Conflict>>> {
+    Box::pin(async move { write_all(tx, &changes, &fresh).await })
 }
 
-async fn write(
+async fn write_all(
     tx: &mut PgConnection,
-    region: Region,
     changes: &[Change],
     fresh: &[usize],
 ) -> Result<Written<Conflict>, WriteError<Conflict>> {
-    for member in fresh {
-        commit::write_rows(tx, region, &changes[*member]).await?;
-    }
+    let mut left: Vec<(usize, &Change)> = fresh.iter().map(|member| (*member, &changes[*member])).collect();
+    let moved =
+        orders::advance(tx, &left.iter().filter_map(|(_, change)| change.order.as_ref()).collect::<Vec<_>>()).await?;
+    // Whose order went on without it has lost; nothing of it is written, and its neighbours stay.
+    let lost = |change: &Change| change.order.as_ref().is_some_and(|step| !moved.contains(&step.order.id));
+    let refused = left.extract_if(.., |(_, change)| lost(change)).map(|(member, _)| (member, Conflict::Lost)).collect();
+    attempts::write(tx, &left.iter().flat_map(|(_, change)| &change.attempts).collect::<Vec<_>>()).await?;
+    commit::ledger(tx, &left.iter().flat_map(|(_, change)| &change.ledger).collect::<Vec<_>>()).await?;
     // After all of them: a check that runs at once would meet half a transaction of the next.
-    if fresh.iter().any(|member| commit::has_named_checks(&changes[*member])) {
+    if left.iter().any(|(_, change)| commit::has_named_checks(change)) {
         commit::check_now(tx).await?;
     }
-    Ok(Written::default())
+    Ok(Written { refused, events: Vec::new() })
 }

@@ -1,39 +1,82 @@
 //! Webhooks: kept once per event id, worked off from the table.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use common::Region;
+use futures::future::BoxFuture;
+use messaging::{Database, Together, WriteError};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Written, findings, unread};
+use super::{Shared, Written, findings, unread};
 use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 
-/// Inserts the webhook unless its event id is known; the same id with other bytes is noted as a difference.
-pub async fn keep(
-    tx: &mut PgConnection,
-    hook: &Webhook,
-    region: Region,
-) -> Result<Kept, messaging::WriteError<Conflict>> {
-    let inserted = sqlx::query(
-        "INSERT INTO webhooks (gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at, due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT DO NOTHING",
-    )
-    .bind(&hook.gateway)
-    .bind(&hook.event_id)
-    .bind(region.code())
-    .bind(&hook.event_type)
-    .bind(&hook.intent)
-    .bind(hook.order.map(|order| order.uuid()))
-    .bind(hook.amount_minor)
-    .bind(&hook.currency)
-    .bind(&hook.body)
-    .bind(hook.received_at)
-    .execute(&mut *tx)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(Kept::New);
+/// Commits under way at a time, and webhooks of one: a gateway sends many at once, and each waits for its answer.
+const LEADERS: usize = 1;
+const MOST_TOGETHER: usize = 64;
+
+/// A webhook on its way into the table, and what became of it there.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub hook: Webhook,
+    pub region: Region,
+    pub kept: Shared<Option<Kept>>,
+}
+
+/// Where webhooks meet.
+pub(super) fn together(database: Database) -> Together<Keeping, Conflict> {
+    Together::new(database, LEADERS, MOST_TOGETHER, keep)
+}
+
+/// Inserts the webhooks whose event ids are not known; the same id with other bytes is noted as a difference.
+fn keep<'t>(
+    tx: &'t mut PgConnection,
+    arrived: Arc<[Keeping]>,
+    fresh: Arc<[usize]>,
+) -> BoxFuture<'t, Result<messaging::Written<Conflict>, WriteError<Conflict>>> {
+    Box::pin(async move {
+        let arrived: Vec<&Keeping> = fresh.iter().map(|member| &arrived[*member]).collect();
+        let mut inserted = insert(tx, &arrived).await?;
+        for Keeping { hook, kept, .. } in arrived {
+            // Of two in one batch the first is the one that was inserted.
+            let is_new = inserted.remove(&(hook.gateway.clone(), hook.event_id.clone()));
+            kept.set(Some(if is_new { Kept::New } else { known(tx, hook).await? }));
+        }
+        Ok(messaging::Written::default())
+    })
+}
+
+async fn insert(tx: &mut PgConnection, arrived: &[&Keeping]) -> Result<HashSet<(String, String)>, sqlx::Error> {
+    fn column<'a, T>(arrived: &[&'a Keeping], of: impl Fn(&'a Webhook) -> T) -> Vec<T> {
+        arrived.iter().map(|keeping| of(&keeping.hook)).collect()
     }
+    let inserted: Vec<(String, String)> = sqlx::query_as(
+        "INSERT INTO webhooks (gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at, due_at)
+         SELECT gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at, received_at
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::text[], $9::bytea[], $10::timestamptz[])
+              AS new (gateway, event_id, residency_region, event_type, intent_id, order_id, amount_minor, currency, body, received_at)
+         ON CONFLICT DO NOTHING RETURNING gateway, event_id",
+    )
+    .bind(column(arrived, |hook| hook.gateway.as_str()))
+    .bind(column(arrived, |hook| hook.event_id.as_str()))
+    .bind(arrived.iter().map(|keeping| keeping.region.code()).collect::<Vec<_>>())
+    .bind(column(arrived, |hook| hook.event_type.as_str()))
+    .bind(column(arrived, |hook| hook.intent.as_str()))
+    .bind(column(arrived, |hook| hook.order.map(|order| order.uuid())))
+    .bind(column(arrived, |hook| hook.amount_minor))
+    .bind(column(arrived, |hook| hook.currency.as_deref()))
+    .bind(column(arrived, |hook| hook.body.as_slice()))
+    .bind(column(arrived, |hook| hook.received_at))
+    .fetch_all(tx)
+    .await?;
+    Ok(inserted.into_iter().collect())
+}
+
+/// Its event id is known: the same again, or another content under one id.
+async fn known(tx: &mut PgConnection, hook: &Webhook) -> Result<Kept, WriteError<Conflict>> {
     let same: bool = sqlx::query_scalar("SELECT body = $3 FROM webhooks WHERE gateway = $1 AND event_id = $2")
         .bind(&hook.gateway)
         .bind(&hook.event_id)
