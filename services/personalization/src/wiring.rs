@@ -1,6 +1,7 @@
 //! The one file that knows every concrete type: which role has which parts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chassis::Process;
@@ -50,12 +51,20 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
         process.spawn("experiments", keep_experiments(trials.clone(), process.shutdown()));
     }
     let app = app(&store, process, trials);
-    let file = VisitFile::in_folder(&config.visits.folder);
-    if let Some(bytes) = file.read() {
-        let adopted = app.visits.adopt(&bytes);
-        tracing::info!(adopted, visits = app.visits.read(recommender::Index::len), "index of visits read from disk");
-    }
-    process.spawn("visits", keep_visits(app.visits.clone(), Arc::new(store.clone()), file, process.shutdown()));
+    let (visits, stream) = (app.visits.clone(), Arc::new(store.clone()));
+    let (file, shutdown) = (VisitFile::in_folder(&config.visits.folder), process.shutdown());
+    // It listens at once, and answers from what it has; requests are sent here when the index is in, which takes seconds when it is large.
+    let is_in = Arc::new(AtomicBool::new(false));
+    let asked = is_in.clone();
+    process.readiness().add("visits", move || {
+        let is_in = asked.load(Ordering::Relaxed);
+        async move { if is_in { Ok(()) } else { Err("the index of visits is being read") } }
+    });
+    process.spawn("visits", async move {
+        read_visits(&visits, &file).await;
+        is_in.store(true, Ordering::Relaxed);
+        keep_visits(visits, stream, file, shutdown).await;
+    });
     let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
     process.spawn("popularity", watch(watching, process.shutdown()));
     let deadline = Duration::from_millis(config.auth.session_deadline_ms);
@@ -140,6 +149,15 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     RedisStore::connect(config.redis.url.open(), "")?.ping().await?;
     tracing::info!("redis answers");
     Ok(())
+}
+
+/// Takes in what a process before this one wrote to this machine's disk, if there is anything.
+pub async fn read_visits(visits: &VisitIndex, file: &VisitFile) {
+    let file = file.clone();
+    if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || file.read()).await {
+        let adopted = visits.adopt_aside(bytes).await;
+        tracing::info!(adopted, visits = visits.read(recommender::Index::len), "index of visits read from disk");
+    }
 }
 
 /// Leads the index of visits on until the process stops, and writes it down: on this machine's disk, and for those that start
