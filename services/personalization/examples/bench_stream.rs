@@ -244,9 +244,21 @@ struct Counting {
 impl BatchHandler for Counting {
     async fn handle(&self, partition: i32, records: &[Record]) -> Result<()> {
         self.inner.handle(partition, records).await?;
+        self.count(records);
+        Ok(())
+    }
+
+    async fn handle_as_first(&self, partition: i32, records: &[Record]) -> Result<()> {
+        self.inner.handle_as_first(partition, records).await?;
+        self.count(records);
+        Ok(())
+    }
+}
+
+impl Counting {
+    fn count(&self, records: &[Record]) {
         self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.clicks.fetch_add(records.len() as u64 * CLICKS, Ordering::Relaxed);
-        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ pub mod seen;
 pub mod suggest;
 pub mod visit;
 
-pub use batch::{Batch, Outcome, Person, PersonChange, Stored};
+pub use batch::{Batch, Outcome, Person, PersonChange, Span, Stored};
 pub use click::{Click, ClickKind, Feature, Position, Pseudonym, Report};
 pub use interest::{Profile, Rating};
 pub use popularity::{Gain, Pair, PairKind};

@@ -81,9 +81,12 @@ pub fn encode_counted(position: Position) -> String {
     format!("{};{}", position.offset, position.received_at_ms)
 }
 
+/// `None` for what [`encode_counted`] would not have written: a write compares the text.
 pub fn decode_counted(partition: i32, bytes: &[u8]) -> Option<Position> {
-    let (offset, received) = std::str::from_utf8(bytes).ok()?.split_once(';')?;
-    Some(Position { partition, offset: offset.parse().ok()?, received_at_ms: received.parse().ok()? })
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (offset, received) = text.split_once(';')?;
+    let position = Position { partition, offset: offset.parse().ok()?, received_at_ms: received.parse().ok()? };
+    Some(position).filter(|position| encode_counted(*position) == text)
 }
 
 #[cfg(test)]
@@ -151,5 +154,8 @@ mod tests {
             assert!(decode_seen(bytes).is_empty());
         }
         assert_eq!(decode_profile(b"\xff\xff\xff"), None);
+        for other in ["07;5", "+7;5", "7;5;", "7; 5", "99999999999999999999;5"] {
+            assert_eq!(decode_counted(0, other.as_bytes()), None, "{other}");
+        }
     }
 }

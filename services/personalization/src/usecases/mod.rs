@@ -18,7 +18,7 @@ use common::SharedClock;
 
 pub use count_experiments::{Counted, PaidOrder, count_orders, write_exposures};
 pub use error::{NotShown, Refusal, StoreUnavailable};
-pub use fold_clicks::{Folded, fold_clicks};
+pub use fold_clicks::{Earlier, Folded, NotFolded, fold_clicks};
 pub use follow_visits::{VisitIndex, follow};
 pub use generate_recommendations::{Command, Kind, Recommendations, generate_recommendations};
 pub use learn_products::learn_products;

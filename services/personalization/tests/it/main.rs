@@ -1,7 +1,8 @@
 //! The service from outside: use cases on both stores, the HTTP answers, the stream of clicks with a real broker and what
-//! is no click in it, traces, the index of visits, experiments on paid orders.
+//! is no click in it, up to where it is counted, traces, the index of visits, experiments on paid orders.
 
 mod answers;
+mod books;
 mod experiments;
 mod poison;
 mod store;

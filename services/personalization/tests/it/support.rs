@@ -14,7 +14,7 @@ use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
 use personalization::usecases::{
-    App, Command, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
+    App, Command, Earlier, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
@@ -97,9 +97,10 @@ impl<S: Store> Shop<S> {
         self.learner.features.learn(products).await.expect("the store answers")
     }
 
+    /// Counts reports that nothing stands before, whatever their offsets: what joins what is told in `books`.
     pub async fn click(&self, reports: Vec<Report>) -> personalization::usecases::Folded {
         let batch = Batch::gather(reports);
-        fold_clicks(&self.learner, 0, &batch, |_| ()).await.expect("the store answers")
+        fold_clicks(&self.learner, 0, &batch, Earlier::Gone, |_| ()).await.expect("the store answers")
     }
 
     pub async fn refresh(&self) {
@@ -129,6 +130,23 @@ impl<S: Store> Shop<S> {
         })
         .await;
         answer.items.into_iter().map(|item| (item.sku.to_string(), item.reason.code())).collect()
+    }
+}
+
+/// A store that holds nothing, as one that has lost everything does.
+pub trait Empty: Store {
+    fn empty() -> Self;
+}
+
+impl Empty for MemoryStore {
+    fn empty() -> Self {
+        Self::default()
+    }
+}
+
+impl Empty for RedisStore {
+    fn empty() -> Self {
+        redis_store(&testkit::servers().redis_url)
     }
 }
 
