@@ -7,7 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::topics::STOCK_RESERVED;
 use messaging::{BatchConsumer, BatchHandler, KafkaSettings, Record, Rewind};
-use testkit::kafka::{put_raw, topics};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::{Offset, TopicPartitionList};
+use testkit::kafka::{put_raw, read_all, topics};
 use testkit::postgres::region;
 use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
@@ -101,6 +105,18 @@ impl Running {
         }
     }
 
+    /// Lets the topic forget what stands before `offset`, as it does by itself after its time.
+    async fn cut_off(&self, offset: i64) {
+        let partition = read_all(&self.kafka, &STOCK_RESERVED).await[0].partition;
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        let topic = self.kafka.topic_name(&STOCK_RESERVED, region());
+        list.add_partition_offset(&topic, partition, Offset::Offset(offset)).unwrap();
+        let cut = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+        cut.elements().iter().for_each(|element| element.error().unwrap());
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
@@ -181,6 +197,22 @@ async fn records_that_the_topic_does_not_have_are_counted_as_out_of_reach_and_ho
     running.put(3, 100).await;
     running.books.until_handled("all there is", 0..3).await;
     assert_eq!(told("shopsphere_consumer_records_out_of_reach_total", GROUP, ""), 10);
+    assert_eq!(running.books.firsts.load(Ordering::Relaxed), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn books_that_end_before_the_topic_begins_go_on_where_it_begins() {
+    const GROUP: &str = "rewind-to-the-beginning";
+    let running = Running::start(GROUP, Books::default()).await;
+    running.put(6, 100).await;
+    running.books.until_handled("the first records", 0..6).await;
+    running.cut_off(4).await;
+    running.books.forget(Some(0));
+    running.put(1, 100).await;
+    running.books.until_handled("what there still is", [0, 4, 5, 6].into_iter()).await;
+    assert_eq!(told("shopsphere_consumer_rewinds_total", GROUP, ",how=\"mark\""), 1, "it went back once");
+    assert_eq!(told("shopsphere_consumer_records_out_of_reach_total", GROUP, ""), 3);
     assert_eq!(running.books.firsts.load(Ordering::Relaxed), 1);
     running.stop().await;
 }
