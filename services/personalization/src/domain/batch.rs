@@ -240,7 +240,7 @@ mod tests {
             category: "coats".to_owned(),
             brand: "Aurel".to_owned(),
             family: "fashion".to_owned(),
-            attributes: Vec::new(),
+            ..Feature::default()
         };
         ["A", "B", "C"].into_iter().map(|name| (sku(name), feature())).collect()
     }

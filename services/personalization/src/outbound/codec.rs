@@ -3,7 +3,7 @@
 use common::Sku;
 use contracts::personalization::v1 as wire;
 
-use crate::domain::{Position, Profile, Rating, Recent};
+use crate::domain::{Position, Profile, Rating, Recent, Window};
 
 pub fn encode_profile(profile: &Profile) -> Vec<u8> {
     contracts::interest::encode_profile(&wire::InterestProfile {
@@ -76,6 +76,20 @@ pub fn decode_seen(bytes: &[u8]) -> Vec<u32> {
     marks.as_chunks::<4>().0.iter().map(|mark| u32::from_le_bytes(*mark)).collect()
 }
 
+/// `from;until`.
+pub fn encode_window(window: Window) -> String {
+    format!("{};{}", window.from_ms, window.until_ms)
+}
+
+/// What does not read, and what was written before there were windows, is open on both sides.
+pub fn decode_window(text: &str) -> Window {
+    let read = || {
+        let (from, until) = text.split_once(';')?;
+        Some(Window { from_ms: from.parse().ok()?, until_ms: until.parse().ok()? })
+    };
+    read().unwrap_or_default()
+}
+
 /// `offset;received`.
 pub fn encode_counted(position: Position) -> String {
     format!("{};{}", position.offset, position.received_at_ms)
@@ -113,6 +127,8 @@ mod tests {
         let recent = vec![Recent { sku: Sku::parse("A.b_c-1").expect("a SKU"), at_ms: 5, bought: true }];
         assert_eq!(decode_recent(encode_recent(&recent).as_bytes()), recent);
         assert_eq!(decode_seen(&encode_seen(&[7, u32::MAX])), [7, u32::MAX]);
+        let window = Window { from_ms: 7, until_ms: i64::MAX };
+        assert_eq!((decode_window(&encode_window(window)), decode_window("")), (window, Window::default()));
         let position = profile(0).position;
         assert_eq!(decode_counted(3, encode_counted(position).as_bytes()), Some(position));
     }
