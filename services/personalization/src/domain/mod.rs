@@ -21,4 +21,5 @@ pub use click::{Click, ClickKind, Feature, Position, Pseudonym, Report, Window};
 pub use interest::{Profile, Rating};
 pub use popularity::{Gain, Pair, PairKind};
 pub use recent::Recent;
+pub use seen::Seen;
 pub use visit::VisitStep;

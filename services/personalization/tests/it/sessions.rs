@@ -99,7 +99,7 @@ async fn who_withdraws_is_shown_what_strangers_are_shown<S: Store>(shop: Shop<S>
 
 async fn a_product_that_has_gone_leaves_every_list_at_once_and_the_lists_stay_full<S: Store>(shop: Shop<S>) {
     let who = a_person(&shop).await;
-    // Of six products two are left out somewhere, for being at hand or seen: three can always be shown, and one behind them.
+    // Two at a time: each kind has at least one more behind them, whatever is at hand or was seen.
     let mut before = Vec::new();
     for (kind, at_hand) in KINDS {
         before.push(shop.ask_for(2, kind, Some(&who), at_hand).await);
