@@ -154,6 +154,7 @@ fn feature(number: u64) -> Feature {
         brand: format!("brand {}", number % 40),
         family: format!("family {}", number % 5),
         attributes: vec![format!("colour={}", number % 12), format!("material={}", number % 7)],
+        ..Feature::default()
     }
 }
 
@@ -221,7 +222,7 @@ async fn fill(bench: &Bench, records: u64, folder: &Path) -> Result<()> {
     }
     let mut features = String::new();
     for number in 0..PRODUCTS {
-        let Feature { category, brand, family, attributes } = feature(number);
+        let Feature { category, brand, family, attributes, .. } = feature(number);
         // Writing into a String cannot fail.
         let _ = writeln!(features, "{}\t{category}\t{brand}\t{family}\t{}", sku(number), attributes.join("\t"));
     }
@@ -345,7 +346,7 @@ async fn serve(mut bench: Bench, port: u16) -> Result<()> {
     let visits =
         wiring::keep_visits(app.visits.clone(), Arc::new(store.clone()), VisitFile::default(), shutdown.clone());
     bench.process.spawn("visits", visits);
-    let watching = App { shelves: Arc::new(store), ..app.clone() };
+    let watching = App { shelves: Arc::new(store.clone()), features: Arc::new(store), ..app.clone() };
     bench.process.spawn("popularity", wiring::watch(watching, shutdown));
     let api = Api { app: Arc::new(app), pseudonym_key: Arc::new(bench.config.pseudonym.key.clone()) };
     chassis::http::serve(&bench.process, &bench.config.http, router(api), None).await?;

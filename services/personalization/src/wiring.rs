@@ -25,7 +25,7 @@ use crate::outbound::redis::{Patience, RedisStore};
 use crate::outbound::visit_file::VisitFile;
 use crate::usecases::ports::VisitStream;
 use crate::usecases::{
-    App, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
+    App, KeptLists, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
     watch_popularity, write_exposures,
 };
 
@@ -65,7 +65,8 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
         is_in.store(true, Ordering::Relaxed);
         keep_visits(visits, stream, file, shutdown).await;
     });
-    let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
+    let (shelves, features) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let watching = App { shelves, features, ..app.clone() };
     process.spawn("popularity", watch(watching, process.shutdown()));
     let deadline = Duration::from_millis(config.auth.session_deadline_ms);
     let sessions = RedisSessions::connect(&config.redis, deadline)?;
@@ -87,6 +88,7 @@ pub fn app(store: &RedisStore, process: &Process, trials: Trials) -> App {
         features: page,
         popularity: Arc::new(Popularity::default()),
         visits: Arc::new(VisitIndex::default()),
+        kept: Arc::new(KeptLists::default()),
         trials,
         clock: process.clock(),
     }
@@ -124,7 +126,7 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let orders = Arc::new(OrderConsumer { learner: learner.clone(), pseudonym_key });
     // Also while no experiment runs: a group that stands still would look as if it were behind.
     let orders = BatchConsumer::new(ORDER_GROUP, &[&ORDER_COMPLETED], region, &config.kafka, orders)?;
-    let products = Arc::new(ProductConsumer { learner });
+    let products = Arc::new(ProductConsumer { learner, region });
     let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
     process.spawn("clicks", clicks.run(process.shutdown()));
     process.spawn("products", products.run(process.shutdown()));

@@ -13,7 +13,7 @@ use super::click::{Feature, Position, Pseudonym, Report};
 use super::interest::{Gains, Profile};
 use super::popularity::{self, Gain, Pair};
 use super::recent::{self, Recent};
-use super::seen;
+use super::seen::{self, Seen};
 use super::visit::{self, VisitStep};
 
 /// Reports of one partition, per person, each person's in the order of the stream.
@@ -37,8 +37,8 @@ pub struct Span {
 pub struct Person {
     pub profile: Option<Profile>,
     pub recent: Vec<Recent>,
-    /// Marks of events that were counted, the newest last.
-    pub seen: Vec<u32>,
+    /// Which events were counted.
+    pub seen: Seen,
 }
 
 /// What was stored when the batch came.
@@ -57,7 +57,7 @@ pub enum PersonChange {
     Remembered {
         profile: Box<Profile>,
         recent: Vec<Recent>,
-        seen: Vec<u32>,
+        seen: Seen,
     },
     /// The newest word of this person on personalisation is no: what is stored must go.
     Forgotten,
@@ -79,7 +79,7 @@ pub struct Outcome {
     pub refused: BTreeMap<Pseudonym, i64>,
     /// Reports that were counted before.
     pub repeated: usize,
-    /// Events of new reports that were counted before.
+    /// Events of new reports that were counted before, or may have been.
     pub repeated_events: usize,
 }
 
@@ -129,6 +129,7 @@ impl Batch {
     pub fn decide(&self, stored: &Stored) -> Outcome {
         let mut outcome = Outcome::default();
         let mut gained: BTreeMap<Sku, f64> = BTreeMap::new();
+        let nothing_seen = Seen::default();
         for (pseudonym, reports) in &self.people {
             let mut refused = stored.refused.get(pseudonym).copied();
             let reports = agreed_to(reports, &mut refused);
@@ -137,7 +138,7 @@ impl Batch {
             }
             let person = stored.people.get(pseudonym);
             let position = person.and_then(|person| person.profile.as_ref()).map(|profile| profile.position);
-            let once = seen::once(&reports, position, person.map_or(&[][..], |person| &person.seen[..]));
+            let once = seen::once(&reports, position, person.map_or(&nothing_seen, |person| &person.seen));
             outcome.repeated_events += once.repeated;
             self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
             count(&once.reports, stored, &mut gained);
@@ -155,7 +156,7 @@ impl Batch {
 
     fn decide_person(
         &self,
-        (pseudonym, reports, seen): (&Pseudonym, &[Report], Vec<u32>),
+        (pseudonym, reports, seen): (&Pseudonym, &[Report], Seen),
         person: Option<&Person>,
         features: &HashMap<Sku, Feature>,
         outcome: &mut Outcome,
@@ -274,7 +275,7 @@ mod tests {
             category: "coats".to_owned(),
             brand: "Aurel".to_owned(),
             family: "fashion".to_owned(),
-            attributes: Vec::new(),
+            ..Feature::default()
         };
         ["A", "B", "C"].into_iter().map(|name| (sku(name), feature())).collect()
     }

@@ -35,7 +35,7 @@ impl Running {
         let aside = TopicAside::new(group, &CLICKSTREAM_PARKED, Region::ALL[0], kafka).expect("settings");
         let (learner, clock) = (shop.learner.clone(), shop.app.clock.clone());
         let clicks = Arc::new(ClickConsumer { learner, aside: Arc::new(aside), clock });
-        let products = Arc::new(ProductConsumer { learner: shop.learner.clone() });
+        let products = Arc::new(ProductConsumer { learner: shop.learner.clone(), region: Region::ALL[0] });
         let clicks = BatchConsumer::new(group, &[&CLICKSTREAM_RAW], Region::ALL[0], kafka, clicks).expect("settings");
         let products =
             BatchConsumer::new("personalization-features", &[&PRODUCT_CHANGED], Region::ALL[0], kafka, products)
