@@ -4,7 +4,7 @@
 //! [`Database::commit_many`] is the same for many changes at once, and [`Together`] is where changes meet that share a commit.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
 //! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit,
-//! and [`Aside`] is where a batch puts what cannot be read; [`Tail`] lets every process hear everything.
+//! [`Aside`] is where a batch puts what cannot be read, and [`Rewind`] how it asks for what it should have had before; [`Tail`] lets every process hear everything.
 //!
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
@@ -26,6 +26,7 @@ pub mod parking;
 mod partitions;
 pub mod publisher;
 pub mod relay;
+pub mod rewind;
 pub mod schema;
 pub mod tail;
 pub mod together;
@@ -44,6 +45,7 @@ pub use operators::Action;
 pub use parking::{Redriven, Which, redrive, redrive_some};
 pub use publisher::{PublishError, Publisher};
 pub use relay::Relay;
+pub use rewind::Rewind;
 pub use schema::migrate;
 pub use tail::{Hears, Tail};
 pub use together::Together;

@@ -41,3 +41,13 @@ metric!(CONSUMER_PAUSED: IntGaugeVec = register_int_gauge_vec!(
     "partitions that are paused because too much of them waits here",
     &["group"]
 ));
+metric!(REWINDS: IntCounterVec = register_int_counter_vec!(
+    "shopsphere_consumer_rewinds_total",
+    "partitions that were moved back because their handler had not counted what stands before, by what said how far: mark or time",
+    &["group", "how"]
+));
+metric!(OUT_OF_REACH: IntCounterVec = register_int_counter_vec!(
+    "shopsphere_consumer_records_out_of_reach_total",
+    "records that were to be read again and are not in the topic any more",
+    &["group"]
+));

@@ -3,7 +3,7 @@
 //!
 //! When a partition falls behind, by number or by bytes, it is paused at the broker client; the others go on. A partition that
 //! moves to another process may have records handled twice, once here and once there: inbox rows and profile offsets absorb
-//! that.
+//! that. One whose worker asks for earlier records is moved back (`rewind`), and what waits of it is thrown away.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::crash::{self, Boundary, Crashed};
 use crate::kafka::Record;
 use crate::lag::Follower;
 use crate::metrics;
+use crate::rewind::{self, Past, Rewind, Step};
 
 /// Records of one partition waiting in memory before it is paused, and the level at which it goes on.
 const PAUSE_AT: usize = 2_048;
@@ -48,6 +49,11 @@ pub(crate) trait Work: Send + Sync {
     /// Handles a prefix of `records` (at least one, never empty) and says how many are done.
     async fn handle(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop>;
 
+    /// The same when `handle` wanted earlier records and there are none. Never wants any itself.
+    async fn handle_as_first(&self, records: &[Record], shutdown: &CancellationToken) -> Result<usize, Stop> {
+        self.handle(records, shutdown).await
+    }
+
     /// Most records handed over at once.
     fn batch(&self) -> usize;
 }
@@ -57,6 +63,17 @@ pub(crate) trait Work: Send + Sync {
 pub(crate) enum Stop {
     ShuttingDown,
     Crashed(Crashed),
+    /// Earlier records are to come first. Nothing is done.
+    Behind(Rewind),
+}
+
+/// A worker that ends so that its partition is moved back. Its queue comes along: until the move is made, what is still put into it is
+/// kept from being taken for the beginning of the new run.
+struct Back {
+    place: Place,
+    to: i64,
+    past: Past,
+    _queue: mpsc::UnboundedReceiver<Record>,
 }
 
 impl From<Crashed> for Stop {
@@ -125,7 +142,7 @@ fn size(record: &Record) -> usize {
 pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: CancellationToken) -> Result<(), Crashed> {
     let consumer = Arc::new(consumer);
     let mut workers: HashMap<Place, Worker> = HashMap::new();
-    let mut tasks: JoinSet<Result<(), Stop>> = JoinSet::new();
+    let mut tasks: JoinSet<Result<Option<Back>, Stop>> = JoinSet::new();
     // Is there an offset that was stored and not yet committed?
     let stored = Arc::new(AtomicBool::new(false));
     let mut tick = tokio::time::interval(COMMIT_EVERY);
@@ -136,6 +153,11 @@ pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: Cance
             () = shutdown.cancelled() => break Ok(()),
             Some(ended) = tasks.join_next() => match ended {
                 Ok(Err(Stop::Crashed(crashed))) => break Err(crashed),
+                Ok(Ok(Some(back))) => {
+                    let past = go_back(&consumer, &mut workers, &back).await;
+                    let worker = start(&mut tasks, &consumer, &work, &stored, &shutdown, past);
+                    workers.insert(back.place, worker);
+                }
                 Ok(_) => {}
                 // A panicking handler has lost its record's order; the group starts that partition again from its offset.
                 Err(panicked) => {
@@ -153,7 +175,7 @@ pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: Cance
                 Ok(message) => {
                     let record = Record::from_message(&message.detach());
                     let place = (record.topic.clone(), record.partition);
-                    let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &stored, &shutdown));
+                    let worker = workers.entry(place.clone()).or_insert_with(|| start(&mut tasks, &consumer, &work, &stored, &shutdown, Past::default()));
                     worker.waiting.add(&record);
                     if worker.queue.send(record).is_err() {
                         workers.remove(&place);
@@ -178,12 +200,24 @@ pub(crate) async fn run(consumer: Follower, work: Arc<dyn Work>, shutdown: Cance
     outcome
 }
 
+/// Moves a partition whose worker has ended. Records that wait of it are forgotten; they come again.
+async fn go_back(consumer: &Arc<Follower>, workers: &mut HashMap<Place, Worker>, back: &Back) -> Past {
+    let worker = workers.remove(&back.place);
+    if worker.is_some_and(|worker| worker.paused.is_some()) {
+        // Whoever works on it next would not know that it is paused. An error says that it is somebody else's.
+        let _ = consumer.resume(&list(&back.place));
+    }
+    let (topic, partition) = &back.place;
+    rewind::seek(consumer, topic, *partition, back.to, back.past).await
+}
+
 fn start(
-    tasks: &mut JoinSet<Result<(), Stop>>,
+    tasks: &mut JoinSet<Result<Option<Back>, Stop>>,
     consumer: &Arc<Follower>,
     work: &Arc<dyn Work>,
     stored: &Arc<AtomicBool>,
     shutdown: &CancellationToken,
+    past: Past,
 ) -> Worker {
     let (queue, records) = mpsc::unbounded_channel();
     let waiting = Arc::new(Waiting::default());
@@ -194,10 +228,12 @@ fn start(
         Arc::clone(work),
         Arc::clone(stored),
         shutdown.clone(),
+        past,
     )));
     Worker { queue, waiting, paused: None }
 }
 
+/// Works until nobody sends any more, or until the partition has to be moved back.
 async fn work_off(
     mut queue: mpsc::UnboundedReceiver<Record>,
     waiting: Arc<Waiting>,
@@ -205,18 +241,19 @@ async fn work_off(
     work: Arc<dyn Work>,
     stored: Arc<AtomicBool>,
     shutdown: CancellationToken,
-) -> Result<(), Stop> {
+    mut past: Past,
+) -> Result<Option<Back>, Stop> {
     let mut held: Vec<Record> = Vec::new();
     let mut begun = None;
     loop {
         if held.is_empty() {
             let received = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(None),
                 received = queue.recv_many(&mut held, work.batch()) => received,
             };
             if received == 0 {
-                return Ok(());
+                return Ok(None);
             }
         }
         let deals = consumer.context().deals();
@@ -224,7 +261,18 @@ async fn work_off(
             work.begin(&shutdown).await?;
             begun = Some(deals);
         }
-        let done = work.handle(&held, &shutdown).await?.clamp(1, held.len());
+        let done = match work.handle(&held, &shutdown).await {
+            Err(Stop::Behind(wish)) => match rewind::decide(&consumer, &held[0], wish, &mut past, &shutdown).await? {
+                Step::Back(to) => {
+                    let place = (held[0].topic.clone(), held[0].partition);
+                    return Ok(Some(Back { place, to, past, _queue: queue }));
+                }
+                Step::First => work.handle_as_first(&held, &shutdown).await?,
+            },
+            outcome => outcome?,
+        };
+        let done = done.clamp(1, held.len());
+        past.done();
         let last = &held[done - 1];
         // Fails when the partition has moved away meanwhile; then its new owner decides.
         let _ = consumer.store_offset(&last.topic, last.partition, last.offset);

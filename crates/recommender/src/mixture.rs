@@ -48,6 +48,17 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
+    /// As the shop asks for a page: what was looked at is not suggested again, because there is a list of it ("continue"). Decided here
+    /// and nowhere else, so that what the quality lab calls "as it ships" is what ships.
+    pub fn of_a_page(visit: &'a [&'a str], own: Option<u64>) -> Self {
+        Self { visit, own, seen_too: false }
+    }
+
+    /// As the published methods are compared: a third of all clicks goes back to what was looked at, and may be foretold.
+    pub fn of_a_comparison(visit: &'a [&'a str]) -> Self {
+        Self { visit, own: None, seen_too: true }
+    }
+
     /// The visit in numbers. What the index does not know gets numbers behind those of the index: nothing is known to go with it,
     /// but one may come back to it.
     fn numbers(&self, index: &Index) -> Vec<Id> {
@@ -157,6 +168,18 @@ mod tests {
         assert_eq!(names(&index, &["A", "B"], false), ["C"]);
         let with = names(&index, &["A", "B"], true);
         assert!(with.contains(&"B".to_owned()) && !with.contains(&"A".to_owned()), "{with:?}");
+    }
+
+    #[test]
+    fn a_page_is_suggested_nothing_that_was_looked_at_and_a_comparison_is() {
+        let index = index(&[&["A", "B", "A", "C"], &["B", "A"]]);
+        let visit: &[&str] = &["A", "B"];
+        let suggested = |question: &Question<'_>| {
+            let suggestions = Mixture::default().suggest(&index, question, 10);
+            suggestions.iter().map(|suggestion| suggestion.item.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(suggested(&Question::of_a_page(visit, None)), ["C"]);
+        assert!(suggested(&Question::of_a_comparison(visit)).contains(&"B".to_owned()));
     }
 
     #[test]

@@ -172,6 +172,7 @@ fn feature(number: u64) -> Feature {
         brand: format!("brand {}", number % 40),
         family: format!("family {}", number % 5),
         attributes: vec![format!("colour={}", number % 12), format!("material={}", number % 7)],
+        ..Feature::default()
     }
 }
 
@@ -244,7 +245,7 @@ async fn fill(bench: &Bench, records: u64, folder: &Path) -> Result<()> {
     }
     let mut features = String::new();
     for number in 0..PRODUCTS {
-        let Feature { category, brand, family, attributes } = feature(number);
+        let Feature { category, brand, family, attributes, .. } = feature(number);
         // Writing into a String cannot fail.
         let _ = writeln!(features, "{}\t{category}\t{brand}\t{family}\t{}", sku(number), attributes.join("\t"));
     }
@@ -267,9 +268,21 @@ struct Counting {
 impl BatchHandler for Counting {
     async fn handle(&self, partition: i32, records: &[Record]) -> Result<()> {
         self.inner.handle(partition, records).await?;
+        self.count(records);
+        Ok(())
+    }
+
+    async fn handle_as_first(&self, partition: i32, records: &[Record]) -> Result<()> {
+        self.inner.handle_as_first(partition, records).await?;
+        self.count(records);
+        Ok(())
+    }
+}
+
+impl Counting {
+    fn count(&self, records: &[Record]) {
         self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.clicks.fetch_add(records.len() as u64 * CLICKS, Ordering::Relaxed);
-        Ok(())
     }
 }
 
@@ -349,7 +362,7 @@ async fn serve(mut bench: Bench, port: u16) -> Result<()> {
     let visits =
         wiring::keep_visits(app.visits.clone(), Arc::new(store.clone()), VisitFile::default(), shutdown.clone());
     bench.process.spawn("visits", visits);
-    let watching = App { shelves: Arc::new(store), ..app.clone() };
+    let watching = App { shelves: Arc::new(store.clone()), features: Arc::new(store), ..app.clone() };
     bench.process.spawn("popularity", wiring::watch(watching, shutdown));
     let api = Api { app: Arc::new(app), pseudonym_key: Arc::new(bench.config.pseudonym.key.clone()) };
     chassis::http::serve(&bench.process, &bench.config.http, router(api), None).await?;

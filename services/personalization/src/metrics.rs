@@ -32,6 +32,15 @@ pub static REPEATED_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_click_repeated_events_total", "events that came again and counted once", &[])
 });
 
+/// Batches that were not counted as they came: hole (earlier records come first), overtaken (somebody else has counted meanwhile).
+pub static BATCHES_NOT_COUNTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_click_batches_not_counted_total",
+        "batches of clicks that were not counted as they came, by reason",
+        &["reason"],
+    )
+});
+
 /// Time to count one batch, with both round trips.
 pub static FOLD_DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
     chassis::metrics::histogram("shopsphere_interest_fold_duration_seconds", "time to count one batch of clicks", &[])

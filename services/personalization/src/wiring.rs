@@ -1,6 +1,7 @@
 //! The one file that knows every concrete type: which role has which parts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chassis::Process;
@@ -24,7 +25,7 @@ use crate::outbound::redis::{Patience, RedisStore};
 use crate::outbound::visit_file::VisitFile;
 use crate::usecases::ports::VisitStream;
 use crate::usecases::{
-    App, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
+    App, KeptLists, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
     watch_popularity, write_exposures,
 };
 
@@ -50,13 +51,22 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
         process.spawn("experiments", keep_experiments(trials.clone(), process.shutdown()));
     }
     let app = app(&store, process, trials);
-    let file = VisitFile::in_folder(&config.visits.folder);
-    if let Some(bytes) = file.read() {
-        let adopted = app.visits.adopt(&bytes);
-        tracing::info!(adopted, visits = app.visits.read(recommender::Index::len), "index of visits read from disk");
-    }
-    process.spawn("visits", keep_visits(app.visits.clone(), Arc::new(store.clone()), file, process.shutdown()));
-    let watching = App { shelves: Arc::new(store.clone()), ..app.clone() };
+    let (visits, stream) = (app.visits.clone(), Arc::new(store.clone()));
+    let (file, shutdown) = (VisitFile::in_folder(&config.visits.folder), process.shutdown());
+    // It listens at once, and answers from what it has; requests are sent here when the index is in, which takes seconds when it is large.
+    let is_in = Arc::new(AtomicBool::new(false));
+    let asked = is_in.clone();
+    process.readiness().add("visits", move || {
+        let is_in = asked.load(Ordering::Relaxed);
+        async move { if is_in { Ok(()) } else { Err("the index of visits is being read") } }
+    });
+    process.spawn("visits", async move {
+        read_visits(&visits, &file).await;
+        is_in.store(true, Ordering::Relaxed);
+        keep_visits(visits, stream, file, shutdown).await;
+    });
+    let (shelves, features) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let watching = App { shelves, features, ..app.clone() };
     process.spawn("popularity", watch(watching, process.shutdown()));
     let deadline = Duration::from_millis(config.auth.session_deadline_ms);
     let sessions = RedisSessions::connect(&config.redis, deadline)?;
@@ -78,6 +88,7 @@ pub fn app(store: &RedisStore, process: &Process, trials: Trials) -> App {
         features: page,
         popularity: Arc::new(Popularity::default()),
         visits: Arc::new(VisitIndex::default()),
+        kept: Arc::new(KeptLists::default()),
         trials,
         clock: process.clock(),
     }
@@ -115,7 +126,7 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     let orders = Arc::new(OrderConsumer { learner: learner.clone(), pseudonym_key });
     // Also while no experiment runs: a group that stands still would look as if it were behind.
     let orders = BatchConsumer::new(ORDER_GROUP, &[&ORDER_COMPLETED], region, &config.kafka, orders)?;
-    let products = Arc::new(ProductConsumer { learner });
+    let products = Arc::new(ProductConsumer { learner, region });
     let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
     process.spawn("clicks", clicks.run(process.shutdown()));
     process.spawn("products", products.run(process.shutdown()));
@@ -140,6 +151,15 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     RedisStore::connect(config.redis.url.open(), "")?.ping().await?;
     tracing::info!("redis answers");
     Ok(())
+}
+
+/// Takes in what a process before this one wrote to this machine's disk, if there is anything.
+pub async fn read_visits(visits: &VisitIndex, file: &VisitFile) {
+    let file = file.clone();
+    if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || file.read()).await {
+        let adopted = visits.adopt_aside(bytes).await;
+        tracing::info!(adopted, visits = visits.read(recommender::Index::len), "index of visits read from disk");
+    }
 }
 
 /// Leads the index of visits on until the process stops, and writes it down: on this machine's disk, and for those that start

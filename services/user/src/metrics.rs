@@ -89,3 +89,14 @@ pub static SPILL_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
     chassis::metrics::gauge("shopsphere_clicks_spill_bytes", "bytes of clicks on disk that wait for the broker", &[])
         .with_label_values(&[] as &[&str])
 });
+
+/// Since when the oldest of them wait, those of the file that is still written to as well; 0 while none do. A time and not an age, so
+/// that it is right between two changes.
+pub static SPILL_OLDEST: LazyLock<IntGauge> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_clicks_spill_oldest_timestamp_seconds",
+        "since when the oldest clicks on disk wait for the broker, in seconds since 1970; 0 while none do",
+        &[],
+    )
+    .with_label_values(&[] as &[&str])
+});

@@ -9,6 +9,14 @@ use crate::data::{Item, Visit};
 /// Places that count.
 pub const SHOWN: usize = 20;
 
+/// Ours in the comparison with published methods, all of which may foretell that somebody goes back.
+pub const OURS: &str = "ours";
+/// Ours as a page is given it: new items only.
+pub const SHIPS: &str = "ours as it ships";
+/// The strongest baseline in the comparison, and under the rule of a page.
+pub const STRONGEST: &str = "VMIS-kNN";
+pub const STRONGEST_OF_NEW: &str = "VMIS-kNN of new items";
+
 pub trait Model {
     fn name(&self) -> &'static str;
 
@@ -42,6 +50,8 @@ pub fn newest_first(visit: &[Item]) -> Vec<Item> {
 pub struct Ours {
     pub index: Index,
     pub mixture: Mixture,
+    /// Asked as the service asks, whose pages leave out what was looked at; else as the published methods are compared.
+    as_it_ships: bool,
     names: Rc<Vec<String>>,
     numbers: std::collections::HashMap<String, Item>,
     learned: u64,
@@ -50,14 +60,21 @@ pub struct Ours {
 impl Ours {
     pub fn new(names: Rc<Vec<String>>) -> Self {
         let numbers = names.iter().enumerate().map(|(number, name)| (name.clone(), number as Item)).collect();
-        Self { index: Index::new(Limits::default()), mixture: Mixture::default(), names, numbers, learned: 0 }
+        let (index, mixture) = (Index::new(Limits::default()), Mixture::default());
+        Self { index, mixture, as_it_ships: false, names, numbers, learned: 0 }
+    }
+
+    pub fn as_it_ships(names: Rc<Vec<String>>) -> Self {
+        Self { as_it_ships: true, ..Self::new(names) }
     }
 
     /// Calls `with` with the question for a visit.
     pub fn ask<T>(&self, visit: &[Item], with: impl FnOnce(&Question<'_>) -> T) -> T {
         let newest = newest_first(visit);
         let names: Vec<&str> = newest.iter().map(|item| self.name_of(*item)).collect();
-        with(&Question { visit: &names, own: None, seen_too: true })
+        let question =
+            if self.as_it_ships { Question::of_a_page(&names, None) } else { Question::of_a_comparison(&names) };
+        with(&question)
     }
 
     pub fn name_of(&self, item: Item) -> &str {
@@ -67,7 +84,7 @@ impl Ours {
 
 impl Model for Ours {
     fn name(&self) -> &'static str {
-        "ours"
+        if self.as_it_ships { SHIPS } else { OURS }
     }
 
     fn learn(&mut self, visit: &Visit) {
@@ -82,5 +99,35 @@ impl Model for Ours {
             let suggestions = self.mixture.suggest(&self.index, question, SHOWN);
             suggestions.iter().filter_map(|suggestion| self.numbers.get(suggestion.item).copied()).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baselines::VisitNeighbours;
+    use crate::data::Click;
+
+    fn visit(items: &[Item]) -> Visit {
+        let clicks = (0..).zip(items).map(|(at_ms, item)| Click { at_ms, item: *item });
+        Visit { name: String::new(), clicks: clicks.collect() }
+    }
+
+    #[test]
+    fn what_ships_and_what_it_is_compared_with_foretell_no_item_of_the_visit_and_the_others_do() {
+        let names = Rc::new(["A", "B", "C"].map(str::to_owned).to_vec());
+        let models: [(Box<dyn Model>, bool); 4] = [
+            (Box::new(Ours::new(names.clone())), true),
+            (Box::new(VisitNeighbours::indexed()), true),
+            (Box::new(Ours::as_it_ships(names)), false),
+            (Box::new(VisitNeighbours::of_new_items()), false),
+        ];
+        for (mut model, goes_back) in models {
+            (0..3).for_each(|_| model.learn(&visit(&[0, 1, 0, 2])));
+            // Somebody who looked at A and stands before B.
+            let answer = model.answer(&[0, 1]);
+            assert!(answer.contains(&2) && !answer.contains(&1), "{}: {answer:?}", model.name());
+            assert_eq!(answer.contains(&0), goes_back, "{}: {answer:?}", model.name());
+        }
     }
 }

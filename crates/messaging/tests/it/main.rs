@@ -7,5 +7,6 @@ mod commit_many;
 mod consumer;
 mod lag;
 mod relay;
+mod rewind;
 mod schema;
 mod world;

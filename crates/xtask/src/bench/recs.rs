@@ -42,7 +42,7 @@ const GORSE: &str = "github.com/gorse-io/gorse";
 
 pub const REDIS_GET_SETTINGS: &[&str] = &[
     "GET /v1/recommendations for 500 visitors in turn, each with a profile of 20 clicks, over 64 kept-alive connections in open loop at half of what saturates the slower; lists of 20 products out of 997",
-    "ours: the personalization service's router behind chassis' server, its store, its index of visits and its popular lists, one worker thread; visitors without a login",
+    "ours: the personalization service's router behind chassis' server, its store, its index of visits and its popular lists, one worker thread; visitors without a login; a visitor who has not clicked since gets the list of their session, as in the service",
     "against: a server in Rust (`load hello`) on one thread that asks Redis one GET of 400 bytes for the visitor and answers with as many bytes as ours",
     "meanwhile, on both sides: 1,000 events a second through the intake into the worker, which folds them",
     "checked in the end: answers are personal, full and not degraded",

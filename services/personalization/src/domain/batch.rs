@@ -1,7 +1,8 @@
 //! One batch of one partition: gathered per person before any I/O, then decided in one go from what was stored.
 //!
 //! Counting is exactly-once: a profile carries the position up to which its person is counted in, and the partition carries
-//! one for popularity. What a position includes is skipped, so a batch that is delivered again, whole or in part, changes nothing.
+//! one up to which all of it is counted. What a position includes is skipped, so a batch that is delivered again, whole or in part,
+//! changes nothing. A batch that does not join the partition's position would leave a hole in the books: it is not for us to count.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,13 +13,23 @@ use super::click::{Feature, Position, Pseudonym, Report};
 use super::interest::{Gains, Profile};
 use super::popularity::{self, Gain, Pair};
 use super::recent::{self, Recent};
-use super::seen;
+use super::seen::{self, Seen};
 use super::visit::{self, VisitStep};
 
 /// Reports of one partition, per person, each person's in the order of the stream.
 #[derive(Debug, Default)]
 pub struct Batch {
     people: BTreeMap<Pseudonym, Vec<Report>>,
+    /// What it was read from; `None` for nothing.
+    span: Option<Span>,
+}
+
+/// Records of one partition that follow one another, both ends with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub partition: i32,
+    pub first: i64,
+    pub last: i64,
 }
 
 /// What is remembered about one person.
@@ -26,8 +37,8 @@ pub struct Batch {
 pub struct Person {
     pub profile: Option<Profile>,
     pub recent: Vec<Recent>,
-    /// Marks of events that were counted, the newest last.
-    pub seen: Vec<u32>,
+    /// Which events were counted.
+    pub seen: Seen,
 }
 
 /// What was stored when the batch came.
@@ -35,7 +46,7 @@ pub struct Person {
 pub struct Stored {
     pub people: HashMap<Pseudonym, Person>,
     pub features: HashMap<Sku, Feature>,
-    /// Up to where this partition is counted for popularity.
+    /// Up to where this partition is counted: all of it, for people and for popularity.
     pub counted: Option<Position>,
     /// When somebody last said no, by the clock of whoever took it down.
     pub refused: HashMap<Pseudonym, i64>,
@@ -46,7 +57,7 @@ pub enum PersonChange {
     Remembered {
         profile: Box<Profile>,
         recent: Vec<Recent>,
-        seen: Vec<u32>,
+        seen: Seen,
     },
     /// The newest word of this person on personalisation is no: what is stored must go.
     Forgotten,
@@ -60,13 +71,15 @@ pub struct Outcome {
     pub pairs: BTreeMap<Pair, u32>,
     /// What the index of visits learns, each person's steps in their order.
     pub steps: Vec<VisitStep>,
-    /// New position of popularity; `None` when nothing was new to it.
+    /// Up to where the partition was counted when this was decided. It holds only for as long as that is so.
+    pub before: Option<Position>,
+    /// Up to where it is counted with this; `None` when nothing was new.
     pub counted: Option<Position>,
     /// When people said no; kept beyond what is forgotten, because what they did before may still be on its way.
     pub refused: BTreeMap<Pseudonym, i64>,
     /// Reports that were counted before.
     pub repeated: usize,
-    /// Events of new reports that were counted before.
+    /// Events of new reports that were counted before, or may have been.
     pub repeated_events: usize,
 }
 
@@ -74,13 +87,30 @@ impl Batch {
     pub fn gather(reports: impl IntoIterator<Item = Report>) -> Self {
         let mut batch = Self::default();
         for report in reports {
+            let Position { partition, offset, .. } = report.position;
+            batch = batch.covering(Span { partition, first: offset, last: offset });
             batch.people.entry(report.pseudonym.clone()).or_default().push(report);
         }
         batch
     }
 
+    /// The same, read from these records as well, which may be no reports.
+    pub fn covering(mut self, span: Span) -> Self {
+        let known = self.span.unwrap_or(span);
+        self.span = Some(Span { first: known.first.min(span.first), last: known.last.max(span.last), ..known });
+        self
+    }
+
+    /// Whether it was read from nothing. A batch without reports is not empty: its records are done with.
     pub fn is_empty(&self) -> bool {
-        self.people.is_empty()
+        self.span.is_none()
+    }
+
+    /// Whether nothing is missing between what is counted and this batch. Where nothing is counted, only the first record there can be
+    /// has nothing before it.
+    pub fn joins(&self, counted: Option<Position>) -> bool {
+        let next = counted.map_or(0, |counted| counted.offset.saturating_add(1));
+        self.span.is_none_or(|span| span.first <= next)
     }
 
     pub fn pseudonyms(&self) -> impl Iterator<Item = &Pseudonym> {
@@ -99,6 +129,7 @@ impl Batch {
     pub fn decide(&self, stored: &Stored) -> Outcome {
         let mut outcome = Outcome::default();
         let mut gained: BTreeMap<Sku, f64> = BTreeMap::new();
+        let nothing_seen = Seen::default();
         for (pseudonym, reports) in &self.people {
             let mut refused = stored.refused.get(pseudonym).copied();
             let reports = agreed_to(reports, &mut refused);
@@ -107,7 +138,7 @@ impl Batch {
             }
             let person = stored.people.get(pseudonym);
             let position = person.and_then(|person| person.profile.as_ref()).map(|profile| profile.position);
-            let once = seen::once(&reports, position, person.map_or(&[][..], |person| &person.seen[..]));
+            let once = seen::once(&reports, position, person.map_or(&nothing_seen, |person| &person.seen));
             outcome.repeated_events += once.repeated;
             self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
             count(&once.reports, stored, &mut gained);
@@ -119,13 +150,13 @@ impl Batch {
                 Some(Gain { sku, category, weight })
             })
             .collect();
-        outcome.counted = self.newest_position(stored.counted);
+        (outcome.before, outcome.counted) = (stored.counted, self.counted_with(stored.counted));
         outcome
     }
 
     fn decide_person(
         &self,
-        (pseudonym, reports, seen): (&Pseudonym, &[Report], Vec<u32>),
+        (pseudonym, reports, seen): (&Pseudonym, &[Report], Seen),
         person: Option<&Person>,
         features: &HashMap<Sku, Feature>,
         outcome: &mut Outcome,
@@ -161,15 +192,19 @@ impl Batch {
         }
     }
 
-    fn newest_position(&self, counted: Option<Position>) -> Option<Position> {
-        let new = |position: &Position| counted.is_none_or(|counted| !counted.includes(*position));
-        let newest = self.reports().map(|report| report.position).filter(new).max_by_key(|position| position.offset)?;
-        let latest = self
-            .reports()
-            .map(|report| report.position.received_at_ms)
-            .chain(counted.map(|counted| counted.received_at_ms))
-            .max();
-        Some(Position { received_at_ms: latest.unwrap_or(newest.received_at_ms), ..newest })
+    /// Up to where the partition is counted with this batch. Its last record may be no report, and is done with all the same. A topic
+    /// that began again has low offsets and late receipts: then the position goes back.
+    fn counted_with(&self, counted: Option<Position>) -> Option<Position> {
+        let span = self.span?;
+        let is_new = |report: &Report| counted.is_none_or(|counted| !counted.includes(report.position));
+        let is_further = counted.is_none_or(|counted| counted.offset < span.last);
+        if !is_further && !self.reports().any(is_new) {
+            return None;
+        }
+        let latest = self.reports().map(|report| report.position.received_at_ms);
+        let latest = latest.chain(counted.map(|counted| counted.received_at_ms)).max();
+        // Without a report nobody has heard of a time; then no report is taken for counted.
+        Some(Position { partition: span.partition, offset: span.last, received_at_ms: latest.unwrap_or_default() })
     }
 }
 
@@ -240,7 +275,7 @@ mod tests {
             category: "coats".to_owned(),
             brand: "Aurel".to_owned(),
             family: "fashion".to_owned(),
-            attributes: Vec::new(),
+            ..Feature::default()
         };
         ["A", "B", "C"].into_iter().map(|name| (sku(name), feature())).collect()
     }
@@ -389,6 +424,42 @@ mod tests {
         let flood: Vec<&str> = vec!["A"; 1000];
         let outcome = Batch::gather([report('a', 1, true, &flood), report('b', 2, true, &["A"])]).decide(&nothing());
         assert!((outcome.gains[0].weight - 17.0).abs() < 1e-3, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_batch_joins_what_is_counted_or_leaves_a_hole() {
+        let at = |offset| Some(Position { partition: 0, offset, received_at_ms: NOW });
+        let batch = |first, last| Batch::default().covering(Span { partition: 0, first, last });
+        for (batch, counted, joins, why) in [
+            (batch(10, 19), at(9), true, "the next records"),
+            (batch(10, 19), at(14), true, "half of them are counted"),
+            (batch(10, 19), at(500), true, "all of them are counted"),
+            (batch(10, 19), at(8), false, "one is missing"),
+            (batch(10, 19), None, false, "nobody knows what came before"),
+            (batch(0, 19), None, true, "nothing came before"),
+            (Batch::default(), at(8), true, "nothing was read"),
+        ] {
+            assert_eq!(batch.joins(counted), joins, "{why}");
+        }
+    }
+
+    #[test]
+    fn records_that_are_no_reports_are_done_with_as_well() {
+        let covered =
+            |reports: Vec<Report>, first, last| Batch::gather(reports).covering(Span { partition: 0, first, last });
+        let stored = apply(nothing(), covered(vec![report('a', 5, true, &["A"])], 3, 9).decide(&nothing()));
+        assert_eq!(stored.counted, Some(Position { partition: 0, offset: 9, received_at_ms: NOW + 5 }));
+        let next = covered(Vec::new(), 10, 12);
+        assert!(next.joins(stored.counted), "no hole where the others were put aside");
+        let outcome = next.decide(&stored);
+        assert_eq!(outcome.before, stored.counted);
+        let stored = apply(stored, outcome);
+        assert_eq!(stored.counted, Some(Position { partition: 0, offset: 12, received_at_ms: NOW + 5 }));
+        assert_eq!(next.decide(&stored).counted, None, "and once more is nothing new");
+        // The first records of a shop may be a program's: what follows is not taken for counted.
+        let stored = apply(nothing(), covered(Vec::new(), 0, 3).decide(&nothing()));
+        let outcome = Batch::gather([report('a', 4, true, &["A"])]).decide(&stored);
+        assert_eq!((outcome.repeated, outcome.gains.len()), (0, 1));
     }
 
     #[test]

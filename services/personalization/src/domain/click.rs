@@ -88,7 +88,20 @@ pub struct Report {
     pub clicks: Vec<Click>,
 }
 
-/// What we must know about a product to learn from a click on it.
+/// From a moment on, until a moment, in milliseconds since 1970-01-01 UTC; 0 is open on that side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    pub from_ms: i64,
+    pub until_ms: i64,
+}
+
+impl Window {
+    pub fn contains(self, at_ms: i64) -> bool {
+        at_ms >= self.from_ms && (self.until_ms == 0 || at_ms < self.until_ms)
+    }
+}
+
+/// What we must know about a product to learn from a click on it, and to show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feature {
     pub category: String,
@@ -96,6 +109,8 @@ pub struct Feature {
     pub family: String,
     /// What it is like: `colour=black`. Bounded in number and length by [`Feature::attribute`] and [`Feature::MOST_ATTRIBUTES`].
     pub attributes: Vec<String>,
+    /// When it is offered in this region. A product that is never offered here has no feature.
+    pub offered: Window,
 }
 
 impl Feature {
@@ -160,6 +175,20 @@ mod tests {
             ("k", &long, ""),
         ] {
             assert_eq!(Feature::attribute(key, value, unit), None, "{key} {value} {unit}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_open_where_nothing_is_said_and_its_end_is_outside() {
+        let window = |from_ms, until_ms| Window { from_ms, until_ms };
+        for (window, at_ms, inside) in [
+            (Window::default(), 5, true),
+            (window(5, 0), 5, true),
+            (window(6, 0), 5, false),
+            (window(0, 5), 5, false),
+            (window(0, 6), 5, true),
+        ] {
+            assert_eq!(window.contains(at_ms), inside, "{window:?}");
         }
     }
 

@@ -211,7 +211,8 @@ mod tests {
             .map(|number| {
                 let (category, brand) = (format!("c{}", number / 10), format!("b{}", number / 5));
                 let attributes = vec![format!("colour={}", number % 3), format!("shape={}", number % 50)];
-                (sku(number), Feature { category, brand, family: "gadget".to_owned(), attributes })
+                let family = "gadget".to_owned();
+                (sku(number), Feature { category, brand, family, attributes, ..Feature::default() })
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! A batch of reports is gathered per person ([`batch`]), folded into each person's profile ([`interest`]), counted for the
 //! shop as a whole ([`popularity`]), told to the index of visits without their person ([`visit`]), and later turned into lists
-//! ([`suggest`], [`recommend`]). Who sees which of two ways, and what that showed, is [`experiment`].
+//! ([`suggest`], [`recommend`]), each of which holds for a while ([`session`]). Who sees which of two ways, and what that showed, is [`experiment`].
 
 pub mod batch;
 pub mod click;
@@ -12,12 +12,14 @@ pub mod popularity;
 pub mod recent;
 pub mod recommend;
 pub mod seen;
+pub mod session;
 pub mod suggest;
 pub mod visit;
 
-pub use batch::{Batch, Outcome, Person, PersonChange, Stored};
-pub use click::{Click, ClickKind, Feature, Position, Pseudonym, Report};
+pub use batch::{Batch, Outcome, Person, PersonChange, Span, Stored};
+pub use click::{Click, ClickKind, Feature, Position, Pseudonym, Report, Window};
 pub use interest::{Profile, Rating};
 pub use popularity::{Gain, Pair, PairKind};
 pub use recent::Recent;
+pub use seen::Seen;
 pub use visit::VisitStep;

@@ -59,6 +59,22 @@ pub struct Popular {
     pub weight: f64,
 }
 
+/// How long a list is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Products that are shown at once: one category fills no more than its share of these.
+    pub shown: usize,
+    /// Products that are kept, those that are shown among them: some may have gone when the list is shown, at first or again.
+    pub kept: usize,
+}
+
+impl Length {
+    /// Half as many again as are shown, and ten at least.
+    pub fn of(shown: usize) -> Self {
+        Self { shown, kept: shown + (shown / 2).max(10) }
+    }
+}
+
 /// A brand the person likes as much as anything lifts a product by half; liking the category decides, the brand refines.
 const BRAND_LIFT: f64 = 0.5;
 
@@ -78,7 +94,7 @@ pub fn for_you(
     recent: &[Recent],
     lists: &HashMap<String, Vec<Popular>>,
     features: &HashMap<Sku, Feature>,
-    limit: usize,
+    length: Length,
 ) -> Vec<Item> {
     let seen: HashSet<&Sku> = recent.iter().map(|recent| &recent.sku).collect();
     let mut scored: Vec<(f64, &Sku, &str, Reason)> = Vec::new();
@@ -97,9 +113,9 @@ pub fn for_you(
         }
     }
     scored.sort_by(|one, two| two.0.total_cmp(&one.0).then_with(|| one.1.cmp(two.1)));
-    let chosen = varied(scored.into_iter(), |(_, _, category, _)| *category, limit);
+    let chosen = varied(scored.into_iter(), |(_, _, category, _)| *category, length.shown);
     let chosen = chosen.into_iter().map(|(_, sku, _, reason)| Item { sku: sku.clone(), reason });
-    unique(chosen.collect(), limit)
+    unique(chosen.collect(), length.kept)
 }
 
 /// Puts what is too much of one category behind everything else; the order stays otherwise.
@@ -198,8 +214,11 @@ mod tests {
 
     fn feature(brand: &str) -> Feature {
         let (category, family) = ("coats".to_owned(), "fashion".to_owned());
-        Feature { category, brand: brand.to_owned(), family, attributes: Vec::new() }
+        Feature { category, brand: brand.to_owned(), family, ..Feature::default() }
     }
+
+    const TEN: Length = Length { shown: 10, kept: 10 };
+    const FIVE: Length = Length { shown: 5, kept: 5 };
 
     fn names(items: &[Item]) -> Vec<&str> {
         items.iter().map(|item| item.sku.as_str()).collect()
@@ -212,7 +231,8 @@ mod tests {
             ("drones".to_owned(), popular(&[("D1", 100.0)])),
         ]);
         let features = HashMap::from([(sku("C2"), feature("Aurel"))]);
-        let list = for_you(&profile(&[("coats", 8.0), ("drones", 2.0)], &[("Aurel", 3.0)]), &[], &lists, &features, 10);
+        let list =
+            for_you(&profile(&[("coats", 8.0), ("drones", 2.0)], &[("Aurel", 3.0)]), &[], &lists, &features, TEN);
         assert_eq!(names(&list), ["C2", "C1", "D1"]);
         assert_eq!(list[0].reason, Reason::YourBrand);
         assert_eq!(list[1].reason, Reason::YourCategory);
@@ -231,11 +251,11 @@ mod tests {
             (sku("C3"), black(&["colour=black", "cut=loose"])),
         ]);
         let strangers = profile(&[("coats", 8.0)], &[]);
-        assert_eq!(names(&for_you(&strangers, &[], &lists, &features, 10)), ["C1", "C2", "C3"]);
+        assert_eq!(names(&for_you(&strangers, &[], &lists, &features, TEN)), ["C1", "C2", "C3"]);
         let attributes = vec![Rating { key: "colour=black".to_owned(), weight: 6.0 }];
         let likes_black = Profile { attributes, ..strangers };
         assert_eq!(
-            names(&for_you(&likes_black, &[], &lists, &features, 10)),
+            names(&for_you(&likes_black, &[], &lists, &features, TEN)),
             ["C2", "C1", "C3"],
             "and not the far one"
         );
@@ -248,7 +268,7 @@ mod tests {
     fn what_was_seen_lately_is_left_out() {
         let lists = HashMap::from([("coats".to_owned(), popular(&[("C1", 10.0), ("C2", 9.0)]))]);
         let recent = [Recent { sku: sku("C1"), at_ms: 0, bought: false }];
-        let list = for_you(&profile(&[("coats", 8.0)], &[]), &recent, &lists, &HashMap::new(), 10);
+        let list = for_you(&profile(&[("coats", 8.0)], &[]), &recent, &lists, &HashMap::new(), TEN);
         assert_eq!(names(&list), ["C2"]);
     }
 
@@ -260,10 +280,24 @@ mod tests {
             ("coats".to_owned(), popular(&many)),
             ("drones".to_owned(), popular(&[("D1", 1.0), ("D2", 1.0)])),
         ]);
-        let list = for_you(&profile(&[("coats", 8.0), ("drones", 0.5)], &[]), &[], &lists, &HashMap::new(), 5);
+        let list = for_you(&profile(&[("coats", 8.0), ("drones", 0.5)], &[]), &[], &lists, &HashMap::new(), FIVE);
         assert_eq!(names(&list), ["C00", "C01", "C02", "D1", "D2"]);
-        let alone = for_you(&profile(&[("coats", 8.0)], &[]), &[], &lists, &HashMap::new(), 5);
+        let alone = for_you(&profile(&[("coats", 8.0)], &[]), &[], &lists, &HashMap::new(), FIVE);
         assert_eq!(alone.len(), 5, "without other interests the page is full all the same");
+    }
+
+    #[test]
+    fn what_is_kept_behind_a_list_does_not_change_what_is_shown_of_it() {
+        let many: Vec<(String, f64)> = (0..20).map(|n| (format!("C{n:02}"), 10.0)).collect();
+        let many: Vec<(&str, f64)> = many.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
+        let lists = HashMap::from([
+            ("coats".to_owned(), popular(&many)),
+            ("drones".to_owned(), popular(&[("D1", 1.0), ("D2", 1.0)])),
+        ]);
+        let likes = profile(&[("coats", 8.0), ("drones", 0.5)], &[]);
+        let shown = for_you(&likes, &[], &lists, &HashMap::new(), FIVE);
+        let kept = for_you(&likes, &[], &lists, &HashMap::new(), Length::of(5));
+        assert_eq!((names(&kept)[..5].to_vec(), kept.len()), (names(&shown), 15));
     }
 
     #[test]

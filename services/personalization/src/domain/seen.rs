@@ -1,15 +1,21 @@
 //! Which events of a person were counted lately, so that one that comes twice counts once: a browser repeats what it got no answer for,
 //! and the intake repeats what the broker did not confirm. The position in the stream does not tell, because a repetition has a new one.
 //!
-//! Of each event a mark of 32 bits is kept, of each person the last [`MOST_SEEN`]. Two different events of one person share a mark once
-//! in eight million; then one click is missing, and nothing else is wrong. Who repeats an event after [`MOST_SEEN`] newer ones, of
-//! the same request or of others, counts it twice.
+//! Of each event a mark of 32 bits and the second in which it happened are kept, of each person the [`MOST_SEEN`] that happened last, and
+//! until when marks were given up for that. An event from before, without a mark, may have been counted or not; it is left out. So nothing
+//! counts twice, however much somebody sends between an event and its repetition, and what somebody reports after [`MOST_SEEN`] later
+//! events of theirs, from a disk or a telephone without network, does not count.
+//!
+//! What stays: two different events of one person share a mark once in eight million, and then one click is missing. An event that
+//! does not tell its time happened when it was received, so its repetition happened later: among [`MOST_SEEN`] it is known by its mark,
+//! beyond them it counts again.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::click::{Click, Position, Report};
 
-/// Events remembered per person, two kilobytes of whoever has that many: all 500 of the largest request that the intake takes, so
+/// Events remembered per person, four kilobytes of whoever has that many: all 500 of the largest request that the intake takes, so
 /// that it can come again at once.
 pub const MOST_SEEN: usize = 512;
 
@@ -22,48 +28,106 @@ pub fn mark(event_id: &str) -> Option<u32> {
     (!event_id.is_empty()).then_some((hash ^ (hash >> 32)) as u32)
 }
 
+/// An event that was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub mark: u32,
+    /// When it happened, in seconds since 1970-01-01 UTC.
+    pub at_s: u32,
+}
+
+/// What is known of one person's events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What happened last stands last.
+    pub events: Vec<Counted>,
+    /// Up to this second events may have been counted that have no mark here any more; 0 when none was given up.
+    pub forgotten_s: u32,
+}
+
+impl Seen {
+    /// Gives up what happened first when there are too many.
+    fn shorten(&mut self) {
+        // Usually in order already, which sorting notices.
+        self.events.sort_by_key(|event| event.at_s);
+        let too_many = self.events.len().saturating_sub(MOST_SEEN);
+        for forgotten in self.events.drain(..too_many) {
+            self.forgotten_s = self.forgotten_s.max(forgotten.at_s);
+        }
+    }
+}
+
+fn second(at_ms: i64) -> u32 {
+    // Until 2106.
+    u32::try_from(at_ms.max(0) / 1_000).unwrap_or(u32::MAX)
+}
+
+/// [`Seen`] while one batch is counted. Nothing is given up in between: what a batch brings for the first time counts, however much.
+struct Counting {
+    seen: Seen,
+    /// The same marks once more, when there are so many that looking through the list would take long. Few people ever have that many.
+    marks: HashSet<u32>,
+    is_changed: bool,
+}
+
+impl Counting {
+    /// Whether a click has not been counted; from now on it has.
+    fn takes(&mut self, click: &Click) -> bool {
+        let Some(mark) = click.mark else { return true };
+        let known = if self.marks.is_empty() {
+            self.seen.events.iter().any(|event| event.mark == mark)
+        } else {
+            self.marks.contains(&mark)
+        };
+        let at_s = second(click.at_ms);
+        let in_doubt = self.seen.forgotten_s > 0 && at_s <= self.seen.forgotten_s;
+        if known || in_doubt {
+            return false;
+        }
+        self.is_changed = true;
+        self.seen.events.push(Counted { mark, at_s });
+        if !self.marks.is_empty() {
+            self.marks.insert(mark);
+        } else if self.seen.events.len() > 2 * MOST_SEEN {
+            self.marks.extend(self.seen.events.iter().map(|event| event.mark));
+        }
+        true
+    }
+
+    fn end(mut self) -> Seen {
+        if self.is_changed {
+            self.seen.shorten();
+        }
+        self.seen
+    }
+}
+
 /// What is left of one person's reports, in their order, when each event counts once.
 pub struct Once<'a> {
     pub reports: Cow<'a, [Report]>,
-    /// Marks from now on, the newest last.
-    pub seen: Vec<u32>,
+    /// From now on.
+    pub seen: Seen,
     /// Events that were left out.
     pub repeated: usize,
 }
 
-/// `before` are the marks of this person, the newest last; reports at or before `position` were counted and are not looked into.
-pub fn once<'a>(reports: &'a [Report], position: Option<Position>, before: &[u32]) -> Once<'a> {
-    let mut once = Once { reports: Cow::Borrowed(reports), seen: before.to_vec(), repeated: 0 };
+/// `before` is what is known of this person; reports at or before `position` were counted and are not looked into.
+pub fn once<'a>(reports: &'a [Report], position: Option<Position>, before: &Seen) -> Once<'a> {
+    let mut counting = Counting { seen: before.clone(), marks: HashSet::new(), is_changed: false };
+    let (mut left, mut repeated) = (Cow::Borrowed(reports), 0);
     for (place, report) in reports.iter().enumerate() {
         if position.is_some_and(|position| position.includes(report.position)) {
             continue;
         }
-        let mut is_new = |click: &Click| {
-            let Some(mark) = click.mark else { return true };
-            let new = !once.seen.contains(&mark);
-            if new {
-                once.seen.push(mark);
-                shorten(&mut once.seen, 2 * MOST_SEEN);
-            }
-            new
-        };
-        let new: Vec<bool> = report.clicks.iter().map(&mut is_new).collect();
-        let repeated = new.iter().filter(|new| !**new).count();
-        if repeated > 0 {
+        let new: Vec<bool> = report.clicks.iter().map(|click| counting.takes(click)).collect();
+        let again = new.iter().filter(|new| !**new).count();
+        if again > 0 {
             let mut new = new.into_iter();
-            once.reports.to_mut()[place].clicks.retain(|_| new.next().unwrap_or(true));
-            once.repeated += repeated;
+            left.to_mut()[place].clicks.retain(|_| new.next().unwrap_or(true));
+            repeated += again;
         }
     }
-    shorten(&mut once.seen, MOST_SEEN);
-    once
-}
-
-/// Forgets the oldest when there are more than `most`.
-fn shorten(seen: &mut Vec<u32>, most: usize) {
-    if seen.len() > most {
-        seen.drain(..seen.len() - MOST_SEEN);
-    }
+    Once { reports: left, seen: counting.end(), repeated }
 }
 
 #[cfg(test)]
@@ -73,8 +137,14 @@ mod tests {
     use super::super::click::{ClickKind, Pseudonym};
     use super::*;
 
-    fn report(offset: i64, events: &[&str]) -> Report {
-        let click = |id: &&str| Click { kind: ClickKind::View, sku: Sku::parse("A").ok(), at_ms: 1, mark: mark(id) };
+    /// Events of one report, all of one second.
+    fn report_at(offset: i64, second: i64, events: &[&str]) -> Report {
+        let click = |id: &&str| Click {
+            kind: ClickKind::View,
+            sku: Sku::parse("A").ok(),
+            at_ms: second * 1_000,
+            mark: mark(id),
+        };
         Report {
             pseudonym: Pseudonym::parse(&"a".repeat(32)).expect("a pseudonym"),
             consent: true,
@@ -84,15 +154,36 @@ mod tests {
         }
     }
 
+    fn report(offset: i64, events: &[&str]) -> Report {
+        report_at(offset, offset, events)
+    }
+
+    /// Events `from` to `to`, named by their numbers.
+    fn numbered(offset: i64, second: i64, from: usize, to: usize) -> Report {
+        let names: Vec<String> = (from..to).map(|number| number.to_string()).collect();
+        report_at(offset, second, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn left(once: &Once<'_>) -> Vec<usize> {
         once.reports.iter().map(|report| report.clicks.len()).collect()
+    }
+
+    /// Batches one after the other; how many clicks of each counted.
+    fn counted(batches: &[Report]) -> (Vec<usize>, Seen) {
+        let (mut seen, mut counts) = (Seen::default(), Vec::new());
+        for batch in batches {
+            let once = once(std::slice::from_ref(batch), None, &seen);
+            counts.extend(left(&once));
+            seen = once.seen;
+        }
+        (counts, seen)
     }
 
     #[test]
     fn an_event_counts_once_within_a_batch_and_after_it() {
         let first = [report(1, &["a", "b"]), report(2, &["b", "c", "c"]), report(3, &["", ""])];
-        let counted = once(&first, None, &[]);
-        assert_eq!((left(&counted), counted.repeated, counted.seen.len()), (vec![2, 1, 2], 2, 3));
+        let counted = once(&first, None, &Seen::default());
+        assert_eq!((left(&counted), counted.repeated, counted.seen.events.len()), (vec![2, 1, 2], 2, 3));
         let later = [report(9, &["c", "d", "a"])];
         let again = once(&later, Some(first[2].position), &counted.seen);
         assert_eq!((left(&again), again.repeated), (vec![1], 2));
@@ -106,32 +197,69 @@ mod tests {
     #[test]
     fn what_a_position_includes_is_left_as_it_is() {
         let reports = [report(5, &["a", "a"])];
-        let counted = once(&reports, Some(reports[0].position), &[mark("a").expect("a mark")]);
-        assert_eq!((left(&counted), counted.repeated, counted.seen.len()), (vec![2], 0, 1));
+        let known = Counted { mark: mark("a").expect("a mark"), at_s: 5 };
+        let before = Seen { events: vec![known], forgotten_s: 0 };
+        let counted = once(&reports, Some(reports[0].position), &before);
+        assert_eq!((left(&counted), counted.repeated, counted.seen), (vec![2], 0, before));
     }
 
     #[test]
     fn the_largest_request_counts_once_though_it_comes_again() {
-        let names: Vec<String> = (0..500).map(|number| number.to_string()).collect();
-        let largest = |offset| report(offset, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        let together = [largest(1), largest(2)];
-        assert_eq!(left(&once(&together, None, &[])), [500, 0], "in one batch");
-        let first = once(&together[..1], None, &[]);
+        let together = [numbered(1, 1, 0, 500), numbered(2, 1, 0, 500)];
+        assert_eq!(left(&once(&together, None, &Seen::default())), [500, 0], "in one batch");
         // As many others as there is room for.
-        let others: Vec<String> = (500..MOST_SEEN).map(|number| number.to_string()).collect();
-        let others = [report(2, &others.iter().map(String::as_str).collect::<Vec<_>>())];
-        let between = once(&others, Some(together[0].position), &first.seen);
-        let later = [largest(3)];
-        let again = once(&later, Some(others[0].position), &between.seen);
-        assert_eq!((left(&again), again.repeated), (vec![0], 500), "and in a later one");
+        let later = [numbered(1, 1, 0, 500), numbered(2, 2, 500, MOST_SEEN), numbered(3, 1, 0, 500)];
+        assert_eq!(counted(&later).0, [500, MOST_SEEN - 500, 0], "and in a later one");
+    }
+
+    #[test]
+    fn however_much_comes_in_between_nothing_counts_twice() {
+        // A request without an answer; then the same person sends a hundred times as much; then the request comes again, and half of it
+        // once more, and then something new.
+        let mut batches = vec![numbered(1, 10, 0, 100)];
+        batches
+            .extend((0..20).map(|n| numbered(2 + n, 11 + n, 1_000 * (n as usize + 1), 1_000 * (n as usize + 1) + 500)));
+        batches.extend([numbered(50, 10, 0, 100), numbered(51, 10, 0, 50), numbered(52, 40, 90_000, 90_003)]);
+        let (counts, seen) = counted(&batches);
+        assert_eq!(counts[..21], [[100].as_slice(), &[500; 20]].concat());
+        assert_eq!(counts[21..], [0, 0, 3]);
+        assert_eq!(seen.events.len(), MOST_SEEN);
+    }
+
+    #[test]
+    fn what_was_done_without_network_counts_and_in_no_order_of_its_requests_twice() {
+        // Four requests of 500 events each, all from before the first of them arrives.
+        for order in [[0, 1, 2, 3], [3, 0, 1, 2], [3, 2, 0, 1]] {
+            let request = |(offset, n): (usize, usize)| numbered(offset as i64, 100 + n as i64, n * 500, n * 500 + 500);
+            let batches: Vec<Report> = order.into_iter().enumerate().map(request).collect();
+            let (counts, seen) = counted(&batches);
+            let told: usize = counts.iter().sum();
+            let again = once(&batches, None, &seen);
+            assert_eq!(again.repeated, 2_000, "{order:?}: none of them twice");
+            // What comes after more later events than there are marks is in doubt, and does not count.
+            let expected = if order == [3, 2, 0, 1] { 1_000 } else { 2_000 };
+            assert_eq!(told, expected, "{order:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_what_was_given_up_is_left_out_and_what_is_newer_is_not() {
+        let flood = [numbered(1, 100, 0, 400), numbered(2, 200, 400, 800)];
+        let (_, seen) = counted(&flood);
+        assert_eq!((seen.events.len(), seen.forgotten_s), (MOST_SEEN, 100));
+        for (second, counts, why) in [(99, 0, "before it"), (100, 0, "in the same second"), (101, 1, "after it")] {
+            let late = [report_at(3, second, &["late"])];
+            assert_eq!(left(&once(&late, None, &seen)), [counts], "{why}");
+        }
+        let nameless = [report_at(3, 1, &[""])];
+        assert_eq!(left(&once(&nameless, None, &seen)), [1], "what has no name is never taken for a repetition");
     }
 
     #[test]
     fn however_much_one_person_sends_no_more_is_remembered() {
-        let names: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
-        let reports = [report(1, &names.iter().map(String::as_str).collect::<Vec<_>>())];
-        let counted = once(&reports, None, &[]);
-        assert_eq!((counted.seen.len(), counted.repeated), (MOST_SEEN, 0));
-        assert_eq!(counted.seen.last().copied(), mark("9999"));
+        let reports = [numbered(1, 1, 0, 10_000), numbered(2, 1, 0, 10_000)];
+        let counted = once(&reports, None, &Seen::default());
+        assert_eq!((left(&counted), counted.seen.events.len()), (vec![10_000, 0], MOST_SEEN));
+        assert_eq!(counted.seen.events.last().map(|event| event.mark), mark("9999"));
     }
 }

@@ -8,7 +8,7 @@ use common::Sku;
 use super::click::Feature;
 use super::interest::Profile;
 use super::recent::Recent;
-use super::recommend::{Item, Reason, share, taste, varied};
+use super::recommend::{Item, Length, Reason, share, taste, varied};
 
 /// A product that the index of visits suggests.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,13 +35,13 @@ const CATEGORY_LIFT: f64 = 0.25;
 const BRAND_LIFT: f64 = 0.25;
 const TASTE_LIFT: f64 = 0.25;
 
-/// The same question gives the same list: there is no chance in it, so a list is stable while nothing is clicked.
+/// The same question gives the same list while nobody clicks: there is no chance in it.
 pub fn choose(
     suggested: Vec<Suggested>,
     profile: Option<&Profile>,
     recent: &[Recent],
     features: &HashMap<Sku, Feature>,
-    limit: usize,
+    length: Length,
 ) -> Vec<Chosen> {
     let seen: HashSet<&Sku> = recent.iter().map(|recent| &recent.sku).collect();
     let mut scored: Vec<(f64, Chosen)> = Vec::with_capacity(suggested.len());
@@ -59,8 +59,8 @@ pub fn choose(
     scored.sort_by(|one, two| two.0.total_cmp(&one.0).then_with(|| one.1.item.sku.cmp(&two.1.item.sku)));
     let in_order = scored.into_iter().map(|(_, chosen)| chosen);
     let category = |chosen: &Chosen| features.get(&chosen.item.sku).map(|feature| feature.category.clone());
-    let mut list = varied(in_order, category, limit);
-    list.truncate(limit);
+    let mut list = varied(in_order, category, length.shown);
+    list.truncate(length.kept);
     list
 }
 
@@ -84,6 +84,7 @@ mod tests {
             brand: "Aurel".to_owned(),
             family: "gadget".to_owned(),
             attributes: vec![format!("for={category}")],
+            ..Feature::default()
         };
         list.iter().map(|(name, category)| (sku(name), feature(category))).collect()
     }
@@ -100,6 +101,10 @@ mod tests {
         }
     }
 
+    fn at_once(shown: usize) -> Length {
+        Length { shown, kept: shown }
+    }
+
     fn names(list: &[Chosen]) -> Vec<&str> {
         list.iter().map(|chosen| chosen.item.sku.as_str()).collect()
     }
@@ -108,15 +113,20 @@ mod tests {
     fn what_is_gone_and_what_was_seen_is_left_out() {
         let recent = [Recent { sku: sku("B"), at_ms: 0, bought: false }];
         let features = features(&[("A", "coats"), ("B", "coats")]);
-        let list = choose(suggested(&[("GONE", 0.5), ("B", 0.3), ("A", 0.1)]), None, &recent, &features, 10);
+        let list = choose(suggested(&[("GONE", 0.5), ("B", 0.3), ("A", 0.1)]), None, &recent, &features, at_once(10));
         assert_eq!(names(&list), ["A"]);
     }
 
     #[test]
     fn interest_decides_between_near_equals_and_not_between_far_ones() {
         let features = features(&[("A", "coats"), ("B", "drones"), ("C", "drones")]);
-        let list =
-            choose(suggested(&[("A", 0.30), ("B", 0.28), ("C", 0.1)]), Some(&cares_for("drones")), &[], &features, 9);
+        let list = choose(
+            suggested(&[("A", 0.30), ("B", 0.28), ("C", 0.1)]),
+            Some(&cares_for("drones")),
+            &[],
+            &features,
+            at_once(9),
+        );
         assert_eq!(names(&list), ["B", "A", "C"]);
         assert!((list[0].lift - 1.25).abs() < 1e-9 && (list[1].lift - 1.0).abs() < 1e-9);
     }
@@ -126,7 +136,7 @@ mod tests {
         let features = features(&[("A", "coats"), ("B", "drones")]);
         let attributes = vec![Rating { key: "for=drones".to_owned(), weight: 3.0 }];
         let likes = Profile { attributes, ..cares_for("nothing there is") };
-        let list = choose(suggested(&[("A", 0.30), ("B", 0.28)]), Some(&likes), &[], &features, 9);
+        let list = choose(suggested(&[("A", 0.30), ("B", 0.28)]), Some(&likes), &[], &features, at_once(9));
         assert_eq!(names(&list), ["B", "A"]);
         assert!((list[0].lift - 1.25).abs() < 1e-9, "{list:?}");
     }
@@ -135,8 +145,11 @@ mod tests {
     fn one_category_does_not_fill_the_page_while_there_are_others() {
         let products = [("A", "coats"), ("B", "coats"), ("C", "coats"), ("D", "coats"), ("E", "drones")];
         let shares = [("A", 0.5), ("B", 0.4), ("C", 0.3), ("D", 0.2), ("E", 0.1)];
-        let list = choose(suggested(&shares), None, &[], &features(&products), 4);
+        let list = choose(suggested(&shares), None, &[], &features(&products), at_once(4));
         assert_eq!(names(&list), ["A", "B", "C", "E"]);
-        assert_eq!(names(&choose(suggested(&shares[..4]), None, &[], &features(&products), 4)), ["A", "B", "C", "D"]);
+        assert_eq!(
+            names(&choose(suggested(&shares[..4]), None, &[], &features(&products), at_once(4))),
+            ["A", "B", "C", "D"]
+        );
     }
 }

@@ -4,6 +4,8 @@
 //! A record that is no report of ours is counted by reason and put aside: it can never be counted, one bad record must not stop a
 //! partition, and whoever looks for it finds it. It is put aside when the others are counted, so that no page waits for that; a
 //! batch that comes again for it changes nothing. Nothing of a record's content is logged.
+//!
+//! When the use case finds a hole before a batch, its partition is to be read again from there; how is decided in `messaging`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,15 +13,16 @@ use std::time::Instant;
 use async_trait::async_trait;
 use common::{SharedClock, Sku};
 use contracts::user::v1::{self as wire, ClickType, ClicksReported};
-use messaging::{Aside, BatchHandler, PutAside, Record};
+use messaging::{Aside, BatchHandler, PutAside, Record, Rewind};
 use prost::Message as _;
 use tracing::Instrument as _;
 
 use super::trace::ClickTraces;
 use crate::domain::seen;
-use crate::domain::{Batch, Click, ClickKind, Position, Pseudonym, Report};
+use crate::domain::{Batch, Click, ClickKind, Position, Pseudonym, Report, Span};
 use crate::metrics;
-use crate::usecases::{Folded, Learner, fold_clicks};
+use crate::usecases::fold_clicks::COUNTED_AGAIN_MS;
+use crate::usecases::{Earlier, Folded, Learner, NotFolded, fold_clicks};
 
 /// Clicks read from one record; the intake accepts no more per request.
 const MAX_CLICKS: usize = 10_000;
@@ -51,24 +54,37 @@ struct Reading {
 #[async_trait]
 impl BatchHandler for ClickConsumer {
     async fn handle(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
+        self.fold_in_span(partition, records, Earlier::Readable).await
+    }
+
+    async fn handle_as_first(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
+        self.fold_in_span(partition, records, Earlier::Gone).await
+    }
+}
+
+impl ClickConsumer {
+    async fn fold_in_span(&self, partition: i32, records: &[Record], earlier: Earlier) -> anyhow::Result<()> {
         let span = tracing::info_span!(
             "interest.fold",
             messaging.kafka.partition = partition,
             messaging.batch.size = records.len()
         );
-        self.fold(partition, records).instrument(span).await
+        self.fold(partition, records, earlier).instrument(span).await
     }
-}
 
-impl ClickConsumer {
-    async fn fold(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
+    async fn fold(&self, partition: i32, records: &[Record], earlier: Earlier) -> anyhow::Result<()> {
         let started = Instant::now();
         let now_ms = self.clock.now().timestamp_millis();
         let Reading { reports, refused, bots } = read(records, now_ms);
         let readable = reports.len();
-        let batch = Batch::gather(reports);
+        let mut batch = Batch::gather(reports);
+        if let (Some(first), Some(last)) = (records.first(), records.last()) {
+            batch = batch.covering(Span { partition, first: first.offset, last: last.offset });
+        }
         let mut traces = ClickTraces::begin(&batch);
-        let folded = fold_clicks(&self.learner, partition, &batch, |outcome| traces.begin_write(outcome)).await?;
+        let folded =
+            fold_clicks(&self.learner, partition, &batch, earlier, |outcome| traces.begin_write(outcome)).await;
+        let folded = folded.map_err(|why| not_folded(why, now_ms))?;
         drop(traces);
         tell(&folded, readable, bots);
         metrics::FOLD_DURATION.with_label_values::<&str>(&[]).observe(started.elapsed().as_secs_f64());
@@ -97,6 +113,18 @@ impl ClickConsumer {
         }
         Ok(())
     }
+}
+
+/// Where a partition is to be read again, if that is what a batch waits for.
+fn not_folded(why: NotFolded, now_ms: i64) -> anyhow::Error {
+    let (outcome, error): (&str, anyhow::Error) = match why {
+        NotFolded::Hole { counted: Some(counted) } => ("hole", Rewind::To(counted.offset.saturating_add(1)).into()),
+        NotFolded::Hole { counted: None } => ("hole", Rewind::Since(now_ms - COUNTED_AGAIN_MS).into()),
+        NotFolded::Overtaken => ("overtaken", why.into()),
+        NotFolded::Store(error) => return error.into(),
+    };
+    metrics::BATCHES_NOT_COUNTED.with_label_values(&[outcome]).inc();
+    error
 }
 
 fn tell(folded: &Folded, readable: usize, bots: usize) {
@@ -261,6 +289,16 @@ mod tests {
         let report = report.expect("a report").expect("of a person");
         let known: Vec<_> = report.clicks.iter().map(|click| (click.kind, click.at_ms)).collect();
         assert_eq!(known, [(ClickKind::View, NOW - 1_000), (ClickKind::Buy, NOW - 5_000)]);
+    }
+
+    #[test]
+    fn a_hole_is_read_again_from_what_is_counted_or_from_an_hour_ago() {
+        let counted = Position { partition: 2, offset: 41, received_at_ms: NOW };
+        for (counted, expected) in [(Some(counted), Rewind::To(42)), (None, Rewind::Since(NOW - 60 * 60 * 1000))] {
+            let error = not_folded(NotFolded::Hole { counted }, NOW);
+            assert_eq!(error.downcast_ref::<Rewind>(), Some(&expected));
+        }
+        assert!(not_folded(NotFolded::Overtaken, NOW).downcast_ref::<Rewind>().is_none(), "it is tried again as it is");
     }
 
     #[test]

@@ -40,7 +40,8 @@ impl RecommendationService for Recommender {
     }
 }
 
-/// Empty texts mean absent; limit 0 means the default, as usual in this encoding.
+/// Empty texts mean absent; limit 0 means the default, as usual in this encoding. Everything that can be refused is refused here, before
+/// anything is done.
 fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
     let kind = match RecommendationKind::try_from(request.kind).map_err(|_| Refusal::UnknownKind)? {
         RecommendationKind::Unspecified => return Err(Refusal::UnknownKind),
@@ -51,15 +52,49 @@ fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
         RecommendationKind::Trending => Kind::Trending,
         RecommendationKind::Continue => Kind::Continue,
     };
+    let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit };
     let present = |text: String| Some(text).filter(|text| !text.is_empty());
+    let sku = present(request.sku).map(|text| Sku::parse(&text)).transpose().map_err(|_| Refusal::MalformedSku)?;
+    kind.admits(sku.as_ref(), limit)?;
     let pseudonym = present(request.pseudonym).map(|text| Pseudonym::parse(&text)).transpose();
     Ok(Command {
         kind,
         pseudonym: pseudonym.map_err(|_| Refusal::MalformedPseudonym)?,
         // A pseudonym does not tell whether it is an account's, and no service asks for lists that an experiment changes.
         takes_part: false,
-        sku: present(request.sku).map(|text| Sku::parse(&text)).transpose().map_err(|_| Refusal::MalformedSku)?,
-        limit: if request.limit == 0 { DEFAULT_LIMIT } else { request.limit },
+        sku,
+        limit,
         explain: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(kind: RecommendationKind, sku: &str, limit: u32) -> GenerateRecommendationsRequest {
+        GenerateRecommendationsRequest { kind: kind.into(), sku: sku.to_owned(), limit, ..Default::default() }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_when_it_is_read() {
+        let long = "x".repeat(10_240);
+        for (request, refusal) in [
+            (request(RecommendationKind::Unspecified, "", 0), Refusal::UnknownKind),
+            (request(RecommendationKind::ForYou, "", 101), Refusal::LimitOutOfRange),
+            (request(RecommendationKind::Trending, "", u32::MAX), Refusal::LimitOutOfRange),
+            (request(RecommendationKind::Similar, "", 5), Refusal::SkuMissing),
+            (request(RecommendationKind::AlsoBought, &long, 5), Refusal::MalformedSku),
+            (
+                GenerateRecommendationsRequest {
+                    pseudonym: long.clone(),
+                    ..request(RecommendationKind::ForYou, "", 5)
+                },
+                Refusal::MalformedPseudonym,
+            ),
+        ] {
+            assert_eq!(parse(request).map(|command| command.limit), Err(refusal));
+        }
+        assert_eq!(parse(request(RecommendationKind::Similar, "A", 0)).map(|command| command.limit), Ok(DEFAULT_LIMIT));
+    }
 }

@@ -1,24 +1,27 @@
-//! The stream of product changes: what we learn from it is category, brand, family and what a product is like.
+//! The stream of product changes: what we learn from it is category, brand, family, what a product is like, and when it is offered in
+//! our region. A product that is never offered here, because it names other regions only or has no price in our currency, is gone for us.
 
 use async_trait::async_trait;
-use common::Sku;
+use common::{Region, Sku};
 use contracts::catalog::v1::ProductChanged;
 use messaging::{BatchHandler, Record};
 use prost::Message as _;
 
-use crate::domain::Feature;
+use crate::domain::{Feature, Window};
 use crate::metrics;
 use crate::usecases::ports::ProductRevision;
 use crate::usecases::{Learner, learn_products};
 
 pub struct ProductConsumer {
     pub learner: Learner,
+    /// Whose products are shown.
+    pub region: Region,
 }
 
 #[async_trait]
 impl BatchHandler for ProductConsumer {
     async fn handle(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
-        let products: Vec<ProductRevision> = records.iter().filter_map(read).collect();
+        let products: Vec<ProductRevision> = records.iter().filter_map(|record| read(record, self.region)).collect();
         let learned = learn_products(&self.learner, &products).await?;
         let refused = records.len() - products.len();
         metrics::PRODUCTS.with_label_values(&["learned"]).inc_by(learned as u64);
@@ -30,14 +33,16 @@ impl BatchHandler for ProductConsumer {
 }
 
 /// A record that is no product can never become one: it is counted and passed over.
-fn read(record: &Record) -> Option<ProductRevision> {
+fn read(record: &Record, region: Region) -> Option<ProductRevision> {
     let change = ProductChanged::decode(record.payload.clone()).ok();
     let product = change.filter(|change| change.revision > 0).and_then(|change| {
+        let offered = offered(&change, region);
         let attributes = change.attributes.iter();
         let attributes = attributes.filter_map(|one| Feature::attribute(&one.key, &one.value, &one.unit));
         let attributes = attributes.take(Feature::MOST_ATTRIBUTES).collect();
-        let feature = Feature { category: change.category, brand: change.brand, family: change.family, attributes };
-        let feature = Some(feature).filter(|_| !change.deleted);
+        let (category, brand, family) = (change.category, change.brand, change.family);
+        let feature = offered.map(|offered| Feature { category, brand, family, attributes, offered });
+        let feature = feature.filter(|_| !change.deleted);
         if feature.as_ref().is_some_and(|feature| !feature.fits()) {
             return None;
         }
@@ -54,9 +59,27 @@ fn read(record: &Record) -> Option<ProductRevision> {
     product
 }
 
+/// When a product is offered in `region`; `None`: never. One that names no region is offered wherever it has a price; what says nothing
+/// about prices says nothing against it.
+fn offered(change: &ProductChanged, region: Region) -> Option<Window> {
+    let special = change.special_prices.iter().filter_map(|price| price.amount.as_ref());
+    let mut prices = change.prices.iter().chain(special).peekable();
+    let ours = region.currency().code();
+    if prices.peek().is_some() && !prices.any(|price| price.currency == ours) {
+        return None;
+    }
+    if change.offered.is_empty() {
+        return Some(Window::default());
+    }
+    let here = change.offered.iter().find(|offered| offered.region == region.code())?;
+    let window = here.shown.as_ref().map(|shown| Window { from_ms: shown.from_ms, until_ms: shown.until_ms });
+    Some(window.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
-    use contracts::catalog::v1::Attribute;
+    use common::Money;
+    use contracts::catalog::v1::{self, Attribute, Offered, SpecialPrice};
 
     use super::*;
 
@@ -72,6 +95,50 @@ mod tests {
         }
     }
 
+    const HERE: Region = Region::ALL[0];
+    const ELSEWHERE: Region = Region::ALL[1];
+
+    #[test]
+    fn what_is_offered_elsewhere_only_is_gone_and_a_window_is_kept() {
+        let product = ProductChanged { sku: "A".to_owned(), revision: 1, ..ProductChanged::default() };
+        let offered = |region: Region, from_ms, until_ms| Offered {
+            region: region.code().to_owned(),
+            shown: Some(v1::Window { from_ms, until_ms }),
+        };
+        let price = |region: Region| {
+            contracts::common::v1::Money::from(Money::from_minor(500, region.currency()).expect("an amount"))
+        };
+        let special = |region| SpecialPrice { amount: Some(price(region)), ..SpecialPrice::default() };
+        let window = |from_ms, until_ms| Some(Window { from_ms, until_ms });
+        for (change, expected, why) in [
+            (product.clone(), window(0, 0), "it says nothing"),
+            (
+                ProductChanged { offered: vec![offered(ELSEWHERE, 1, 2), offered(HERE, 5, 9)], ..product.clone() },
+                window(5, 9),
+                "here for a time",
+            ),
+            (ProductChanged { offered: vec![offered(ELSEWHERE, 0, 0)], ..product.clone() }, None, "in another region"),
+            (ProductChanged { prices: vec![price(ELSEWHERE)], ..product.clone() }, None, "no price of ours"),
+            (
+                ProductChanged { prices: vec![price(ELSEWHERE), price(HERE)], ..product.clone() },
+                window(0, 0),
+                "a price of ours among others",
+            ),
+            (
+                ProductChanged {
+                    special_prices: vec![special(HERE)],
+                    prices: vec![price(ELSEWHERE)],
+                    ..product.clone()
+                },
+                window(0, 0),
+                "a special price of ours",
+            ),
+        ] {
+            let read = read(&record(&change), HERE).expect("a product");
+            assert_eq!(read.feature.map(|feature| feature.offered), expected, "{why}");
+        }
+    }
+
     #[test]
     fn a_tombstone_is_a_product_without_features_and_nonsense_is_none() {
         let change = ProductChanged {
@@ -81,25 +148,25 @@ mod tests {
             ..ProductChanged::default()
         };
         assert_eq!(
-            read(&record(&change)).and_then(|product| product.feature).map(|feature| feature.category),
+            read(&record(&change), HERE).and_then(|product| product.feature).map(|feature| feature.category),
             Some("coats".to_owned())
         );
         let gone = ProductChanged { deleted: true, ..change.clone() };
-        assert_eq!(read(&record(&gone)).map(|product| product.feature.is_none()), Some(true));
+        assert_eq!(read(&record(&gone), HERE).map(|product| product.feature.is_none()), Some(true));
         let attribute =
             |number: usize| Attribute { key: format!("k{number}"), value: "v".to_owned(), unit: String::new() };
         let manifold = ProductChanged { attributes: (0..100).map(attribute).collect(), ..change.clone() };
-        let learned = read(&record(&manifold)).and_then(|product| product.feature).expect("a feature");
+        let learned = read(&record(&manifold), HERE).and_then(|product| product.feature).expect("a feature");
         assert_eq!((learned.attributes.len(), learned.attributes[0].as_str()), (Feature::MOST_ATTRIBUTES, "k0=v"));
         let longest = ProductChanged { brand: "b".repeat(Feature::LONGEST), ..change.clone() };
-        assert!(read(&record(&longest)).is_some());
+        assert!(read(&record(&longest), HERE).is_some());
         for broken in [
             ProductChanged { revision: 0, ..change.clone() },
             ProductChanged { sku: "a b".to_owned(), ..change.clone() },
             ProductChanged { category: "c".repeat(10_240), ..change.clone() },
             ProductChanged { brand: "b".repeat(Feature::LONGEST + 1), ..change },
         ] {
-            assert!(read(&record(&broken)).is_none());
+            assert!(read(&record(&broken), HERE).is_none());
         }
     }
 }

@@ -3,7 +3,8 @@
 use common::Sku;
 use contracts::personalization::v1 as wire;
 
-use crate::domain::{Position, Profile, Rating, Recent};
+use crate::domain::seen::Counted;
+use crate::domain::{Position, Profile, Rating, Recent, Seen, Window};
 
 pub fn encode_profile(profile: &Profile) -> Vec<u8> {
     contracts::interest::encode_profile(&wire::InterestProfile {
@@ -65,15 +66,42 @@ fn decode_recent_line(line: &str) -> Option<Recent> {
     Some(Recent { sku: Sku::parse(sku).ok()?, at_ms: at_ms.parse().ok()?, bought: bought == "1" })
 }
 
-/// A byte for the layout's version, then four for each mark, the newest last.
-pub fn encode_seen(seen: &[u32]) -> Vec<u8> {
-    std::iter::once(1).chain(seen.iter().flat_map(|mark| mark.to_le_bytes())).collect()
+/// A byte for the layout's version, the second until which marks were given up, then mark and second of each event, four bytes each.
+pub fn encode_seen(seen: &Seen) -> Vec<u8> {
+    let events = seen.events.iter().flat_map(|event| [event.mark, event.at_s]);
+    let numbers = std::iter::once(seen.forgotten_s).chain(events);
+    std::iter::once(2).chain(numbers.flat_map(u32::to_le_bytes)).collect()
 }
 
-/// An unknown layout is empty.
-pub fn decode_seen(bytes: &[u8]) -> Vec<u32> {
-    let Some((1, marks)) = bytes.split_first() else { return Vec::new() };
-    marks.as_chunks::<4>().0.iter().map(|mark| u32::from_le_bytes(*mark)).collect()
+/// An unknown layout is empty. The one before this had marks alone, the newest last: they count as of long ago, are given up first, and
+/// put nothing in doubt.
+pub fn decode_seen(bytes: &[u8]) -> Seen {
+    let Some((layout, rest)) = bytes.split_first() else { return Seen::default() };
+    let mut numbers = rest.as_chunks::<4>().0.iter().map(|number| u32::from_le_bytes(*number));
+    match layout {
+        1 => Seen { events: numbers.map(|mark| Counted { mark, at_s: 0 }).collect(), forgotten_s: 0 },
+        2 => {
+            let forgotten_s = numbers.next().unwrap_or_default();
+            let numbers: Vec<u32> = numbers.collect();
+            let event = |pair: &[u32; 2]| Counted { mark: pair[0], at_s: pair[1] };
+            Seen { events: numbers.as_chunks::<2>().0.iter().map(event).collect(), forgotten_s }
+        }
+        _ => Seen::default(),
+    }
+}
+
+/// `from;until`.
+pub fn encode_window(window: Window) -> String {
+    format!("{};{}", window.from_ms, window.until_ms)
+}
+
+/// What does not read, and what was written before there were windows, is open on both sides.
+pub fn decode_window(text: &str) -> Window {
+    let read = || {
+        let (from, until) = text.split_once(';')?;
+        Some(Window { from_ms: from.parse().ok()?, until_ms: until.parse().ok()? })
+    };
+    read().unwrap_or_default()
 }
 
 /// `offset;received`.
@@ -81,9 +109,12 @@ pub fn encode_counted(position: Position) -> String {
     format!("{};{}", position.offset, position.received_at_ms)
 }
 
+/// `None` for what [`encode_counted`] would not have written: a write compares the text.
 pub fn decode_counted(partition: i32, bytes: &[u8]) -> Option<Position> {
-    let (offset, received) = std::str::from_utf8(bytes).ok()?.split_once(';')?;
-    Some(Position { partition, offset: offset.parse().ok()?, received_at_ms: received.parse().ok()? })
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (offset, received) = text.split_once(';')?;
+    let position = Position { partition, offset: offset.parse().ok()?, received_at_ms: received.parse().ok()? };
+    Some(position).filter(|position| encode_counted(*position) == text)
 }
 
 #[cfg(test)]
@@ -112,7 +143,13 @@ mod tests {
         assert_eq!(decode_profile(&encode_profile(&profile(32))), Some(profile(32)));
         let recent = vec![Recent { sku: Sku::parse("A.b_c-1").expect("a SKU"), at_ms: 5, bought: true }];
         assert_eq!(decode_recent(encode_recent(&recent).as_bytes()), recent);
-        assert_eq!(decode_seen(&encode_seen(&[7, u32::MAX])), [7, u32::MAX]);
+        let events = vec![Counted { mark: 7, at_s: 8 }, Counted { mark: u32::MAX, at_s: u32::MAX }];
+        let seen = Seen { events, forgotten_s: 6 };
+        assert_eq!(decode_seen(&encode_seen(&seen)), seen);
+        let old = decode_seen(&[1, 7, 0, 0, 0, 9, 0, 0, 0]);
+        assert_eq!(old, Seen { events: [7, 9].map(|mark| Counted { mark, at_s: 0 }).to_vec(), forgotten_s: 0 });
+        let window = Window { from_ms: 7, until_ms: i64::MAX };
+        assert_eq!((decode_window(&encode_window(window)), decode_window("")), (window, Window::default()));
         let position = profile(0).position;
         assert_eq!(decode_counted(3, encode_counted(position).as_bytes()), Some(position));
     }
@@ -140,7 +177,8 @@ mod tests {
         let sku = |place: usize| Sku::parse(&format!("{place:0length$}", length = Sku::MAX_LENGTH)).expect("a SKU");
         let recent: Vec<Recent> =
             (0..MAX_RECENT).map(|place| Recent { sku: sku(place), at_ms: i64::MAX, bought: true }).collect();
-        let bytes = encode_profile(&longest).len() + encode_recent(&recent).len() + encode_seen(&[7; MOST_SEEN]).len();
+        let seen = Seen { events: vec![Counted { mark: 7, at_s: 7 }; MOST_SEEN], forgotten_s: 7 };
+        let bytes = encode_profile(&longest).len() + encode_recent(&recent).len() + encode_seen(&seen).len();
         assert!((20 * 1024..32 * 1024).contains(&bytes), "{bytes}");
     }
 
@@ -148,8 +186,11 @@ mod tests {
     fn foreign_bytes_are_nothing() {
         for bytes in [&b"\xff\xff"[..], b"", b"2\nA;1;0", b"1\n;;\nx"] {
             assert!(decode_recent(bytes).is_empty() && decode_counted(0, bytes).is_none());
-            assert!(decode_seen(bytes).is_empty());
+            assert_eq!(decode_seen(bytes), Seen::default());
         }
         assert_eq!(decode_profile(b"\xff\xff\xff"), None);
+        for other in ["07;5", "+7;5", "7;5;", "7; 5", "99999999999999999999;5"] {
+            assert_eq!(decode_counted(0, other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -14,8 +14,8 @@ use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{
-    Consents, EnrolmentChange, FeatureStore, InterestStore, ProductRevision, Shelf, Shelves, Tallies, VisitEntry,
-    VisitStream,
+    Consents, EnrolmentChange, FeatureStore, InterestStore, ProductRevision, Saved, Shelf, Shelves, Tallies,
+    VisitEntry, VisitStream,
 };
 
 #[derive(Default)]
@@ -79,8 +79,11 @@ impl InterestStore for MemoryStore {
         })
     }
 
-    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable> {
+    async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable> {
         let mut inner = self.open()?;
+        if inner.counted.get(&partition) != outcome.before.as_ref() {
+            return Ok(Saved::Overtaken);
+        }
         for (pseudonym, change) in &outcome.people {
             match change {
                 PersonChange::Remembered { profile, recent, seen } => {
@@ -111,9 +114,9 @@ impl InterestStore for MemoryStore {
             inner.visits.push(VisitEntry { position, steps: outcome.steps.clone() });
         }
         if let Some(counted) = outcome.counted {
-            inner.counted.insert(counted.partition, counted);
+            inner.counted.insert(partition, counted);
         }
-        Ok(())
+        Ok(Saved::Written)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The index of visits on the disk of one machine: what a process answers from the moment it starts, with the store or without.
+//! The index of visits on the disk of one machine: what a process answers from when it starts, with the store or without.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,29 @@
 //! Counts a batch of clicks into what is known: one read, one decision, one write.
+//!
+//! The store says up to where a partition is counted, not the broker: a batch is counted only if it joins that, and what it comes to is
+//! written only while it is still so. So neither a store that has lost something nor a process that has lost its partition leaves a
+//! hole, or takes back what others have counted (ADR 0066).
 
 use super::Learner;
 use super::count_experiments::withdraw;
 use super::error::StoreUnavailable;
-use crate::domain::{Batch, PersonChange};
+use super::ports::Saved;
+use crate::domain::{Batch, PersonChange, Position};
+
+/// How far back clicks are counted again when the store has forgotten up to where they were: one hour. What is counted again goes before
+/// what happens now, partition by partition, and learners are built for three times the live rate: after an hour's clicks pages follow
+/// again within half an hour, after the day that the topic keeps it would take half a day. An hour has the visits that are still
+/// going on; tastes that are older grow again from clicks, as they do when Redis is lost for any other reason.
+pub const COUNTED_AGAIN_MS: i64 = 60 * 60 * 1000;
+
+/// Whether what stands before a batch may still be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// It may: a batch that does not join is refused.
+    Readable,
+    /// It was asked for and is gone, or nobody wants it: this batch is the first.
+    Gone,
+}
 
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,22 +36,39 @@ pub struct Folded {
     pub repeated_events: usize,
 }
 
+/// Why a batch is not counted. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFolded {
+    /// There are records between what is counted and the batch; they are to come first.
+    #[error("what stands before these clicks is not counted")]
+    Hole { counted: Option<Position> },
+    /// The batch is to be tried again: what it finds then is newer.
+    #[error("this partition was counted by somebody else meanwhile")]
+    Overtaken,
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+}
+
 /// Safe to repeat: what was counted before is skipped.
 ///
 /// `before_write` is called with the decided outcome, so that the caller can tell each click's trace where it was written.
 ///
 /// # Errors
-/// [`StoreUnavailable`]: nothing is written, the batch is to be tried again.
+/// [`NotFolded`].
 pub async fn fold_clicks(
     app: &Learner,
     partition: i32,
     batch: &Batch,
+    earlier: Earlier,
     before_write: impl FnOnce(&mut crate::domain::Outcome),
-) -> Result<Folded, StoreUnavailable> {
+) -> Result<Folded, NotFolded> {
     if batch.is_empty() {
         return Ok(Folded::default());
     }
     let stored = app.interests.stored(partition, batch).await?;
+    if earlier == Earlier::Readable && !batch.joins(stored.counted) {
+        return Err(NotFolded::Hole { counted: stored.counted });
+    }
     let mut outcome = batch.decide(&stored);
     let folded = Folded {
         people: outcome.people.len(),
@@ -44,6 +81,8 @@ pub async fn fold_clicks(
     // Before the batch counts as counted, so that a crash in between is made good by the next delivery.
     withdraw(&app.trials, forgotten.map(|(who, _)| who).collect()).await?;
     let newest = batch.reports().map(|report| report.position.received_at_ms).max().unwrap_or_default();
-    app.interests.save(&outcome, newest).await?;
-    Ok(folded)
+    match app.interests.save(partition, &outcome, newest).await? {
+        Saved::Written => Ok(folded),
+        Saved::Overtaken => Err(NotFolded::Overtaken),
+    }
 }

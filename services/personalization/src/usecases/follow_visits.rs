@@ -66,7 +66,18 @@ impl VisitIndex {
 
     /// Takes a snapshot in place of what is there, if it is whole and stands further on. Tells whether it did.
     pub fn adopt(&self, bytes: &[u8]) -> bool {
-        let Ok((index, position)) = Index::from_bytes(bytes, self.limits) else { return false };
+        Index::from_bytes(bytes, self.limits).is_ok_and(|(index, position)| self.take(index, position))
+    }
+
+    /// The same aside from whoever answers: a snapshot is learned step by step, which takes seconds when it is large.
+    pub async fn adopt_aside(&self, bytes: Vec<u8>) -> bool {
+        let limits = self.limits;
+        let read = tokio::task::spawn_blocking(move || Index::from_bytes(&bytes, limits)).await;
+        let Ok(Ok((index, position))) = read else { return false };
+        self.take(index, position)
+    }
+
+    fn take(&self, index: Index, position: String) -> bool {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if place(&position) <= place(&inner.position) {
             return false;
@@ -92,7 +103,7 @@ pub async fn follow(index: &VisitIndex, stream: &dyn VisitStream) -> Result<usiz
     if stream.oldest().await?.is_some_and(|oldest| place(&oldest) > place(&began)) {
         // The stream has forgotten what comes next for us; somebody else may have written down an index that knows it.
         if let Some(bytes) = stream.snapshot().await? {
-            index.adopt(&bytes);
+            index.adopt_aside(bytes).await;
         }
     }
     loop {
@@ -130,6 +141,28 @@ mod tests {
         assert!(index.adopt(&further.to_bytes("10-0")));
         assert_eq!((index.position().as_str(), index.read(Index::len)), ("10-0", 1));
         assert!(!index.adopt(&further.to_bytes("9-7")) && !index.adopt(b"nonsense"));
+        assert_eq!(index.position(), "10-0");
+    }
+
+    #[tokio::test]
+    async fn who_answers_has_its_turn_while_a_snapshot_is_taken_in() {
+        let mut large = Index::new(Limits::default());
+        (0..20_000).for_each(|step| large.learn(step / 4, i64::try_from(step).expect("small"), "A", false));
+        let (index, taken) = (VisitIndex::default(), std::sync::atomic::AtomicBool::new(false));
+        let take = async {
+            assert!(index.adopt_aside(large.to_bytes("10-0")).await);
+            taken.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        let answer = async {
+            let mut turns = 0_u64;
+            while !taken.load(std::sync::atomic::Ordering::Relaxed) {
+                turns += 1;
+                tokio::task::yield_now().await;
+            }
+            turns
+        };
+        let ((), turns) = tokio::join!(take, answer);
+        assert!(turns > 0, "nobody was answered");
         assert_eq!(index.position(), "10-0");
     }
 

@@ -5,7 +5,9 @@ pub mod error;
 pub mod fold_clicks;
 pub mod follow_visits;
 pub mod generate_recommendations;
+mod kept_lists;
 pub mod learn_products;
+mod lists;
 pub mod ports;
 pub mod running;
 pub mod show_experiment;
@@ -18,9 +20,10 @@ use common::SharedClock;
 
 pub use count_experiments::{Counted, PaidOrder, count_orders, write_exposures};
 pub use error::{NotShown, Refusal, StoreUnavailable};
-pub use fold_clicks::{Folded, fold_clicks};
+pub use fold_clicks::{Earlier, Folded, NotFolded, fold_clicks};
 pub use follow_visits::{VisitIndex, follow};
 pub use generate_recommendations::{Command, Kind, Recommendations, generate_recommendations};
+pub use kept_lists::KeptLists;
 pub use learn_products::learn_products;
 pub use running::Running;
 pub use show_experiment::{Shown, show_experiment};
@@ -53,6 +56,8 @@ pub struct App {
     pub popularity: Arc<Popularity>,
     /// Kept fresh by [`follow_visits`].
     pub visits: Arc<VisitIndex>,
+    /// Of sessions that go on.
+    pub kept: Arc<KeptLists>,
     pub trials: Trials,
     pub clock: SharedClock,
 }

@@ -19,8 +19,18 @@ pub trait InterestStore: Send + Sync {
     /// Everything a batch of `partition` needs.
     async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable>;
 
-    /// Writes the outcome whole or not at all. `now_ms`: the newest receipt of the batch, which weighs popularity.
-    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable>;
+    /// Writes the outcome of a batch of `partition` whole or not at all, and only while the partition is counted up to where it was when
+    /// the outcome was decided ([`Outcome::before`]). `now_ms`: the newest receipt of the batch, which weighs popularity.
+    async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable>;
+}
+
+/// What became of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Saved {
+    Written,
+    /// Somebody else has counted meanwhile, or what was counted is lost: nothing is written.
+    Overtaken,
 }
 
 /// A product as of one revision.

@@ -1,4 +1,4 @@
-//! What the index of visits has to say about a question. Nothing here waits but the look at whether a product is still there.
+//! What the index of visits has to say about a question. Nothing here waits but the look at what suggested products are.
 
 use common::Sku;
 use recommender::{Index, Mixture, Question, Suggestion};
@@ -6,7 +6,7 @@ use recommender::{Index, Mixture, Question, Suggestion};
 use super::App;
 use super::error::StoreUnavailable;
 use super::generate_recommendations::{Command, Kind, MAX_LIMIT};
-use crate::domain::recommend::{Item, Reason};
+use crate::domain::recommend::{Item, Length, Reason};
 use crate::domain::suggest::{self, Chosen, Suggested};
 use crate::domain::{Person, visit};
 
@@ -17,7 +17,12 @@ const ASKED: usize = MAX_LIMIT as usize * 3 / 2;
 ///
 /// # Errors
 /// [`StoreUnavailable`]: what a product is cannot be read.
-pub async fn for_you(app: &App, command: &Command, person: &Person) -> Result<Vec<Chosen>, StoreUnavailable> {
+pub async fn for_you(
+    app: &App,
+    command: &Command,
+    person: &Person,
+    length: Length,
+) -> Result<Vec<Chosen>, StoreUnavailable> {
     let looked_at: Vec<&str> = person.recent.iter().map(|recent| recent.sku.as_str()).collect();
     if looked_at.is_empty() {
         return Ok(Vec::new());
@@ -26,11 +31,11 @@ pub async fn for_you(app: &App, command: &Command, person: &Person) -> Result<Ve
     let suggested = app.visits.read(|index| ask(index, &looked_at, own));
     let skus: Vec<Sku> = suggested.iter().map(|suggested| suggested.sku.clone()).collect();
     let features = app.features.features(&skus).await?;
-    Ok(suggest::choose(suggested, person.profile.as_ref(), &person.recent, &features, command.limit as usize))
+    Ok(suggest::choose(suggested, person.profile.as_ref(), &person.recent, &features, length))
 }
 
 fn ask(index: &Index, looked_at: &[&str], own: Option<u64>) -> Vec<Suggested> {
-    let question = Question { visit: looked_at, own, seen_too: false };
+    let question = Question::of_a_page(looked_at, own);
     let read = |suggestion: &Suggestion<'_>| {
         let sku = Sku::parse(suggestion.item).ok()?;
         Some(Suggested { sku, share: f64::from(suggestion.share), parts: suggestion.parts })
@@ -38,32 +43,21 @@ fn ask(index: &Index, looked_at: &[&str], own: Option<u64>) -> Vec<Suggested> {
     Mixture::default().suggest(index, &question, ASKED).iter().filter_map(read).collect()
 }
 
-/// About the product at hand, without regard to who asks; empty for kinds that are about a person.
-pub fn about(app: &App, command: &Command) -> Vec<Item> {
+/// About the product at hand, without regard to who asks, at most `most`; empty for kinds that are about a person.
+pub fn about(app: &App, command: &Command, most: usize) -> Vec<Item> {
     let Some(sku) = &command.sku else { return Vec::new() };
     let item = |sku, reason| Item { sku, reason };
     match command.kind {
         Kind::AlsoViewed | Kind::Similar => app.visits.read(|index| {
             let suggested = ask(index, &[sku.as_str()], None).into_iter();
-            suggested.take(command.limit as usize).map(|one| item(one.sku, Reason::ViewedTogether)).collect()
+            suggested.take(most).map(|one| item(one.sku, Reason::ViewedTogether)).collect()
         }),
         Kind::AlsoBought => app.visits.read(|index| {
-            let bought = index.bought_with(sku.as_str(), command.limit as usize).into_iter();
+            let bought = index.bought_with(sku.as_str(), most).into_iter();
             bought.filter_map(|(name, _)| Some(item(Sku::parse(name).ok()?, Reason::BoughtTogether))).collect()
         }),
         Kind::ForYou | Kind::Trending | Kind::Continue => Vec::new(),
     }
-}
-
-/// Those whose product is still there.
-///
-/// # Errors
-/// [`StoreUnavailable`].
-pub async fn there(app: &App, mut items: Vec<Item>) -> Result<Vec<Item>, StoreUnavailable> {
-    let skus: Vec<Sku> = items.iter().map(|item| item.sku.clone()).collect();
-    let features = app.features.features(&skus).await?;
-    items.retain(|item| features.contains_key(&item.sku));
-    Ok(items)
 }
 
 /// What was looked at most, for when nothing else is left.

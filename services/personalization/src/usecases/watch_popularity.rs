@@ -10,6 +10,7 @@ use common::Sku;
 
 use super::App;
 use super::error::StoreUnavailable;
+use super::lists::is_offered;
 use super::ports::Shelf;
 use crate::domain::recommend::Popular;
 
@@ -19,8 +20,11 @@ pub const REFRESH: Duration = Duration::from_secs(3);
 /// Categories kept ready: more than a shop's main tree shows. Others are read when somebody cares about them.
 const CATEGORIES: usize = 64;
 
-/// Products per list: five times the usual page, so that leaving out what was seen still fills it.
+/// Products per list of a category: five times the usual page, so that leaving out what was seen still fills it.
 pub const LIST_LENGTH: usize = 100;
+
+/// Products of the whole shop: as many as anybody may ask for, and half of it again for what was seen, or has gone since.
+const EVERYTHING: usize = LIST_LENGTH * 3 / 2;
 
 /// What the crowd likes.
 #[derive(Debug, Default)]
@@ -53,24 +57,40 @@ impl Popularity {
     }
 }
 
-/// Reads the lists anew.
+/// Reads the lists anew, without what is not offered at this moment: what has gone would else stay for as long as people clicked on it.
 ///
 /// # Errors
 /// [`StoreUnavailable`]: the lists stay as they were.
 pub async fn refresh(app: &App) -> Result<(), StoreUnavailable> {
     let now_ms = app.clock.now().timestamp_millis();
     let categories = app.shelves.active_categories(CATEGORIES, now_ms).await?;
-    let mut shelves = vec![Shelf::Everything, Shelf::Newest];
-    shelves.extend(categories.iter().cloned().map(Shelf::Category));
-    let mut lists = app.shelves.lists(&shelves, LIST_LENGTH, now_ms).await?.into_iter();
-    let mut everything = lists.next().unwrap_or_default();
+    // Twice as many as are kept, for those that have gone.
+    let mut whole = app.shelves.lists(&[Shelf::Everything, Shelf::Newest], 2 * EVERYTHING, now_ms).await?;
+    let shelves: Vec<Shelf> = categories.iter().cloned().map(Shelf::Category).collect();
+    let mut lists = app.shelves.lists(&shelves, LIST_LENGTH, now_ms).await?;
+    for list in whole.iter_mut().chain(&mut lists) {
+        leave_out_what_has_gone(app, list, now_ms).await?;
+    }
+    let mut whole = whole.into_iter();
+    let mut everything = whole.next().unwrap_or_default();
+    everything.truncate(EVERYTHING);
     let trending = everything.len();
-    for newest in lists.next().unwrap_or_default() {
-        if everything.len() < LIST_LENGTH && !everything.iter().any(|popular| popular.sku == newest.sku) {
+    for newest in whole.next().unwrap_or_default() {
+        if everything.len() < EVERYTHING && !everything.iter().any(|popular| popular.sku == newest.sku) {
             // New things come after everything that anybody has clicked on.
             everything.push(Popular { weight: 0.0, ..newest });
         }
     }
     app.popularity.replace(Crowd { everything, trending, categories: categories.into_iter().zip(lists).collect() });
+    Ok(())
+}
+
+/// Most features are in the memory of the process: the store is asked for those that are not.
+async fn leave_out_what_has_gone(app: &App, list: &mut Vec<Popular>, now_ms: i64) -> Result<(), StoreUnavailable> {
+    let skus: Vec<Sku> = list.iter().map(|popular| popular.sku.clone()).collect();
+    let features = app.features.features(&skus).await?;
+    list.retain(|popular| is_offered(&features, &popular.sku, now_ms));
+    // Thousands of products in all, and answers wait for the same processor.
+    tokio::task::yield_now().await;
     Ok(())
 }

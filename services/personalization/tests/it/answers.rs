@@ -17,8 +17,11 @@ use tower::ServiceExt as _;
 use crate::support::{self, Shop, products, redis_store, report, somebody};
 
 async fn get(app: &App, path: &str) -> (StatusCode, String, Value) {
+    ask(app, Request::get(path).body(Body::empty()).expect("a request")).await
+}
+
+async fn ask(app: &App, request: Request<Body>) -> (StatusCode, String, Value) {
     let api = Api { app: Arc::new(app.clone()), pseudonym_key: Arc::new(Secret::new("a-key-of-the-test-stack")) };
-    let request = Request::get(path).body(Body::empty()).expect("a request");
     let response = router(api).oneshot(request).await.expect("an answer");
     let cache = response
         .headers()
@@ -97,6 +100,31 @@ async fn senseless_questions_are_refused_with_the_field_at_fault() {
     }
     let (status, _, body) = get(&shop.app, "/v1/recommendations?limit=1&limit=2").await;
     assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &Value::from("malformed-request")));
+}
+
+/// The router here has no session store to ask: a question that came so far would be answered with 500.
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_before_anybody_is_asked_who_is_asking() {
+    let shop = support::memory();
+    let long = format!("kind=similar&sku={}", "x".repeat(5_000));
+    for query in ["limit=101", "limit=0", "kind=similar", "kind=nonsense", long.as_str()] {
+        let request = Request::get(format!("/v1/recommendations?{query}")).header(header::AUTHORIZATION, "Bearer x");
+        let (status, _, body) = ask(&shop.app, request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query:.40}: {body}");
+    }
+    let request = Request::get("/v1/recommendations").header(header::AUTHORIZATION, "Bearer x");
+    let (status, _, _) = ask(&shop.app, request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "one that makes sense does come so far");
+    assert_eq!(shop.store.calls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_the_crowd_likes_is_shared_among_strangers_and_kept_by_who_is_known() {
+    let shop = support::memory();
+    let (_, stranger, _) = get(&shop.app, "/v1/recommendations?kind=trending").await;
+    let known = format!("/v1/recommendations?kind=trending&visitor_id={}", common::ids::random());
+    let (_, known, _) = get(&shop.app, &known).await;
+    assert_eq!((stranger.as_str(), known.as_str()), ("public, max-age=5", "private, no-cache"));
 }
 
 #[tokio::test]

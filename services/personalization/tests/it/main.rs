@@ -1,9 +1,12 @@
 //! The service from outside: use cases on both stores, the HTTP answers, the stream of clicks with a real broker and what
-//! is no click in it, traces, the index of visits, experiments on paid orders.
+//! is no click in it, up to where it is counted, traces, the index of visits, lists that stay for a session, experiments on paid
+//! orders.
 
 mod answers;
+mod books;
 mod experiments;
 mod poison;
+mod sessions;
 mod store;
 mod stream;
 mod support;

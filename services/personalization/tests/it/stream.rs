@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::Region;
+use common::{Region, SystemClock};
 use contracts::catalog::v1::ProductChanged;
 use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, PRODUCT_CHANGED};
 use contracts::user::v1::{Click, ClickType, ClicksReported};
@@ -12,7 +12,7 @@ use messaging::{BatchConsumer, KafkaSettings, TopicAside};
 use personalization::domain::{Person, Pseudonym};
 use personalization::inbound::clicks::ClickConsumer;
 use personalization::inbound::products::ProductConsumer;
-use personalization::outbound::redis::RedisStore;
+use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::Shelves;
 use prost::Message as _;
 use testkit::kafka::{put_raw, read_all, topics};
@@ -35,7 +35,7 @@ impl Running {
         let aside = TopicAside::new(group, &CLICKSTREAM_PARKED, Region::ALL[0], kafka).expect("settings");
         let (learner, clock) = (shop.learner.clone(), shop.app.clock.clone());
         let clicks = Arc::new(ClickConsumer { learner, aside: Arc::new(aside), clock });
-        let products = Arc::new(ProductConsumer { learner: shop.learner.clone() });
+        let products = Arc::new(ProductConsumer { learner: shop.learner.clone(), region: Region::ALL[0] });
         let clicks = BatchConsumer::new(group, &[&CLICKSTREAM_RAW], Region::ALL[0], kafka, clicks).expect("settings");
         let products =
             BatchConsumer::new("personalization-features", &[&PRODUCT_CHANGED], Region::ALL[0], kafka, products)
@@ -138,4 +138,44 @@ async fn a_click_becomes_a_rating_and_a_restart_counts_nothing_twice() {
         places.iter().all(|record| (record.header(headers::PARTITION), record.header(headers::OFFSET)) == stood),
         "a repetition says that it is one: {places:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_redis_has_lost_everything_clicks_that_were_counted_are_counted_again_once() {
+    let kafka = topics(&[&CLICKSTREAM_RAW, &CLICKSTREAM_PARKED, &PRODUCT_CHANGED]).await;
+    let url = testkit::servers().redis_url;
+    let prefix = format!("t{}:", common::ids::random().simple());
+    let store = RedisStore::connect(&url, &prefix).expect("a well-formed URL").with_patience(Patience::Background);
+    let mut shop = Shop::on(store);
+    // The broker keeps the time at which a record was written, and the hour is reckoned by it.
+    shop.app.clock = Arc::new(SystemClock);
+    let now = shop.app.clock.now().timestamp_millis();
+    let running = Running::start(&shop, &kafka, "personalization");
+    let who = somebody();
+    for name in ["C1", "C2", "C3"] {
+        report(&kafka, &who, now, &[(ClickType::View, name)]).await;
+    }
+    remembered(&shop, &who, "C3").await;
+
+    let client = redis::Client::open(url).expect("a well-formed URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut connection).await.expect("redis answers");
+    assert!(keys.iter().any(|key| key.contains("clicks-counted")), "the mark goes as well: {keys:?}");
+    redis::cmd("DEL").arg(&keys).exec_async(&mut connection).await.expect("redis answers");
+    assert_eq!(shop.store.person(&who).await.expect("an answer"), Person::default());
+
+    // The group goes on behind what it has committed, and comes back for the rest.
+    report(&kafka, &who, now + 1_000, &[(ClickType::View, "C4")]).await;
+    let person = remembered(&shop, &who, "C4").await;
+    let mut weights: Vec<(String, i64)> = person
+        .profile
+        .expect("a profile")
+        .skus
+        .into_iter()
+        .map(|rating| (rating.key, (rating.weight * 100.0).round() as i64))
+        .collect();
+    weights.sort();
+    assert_eq!(weights, ["C1", "C2", "C3", "C4"].map(|name| (name.to_owned(), 100)));
+    running.stop().await;
 }

@@ -14,7 +14,7 @@ use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
 use personalization::usecases::{
-    App, Command, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
+    App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
@@ -50,7 +50,7 @@ pub fn product(name: &str, revision: i64, category: &str, brand: &str) -> Produc
         category: category.to_owned(),
         brand: brand.to_owned(),
         family: "gadget".to_owned(),
-        attributes: Vec::new(),
+        ..Feature::default()
     };
     ProductRevision { sku: sku(name), revision, changed_at_ms: NOW + revision, feature: Some(feature) }
 }
@@ -69,20 +69,24 @@ pub struct Shop<S> {
     pub store: Arc<S>,
     pub learner: Learner,
     pub app: App,
+    /// Stands a minute after [`NOW`] until a story moves it.
+    pub clock: Arc<ManualClock>,
 }
 
 impl<S: Store> Shop<S> {
     pub fn on(store: S) -> Self {
         let store = Arc::new(store);
         let now = Utc.timestamp_millis_opt(NOW + 60_000).single().expect("an instant");
-        let clock: SharedClock = Arc::new(ManualClock::at(now));
+        let manual = Arc::new(ManualClock::at(now));
+        let clock: SharedClock = manual.clone();
         let running = Arc::new(Running::new(Plans::default(), KEY, Currency::Eur));
         let trials = Trials { running, tallies: store.clone() };
         let (interests, features, consents) = (store.clone(), store.clone(), store.clone());
         let learner = Learner { interests, features, trials: trials.clone(), consents };
         let (popularity, visits) = (Arc::new(Popularity::default()), Arc::new(VisitIndex::default()));
-        let app = App { shelves: store.clone(), features: store.clone(), popularity, visits, trials, clock };
-        Self { store, learner, app }
+        let (shelves, features, kept) = (store.clone(), store.clone(), Arc::new(KeptLists::default()));
+        let app = App { shelves, features, popularity, visits, kept, trials, clock };
+        Self { store, learner, app, clock: manual }
     }
 
     /// The same shop while these experiments run.
@@ -97,9 +101,10 @@ impl<S: Store> Shop<S> {
         self.learner.features.learn(products).await.expect("the store answers")
     }
 
+    /// Counts reports that nothing stands before, whatever their offsets: what joins what is told in `books`.
     pub async fn click(&self, reports: Vec<Report>) -> personalization::usecases::Folded {
         let batch = Batch::gather(reports);
-        fold_clicks(&self.learner, 0, &batch, |_| ()).await.expect("the store answers")
+        fold_clicks(&self.learner, 0, &batch, Earlier::Gone, |_| ()).await.expect("the store answers")
     }
 
     pub async fn refresh(&self) {
@@ -112,14 +117,18 @@ impl<S: Store> Shop<S> {
     }
 
     pub async fn ask(&self, kind: Kind, who: Option<&Pseudonym>, at_hand: Option<&str>) -> Vec<(String, &'static str)> {
-        let command = Command {
-            kind,
-            pseudonym: who.cloned(),
-            takes_part: false,
-            sku: at_hand.map(sku),
-            limit: 10,
-            explain: false,
-        };
+        self.ask_for(10, kind, who, at_hand).await
+    }
+
+    pub async fn ask_for(
+        &self,
+        limit: u32,
+        kind: Kind,
+        who: Option<&Pseudonym>,
+        at_hand: Option<&str>,
+    ) -> Vec<(String, &'static str)> {
+        let (pseudonym, sku) = (who.cloned(), at_hand.map(sku));
+        let command = Command { kind, pseudonym, takes_part: false, sku, limit, explain: false };
         // On a busy machine the store may answer later than a page would wait; that answer is another story.
         let answer = testkit::wait::until("an answer in time", Duration::from_secs(10), async || {
             let answer = personalization::usecases::generate_recommendations(&self.app, &command).await;
@@ -129,6 +138,23 @@ impl<S: Store> Shop<S> {
         })
         .await;
         answer.items.into_iter().map(|item| (item.sku.to_string(), item.reason.code())).collect()
+    }
+}
+
+/// A store that holds nothing, as one that has lost everything does.
+pub trait Empty: Store {
+    fn empty() -> Self;
+}
+
+impl Empty for MemoryStore {
+    fn empty() -> Self {
+        Self::default()
+    }
+}
+
+impl Empty for RedisStore {
+    fn empty() -> Self {
+        redis_store(&testkit::servers().redis_url)
     }
 }
 

@@ -9,7 +9,7 @@ use personalization::outbound::visit_file::VisitFile;
 use personalization::usecases::generate_recommendations::Level;
 use personalization::usecases::ports::{ProductRevision, Store, VisitStream as _};
 use personalization::usecases::{Command, Kind, VisitIndex, follow, generate_recommendations};
-use personalization::wiring::keep_visits;
+use personalization::wiring::{keep_visits, read_visits};
 use recommender::Index;
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +91,7 @@ async fn an_index_that_starts_from_a_snapshot_goes_on_where_it_was_written<S: St
     shop.click(vec![report(&somebody(), 9, &[(View, "C2"), (View, "C3")])]).await;
 
     let started = VisitIndex::default();
-    assert!(started.adopt(&file.read().expect("the file just written")));
+    read_visits(&started, &file).await;
     assert_eq!(follow(&started, shop.store.as_ref()).await.expect("the store answers"), 2, "only what is newer");
     shop.follow().await;
     assert_eq!(started.to_bytes(), shop.app.visits.to_bytes());

@@ -34,9 +34,11 @@ pub struct Held {
 impl Held {
     fn read(profile: Option<&[u8]>, seen: Option<&[u8]>) -> Self {
         let profile = profile.and_then(contracts::interest::decode_profile).unwrap_or_default();
-        // A byte for the layout, then four for each mark (`personalization/outbound/codec.rs`).
-        let marks = seen.and_then(|bytes| bytes.strip_prefix(&[1])).unwrap_or_default();
-        let marks = marks.as_chunks::<4>().0.iter().map(|mark| u32::from_le_bytes(*mark)).collect();
+        // A byte for the layout, four for what was given up, then for each event four for its mark and four for its time
+        // (`personalization/outbound/codec.rs`).
+        let events = seen.and_then(|bytes| bytes.strip_prefix(&[2])?.get(4..)).unwrap_or_default();
+        let marks = events.as_chunks::<8>().0.iter();
+        let marks = marks.filter_map(|event| event.first_chunk::<4>().map(|mark| u32::from_le_bytes(*mark))).collect();
         let weights = profile.skus.into_iter().map(|rating| (rating.key, f64::from(rating.weight))).collect();
         Self { marks, weights, as_of_ms: profile.as_of_ms }
     }

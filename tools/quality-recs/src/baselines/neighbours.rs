@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::data::{Item, Visit};
-use crate::model::{Model, best, newest_first};
+use crate::model::{Model, STRONGEST, STRONGEST_OF_NEW, best, newest_first};
 
 pub struct VisitNeighbours {
     name: &'static str,
@@ -16,6 +16,8 @@ pub struct VisitNeighbours {
     decays: bool,
     /// How much rarer items count more.
     rarity: f64,
+    /// Items of the visit are left out, as on a page of the shop.
+    new_only: bool,
     visits: Vec<Vec<Item>>,
     places: HashMap<Item, Vec<u32>>,
 }
@@ -23,7 +25,7 @@ pub struct VisitNeighbours {
 impl VisitNeighbours {
     fn new(name: &'static str, neighbours: usize, compared: usize) -> Self {
         let (visits, places) = (Vec::new(), HashMap::new());
-        Self { name, neighbours, compared, last: 0, decays: true, rarity: 0.0, visits, places }
+        Self { name, neighbours, compared, last: 0, decays: true, rarity: 0.0, new_only: false, visits, places }
     }
 
     pub fn plain() -> Self {
@@ -35,7 +37,12 @@ impl VisitNeighbours {
     }
 
     pub fn indexed() -> Self {
-        Self { rarity: 2.0, last: 4, ..Self::new("VMIS-kNN", 288, 1_502) }
+        Self { rarity: 2.0, last: 4, ..Self::new(STRONGEST, 288, 1_502) }
+    }
+
+    /// The same under the rule of a page, which what ships has to keep.
+    pub fn of_new_items() -> Self {
+        Self { name: STRONGEST_OF_NEW, new_only: true, ..Self::indexed() }
     }
 
     /// Visits with their likeness and how far back the newest common item lies (1: the newest).
@@ -92,6 +99,7 @@ impl Model for VisitNeighbours {
                 *scores.entry(*item).or_default() += likeness * near * rare;
             }
         }
+        scores.retain(|item, _| !self.new_only || !visit.contains(item));
         best(scores.into_iter().collect(), visit)
     }
 }

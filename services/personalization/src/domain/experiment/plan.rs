@@ -19,7 +19,7 @@ pub const LONGEST_SERIES: usize = LONGEST_NAME + 42;
 
 /// What the treated get in place of the usual "for you"; in the order of their strength, so that who is treated twice gets the
 /// stronger. Experiments deal independently, so each arm of one has equal shares of the arms of the others, and the comparison stays fair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// The same: an experiment that must find nothing shows that the machinery is honest.
     #[default]

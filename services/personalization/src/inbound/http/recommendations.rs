@@ -70,9 +70,10 @@ struct Why {
     lift: f64,
 }
 
-/// The lists are the same for everybody and change every few seconds.
+/// Of whom nothing is known: the lists are the same for everybody and change every few seconds.
 const SHARED: &str = "public, max-age=5";
-/// Nobody but the asker may keep it, and not even they for long.
+/// Nobody but the asker may keep it, and not even they for long. A list of what the crowd likes is such a one, too, for somebody who is
+/// known: it stays theirs for their session.
 const PERSONAL: &str = "private, no-cache";
 
 async fn recommend(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
@@ -99,11 +100,12 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         Pseudonym::parse(&text).ok()
     });
     let personal = kind.is_personal();
+    let shared = !personal && pseudonym.is_none();
     let command = Command { kind, pseudonym, takes_part, sku, limit, explain };
     let mut answer = generate_recommendations(&api.app, &command).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
-    let cache = if personal { PERSONAL } else { SHARED };
+    let cache = if shared { SHARED } else { PERSONAL };
     Ok(([(header::CACHE_CONTROL, cache), (header::VARY, "authorization")], Json(Answer::from(answer))).into_response())
 }
 
@@ -114,11 +116,13 @@ fn objects(headers: &HeaderMap) -> bool {
 
 type Parsed = (Kind, Option<Sku>, u32, Option<VisitorId>);
 
+/// Everything that can be refused is refused here, before anybody is asked who is asking.
 fn parse(wanted: Wanted) -> Result<Parsed, Refusal> {
     let kind = wanted.kind.as_deref().map_or(Ok(Kind::ForYou), Kind::parse)?;
     let sku = wanted.sku.as_deref().map(Sku::parse).transpose().map_err(|_| Refusal::MalformedSku)?;
     let limit = wanted.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), str::parse).map_err(|_| Refusal::LimitOutOfRange)?;
     let visitor = wanted.visitor_id.as_deref().map(str::parse).transpose().map_err(|_| Refusal::MalformedVisitor)?;
+    kind.admits(sku.as_ref(), limit)?;
     Ok((kind, sku, limit, visitor))
 }
 

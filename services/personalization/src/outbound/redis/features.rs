@@ -10,6 +10,7 @@ use redis::{Pipeline, RedisResult, Value};
 use super::interests::texts;
 use super::{Keys, RedisStore};
 use crate::domain::Feature;
+use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{FeatureStore, ProductRevision, Shelf};
 
@@ -19,9 +20,12 @@ const MAX_NEWEST: isize = 500;
 /// Features asked for at once; more are not needed by any page (8 categories of 100 products).
 const MAX_ASKED: usize = 1_000;
 
+/// In the order in which [`read_feature`] reads them.
+const FIELDS: [&str; 6] = ["category", "brand", "family", "revision", "attributes", "offered"];
+
 pub(super) fn ask_features(pipe: &mut Pipeline, keys: &Keys, skus: &[&Sku]) {
     for sku in skus {
-        pipe.cmd("HMGET").arg(keys.feature(sku)).arg(&["category", "brand", "family", "revision", "attributes"]);
+        pipe.cmd("HMGET").arg(keys.feature(sku)).arg(&FIELDS);
     }
 }
 
@@ -31,7 +35,8 @@ pub(super) fn read_feature(answer: RedisResult<Value>) -> Option<(Feature, i64)>
     let (category, brand, family, revision) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     // A line each; absent in what was written before there were any.
     let attributes = fields.next().unwrap_or_default().lines().map(str::to_owned).collect();
-    Some((Feature { category, brand, family, attributes }, revision.parse().ok()?))
+    let offered = codec::decode_window(&fields.next().unwrap_or_default());
+    Some((Feature { category, brand, family, attributes, offered }, revision.parse().ok()?))
 }
 
 #[async_trait]
@@ -108,6 +113,7 @@ impl RedisStore {
         pipe.arg("category").arg(&feature.category).arg("brand").arg(&feature.brand);
         pipe.arg("family").arg(&feature.family).arg("revision").arg(product.revision);
         pipe.arg("attributes").arg(feature.attributes.join("\n"));
+        pipe.arg("offered").arg(codec::encode_window(feature.offered));
         for shelf in [Shelf::Newest, Shelf::NewestOf(feature.category.clone())] {
             let key = self.keys.shelf(&shelf, product.changed_at_ms);
             pipe.cmd("ZADD").arg(&key).arg(product.changed_at_ms).arg(sku);

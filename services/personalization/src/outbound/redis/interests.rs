@@ -1,17 +1,18 @@
 //! The learner's two round trips: what a batch needs, and what it changes.
 
+use anyhow::anyhow;
 use async_trait::async_trait;
 use common::Sku;
 use contracts::interest::PROFILE_LIFETIME_SECONDS;
 use redis::{Pipeline, Value, from_redis_value};
 
-use super::RedisStore;
 use super::features::{ask_features, read_feature};
+use super::{RedisStore, guarded};
 use crate::domain::popularity::{self, PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS};
 use crate::domain::{Batch, Outcome, Person, PersonChange, Pseudonym, Stored};
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::{InterestStore, Shelf};
+use crate::usecases::ports::{InterestStore, Saved, Shelf};
 
 /// Products kept per list of popular ones: ten pages. What falls out comes back with the next clicks on it.
 const MAX_POPULAR: isize = 500;
@@ -49,7 +50,13 @@ impl InterestStore for RedisStore {
             Some(Err(error)) => return Err(StoreUnavailable(error.into())),
             None => Vec::new(),
         };
-        stored.counted = blobs.first().and_then(|blob| codec::decode_counted(partition, blob.as_deref()?));
+        if let Some(mark) = blobs.first().and_then(Option::as_deref) {
+            stored.counted = codec::decode_counted(partition, mark);
+            if stored.counted.is_none() {
+                tracing::warn!(partition, "up to where a partition is counted cannot be read and was removed");
+                self.run(&guarded::remove(&self.keys.counted(partition), mark)).await?;
+            }
+        }
         let blob = |place: usize| blobs.get(place).and_then(Option::as_deref);
         for (place, person) in people.iter().enumerate() {
             let profile = blob(1 + place).and_then(codec::decode_profile);
@@ -71,10 +78,8 @@ impl InterestStore for RedisStore {
         Ok(stored)
     }
 
-    async fn save(&self, outcome: &Outcome, now_ms: i64) -> Result<(), StoreUnavailable> {
+    async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable> {
         let mut pipe = redis::pipe();
-        // One transaction: a batch is in whole or not at all, and its position with it.
-        pipe.atomic();
         for (person, change) in &outcome.people {
             let (profile_key, recent_key) = (self.keys.profile(person), self.keys.recent(person));
             let seen_key = self.keys.seen(person);
@@ -104,18 +109,14 @@ impl InterestStore for RedisStore {
         }
         self.add_popularity(&mut pipe, outcome, now_ms);
         super::visits::append(&mut pipe, &self.keys, &outcome.steps);
-        if let Some(counted) = outcome.counted {
-            pipe.cmd("SET").arg(self.keys.counted(counted.partition)).arg(codec::encode_counted(counted));
+        // A batch is in whole or not at all, and its position with it.
+        let pipe = guarded::only_while(&self.keys.counted(partition), outcome.before, outcome.counted, &pipe);
+        match self.run(&pipe).await?.into_iter().next() {
+            Some(Ok(answer)) => guarded::saved(answer),
+            // No memory, a copy that takes no writes: nothing is in, all is to be tried again.
+            Some(Err(error)) => Err(StoreUnavailable(error.into())),
+            None => Err(StoreUnavailable(anyhow!("redis says nothing"))),
         }
-        if pipe.is_empty() {
-            return Ok(());
-        }
-        let refused = self.run(&pipe).await?.into_iter().filter_map(Result::err);
-        for error in refused {
-            // A key of another type under one of our names: this list is lost, the rest of the batch is counted.
-            tracing::warn!(error = %error, "redis refused a part of a batch");
-        }
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod consents;
 mod features;
+mod guarded;
 mod interests;
 mod shelves;
 mod tallies;
@@ -153,7 +154,7 @@ impl Keys {
         format!("{}experiment:{series}", self.prefix)
     }
 
-    /// Up to where a partition is counted for popularity.
+    /// Up to where a partition is counted. What it guards lies in other slots: one server holds all (ADR 0066).
     fn counted(&self, partition: i32) -> String {
         format!("{}clicks-counted:{partition}", self.prefix)
     }

@@ -6,7 +6,7 @@ use redis::{RedisResult, Value, from_redis_value};
 
 use super::RedisStore;
 use crate::domain::recommend::Popular;
-use crate::domain::{Person, Pseudonym};
+use crate::domain::{Person, Pseudonym, Seen};
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{Shelf, Shelves};
@@ -25,7 +25,7 @@ impl Shelves for RedisStore {
             profile: blob(0).and_then(codec::decode_profile),
             recent: blob(1).map(codec::decode_recent).unwrap_or_default(),
             // Only who counts asks what was counted.
-            seen: Vec::new(),
+            seen: Seen::default(),
         })
     }
 

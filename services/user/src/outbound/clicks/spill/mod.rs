@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
@@ -70,6 +70,8 @@ struct Shared {
     most: u64,
     /// Files to be replayed, the oldest first.
     closed: Mutex<VecDeque<Closed>>,
+    /// When the file that is written to was begun.
+    open_since: Mutex<Option<SystemTime>>,
     wake: Notify,
 }
 
@@ -77,6 +79,7 @@ struct Shared {
 struct Closed {
     path: PathBuf,
     bytes: u64,
+    since: SystemTime,
 }
 
 impl Spill {
@@ -98,9 +101,11 @@ impl Spill {
             bytes: AtomicU64::new(bytes),
             most,
             closed: Mutex::new(closed),
+            open_since: Mutex::new(None),
             wake: Notify::new(),
         });
         shared.tell();
+        shared.tell_oldest();
         let (queue, requests) = mpsc::channel(WAITING);
         let writer = Writer { requests, shared: shared.clone(), open: None, next, _lock: lock };
         Ok((Self { queue, shared: shared.clone() }, writer, Replay::new(shared)))
@@ -133,6 +138,11 @@ impl Spill {
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Acquire)
     }
+
+    /// Since when the oldest of them wait; those of the file that is still written to as well. `None`: none wait.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        self.shared.oldest()
+    }
 }
 
 impl Shared {
@@ -150,6 +160,22 @@ impl Shared {
 
     fn tell(&self) {
         metrics::SPILL_BYTES.set(i64::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(i64::MAX));
+    }
+
+    fn oldest(&self) -> Option<SystemTime> {
+        let open = *self.open_since.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed().iter().map(|file| file.since).chain(open).min()
+    }
+
+    fn tell_oldest(&self) {
+        let since = self.oldest().and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        metrics::SPILL_OLDEST.set(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
+    }
+
+    /// A file was begun, or the one that was written to is closed or gone.
+    fn open(&self, since: Option<SystemTime>) {
+        *self.open_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        self.tell_oldest();
     }
 
     fn closed(&self) -> std::sync::MutexGuard<'_, VecDeque<Closed>> {
@@ -171,6 +197,7 @@ struct Open {
     file: tokio::fs::File,
     path: PathBuf,
     bytes: u64,
+    since: SystemTime,
 }
 
 impl Writer {
@@ -237,7 +264,9 @@ impl Writer {
                     let _ = tokio::fs::remove_file(&path).await;
                     return Err(error);
                 }
-                self.open.insert(Open { file, path, bytes: 0 })
+                let since = SystemTime::now();
+                self.shared.open(Some(since));
+                self.open.insert(Open { file, path, bytes: 0, since })
             }
         };
         open.file.write_all(bytes).await?;
@@ -254,6 +283,7 @@ impl Writer {
         let _ = open.file.set_len(open.bytes).await;
         if open.bytes == 0 {
             let _ = tokio::fs::remove_file(&open.path).await;
+            self.shared.open(None);
         } else {
             self.open = Some(open);
             self.close();
@@ -262,7 +292,9 @@ impl Writer {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            self.shared.closed().push_back(Closed { path: open.path, bytes: open.bytes });
+            let Open { path, bytes, since, .. } = open;
+            self.shared.closed().push_back(Closed { path, bytes, since });
+            self.shared.open(None);
             self.shared.wake.notify_one();
         }
     }
@@ -315,7 +347,11 @@ fn found(folder: &Path) -> anyhow::Result<(VecDeque<Closed>, u64)> {
         if let Some(number) =
             number.filter(|_| path.extension().is_some_and(|ending| ending == ENDING || ending == REST))
         {
-            files.push((number, Closed { bytes: std::fs::metadata(&path)?.len(), path }));
+            let about = std::fs::metadata(&path)?;
+            // Not every disk knows when a file was begun, and one that was brought from elsewhere began there.
+            let written = about.modified()?;
+            let since = about.created().map_or(written, |begun| begun.min(written));
+            files.push((number, Closed { bytes: about.len(), path, since }));
         }
     }
     files.sort_by_key(|(number, _)| *number);
@@ -370,7 +406,8 @@ mod tests {
             self.writer.next += 1;
             std::fs::write(&path, [promised, b"torn"].concat()).expect("a file");
             let file = tokio::fs::OpenOptions::new().read(true).write(writable).open(&path).await.expect("the file");
-            self.writer.open = Some(Open { file, path: path.clone(), bytes: promised.len() as u64 });
+            let (bytes, since) = (promised.len() as u64, SystemTime::now());
+            self.writer.open = Some(Open { file, path: path.clone(), bytes, since });
             path
         }
 
@@ -424,6 +461,45 @@ mod tests {
         assert_eq!(mode(&place.folder), FOLDER_FOR_US);
         let files = place.writer.shared.closed().clone();
         assert_eq!(files.iter().map(|file| mode(&file.path)).collect::<Vec<_>>(), [FOR_US]);
+    }
+
+    #[tokio::test]
+    async fn clicks_have_an_age_from_the_moment_they_wait_also_while_their_file_is_open() {
+        let mut place = Place::new();
+        assert_eq!(place.spill.oldest(), None);
+        let before = SystemTime::now();
+        let (first, _waiting) = request(10);
+        place.writer.write(vec![first]).await;
+        assert!(place.writer.open.is_some(), "the file is still written to");
+        let since = place.spill.oldest().expect("clicks wait");
+        assert!(since >= before, "it is no older than its first click");
+        let (second, _waiting) = request(10);
+        place.writer.write(vec![second]).await;
+        assert_eq!(place.spill.oldest(), Some(since), "what comes later makes it no younger");
+        place.writer.close();
+        assert_eq!(place.spill.oldest(), Some(since), "nor does its end");
+        // A file that could not be written and is gone leaves no age behind.
+        place.writer.shared.closed().clear();
+        let path = place.open(b"", false).await;
+        place.writer.shared.open(Some(since));
+        place.writer.take_back().await;
+        assert_eq!((path.exists(), place.spill.oldest()), (false, None));
+    }
+
+    #[test]
+    fn what_a_process_left_behind_has_the_age_of_its_file() {
+        let folder = std::env::temp_dir().join(format!("spill-{}", common::ids::random().simple()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let hours_ago = SystemTime::now() - Duration::from_secs(3 * 60 * 60);
+        for (name, since) in [("0000000000000000.clicks", SystemTime::now()), ("0000000000000001.clicks", hours_ago)] {
+            let file = File::create(folder.join(name)).expect("a file");
+            file.set_len(9).expect("nine bytes");
+            file.set_modified(since).expect("another time");
+        }
+        let (spill, _writer, _replay) = Spill::open(&folder, 64 << 20).expect("a spill");
+        let age = spill.oldest().expect("clicks wait").elapsed().expect("in the past");
+        assert!(age >= Duration::from_secs(3 * 60 * 60 - 1), "{age:?}");
+        let _ = std::fs::remove_dir_all(folder);
     }
 
     #[test]

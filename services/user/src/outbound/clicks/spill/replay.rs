@@ -61,6 +61,7 @@ impl Replay {
             match outcome {
                 Ok(()) => {
                     self.shared.closed().pop_front();
+                    self.shared.tell_oldest();
                     (pause, progress) = (FIRST_PAUSE, Progress::default());
                 }
                 Err(error) => {

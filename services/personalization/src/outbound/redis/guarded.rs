@@ -1,0 +1,124 @@
+//! The one write of a batch: all its commands in one script, which looks first whether the partition is still counted up to where it was
+//! when they were decided. Redis runs a script alone and whole, so nothing comes between the look and the write.
+//!
+//! `WATCH` would do the same for a connection of one's own; ours is shared by all partitions. `MULTI` cannot decide. The commands name
+//! keys that the script does not declare, which one server allows and a cluster does not (ADR 0066).
+
+use redis::{Arg, FromRedisValue as _, Pipeline, Value};
+
+use crate::domain::Position;
+use crate::outbound::codec;
+use crate::usecases::StoreUnavailable;
+use crate::usecases::ports::Saved;
+
+/// KEYS: up to where the partition is counted. ARGV: what it was, what it becomes (empty: it stays away), then each command as the number
+/// of its words and the words. `MGET`, because it takes a key of another type for none, which `SET` then replaces. The mark is written
+/// first and by `call`: a server without memory, or a copy that takes no writes, refuses it, and with it everything. What it refuses of
+/// the rest is a key of another type under one of our names; it is told and costs nothing else.
+const SCRIPT: &str = "
+local now = redis.call('MGET', KEYS[1])[1] or ''
+if now ~= ARGV[1] then return {0, 0, ''} end
+if ARGV[2] ~= '' then redis.call('SET', KEYS[1], ARGV[2]) end
+local at, refused, why = 3, 0, ''
+while at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  local answer = redis.pcall(unpack(ARGV, at + 1, last))
+  if type(answer) == 'table' and answer.err then
+    refused, why = refused + 1, answer.err
+  end
+  at = last + 1
+end
+return {1, refused, why}";
+
+/// KEYS: up to where a partition is counted. ARGV: what stands there and cannot be read.
+const REMOVE: &str = "if redis.call('MGET', KEYS[1])[1] == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// `commands` as one that runs them only while `key` says `before`, and leaves it saying `counted`.
+pub(super) fn only_while(
+    key: &str,
+    before: Option<Position>,
+    counted: Option<Position>,
+    commands: &Pipeline,
+) -> Pipeline {
+    let text = |position: Option<Position>| position.map(codec::encode_counted).unwrap_or_default();
+    let mut pipe = redis::pipe();
+    pipe.cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(text(before)).arg(text(counted.or(before)));
+    for command in commands.cmd_iter() {
+        let words = command.args_iter();
+        pipe.arg(words.len());
+        for word in words {
+            // None of our commands has a cursor.
+            if let Arg::Simple(word) = word {
+                pipe.arg(word);
+            }
+        }
+    }
+    pipe
+}
+
+/// What the server says about it.
+///
+/// # Errors
+/// An answer that is none of the script's.
+pub(super) fn saved(answer: Value) -> Result<Saved, StoreUnavailable> {
+    let (written, refused, why) =
+        <(i64, i64, String)>::from_redis_value(answer).map_err(|error| StoreUnavailable(error.into()))?;
+    if written == 0 {
+        return Ok(Saved::Overtaken);
+    }
+    if refused > 0 {
+        // A key of another type under one of our names: these lists are lost, the rest of the batch is counted.
+        tracing::warn!(refused, error = why, "redis refused a part of a batch");
+    }
+    Ok(Saved::Written)
+}
+
+/// Removes what cannot be read, if it still stands there: otherwise nothing would ever be what it was.
+pub(super) fn remove(key: &str, unreadable: &[u8]) -> Pipeline {
+    let mut pipe = redis::pipe();
+    pipe.cmd("EVAL").arg(REMOVE).arg(1).arg(key).arg(unreadable);
+    pipe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(pipe: &Pipeline) -> Vec<String> {
+        let command = pipe.cmd_iter().next().expect("one command");
+        let text = |word: Arg<&[u8]>| match word {
+            Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
+            _ => panic!("a cursor"),
+        };
+        // Without the name of the command and its script.
+        command.args_iter().map(text).skip(2).collect()
+    }
+
+    #[test]
+    fn each_command_goes_along_with_the_number_of_its_words() {
+        let mut commands = redis::pipe();
+        commands.cmd("SET").arg("a b").arg(&b"\xc3\x28"[..]);
+        commands.cmd("DEL").arg("c").arg("");
+        let before = Position { partition: 3, offset: 7, received_at_ms: 5 };
+        let counted = Position { offset: 9, received_at_ms: 6, ..before };
+        let told = words(&only_while("k", Some(before), Some(counted), &commands));
+        assert_eq!(told[..4], ["1", "k", "7;5", "9;6"]);
+        assert_eq!((told[4].as_str(), told[5].as_str(), told[6].as_str()), ("3", "SET", "a b"));
+        assert_eq!(told[8..], ["3", "DEL", "c", ""]);
+        let unchanged = words(&only_while("k", Some(before), None, &redis::pipe()));
+        assert_eq!(unchanged, ["1", "k", "7;5", "7;5"], "nothing new is written as what it was");
+        assert_eq!(words(&only_while("k", None, Some(counted), &redis::pipe())), ["1", "k", "", "9;6"]);
+    }
+
+    #[test]
+    fn an_answer_says_whether_it_was_written() {
+        let answer = |written, refused| {
+            let why = Value::BulkString(b"WRONGTYPE".to_vec());
+            Value::Array(vec![Value::Int(written), Value::Int(refused), why])
+        };
+        assert_eq!(saved(answer(1, 0)).expect("an answer"), Saved::Written);
+        assert_eq!(saved(answer(1, 2)).expect("an answer"), Saved::Written);
+        assert_eq!(saved(answer(0, 0)).expect("an answer"), Saved::Overtaken);
+        assert!(saved(Value::Nil).is_err(), "no answer is not taken for one");
+    }
+}

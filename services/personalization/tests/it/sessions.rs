@@ -1,0 +1,181 @@
+//! What somebody is shown stays until they click or their session is over, whatever others do; what has gone leaves at once.
+
+use std::sync::Arc;
+
+use chrono::Duration;
+use personalization::domain::ClickKind::{Buy, View};
+use personalization::domain::{Feature, Pseudonym, Report, Window};
+use personalization::usecases::ports::{ProductRevision, Store};
+use personalization::usecases::{App, Command, KeptLists, Kind, Popularity, generate_recommendations, refresh};
+
+use crate::support::{self, NOW, Shop, both, product, products, report, somebody};
+
+both! {
+    what_others_click_does_not_change_what_somebody_is_shown_and_their_own_click_does,
+    a_session_that_is_over_begins_with_what_others_did_meanwhile,
+    who_withdraws_is_shown_what_strangers_are_shown,
+    a_product_that_has_gone_leaves_every_list_at_once_and_the_lists_stay_full,
+    what_is_not_offered_yet_or_no_more_is_shown_nowhere,
+}
+
+/// Every kind that hangs on what others do, with the product at hand.
+const KINDS: [(Kind, Option<&str>); 5] = [
+    (Kind::ForYou, None),
+    (Kind::Trending, None),
+    (Kind::AlsoViewed, Some("C2")),
+    (Kind::AlsoBought, Some("C2")),
+    (Kind::Similar, Some("C2")),
+];
+
+type Shown = Vec<(String, &'static str)>;
+
+/// Somebody who has looked at a coat in a shop where others have, too.
+async fn a_person<S: Store>(shop: &Shop<S>) -> Pseudonym {
+    shop.learn(&products()).await;
+    shop.click(vec![report(&somebody(), 1, &[(View, "C2"), (View, "C3"), (View, "C4")])]).await;
+    let who = somebody();
+    shop.click(vec![report(&who, 2, &[(View, "C1")])]).await;
+    shop.follow().await;
+    shop.refresh().await;
+    who
+}
+
+/// Others turn everything over: what is trending, what goes together, what comes next.
+async fn a_crowd<S: Store>(shop: &Shop<S>) {
+    for offset in 10..20 {
+        let clicks = [(View, "C1"), (View, "D2"), (View, "C2"), (Buy, "D2"), (Buy, "C2"), (View, "D1")];
+        shop.click(vec![report(&somebody(), offset, &clicks)]).await;
+    }
+    shop.follow().await;
+    shop.refresh().await;
+}
+
+async fn all<S: Store>(shop: &Shop<S>, who: Option<&Pseudonym>) -> Vec<Shown> {
+    let mut shown = Vec::new();
+    for (kind, at_hand) in KINDS {
+        shown.push(shop.ask(kind, who, at_hand).await);
+    }
+    shown
+}
+
+fn names(shown: &[(String, &'static str)]) -> Vec<&str> {
+    shown.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+async fn what_others_click_does_not_change_what_somebody_is_shown_and_their_own_click_does<S: Store>(shop: Shop<S>) {
+    let who = a_person(&shop).await;
+    let (mine, everybodys) = (all(&shop, Some(&who)).await, all(&shop, None).await);
+    a_crowd(&shop).await;
+    let now = all(&shop, None).await;
+    assert!(now[1] != everybodys[1] && now[2] != everybodys[2] && now[3] != everybodys[3], "{everybodys:?} {now:?}");
+    assert_eq!(all(&shop, Some(&who)).await, mine, "what others did");
+    shop.click(vec![report(&who, 30, &[(View, "D1")])]).await;
+    let clicked = all(&shop, Some(&who)).await;
+    assert_ne!(clicked[0], mine[0], "what they did themselves");
+    assert_eq!(clicked[1..], now[1..], "and with it comes what others did");
+}
+
+async fn a_session_that_is_over_begins_with_what_others_did_meanwhile<S: Store>(shop: Shop<S>) {
+    let who = a_person(&shop).await;
+    let before = all(&shop, Some(&who)).await;
+    a_crowd(&shop).await;
+    shop.clock.advance(Duration::minutes(30) - Duration::milliseconds(1));
+    assert_eq!(all(&shop, Some(&who)).await, before);
+    shop.clock.advance(Duration::milliseconds(1));
+    let after = all(&shop, Some(&who)).await;
+    assert_eq!(after[1..], all(&shop, None).await[1..]);
+    assert_ne!(after, before);
+}
+
+async fn who_withdraws_is_shown_what_strangers_are_shown<S: Store>(shop: Shop<S>) {
+    let who = a_person(&shop).await;
+    let mine = all(&shop, Some(&who)).await;
+    a_crowd(&shop).await;
+    shop.click(vec![Report { consent: false, ..report(&who, 40, &[]) }]).await;
+    let now = all(&shop, Some(&who)).await;
+    assert_eq!(now, all(&shop, None).await);
+    assert_ne!(now, mine);
+}
+
+async fn a_product_that_has_gone_leaves_every_list_at_once_and_the_lists_stay_full<S: Store>(shop: Shop<S>) {
+    let who = a_person(&shop).await;
+    // Two at a time: each kind has at least one more behind them, whatever is at hand or was seen.
+    let mut before = Vec::new();
+    for (kind, at_hand) in KINDS {
+        before.push(shop.ask_for(2, kind, Some(&who), at_hand).await);
+    }
+    let first: Vec<String> = before.iter().map(|shown| shown[0].0.clone()).collect();
+    let mut revisions = 2..;
+    for ((kind, at_hand), gone) in KINDS.into_iter().zip(first) {
+        let original = products().into_iter().find(|product| product.sku.as_str() == gone).expect("one of ours");
+        let next =
+            |feature| ProductRevision { feature, revision: revisions.next().unwrap_or_default(), ..original.clone() };
+        let [leaves, comes_back] = [None, original.feature.clone()].map(next);
+        shop.learn(&[leaves]).await;
+        // Nothing is refreshed: what is popular still names it.
+        for who in [Some(&who), None] {
+            let shown = shop.ask_for(2, kind, who, at_hand).await;
+            assert_eq!(shown.len(), 2, "{kind:?} is full without {gone}: {shown:?}");
+            assert!(!names(&shown).contains(&gone.as_str()), "{kind:?} without {gone}: {shown:?}");
+        }
+        // It comes back, so that each kind is asked in the whole shop.
+        shop.learn(&[comes_back]).await;
+    }
+    shop.learn(&[ProductRevision { feature: None, ..product("C1", 5_000, "", "") }]).await;
+    assert!(shop.ask(Kind::Continue, Some(&who), None).await.is_empty(), "the only one they looked at");
+}
+
+async fn what_is_not_offered_yet_or_no_more_is_shown_nowhere<S: Store>(shop: Shop<S>) {
+    let who = a_person(&shop).await;
+    let of = |name: &str, from_ms, until_ms| {
+        let mut product = product(name, 3, "fashion/coats", "Aurel");
+        product.feature = product.feature.map(|feature| Feature { offered: Window { from_ms, until_ms }, ..feature });
+        product
+    };
+    // The clock stands a minute after NOW.
+    shop.learn(&[of("C3", 0, NOW + 60_000), of("C4", NOW + 60_001, 0)]).await;
+    for who in [Some(&who), None] {
+        for shown in all(&shop, who).await {
+            let shown = names(&shown);
+            assert!(!shown.is_empty() && !shown.contains(&"C3") && !shown.contains(&"C4"), "{shown:?}");
+        }
+    }
+    shop.clock.advance(Duration::milliseconds(1));
+    let shown = shop.ask(Kind::Similar, None, Some("C2")).await;
+    assert!(names(&shown).contains(&"C4") && !names(&shown).contains(&"C3"), "it is offered from now on: {shown:?}");
+}
+
+/// What is promised between processes, and what is not: see ADR 0067.
+#[tokio::test]
+async fn each_process_keeps_lists_of_its_own() {
+    let shop = support::memory();
+    let who = a_person(&shop).await;
+    let (popularity, kept) = (Arc::new(Popularity::default()), Arc::new(KeptLists::default()));
+    let other = App { popularity, kept, ..shop.app.clone() };
+    let ask = async |app: &App| {
+        let (kind, pseudonym) = (Kind::Trending, Some(who.clone()));
+        let command = Command { kind, pseudonym, takes_part: false, sku: None, limit: 5, explain: false };
+        let answer = generate_recommendations(app, &command).await.expect("an answer");
+        (answer.list_id, answer.items)
+    };
+    let here = ask(&shop.app).await;
+    assert_eq!(ask(&shop.app).await, here, "the same list has the same name");
+    a_crowd(&shop).await;
+    refresh(&other).await.expect("the store answers");
+    let there = ask(&other).await;
+    assert!(there.0 != here.0 && there.1 != here.1, "made later, and from what was known then");
+    shop.click(vec![report(&somebody(), 50, &[(Buy, "C4"), (Buy, "C3")])]).await;
+    refresh(&other).await.expect("the store answers");
+    assert_eq!((ask(&shop.app).await, ask(&other).await), (here, there), "each stays what it was");
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_know_yet_what_is_popular_keeps_nothing() {
+    let shop = support::memory();
+    let who = a_person(&shop).await;
+    shop.app.popularity.replace(personalization::usecases::Crowd::default());
+    assert!(shop.ask(Kind::Trending, Some(&who), None).await.is_empty());
+    shop.refresh().await;
+    let shown = shop.ask(Kind::Trending, Some(&who), None).await;
+    assert!(names(&shown).contains(&"C2"), "{shown:?}");
+}
