@@ -6,7 +6,7 @@ use personalization::domain::recommend::Popular;
 use personalization::domain::{Batch, Person, Position, Pseudonym, Report, Span, VisitStep};
 use personalization::outbound::redis::RedisStore;
 use personalization::usecases::fold_clicks::COUNTED_AGAIN_MS;
-use personalization::usecases::ports::{InterestStore, Saved, Shelf, Shelves, Store, VisitStream};
+use personalization::usecases::ports::{Saved, Shelf, Store};
 use personalization::usecases::{Earlier, Folded, NotFolded, fold_clicks};
 
 use crate::support::{Empty, NOW, Shop, both, products, report, somebody};

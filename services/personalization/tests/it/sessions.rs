@@ -58,7 +58,7 @@ async fn all<S: Store>(shop: &Shop<S>, who: Option<&Pseudonym>) -> Vec<Shown> {
     shown
 }
 
-fn names(shown: &[(String, &'static str)]) -> Vec<&str> {
+fn names<'a>(shown: &'a [(String, &'static str)]) -> Vec<&'a str> {
     shown.iter().map(|(name, _)| name.as_str()).collect()
 }
 
