@@ -31,12 +31,14 @@ pub const MOST_MEMBERS: usize = 500;
 pub struct Member {
     pub change: Change,
     pub traceparent: Option<String>,
+    /// The kind of event that caused it, for the crash points of a test; `None` is that of whoever commits.
+    pub kind: Option<&'static str>,
 }
 
 impl Member {
-    /// To be called where the change was caused: its events carry the trace of the present span.
+    /// To be called where the change was caused: its events carry the trace of the present span, and it knows what event it is about.
     pub fn new(change: Change) -> Self {
-        Self { change, traceparent: contracts::trace::current_traceparent() }
+        Self { change, traceparent: contracts::trace::current_traceparent(), kind: crash::kind() }
     }
 }
 
@@ -163,7 +165,8 @@ impl<E: std::error::Error + Send + Sync + 'static> Batch<E> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let causes = round.iter().map(|member| &self.members[*member].change.cause);
+            let member = |member: &usize| &self.members[*member];
+            let causes = round.iter().map(member).map(|member| (&member.change.cause, member.kind));
             match crash::around_commits(causes, self.once(round)).await? {
                 Err(CommitError::Database(error)) if tries < MAX_TRIES && wants_another_try(&error) => {
                     metrics::COMMIT_RETRIES.inc();
@@ -221,7 +224,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Batch<E> {
 
         let mut events = Vec::new();
         for member in &applied {
-            let Member { change, traceparent } = &self.members[*member];
+            let Member { change, traceparent, .. } = &self.members[*member];
             let late = written.events.iter().filter(|(of, _)| of == member).map(|(_, event)| event);
             events.extend(change.events.iter().chain(late).map(|event| (event, traceparent.as_deref())));
         }

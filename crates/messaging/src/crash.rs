@@ -38,14 +38,14 @@ pub fn around_now<T>(boundary: Boundary, step: impl FnOnce() -> T) -> Result<T, 
 }
 
 #[cfg(not(feature = "crash-points"))]
-pub(crate) use nothing::{about, around_commit, around_commits, member};
+pub(crate) use nothing::{about, around_commit, around_commits, kind, member};
 #[cfg(not(feature = "crash-points"))]
 pub use nothing::{carried, point};
 
 #[cfg(feature = "crash-points")]
 pub use planned::{Plan, Watch, about, carried, point, under, watch};
 #[cfg(feature = "crash-points")]
-pub(crate) use planned::{around_commit, around_commits, member};
+pub(crate) use planned::{around_commit, around_commits, kind, member};
 
 /// What the above is in every build that is deployed.
 #[cfg(not(feature = "crash-points"))]
@@ -74,10 +74,15 @@ mod nothing {
 
     #[inline(always)]
     pub(crate) async fn around_commits<'c, F: Future>(
-        _causes: impl Iterator<Item = &'c Cause>,
+        _causes: impl Iterator<Item = (&'c Cause, Option<&'static str>)>,
         step: F,
     ) -> Result<F::Output, Crashed> {
         Ok(step.await)
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind() -> Option<&'static str> {
+        None
     }
 
     #[inline(always)]
@@ -171,32 +176,38 @@ mod planned {
     /// [`super::around`] for a commit, whose boundary is told by its cause. What has no row in the table (a service outside the
     /// saga, a test) passes `commit.before` and `commit.after_commit`.
     pub(crate) async fn around_commit<F: Future>(cause: &Cause, step: F) -> Result<F::Output, Crashed> {
-        let boundary = boundary_of(cause);
+        let boundary = boundary_of(cause, None);
         point(boundary.map_or("commit.before", Boundary::before))?;
         let output = step.await;
         point(boundary.map_or("commit.after_commit", Boundary::after))?;
         Ok(output)
     }
 
-    /// [`super::around`] for a commit of many changes: a point for each row of the table that is among them.
+    /// [`super::around`] for a commit of many changes: a point for each row of the table that is among them. Each comes with the kind of
+    /// event it is about: whoever commits for others handles another one.
     pub(crate) async fn around_commits<'c, F: Future>(
-        causes: impl Iterator<Item = &'c Cause>,
+        causes: impl Iterator<Item = (&'c Cause, Option<&'static str>)>,
         step: F,
     ) -> Result<F::Output, Crashed> {
-        let boundaries: BTreeSet<Boundary> = causes.filter_map(boundary_of).collect();
+        let boundaries: BTreeSet<Boundary> = causes.filter_map(|(cause, about)| boundary_of(cause, about)).collect();
         boundaries.iter().try_for_each(|boundary| point(boundary.before()))?;
         let output = step.await;
         boundaries.iter().try_for_each(|boundary| point(boundary.after()))?;
         Ok(output)
     }
 
-    fn boundary_of(cause: &Cause) -> Option<Boundary> {
+    fn boundary_of(cause: &Cause, about: Option<&'static str>) -> Option<Boundary> {
         let name = match cause {
             Cause::Request(request) => format!("{} {}", request.method, request.route),
-            Cause::Message { consumer, .. } => format!("{} > {consumer}", KIND.try_get().ok()?),
+            Cause::Message { consumer, .. } => format!("{} > {consumer}", about.or_else(kind)?),
             Cause::Duty(name) => (*name).to_owned(),
         };
         Boundary::ALL.iter().copied().find(|boundary| boundary.name() == name)
+    }
+
+    /// The kind of event that the present task handles.
+    pub(crate) fn kind() -> Option<&'static str> {
+        KIND.try_get().ok()
     }
 
     /// Runs the handling of an event, so that commits within it know of which kind it is.

@@ -1,9 +1,9 @@
 //! Changes that wait at the same time share a commit.
 //!
-//! Decided here: that nobody waits for company, and who commits for whom. Whoever comes first leads: commits for all that wait, on
-//! its own task, and hands each its outcome; while as many commits as there may be are under way, others gather. Each is answered as
-//! if it had been alone: [`Database::commit_many`] tries them one by one when one of them is refused. Not decided here: which changes
-//! may share a commit, and how they are written.
+//! Decided here: that nobody waits for company, and who commits for whom. Whoever comes first leads: sees to a commit for all that
+//! wait; while as many commits as there may be are under way, others gather. Each is answered as if it had been alone, also when
+//! whoever led has gone away: [`Database::commit_many`] tries them one by one when the batch as a whole is refused. Not decided here:
+//! which changes may share a commit, and how they are written.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,10 +13,12 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::commit::{CommitError, Committed, WriteError};
 use crate::commit_many::{Member, Written};
+use crate::crash;
 use crate::database::Database;
 
 type Outcome<E> = Result<Committed, CommitError<E>>;
@@ -60,42 +62,45 @@ where
         Self { database, write, most, waiting: Mutex::default(), leaders: Semaphore::new(leaders) }
     }
 
-    /// Commits `change`, alone or with others. Those of one commit are written in the order of their places, so that two batches
-    /// that meet at some rows wait for each other and not in a circle.
+    /// Commits `change`, alone or with others, which stand in the order of their places: two batches that meet at some rows mostly
+    /// lock them in one order. (A plan of the database may lock in another; then one of them is tried again.)
     ///
     /// # Errors
-    /// As a commit of its own; the outcome is unknown too when whoever committed for it was dropped on the way.
+    /// As a commit of its own.
     pub async fn commit(&self, member: Member, place: Uuid, change: C) -> Outcome<E> {
         let (sender, mut outcome) = oneshot::channel();
         self.queue().push_back(Waiting { member, place, change, outcome: sender });
-        loop {
-            tokio::select! {
-                biased;
-                told = &mut outcome => return told.unwrap_or(Err(CommitError::OutcomeUnknown)),
-                leading = self.leaders.acquire() => {
-                    // Closed never: then the outcome can only come from another leader.
-                    let Ok(_leading) = leading else { return outcome.await.unwrap_or(Err(CommitError::OutcomeUnknown)) };
-                    // Those who are ready in this moment come along.
-                    tokio::task::yield_now().await;
+        tokio::select! {
+            biased;
+            told = &mut outcome => return told.unwrap_or(Err(CommitError::OutcomeUnknown)),
+            // Closed never: then the outcome can only come from another leader.
+            leading = self.leaders.acquire() => if let Ok(_leading) = leading {
+                // Those who are ready in this moment come along.
+                tokio::task::yield_now().await;
+                loop {
                     match outcome.try_recv() {
                         Ok(told) => return told,
-                        // The other leader took ours along and went away.
                         Err(TryRecvError::Closed) => return Err(CommitError::OutcomeUnknown),
-                        Err(TryRecvError::Empty) => self.commit_next().await,
+                        // Once round for each batch that stands before ours.
+                        Err(TryRecvError::Empty) if self.commit_next().await => {}
+                        // The other leader took ours along: there is nothing to lead.
+                        Err(TryRecvError::Empty) => break,
                     }
                 }
             }
         }
+        outcome.await.unwrap_or(Err(CommitError::OutcomeUnknown))
     }
 
-    async fn commit_next(&self) {
+    /// `false`: nobody waits.
+    async fn commit_next(&self) -> bool {
         let mut batch: Vec<Waiting<C, E>> = {
             let mut queue = self.queue();
             let count = queue.len().min(self.most);
             queue.drain(..count).collect()
         };
         if batch.is_empty() {
-            return;
+            return false;
         }
         batch.sort_by_key(|waiting| waiting.place);
         let (mut members, mut changes, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
@@ -104,13 +109,19 @@ where
             changes.push(waiting.change);
             outcomes.push(waiting.outcome);
         }
-        let (changes, write): (Arc<[C]>, _) = (changes.into(), self.write);
-        let committed =
-            self.database.commit_many(members, move |tx, fresh| write(tx, Arc::clone(&changes), fresh)).await;
-        for (outcome, committed) in outcomes.into_iter().zip(committed) {
-            // A caller that went away looks again at what became of its change.
-            let _ = outcome.send(committed);
-        }
+        let (changes, write, database): (Arc<[C]>, _, _) = (changes.into(), self.write, self.database.clone());
+        let work = crash::carried(async move {
+            let committed =
+                database.commit_many(members, move |tx, fresh| write(tx, Arc::clone(&changes), fresh)).await;
+            for (outcome, committed) in outcomes.into_iter().zip(committed) {
+                // A caller that went away looks again at what became of its change.
+                let _ = outcome.send(committed);
+            }
+        });
+        // On a task of its own, so that nobody's deadline is that of those it leads for. When it panics, its callers learn that nothing is
+        // known.
+        let _ = tokio::spawn(work.in_current_span()).await;
+        true
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting<C, E>>> {

@@ -172,7 +172,7 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
     process.spawn("outbox-relay", relay.run(process.shutdown()));
     let consumer =
         Consumer::new(CONSUMER, &events::TOPICS, database, &config.kafka, Arc::new(Events(Arc::clone(&app))))?
-            // Each of these is about one order: they wait side by side, and share commits.
+            // Each of these is about one order: they wait side by side, and what is no refusal shares commits.
             .overlapping(&STOCK_RESERVED)
             .overlapping(&STOCK_REJECTED)
             .overlapping(&SHIPMENT_CREATED);

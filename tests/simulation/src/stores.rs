@@ -340,10 +340,10 @@ impl Store for Orders {
         claimed
     }
 
-    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
+    async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {
         self.here.moment(Moment::BeforeCommit).await;
-        self.inner.hint(order, now).await?;
-        lock(&self.here.world.checks).hinted.insert(order);
+        self.inner.hint(orders, now).await?;
+        lock(&self.here.world.checks).hinted.extend(orders);
         self.here.world.notify(Channel::Payments);
         Ok(())
     }

@@ -22,7 +22,7 @@ struct Marked {
 
 fn marked(name: &'static str, cause: Cause, events: Vec<Outgoing>) -> Marked {
     let answer = Some(answer(name));
-    Marked { name, member: Member { change: Change { cause, events, answer }, traceparent: None } }
+    Marked { name, member: Member { change: Change { cause, events, answer }, traceparent: None, kind: None } }
 }
 
 fn asked(name: &'static str, key: &str) -> Marked {

@@ -420,8 +420,9 @@ impl Store for MemoryStore {
         Ok(memory_claims::claim(&mut *self.writable()?, (now, until), limit.into()))
     }
 
-    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        memory_claims::hint(&mut *self.writable()?, order, now);
+    async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {
+        let mut books = self.writable()?;
+        orders.iter().for_each(|order| memory_claims::hint(&mut books, *order, now));
         Ok(())
     }
 

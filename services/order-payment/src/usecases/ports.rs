@@ -63,9 +63,9 @@ pub trait Store: Settlements + Send + Sync {
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError>;
 
-    /// Makes an open attempt due now, or, when a worker has it, as soon as that worker gives it back: whatever time it gives it back
+    /// Makes the open attempts of `orders` due now, or, when a worker has one, as soon as that worker gives it back: whatever time it gives it back
     /// for, by [`Self::let_go`] or with a version that has no lease. A settled one stays as it is.
-    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError>;
+    async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Keeps a webhook, once per event id.
     async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError>;

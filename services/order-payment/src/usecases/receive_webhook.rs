@@ -2,7 +2,7 @@
 //! webhook is a hint to ask the gateway for the state, never the state itself.
 
 use chrono::Duration;
-use common::Explain as _;
+use common::{Explain as _, OrderId};
 use messaging::crash::{self, Boundary};
 
 use super::one_by_one::Failures;
@@ -58,8 +58,9 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     let due = app.store.due_webhooks(app.clock.now(), ROUND).await?;
     let count = due.len();
     let (mut ended, mut failures) = (Vec::with_capacity(count), Failures::default());
+    let mut hinted = Vec::new();
     for hook in due {
-        let failure = match process(app, &hook).await {
+        let failure = match process(app, &hook, &mut hinted).await {
             Ok(end) => {
                 ended.push((hook, end));
                 continue;
@@ -73,6 +74,11 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
             break;
         }
     }
+    // One hint for all, before what is a hint is called processed.
+    if !hinted.is_empty() && !failures.is_crash() {
+        app.store.hint(&hinted, app.clock.now()).await?;
+        app.signals.payments.notify_one();
+    }
     // What is not noted is looked at again, which is harmless: a webhook is a hint.
     if !ended.is_empty() && !failures.is_crash() {
         app.store.finish_webhooks(&ended, app.clock.now()).await?;
@@ -80,7 +86,8 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     failures.outcome().map(|()| count)
 }
 
-async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
+/// What `hook` comes to; an order whose open attempts are to be looked at is added to `hinted`.
+async fn process(app: &App, hook: &Webhook, hinted: &mut Vec<OrderId>) -> Result<WebhookEnd, Failure> {
     if hook.intent.is_empty() {
         return Ok(WebhookEnd::NothingToDo);
     }
@@ -112,8 +119,7 @@ async fn process(app: &App, hook: &Webhook) -> Result<WebhookEnd, Failure> {
         return Ok(WebhookEnd::Mismatch);
     }
     if !attempt.state.is_settled() {
-        app.store.hint(attempt.order, app.clock.now()).await?;
-        app.signals.payments.notify_one();
+        hinted.push(attempt.order);
         return Ok(WebhookEnd::Hinted);
     }
     if attempt.state == AttemptState::Captured || !SUCCESSES.contains(&hook.event_type.as_str()) {

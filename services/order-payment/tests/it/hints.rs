@@ -31,7 +31,7 @@ async fn a_hint_that_comes_while_a_worker_has_the_payment_makes_it_due_when_the_
             let (store, held) = (&world.app.store, claim(&world, now).await.remove(0));
             assert_eq!(held.order, order);
             let hinted_at = now + Duration::seconds(1);
-            store.hint(order, hinted_at).await.unwrap();
+            store.hint(&[order], hinted_at).await.unwrap();
             assert!(claim(&world, hinted_at).await.is_empty(), "a hint takes nothing away from who has it");
             let due_at = now + Duration::minutes(10);
             if lets_go {
@@ -55,10 +55,10 @@ async fn a_hint_before_a_claim_is_answered_by_it_and_what_is_learned_meanwhile_g
         let (order, now) = (world.an_order_to_pay().await, world.app.clock.now());
         let (store, due_at) = (&world.app.store, now + Duration::minutes(10));
         put_off(store.as_ref(), &claim(&world, now).await[0], due_at).await;
-        store.hint(order, now).await.unwrap();
+        store.hint(&[order], now).await.unwrap();
         let held = claim(&world, now).await.remove(0);
         // A step in between keeps the lease, and with it the hint for later.
-        store.hint(order, now).await.unwrap();
+        store.hint(&[order], now).await.unwrap();
         let step = AttemptStep::after(held.version, Attempt { in_doubt: true, ..held });
         let held = step.attempt.clone();
         store.commit(Cause::Duty("test"), Change { attempts: vec![step], ..Change::default() }).await.unwrap();

@@ -48,7 +48,7 @@ async fn a_process_of_another_reign_writes_nothing() {
         assert!(matches!(refused, Err(CommitError::NotWritable)), "{refused:?}");
         let claimed = store.claim_due(now, now + Duration::seconds(20), 5).await;
         assert!(matches!(claimed, Err(CommitError::NotWritable)), "{claimed:?}");
-        let hinted = store.hint(order, now - Duration::hours(1)).await;
+        let hinted = store.hint(&[order], now - Duration::hours(1)).await;
         assert!(matches!(hinted, Err(CommitError::NotWritable)), "{hinted:?}");
         let id = ShipmentId::derive(order, "rdc");
         let shipment = Shipment { order, id, fulfilment_centre: "rdc".to_owned(), created_at: now };

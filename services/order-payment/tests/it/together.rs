@@ -9,8 +9,9 @@ use futures::future::join_all;
 use futures::poll;
 use messaging::{Cause, CommitError, Committed};
 use order_payment::domain::{Attempt, AttemptState, CouponCode, CouponUse, OrderStatus, Transaction};
+use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::error::Conflict;
-use order_payment::usecases::ports::CouponWord;
+use order_payment::usecases::ports::{CouponWord, Kept, Webhook};
 use order_payment::usecases::process_payment::{CONCURRENCY, process_payments};
 use order_payment::usecases::{AttemptStep, Change};
 use testkit::TestDatabase;
@@ -48,6 +49,63 @@ async fn payment_steps_that_meet_share_commits() {
     }
     let commits = commits(&database, "COMPLETED").await;
     assert!(commits < CONCURRENCY as i64 / 2, "{commits} commits completed {CONCURRENCY} orders");
+}
+
+/// How many transactions wrote rows of `table`.
+async fn transactions(database: &TestDatabase, table: &str) -> i64 {
+    let query = format!("SELECT count(DISTINCT xmin::text) FROM {table}");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&database.owner).await.unwrap()
+}
+
+#[tokio::test]
+async fn messages_that_stock_is_held_share_commits_and_each_order_gets_its_one_attempt() {
+    let database = a_database().await;
+    let world = World::on(&database);
+    let mut orders = Vec::new();
+    for _ in 0..CONCURRENCY {
+        orders.push(world.place(shopper(), &a_key(), an_order()).await.unwrap().order);
+    }
+    let messages = orders.iter().map(|order| begin_payment(&world.app, world.message(), *order));
+    for begun in join_all(messages).await {
+        begun.unwrap();
+    }
+    // The same again, from another message.
+    begin_payment(&world.app, world.message(), orders[0]).await.unwrap();
+    for order in &orders {
+        assert_eq!((world.status(*order).await, world.charge(*order).await.version), (OrderStatus::PaymentPending, 1));
+        assert_eq!(world.rows_of("payment_attempts", "order_id", *order).await, 1);
+        assert_eq!(world.rows_of("order_history", "order_id", *order).await, 2);
+    }
+    let commits = transactions(&database, "payment_attempts").await;
+    assert!(commits < CONCURRENCY as i64 / 2, "{commits} commits began {CONCURRENCY} payments");
+}
+
+#[tokio::test]
+async fn webhooks_that_arrive_together_are_kept_once_each_and_two_contents_under_one_id_are_a_difference() {
+    let database = a_database().await;
+    let world = World::on(&database);
+    let hook = |id: usize, body: &str| Webhook {
+        gateway: "psp".to_owned(),
+        event_id: format!("evt_{id}"),
+        event_type: "payment_intent.succeeded".to_owned(),
+        intent: format!("pi_{id}"),
+        order: None,
+        amount_minor: Some(100),
+        currency: Some("EUR".to_owned()),
+        body: body.as_bytes().to_vec(),
+        received_at: world.app.clock.now(),
+        tries: 0,
+    };
+    let mut hooks: Vec<Webhook> = (0..30).map(|id| hook(id, "a")).collect();
+    hooks.extend([hook(7, "a"), hook(8, "b")]);
+    let kept = join_all(hooks.iter().map(|hook| world.app.store.keep_webhook(hook))).await;
+    let kept: Vec<Kept> = kept.into_iter().map(Result::unwrap).collect();
+    assert_eq!(kept.iter().filter(|kept| **kept == Kept::New).count(), 30);
+    assert_eq!((kept[30], kept[31]), (Kept::Again, Kept::Clash));
+    let open = world.app.store.backlog().await.unwrap().open;
+    assert_eq!(open.iter().filter(|open| open.what == "finding").map(|open| open.count).sum::<i64>(), 1, "{open:?}");
+    let commits = transactions(&database, "webhooks").await;
+    assert!(commits < 15, "{commits} commits kept 30 webhooks");
 }
 
 #[tokio::test]
@@ -89,7 +147,7 @@ async fn a_sale_that_the_database_refuses_at_its_commit_fails_alone() {
 }
 
 #[tokio::test]
-async fn when_a_leader_goes_away_those_it_led_for_learn_that_the_outcome_is_unknown_and_the_commit_stands() {
+async fn when_a_leader_goes_away_those_it_led_for_hear_of_their_commit_all_the_same() {
     let database = a_database().await;
     let world = World::on(&database);
     let (mut steps, mut orders) = (Vec::new(), Vec::new());
@@ -108,7 +166,7 @@ async fn when_a_leader_goes_away_those_it_led_for_learn_that_the_outcome_is_unkn
     assert!(poll!(&mut leader).is_pending());
     drop(leader);
     for outcome in [second.await, third.await] {
-        assert!(matches!(outcome, Err(CommitError::OutcomeUnknown)), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Committed::Applied)), "{outcome:?}");
     }
     for order in orders {
         until("the step that was under way", Duration::from_secs(10), async || {
@@ -142,7 +200,7 @@ async fn payments_that_are_declined_at_once_give_their_coupons_back_each_by_itse
             ..an_order()
         };
         let order = world.place(shopper(), &a_key(), raw).await.unwrap().order;
-        order_payment::usecases::begin_payment::begin_payment(&world.app, world.message(), order).await.unwrap();
+        begin_payment(&world.app, world.message(), order).await.unwrap();
         orders.push(order);
     }
     world.pay().await;

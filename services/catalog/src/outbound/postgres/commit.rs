@@ -1,6 +1,7 @@
 //! Writing decisions about orders that are known, or their tombstones: the reservations first, so that two decisions about
-//! one order meet there before either holds a stock row, then the stock rows, then what follows from them. Decisions that wait at
-//! the same time share a commit, and all of a batch is one statement per table; one decision is a batch of one.
+//! one order meet there before either holds a stock row, then the stock rows, then tombstones, which move nothing, then what follows.
+//! Decisions that wait at the same time share a commit; what every order has is one statement for all of a batch, what few have (parcels
+//! let go, entitlements) is one each. One decision is a batch of one.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -71,23 +72,35 @@ fn write<'t>(
     Box::pin(async move { write_all(tx, &decided, &fresh).await })
 }
 
+/// A member of a batch, with its place there.
+type Placed<'a> = (usize, &'a Decided, &'a Step);
+
+fn steps<'a>(left: &[Placed<'a>]) -> Vec<&'a Step> {
+    left.iter().map(|(.., step)| *step).collect()
+}
+
 async fn write_all(
     tx: &mut PgConnection,
     decided: &[Decided],
     fresh: &[usize],
 ) -> Result<Batch<Refusal>, WriteError<Refusal>> {
     let with_step = |member: &usize| Some((*member, &decided[*member], decided[*member].step.as_ref()?));
-    let mut left: Vec<(usize, &Decided, &Step)> = fresh.iter().filter_map(with_step).collect();
+    let mut left: Vec<Placed<'_>> = fresh.iter().filter_map(with_step).collect();
     // Of two decisions about one order the second was made before the first was known.
     let mut seen = HashSet::new();
     let mut overtaken: Vec<usize> =
         left.extract_if(.., |(_, _, step)| !seen.insert(step.after.order.uuid())).map(|(member, ..)| member).collect();
-    let steps: Vec<&Step> = left.iter().map(|(.., step)| *step).collect();
-    let mut winners = advance(tx, &steps).await?;
-    winners.extend(insert_tombstones(tx, &steps).await?);
-    let lost = left.extract_if(.., |(_, _, step)| !winners.contains(&step.after.order.uuid()));
-    overtaken.extend(lost.map(|(member, ..)| member));
-    move_units(tx, &left.iter().map(|(.., step)| *step).collect::<Vec<_>>()).await?;
+    let advanced = advance(tx, &steps(&left)).await?;
+    let lost = |step: &Step, winners: &HashSet<Uuid>| !winners.contains(&step.after.order.uuid());
+    overtaken.extend(
+        left.extract_if(.., |(.., step)| step.before.is_some() && lost(step, &advanced)).map(|(member, ..)| member),
+    );
+    move_units(tx, &steps(&left)).await?;
+    // After the stock rows, as `reserve` inserts its own: two that meet at an order and at a SKU wait for each other and not in a circle.
+    let begun = insert_tombstones(tx, &steps(&left)).await?;
+    overtaken.extend(
+        left.extract_if(.., |(.., step)| step.before.is_none() && lost(step, &begun)).map(|(member, ..)| member),
+    );
     insert_shipments(tx, &left.iter().map(|(_, decided, step)| (decided.why, *step)).collect::<Vec<_>>()).await?;
     for (_, decided, step) in left {
         if let Why::Duty(_) = decided.why {

@@ -1,8 +1,9 @@
 //! New orders, many in one transaction: their rows are locked in the order of SKU and centre, decided one after the other in
 //! the domain, and written once. One order is a batch of one, so there is no second way.
 //!
-//! Stock rows come before reservations here and after them elsewhere. No circle can arise: a reservation that is inserted has
-//! no rows yet that anybody else could hold, and one that is there already is left alone.
+//! Stock rows come before reservations here; elsewhere a reservation that is known comes before them, and one that is inserted after. No
+//! circle can arise: whoever inserts has all its stock rows and inserts in the order of order ids, and a reservation that is there
+//! already is left alone here.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,8 @@ pub(super) async fn reserve(
             answer: None,
         },
         traceparent: request.traceparent.clone(),
+        // They all are new orders.
+        kind: None,
     });
     let members = members.collect();
     let asked: Arc<[Asked]> = requests.iter().map(|request| request.asked.clone()).collect();
@@ -159,7 +162,7 @@ async fn insert(
         WITH begun AS (
             INSERT INTO reservations (order_id, status, version, created_at, held_until, settled_at)
             SELECT order_id, status, 1, $1, held_until, CASE status WHEN 'HELD' THEN NULL ELSE $1 END
-            FROM UNNEST($2::uuid[], $3::text[], $4::timestamptz[]) AS new (order_id, status, held_until)
+            FROM UNNEST($2::uuid[], $3::text[], $4::timestamptz[]) AS new (order_id, status, held_until) ORDER BY order_id
             ON CONFLICT (order_id) DO NOTHING RETURNING 1),
         lines AS (
             INSERT INTO reservation_lines (order_id, sku, quantity, options)

@@ -10,7 +10,7 @@ use common::{MessageId, ids};
 use messaging::Verdict;
 use tokio::task::JoinSet;
 
-use super::world::{World, compensated, counts, created, lines, new_order, receive};
+use super::world::{World, compensated, completed, counts, created, lines, new_order, receive};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_and_twenty_eight_callers_on_one_sku_share_their_commits() {
@@ -61,6 +61,24 @@ async fn buyers_who_come_back_at_once_share_the_next_commit() {
 /// Transactions that reserved something: each gave all its reservations one instant of the database.
 async fn commits(world: &World) -> i64 {
     world.count("SELECT count(DISTINCT xmin::text) FROM reservations").await
+}
+
+#[tokio::test]
+async fn sales_that_are_told_at_once_share_commits_and_no_number_is_given_twice() {
+    let world = World::new().await;
+    receive(&*world.store, "r1", &[("A", SupplyKind::Serialised, 100)]).await.unwrap();
+    let orders: Vec<_> = (0..32).map(|_| new_order()).collect();
+    for order in &orders {
+        assert_eq!(world.deliver(&created(*order, &[("A", 2)])).await, Verdict::Done);
+    }
+    let messages: Vec<_> = orders.iter().map(|order| completed(*order, &[("A", 2)])).collect();
+    let told = futures::future::join_all(messages.iter().map(|message| world.deliver(message))).await;
+    assert!(told.iter().all(|verdict| *verdict == Verdict::Done), "{told:?}");
+    assert_eq!(counts(&*world.store, "A").await, (36, 0, 64, 100));
+    assert_eq!(world.count("SELECT count(DISTINCT number) FROM serial_numbers").await, 64);
+    let shared = world.count("SELECT count(DISTINCT xmin::text) FROM reservations WHERE status = 'FINALISED'").await;
+    assert!(shared <= 8, "{shared} transactions for 32 sales");
+    world.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -59,6 +59,7 @@ for_both_stores! {
     counts_follow_from_movements
     a_message_has_its_effect_once
     a_decision_about_an_older_state_is_overtaken
+    decisions_that_meet_end_as_each_would_have_ended_alone
     a_message_without_effect_is_remembered_too
     what_is_held_can_be_given_back_once
     what_is_sold_is_gone_for_good
@@ -370,6 +371,50 @@ async fn a_decision_about_an_older_state_is_overtaken(store: Arc<dyn StockStore>
     let late = commit(&*store, &selling).await;
     assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
     assert_eq!((status(&*store, order).await, counts(&*store, "A").await), (Some((Status::Released, 2)), (9, 0, 0, 9)));
+}
+
+async fn decisions_that_meet_end_as_each_would_have_ended_alone(store: Arc<dyn StockStore>) {
+    use SupplyKind::{Counted, Serialised};
+    let kinds = [("A", Serialised), ("B", Counted)];
+    receive(&*store, "r1", &[("A", Serialised, 20), ("B", Counted, 9)]).await.unwrap();
+    let baskets: [&[(&str, u32)]; 4] = [&[("A", 2)], &[("A", 1), ("B", 2)], &[("B", 3)], &[("A", 4)]];
+    let (mut orders, mut seen) = (Vec::new(), Vec::new());
+    for basket in baskets {
+        orders.push(held(&*store, basket).await);
+        seen.push(store.reservation(orders[orders.len() - 1]).await.unwrap());
+    }
+    let unheard = new_order();
+    let selling = |place: usize| finalise(seen[place].clone(), &lines(baskets[place]), &sale(&kinds), NOW).unwrap();
+    let giving_back = |place: usize| release(seen[place].clone(), orders[place], NOW).unwrap();
+    // The fourth order is sold and given back at once.
+    let decisions = [
+        selling(0),
+        selling(1),
+        giving_back(2),
+        selling(3),
+        giving_back(3),
+        release(None, unheard, NOW).unwrap(),
+        Decision::Nothing,
+    ];
+    let mut outcomes = futures::future::join_all(decisions.iter().map(|decision| commit(&*store, decision))).await;
+    let of_the_fourth: Vec<_> = outcomes.drain(3..5).collect();
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap(), Committed::Applied);
+    }
+    let is_sold = of_the_fourth[0].is_ok();
+    let overtaken = of_the_fourth.iter().filter(|outcome| matches!(outcome, Err(StoreError::Overtaken)));
+    assert_eq!((overtaken.count(), is_sold != of_the_fourth[1].is_ok()), (1, true), "{of_the_fourth:?}");
+    let ended = if is_sold { Status::Finalised } else { Status::Released };
+    for (order, status_after) in orders
+        .iter()
+        .zip([Status::Finalised, Status::Finalised, Status::Released, ended])
+        .map(|(order, after)| (*order, after))
+    {
+        assert_eq!(status(&*store, order).await, Some((status_after, 2)));
+    }
+    assert_eq!(status(&*store, unheard).await, Some((Status::Released, 1)));
+    let a = if is_sold { (13, 0, 7, 20) } else { (17, 0, 3, 20) };
+    assert_eq!((counts(&*store, "A").await, counts(&*store, "B").await), (a, (7, 0, 2, 9)));
 }
 
 async fn a_message_without_effect_is_remembered_too(store: Arc<dyn StockStore>) {

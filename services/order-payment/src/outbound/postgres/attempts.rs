@@ -140,14 +140,18 @@ pub async fn claim(
         .collect()
 }
 
-/// Makes the open attempts of an order due; one that a worker has, when it gives it back. Their version stays: a hint is no change
-/// of state. One that is due and nobody has needs none.
-pub async fn hint(tx: &mut PgConnection, order: OrderId, now: DateTime<Utc>) -> Written {
+/// Makes the open attempts of some orders due; one that a worker has, when it gives it back. Their version stays: a hint is no change
+/// of state. One that is due and nobody has needs none. Locked in the order of orders, as steps of payments are.
+pub async fn hint(tx: &mut PgConnection, orders: &[OrderId], now: DateTime<Utc>) -> Written {
     sqlx::query(
         "UPDATE payment_attempts SET due_at = LEAST(due_at, $2), hinted_at = $2
-         WHERE order_id = $1 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN') AND (due_at > $2 OR leased_until IS NOT NULL)",
+         WHERE attempt_id = ANY (ARRAY(
+             SELECT attempt_id FROM payment_attempts
+             WHERE order_id = ANY ($1) AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')
+               AND (due_at > $2 OR leased_until IS NOT NULL)
+             ORDER BY order_id FOR NO KEY UPDATE))",
     )
-    .bind(order.uuid())
+    .bind(orders.iter().map(|order| order.uuid()).collect::<Vec<_>>())
     .bind(now)
     .execute(tx)
     .await?;

@@ -205,8 +205,13 @@ impl Store for PostgresStore {
         Ok(result.take())
     }
 
-    async fn hint(&self, order: OrderId, now: DateTime<Utc>) -> Result<(), CommitError> {
-        self.duty("hint-payment", move |tx| Box::pin(async move { attempts::hint(tx, order, now).await })).await
+    async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {
+        let orders: Arc<[OrderId]> = orders.into();
+        self.duty("hint-payment", move |tx| {
+            let orders = Arc::clone(&orders);
+            Box::pin(async move { attempts::hint(tx, &orders, now).await })
+        })
+        .await
     }
 
     async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {

@@ -240,7 +240,7 @@ async fn send_back(app: &App, odd: &[Odd]) -> Result<(), Failure> {
                 Err(failure) => return Err(failure),
             }
         } else {
-            app.store.hint(attempt.order, app.clock.now()).await?;
+            app.store.hint(&[attempt.order], app.clock.now()).await?;
         }
     }
     Ok(())
