@@ -63,8 +63,8 @@ pub trait Store: Settlements + Send + Sync {
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError>;
 
-    /// Makes the open attempts of `orders` due now, or, when a worker has one, as soon as that worker gives it back: whatever time it gives it back
-    /// for, by [`Self::let_go`] or with a version that has no lease. A settled one stays as it is.
+    /// Makes the open attempts of `orders` due now, or, when a worker has one, as soon as that worker gives it back: whatever time it
+    /// gives it back for, by [`Self::let_go`] or with a version that has no lease. A settled one stays as it is.
     async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     /// Keeps a webhook, once per event id.

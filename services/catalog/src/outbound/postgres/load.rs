@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku};
+use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::types::Json;
 
@@ -22,16 +23,18 @@ struct ReservationRow {
     version: i64,
     created_at: DateTime<Utc>,
     held_until: DateTime<Utc>,
+    lines: Option<Json<Vec<LineRow>>>,
+    pieces: Option<Json<Vec<PieceRow>>>,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Deserialize)]
 struct LineRow {
     sku: String,
     quantity: i64,
-    options: Json<Options>,
+    options: Options,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Deserialize)]
 struct PieceRow {
     sku: String,
     fulfilment_centre: String,
@@ -40,39 +43,46 @@ struct PieceRow {
     returned: i64,
 }
 
-/// The row first: what belongs to it may be newer, and then the version that a decision names is found to be old.
+/// In one question, so that all of it is of one moment.
 pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
-    let row: Option<ReservationRow> =
-        sqlx::query_as("SELECT status, version, created_at, held_until FROM reservations WHERE order_id = $1")
-            .bind(order.uuid())
-            .fetch_optional(pool)
-            .await
-            .map_err(of_read)?;
-    match row {
-        Some(row) => row.into_reservation(pool, order).await.map(Some),
-        None => Ok(None),
-    }
+    let row: Option<ReservationRow> = sqlx::query_as(
+        r#"
+        SELECT status, version, created_at, held_until,
+               (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity, 'options', options) ORDER BY sku)
+                FROM reservation_lines WHERE order_id = $1) AS lines,
+               (SELECT jsonb_agg(jsonb_build_object(
+                           'sku', taken.sku, 'fulfilment_centre', taken.fulfilment_centre, 'quantity', taken.quantity,
+                           'waiting', COALESCE(waiting, 0),
+                           'returned', COALESCE((SELECT sum(moved.quantity) FROM stock_movements moved
+                                                 WHERE moved.order_id = taken.order_id AND moved.sku = taken.sku
+                                                   AND moved.fulfilment_centre = taken.fulfilment_centre AND moved.kind = 'returned'), 0)::bigint)
+                       ORDER BY taken.sku, taken.fulfilment_centre)
+                FROM allocations taken LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
+                WHERE taken.order_id = $1) AS pieces
+        FROM reservations WHERE order_id = $1
+        "#,
+    )
+    .bind(order.uuid())
+    .fetch_optional(pool)
+    .await
+    .map_err(of_read)?;
+    row.map(|row| row.into_reservation(order)).transpose()
 }
 
 impl ReservationRow {
-    async fn into_reservation(self, pool: &PgPool, order: OrderId) -> Result<Reservation, StoreError> {
+    fn into_reservation(self, order: OrderId) -> Result<Reservation, StoreError> {
         let status = self.status.parse().map_err(|_| inconsistent("reservations", "status", &order))?;
-        let (lines, options) = lines(pool, order).await?;
-        let pieces = pieces(pool, order).await?;
+        let (lines, options) = lines(self.lines.map(|Json(rows)| rows).unwrap_or_default(), order)?;
+        let pieces = self.pieces.map(|Json(rows)| rows).unwrap_or_default();
+        let pieces = pieces.into_iter().map(|row| row.into_piece(order)).collect::<Result<_, _>>()?;
         let Self { version, created_at, held_until, .. } = self;
         Ok(Reservation { order, status, version, lines, options, pieces, created_at, held_until })
     }
 }
 
-async fn lines(pool: &PgPool, order: OrderId) -> Result<(Lines, BTreeMap<Sku, Options>), StoreError> {
-    let rows: Vec<LineRow> =
-        sqlx::query_as("SELECT sku::text, quantity, options FROM reservation_lines WHERE order_id = $1 ORDER BY sku")
-            .bind(order.uuid())
-            .fetch_all(pool)
-            .await
-            .map_err(of_read)?;
+fn lines(rows: Vec<LineRow>, order: OrderId) -> Result<(Lines, BTreeMap<Sku, Options>), StoreError> {
     let (mut lines, mut chosen) = (Vec::with_capacity(rows.len()), BTreeMap::new());
-    for LineRow { sku, quantity, options: Json(options) } in rows {
+    for LineRow { sku, quantity, options } in rows {
         let sku = Sku::parse(&sku).map_err(|_| inconsistent("reservation_lines", "sku", &order))?;
         let quantity = units(quantity).ok_or_else(|| inconsistent("reservation_lines", "quantity", &order))?;
         if !options.is_empty() {
@@ -85,26 +95,6 @@ async fn lines(pool: &PgPool, order: OrderId) -> Result<(Lines, BTreeMap<Sku, Op
         false => Lines::new(lines).map_err(|_| inconsistent("reservation_lines", "quantity", &order))?,
     };
     Ok((lines, chosen))
-}
-
-async fn pieces(pool: &PgPool, order: OrderId) -> Result<Vec<Piece>, StoreError> {
-    let rows: Vec<PieceRow> = sqlx::query_as(
-        r#"
-        SELECT taken.sku::text, taken.fulfilment_centre::text, taken.quantity, COALESCE(waiting, 0) AS waiting,
-               COALESCE((SELECT sum(moved.quantity) FROM stock_movements moved
-                         WHERE moved.order_id = taken.order_id AND moved.sku = taken.sku
-                           AND moved.fulfilment_centre = taken.fulfilment_centre AND moved.kind = 'returned'), 0)::bigint AS returned
-        FROM allocations taken
-        LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
-        WHERE taken.order_id = $1
-        ORDER BY taken.sku, taken.fulfilment_centre
-        "#,
-    )
-    .bind(order.uuid())
-    .fetch_all(pool)
-    .await
-    .map_err(of_read)?;
-    rows.into_iter().map(|row| row.into_piece(order)).collect()
 }
 
 impl PieceRow {

@@ -103,7 +103,7 @@ impl Desk for PostgresDesk {
             Box::pin(async move {
                 let moved = match nudge {
                     Nudge::MakeDue => {
-                        attempts::hint(&mut *tx, order, now).await?;
+                        attempts::hint(&mut *tx, &[order], now).await?;
                         rows::has_open_attempt(tx, order).await?
                     }
                     Nudge::TellAgain => trail::publish_last_again(tx, &order.to_string()).await?.is_some(),

@@ -83,6 +83,10 @@ impl RedisStore {
     /// Sends the commands in one round trip. An answer per command: a command that Redis refuses (a key of another type) is an
     /// error of its own and not a fault of the store.
     async fn run(&self, pipe: &Pipeline) -> Result<Vec<RedisResult<Value>>, StoreUnavailable> {
+        // The client takes it for an error to be asked nothing.
+        if pipe.cmd_iter().next().is_none() {
+            return Ok(Vec::new());
+        }
         let send = || {
             let (mut connection, mut pipe) = (self.connection.clone(), pipe.clone());
             pipe.ignore_errors();
