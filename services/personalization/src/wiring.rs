@@ -62,6 +62,11 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     });
     process.spawn("visits", async move {
         read_visits(&visits, &file).await;
+        // Once here, so that the first answers know what the stream says; without the store it is tried again below, and meanwhile
+        // no list is kept.
+        if let Ok(learned) = follow(&visits, stream.as_ref()).await {
+            metrics::VISIT_STEPS.with_label_values::<&str>(&[]).inc_by(learned as u64);
+        }
         is_in.store(true, Ordering::Relaxed);
         keep_visits(visits, stream, file, shutdown).await;
     });

@@ -219,7 +219,7 @@ async fn in_full(
 }
 
 /// The list of this session where there is one, else a new one, which becomes that of the session. A process that does not know yet
-/// what is popular keeps nothing: it would show its first poor lists for half an hour.
+/// what is popular, or what visits say, keeps nothing: it would show its first poor lists for half an hour.
 async fn the_list(
     app: &App,
     command: &Command,
@@ -227,7 +227,8 @@ async fn the_list(
     change: Change,
     person: &Person,
 ) -> Result<List, StoreUnavailable> {
-    let key = Key::of(command, change, person).filter(|_| !crowd.everything.is_empty());
+    let knows = !crowd.everything.is_empty() && app.visits.is_led();
+    let key = Key::of(command, change, person).filter(|_| knows);
     let Some(key) = key else { return lists::make(app, command, crowd, change, person).await };
     let now_ms = app.clock.now().timestamp_millis();
     match app.kept.get(&key, now_ms).await {
