@@ -58,7 +58,9 @@ impl BatchHandler for ClickConsumer {
     }
 
     async fn handle_as_first(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
-        self.fold_in_span(partition, records, Earlier::Gone).await
+        // What was written since was read again, refusals with it.
+        let since_ms = self.clock.now().timestamp_millis() - COUNTED_AGAIN_MS;
+        self.fold_in_span(partition, records, Earlier::Gone { since_ms }).await
     }
 }
 

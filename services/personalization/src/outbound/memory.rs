@@ -34,6 +34,7 @@ struct Inner {
     people: HashMap<Pseudonym, Person>,
     refused: HashMap<Pseudonym, i64>,
     counted: HashMap<i32, Position>,
+    refusals_since: HashMap<i32, i64>,
     features: HashMap<Sku, (Feature, i64)>,
     shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
     categories: BTreeMap<String, f64>,
@@ -76,6 +77,7 @@ impl InterestStore for MemoryStore {
             features: batch.skus().iter().filter_map(feature).collect(),
             counted: inner.counted.get(&partition).copied(),
             refused: batch.pseudonyms().filter_map(|who| Some((who.clone(), *inner.refused.get(who)?))).collect(),
+            refusals_since: inner.refusals_since.get(&partition).copied(),
         })
     }
 
@@ -98,6 +100,7 @@ impl InterestStore for MemoryStore {
             }
         }
         inner.refused.extend(outcome.refused.clone());
+        inner.refusals_since.extend(outcome.refusals_since.map(|since| (partition, since)));
         for gain in &outcome.gains {
             let weight = gain.weight * era_and_weight(now_ms, TRENDING_HALF_LIFE_MS).1;
             inner.add(Shelf::Everything, &gain.sku, weight);

@@ -19,6 +19,9 @@ use personalization::usecases::{
 
 pub const NOW: i64 = 1_790_000_000_000;
 
+/// Nothing earlier is there, and nobody said no before.
+pub const GONE: Earlier = Earlier::Gone { since_ms: 0 };
+
 /// The key of pseudonyms and of arms.
 pub const KEY: &[u8] = b"a-key-of-the-test-stack";
 
@@ -104,7 +107,7 @@ impl<S: Store> Shop<S> {
     /// Counts reports that nothing stands before, whatever their offsets: what joins what is told in `books`.
     pub async fn click(&self, reports: Vec<Report>) -> personalization::usecases::Folded {
         let batch = Batch::gather(reports);
-        fold_clicks(&self.learner, 0, &batch, Earlier::Gone, |_| ()).await.expect("the store answers")
+        fold_clicks(&self.learner, 0, &batch, GONE, |_| ()).await.expect("the store answers")
     }
 
     pub async fn refresh(&self) {

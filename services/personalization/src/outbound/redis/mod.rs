@@ -163,6 +163,11 @@ impl Keys {
         format!("{}clicks-counted:{partition}", self.prefix)
     }
 
+    /// From when on we know who has said no, of the people of a partition.
+    fn refusals_since(&self, partition: i32) -> String {
+        format!("{}refusals-since:{partition}", self.prefix)
+    }
+
     fn feature(&self, sku: &Sku) -> String {
         format!("{}feature:{sku}", self.prefix)
     }
