@@ -23,6 +23,8 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
     /// Answers nothing while set.
     pub down: AtomicBool,
+    /// Set: all products are lost, and were not all learned again.
+    pub lost_products: AtomicBool,
     /// Calls so far, to count round trips.
     pub calls: AtomicUsize,
     /// People whose sessions say that they do not agree.
@@ -164,6 +166,22 @@ impl FeatureStore for MemoryStore {
             }
         }
         Ok(newer)
+    }
+
+    async fn are_learned(&self) -> Result<bool, StoreUnavailable> {
+        self.open().map(|_| !self.lost_products.load(Ordering::Relaxed))
+    }
+
+    async fn all_learned(&self) -> Result<(), StoreUnavailable> {
+        self.open().map(|_| self.lost_products.store(false, Ordering::Relaxed))
+    }
+}
+
+impl MemoryStore {
+    /// Loses what is known of products, as a store does that has lost everything.
+    pub fn lose_products(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).features.clear();
+        self.lost_products.store(true, Ordering::Relaxed);
     }
 }
 

@@ -100,8 +100,11 @@ impl<S: Store> Shop<S> {
         self
     }
 
+    /// These are all products there are.
     pub async fn learn(&self, products: &[ProductRevision]) -> usize {
-        self.learner.features.learn(products).await.expect("the store answers")
+        let learned = self.learner.features.learn(products).await.expect("the store answers");
+        self.learner.features.all_learned().await.expect("the store answers");
+        learned
     }
 
     /// Counts reports that nothing stands before, whatever their offsets: what joins what is told in `books`.
