@@ -1,4 +1,5 @@
-//! What somebody is shown stays until they click or their session is over, whatever others do; what has gone leaves at once.
+//! What somebody is shown stays until they click or their session is over, whatever others do; what has gone leaves at
+//! once in the process that learned of it, as these stories do, and within a minute in the others.
 
 use std::sync::Arc;
 
