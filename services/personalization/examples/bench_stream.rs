@@ -160,6 +160,8 @@ impl Bench {
             })
         });
         store.learn(&products.collect::<Result<Vec<_>>>()?).await?;
+        // Else clicks that do not begin at the beginning would wait for them.
+        store.all_learned().await?;
         Ok(())
     }
 }
