@@ -14,7 +14,8 @@ use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
 use personalization::usecases::{
-    App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
+    App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow,
+    refresh,
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
