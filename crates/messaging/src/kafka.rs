@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::Region;
 use contracts::Topic;
+use contracts::topics::Cleanup;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -146,7 +147,7 @@ impl Record {
     }
 }
 
-/// Creates the topics that do not exist yet, with the partitions and retention of the topic table.
+/// Creates the topics that do not exist yet, with the partitions, retention and cleanup of the topic table.
 ///
 /// # Errors
 /// What the broker said; existing topics are left as they are.
@@ -159,8 +160,14 @@ pub async fn create_topics(settings: &KafkaSettings, region: Region, topics: &[&
         .zip(&names)
         .zip(&retentions)
         .map(|((topic, name), retention)| {
-            NewTopic::new(name, topic.partitions, TopicReplication::Fixed(settings.replication))
-                .set("retention.ms", retention)
+            let new = NewTopic::new(name, topic.partitions, TopicReplication::Fixed(settings.replication))
+                .set("cleanup.policy", topic.cleanup.code())
+                .set("retention.ms", retention);
+            match topic.cleanup {
+                Cleanup::Delete => new,
+                // The broker does not heed the retention of such a topic.
+                Cleanup::Compact => new.set("min.compaction.lag.ms", retention),
+            }
         })
         .collect();
     let options = AdminOptions::new()

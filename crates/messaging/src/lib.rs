@@ -4,7 +4,8 @@
 //! [`Database::commit_many`] is the same for many changes at once, and [`Together`] is where changes meet that share a commit.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
 //! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit,
-//! [`Aside`] is where a batch puts what cannot be read, and [`Rewind`] how it asks for what it should have had before; [`Tail`] lets every process hear everything.
+//! [`Aside`] is where a batch puts what cannot be read, and [`Rewind`] how it asks for what it should have had before; [`Tail`] lets every process hear everything;
+//! [`read_through`] reads a whole topic once more.
 //!
 //! Not decided here: what an event means (services), what it looks like (`contracts`), how a process lives (`chassis`).
 
@@ -29,6 +30,7 @@ pub mod relay;
 pub mod rewind;
 pub mod schema;
 pub mod tail;
+pub mod through;
 pub mod together;
 pub mod trail;
 mod transaction;
@@ -48,4 +50,5 @@ pub use relay::Relay;
 pub use rewind::Rewind;
 pub use schema::migrate;
 pub use tail::{Hears, Tail};
+pub use through::read_through;
 pub use together::Together;

@@ -261,26 +261,34 @@ async fn work_off(
             work.begin(&shutdown).await?;
             begun = Some(deals);
         }
-        let done = match work.handle(&held, &shutdown).await {
-            Err(Stop::Behind(wish)) => match rewind::decide(&consumer, &held[0], wish, &mut past, &shutdown).await? {
+        let batch = in_order(&held);
+        let done = match work.handle(batch, &shutdown).await {
+            Err(Stop::Behind(wish)) => match rewind::decide(&consumer, &batch[0], wish, &mut past, &shutdown).await? {
                 Step::Back(to) => {
-                    let place = (held[0].topic.clone(), held[0].partition);
+                    let place = (batch[0].topic.clone(), batch[0].partition);
                     return Ok(Some(Back { place, to, past, _queue: queue }));
                 }
-                Step::First => work.handle_as_first(&held, &shutdown).await?,
+                Step::First => work.handle_as_first(batch, &shutdown).await?,
             },
             outcome => outcome?,
         };
-        let done = done.clamp(1, held.len());
+        let done = done.clamp(1, batch.len());
         past.done();
-        let last = &held[done - 1];
+        let last = &batch[done - 1];
         // Fails when the partition has moved away meanwhile; then its new owner decides.
         let _ = consumer.store_offset(&last.topic, last.partition, last.offset);
         stored.store(true, Ordering::Release);
-        waiting.take(&held[..done]);
+        waiting.take(&batch[..done]);
         held.drain(..done);
         crash::point("consumer.after_offset")?;
     }
+}
+
+/// The first of `records` as far as their offsets rise. A move that the client did not confirm in time may happen later, in the middle of
+/// what waits; what stands behind it is a batch of its own, else earlier records would hide behind later ones.
+fn in_order(records: &[Record]) -> &[Record] {
+    let turn = records.windows(2).position(|pair| pair[1].offset <= pair[0].offset);
+    turn.map_or(records, |last| &records[..=last])
 }
 
 fn resume(consumer: &Follower, workers: &mut HashMap<Place, Worker>) {
@@ -324,6 +332,23 @@ mod tests {
             headers: Vec::new(),
         };
         vec![record; number]
+    }
+
+    #[test]
+    fn records_that_were_read_again_in_the_middle_of_a_batch_are_another_batch() {
+        let at = |offsets: &[i64]| -> Vec<Record> {
+            let one = records(1, 10).remove(0);
+            offsets.iter().map(|offset| Record { offset: *offset, ..one.clone() }).collect()
+        };
+        for (offsets, first, why) in [
+            (&[7][..], 1, "one"),
+            (&[7, 8, 12, 13][..], 4, "the topic has holes"),
+            (&[18, 19, 5, 6, 7][..], 2, "it was moved back"),
+            (&[18, 5, 6, 3, 4][..], 1, "twice"),
+            (&[18, 19, 19, 20][..], 2, "to the record before"),
+        ] {
+            assert_eq!(in_order(&at(offsets)).len(), first, "{why}");
+        }
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl Past {
         self.run = None;
     }
 
+    /// How many records before the batch that begins at `first` are passed over although the topic has them; `None`: the step is made.
+    fn leaves_out(&mut self, step: Step, first: i64, now: Instant) -> Option<i64> {
+        match step {
+            Step::Back(to) if !self.may_move(first, now) => Some(first.saturating_sub(to)),
+            Step::Back(_) | Step::First => None,
+        }
+    }
+
     /// Whether one more move is made for the batch that begins at `first`.
     fn may_move(&mut self, first: i64, now: Instant) -> bool {
         if self.rests_until.is_some_and(|until| now < until) {
@@ -121,11 +129,12 @@ pub(crate) async fn decide(
         }
     };
     let begun = past.run.filter(|run| run.deals == consumer.context().deals()).map(|run| run.from);
-    let mut step = step(first.offset, wanted, low, begun);
-    if matches!(step, Step::Back(_)) && !past.may_move(first.offset, Instant::now()) {
-        let Record { topic, partition, .. } = first;
-        tracing::error!(group = consumer.context().group, %topic, partition, "what is counted of a partition does not stay counted");
-        step = Step::First;
+    let step = step(first.offset, wanted, low, begun);
+    if let Some(left_out) = past.leaves_out(step, first.offset, Instant::now()) {
+        // They are in the topic: nobody is told that they are out of reach.
+        let (Record { topic, partition, offset, .. }, group) = (first, consumer.context().group);
+        tracing::error!(group, %topic, partition, offset, left_out, "what is counted of a partition does not stay counted");
+        return Ok(Step::First);
     }
     tell(consumer.context().group, first, rewind, step);
     Ok(step)
@@ -238,5 +247,15 @@ mod tests {
         assert_eq!(u32::try_from(moved), Ok(MOST - 1), "the last of them was the first of these");
         assert!(!past.may_move(5_000, now + REST / 2), "it rests");
         assert!(past.may_move(5_000, now + REST));
+    }
+
+    #[test]
+    fn what_is_passed_over_is_what_stands_between_where_it_wanted_to_go_and_the_batch() {
+        let (mut past, now) = (Past::default(), Instant::now());
+        for _ in 0..MOST {
+            assert_eq!(past.leaves_out(Step::Back(40), 100, now), None, "it is moved");
+        }
+        assert_eq!(past.leaves_out(Step::Back(40), 100, now), Some(60));
+        assert_eq!(past.leaves_out(Step::First, 100, now), None, "nothing was wanted that is there");
     }
 }

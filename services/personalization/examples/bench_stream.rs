@@ -64,6 +64,7 @@ static FEW: Topic = Topic {
     key: "pseudonym",
     partitions: CLICKSTREAM_RAW.partitions / 4,
     retention: CLICKSTREAM_RAW.retention,
+    cleanup: CLICKSTREAM_RAW.cleanup,
     class: DataClass::Internal,
     writer: "bench",
     readers: &[],
@@ -75,6 +76,7 @@ static SINGLES: Topic = Topic {
     key: "pseudonym",
     partitions: CLICKSTREAM_RAW.partitions,
     retention: CLICKSTREAM_RAW.retention,
+    cleanup: CLICKSTREAM_RAW.cleanup,
     class: DataClass::Internal,
     writer: "bench",
     readers: &[],
@@ -158,6 +160,8 @@ impl Bench {
             })
         });
         store.learn(&products.collect::<Result<Vec<_>>>()?).await?;
+        // Else clicks that do not begin at the beginning would wait for them.
+        store.all_learned().await?;
         Ok(())
     }
 }

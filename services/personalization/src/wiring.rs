@@ -9,7 +9,7 @@ use chassis::auth::{Authenticator, RedisSessions};
 use contracts::Topic;
 use contracts::personalization::v1::recommendation_service_server::RecommendationServiceServer;
 use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, ORDER_COMPLETED, PRODUCT_CHANGED, TOPICS};
-use messaging::{BatchConsumer, TopicAside};
+use messaging::{BatchConsumer, KafkaSettings, TopicAside, read_through};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -37,6 +37,12 @@ const ORDER_GROUP: &str = "personalization-orders";
 /// How long an exposure waits to be written down: shorter than anybody needs to pay for an order.
 const EXPOSURES_EVERY: Duration = Duration::from_millis(500);
 
+/// How often a learner looks whether the store still has all products. Clicks may wait for it after a loss, and it is one small question.
+const PRODUCTS_EVERY: Duration = Duration::from_secs(10);
+
+/// For metrics, beside the group that hears of each change once.
+const PRODUCT_READER: &str = "personalization-features-again";
+
 /// How often the sums of experiments are told as metrics.
 const SUMS_EVERY: Duration = Duration::from_secs(30);
 
@@ -62,6 +68,11 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     });
     process.spawn("visits", async move {
         read_visits(&visits, &file).await;
+        // Once here, so that the first answers know what the stream says; without the store it is tried again below, and meanwhile
+        // no list is kept.
+        if let Ok(learned) = follow(&visits, stream.as_ref()).await {
+            metrics::VISIT_STEPS.with_label_values::<&str>(&[]).inc_by(learned as u64);
+        }
         is_in.store(true, Ordering::Relaxed);
         keep_visits(visits, stream, file, shutdown).await;
     });
@@ -127,9 +138,11 @@ pub fn work(config: &Config, process: &Process) -> anyhow::Result<()> {
     // Also while no experiment runs: a group that stands still would look as if it were behind.
     let orders = BatchConsumer::new(ORDER_GROUP, &[&ORDER_COMPLETED], region, &config.kafka, orders)?;
     let products = Arc::new(ProductConsumer { learner, region });
+    let again = keep_products(products.clone(), config.kafka.clone(), process.shutdown());
     let products = BatchConsumer::new(PRODUCT_GROUP, &[&PRODUCT_CHANGED], region, &config.kafka, products)?;
     process.spawn("clicks", clicks.run(process.shutdown()));
     process.spawn("products", products.run(process.shutdown()));
+    process.spawn("products-again", again);
     process.spawn("orders", orders.run(process.shutdown()));
     Ok(())
 }
@@ -209,6 +222,41 @@ async fn write_down(visits: &VisitIndex, stream: &dyn VisitStream, file: &VisitF
     if stream.may_write().await? {
         stream.write_snapshot(&bytes).await?;
     }
+    Ok(())
+}
+
+/// Reads the topic of products through whenever the store does not have them all, until the process stops. Several learners may do it at
+/// once, and beside the group: an older revision replaces no newer one.
+pub async fn keep_products(products: Arc<ProductConsumer>, kafka: KafkaSettings, shutdown: CancellationToken) {
+    let mut failing = false;
+    loop {
+        let outcome = tokio::select! {
+            () = shutdown.cancelled() => return,
+            outcome = learn_all(&products, &kafka) => outcome,
+        };
+        match outcome {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(error = format!("{error:#}"), "products cannot be learned again");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PRODUCTS_EVERY) => {}
+        }
+    }
+}
+
+async fn learn_all(products: &ProductConsumer, kafka: &KafkaSettings) -> anyhow::Result<()> {
+    let features = &products.learner.features;
+    if features.are_learned().await? {
+        return Ok(());
+    }
+    let records = read_through(PRODUCT_READER, &PRODUCT_CHANGED, products.region, kafka, products).await?;
+    features.all_learned().await?;
+    tracing::info!(records, "all products are learned");
     Ok(())
 }
 

@@ -40,6 +40,7 @@ static PEER: Topic = Topic {
     key: "none",
     partitions: CLICKSTREAM_RAW.partitions,
     retention: CLICKSTREAM_RAW.retention,
+    cleanup: CLICKSTREAM_RAW.cleanup,
     class: DataClass::Internal,
     writer: "bench",
     readers: &[],

@@ -8,6 +8,7 @@ use common::SessionId;
 use contracts::session::{self, SessionRecord};
 use redis::AsyncCommands;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::runtime::Handle;
 
 use crate::config::Redis;
 
@@ -30,13 +31,16 @@ pub trait SessionReader: Send + Sync {
 pub struct RedisSessions {
     connection: ConnectionManager,
     deadline: Duration,
+    /// Where the connection lives, whoever asks first: a connection is carried by a task of the runtime on which it was made, and the
+    /// runtime of a core ends before the process does, or is busy with something else.
+    home: Handle,
 }
 
 impl RedisSessions {
-    /// `deadline` bounds each look-up, connecting included.
+    /// `deadline` bounds each look-up, connecting included. The connection lives on the runtime of whoever calls this.
     ///
     /// # Errors
-    /// The URL is not one. That Redis is away is not an error.
+    /// The URL is not one, or there is no runtime. That Redis is away is not an error.
     pub fn connect(settings: &Redis, deadline: Duration) -> anyhow::Result<Arc<Self>> {
         let client = redis::Client::open(settings.url.open()).context("redis.url")?;
         // Each look-up has its own deadline; the manager only has to come back quickly once Redis is there again.
@@ -46,7 +50,8 @@ impl RedisSessions {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(100));
         let connection = ConnectionManager::new_lazy_with_config(client, config).context("redis.url")?;
-        Ok(Arc::new(Self { connection, deadline }))
+        let home = Handle::try_current().context("sessions are looked up on a runtime")?;
+        Ok(Arc::new(Self { connection, deadline, home }))
     }
 }
 
@@ -55,9 +60,12 @@ impl SessionReader for RedisSessions {
     async fn read(&self, session: &SessionId) -> Result<Option<SessionRecord>, SessionStoreDown> {
         let mut connection = self.connection.clone();
         let key = session::key(session);
-        match tokio::time::timeout(self.deadline, connection.get::<_, Option<String>>(key)).await {
-            Ok(Ok(text)) => Ok(text.as_deref().and_then(SessionRecord::decode)),
-            Ok(Err(error)) => Err(SessionStoreDown(error.to_string())),
+        // Whoever asked may go away; then the look-up ends with the patience of the connection.
+        let look_up = self.home.spawn(async move { connection.get::<_, Option<String>>(key).await });
+        match tokio::time::timeout(self.deadline, look_up).await {
+            Ok(Ok(Ok(text))) => Ok(text.as_deref().and_then(SessionRecord::decode)),
+            Ok(Ok(Err(error))) => Err(SessionStoreDown(error.to_string())),
+            Ok(Err(stopped)) => Err(SessionStoreDown(stopped.to_string())),
             Err(_) => Err(SessionStoreDown(format!("no answer within {} ms", self.deadline.as_millis()))),
         }
     }

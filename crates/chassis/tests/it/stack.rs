@@ -48,6 +48,23 @@ async fn a_session_lives_until_its_key_is_gone() {
     assert_eq!(sessions.read(&id).await, Ok(None));
 }
 
+/// As the runtime of a core does that has asked first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_stays_when_the_runtime_that_used_it_first_has_ended() {
+    let sessions = reader(&url());
+    let id = SessionId::parse(&ids::random().to_string()).unwrap();
+    let (first, asked) = (sessions.clone(), id.clone());
+    let on_a_core = std::thread::spawn(move || {
+        let core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        core.block_on(async { first.read(&asked).await })
+    });
+    let answer = tokio::task::spawn_blocking(move || on_a_core.join().unwrap()).await.unwrap();
+    assert_eq!(answer, Ok(None));
+    for _ in 0..3 {
+        assert_eq!(sessions.read(&id).await, Ok(None), "nobody has to connect anew");
+    }
+}
+
 #[tokio::test]
 async fn without_redis_the_answer_is_quick_and_is_not_no() {
     let sessions = reader("redis://127.0.0.1:9");

@@ -9,4 +9,5 @@ mod lag;
 mod relay;
 mod rewind;
 mod schema;
+mod through;
 mod world;

@@ -30,6 +30,8 @@ struct Books {
     since_ms: i64,
     /// Batches that were handed over as the first.
     firsts: AtomicUsize,
+    /// Each batch finds that one more before it is missing.
+    leak: AtomicBool,
 }
 
 impl Books {
@@ -63,6 +65,9 @@ impl BatchHandler for Books {
         anyhow::ensure!(!self.shut.load(Ordering::Relaxed), "the store is away");
         let counted = *self.counted.lock().unwrap();
         let first = records[0].offset;
+        if self.leak.load(Ordering::Relaxed) && first > 0 {
+            return Err(Rewind::To(first - 1).into());
+        }
         match counted {
             Some(counted) if first > counted + 1 => Err(Rewind::To(counted + 1).into()),
             None if first > 0 => Err(Rewind::Since(self.since_ms).into()),
@@ -214,5 +219,21 @@ async fn books_that_end_before_the_topic_begins_go_on_where_it_begins() {
     assert_eq!(told("shopsphere_consumer_rewinds_total", GROUP, ",how=\"mark\""), 1, "it went back once");
     assert_eq!(told("shopsphere_consumer_records_out_of_reach_total", GROUP, ""), 3);
     assert_eq!(running.books.firsts.load(Ordering::Relaxed), 1);
+    running.stop().await;
+}
+
+/// What is passed over then is in the topic: whoever looks for what is gone is not told of it.
+#[tokio::test]
+async fn a_partition_whose_books_leak_goes_on_in_the_end_and_nothing_is_called_out_of_reach() {
+    const GROUP: &str = "rewind-again-and-again";
+    let running = Running::start(GROUP, Books::default()).await;
+    running.put(20, 100).await;
+    running.books.until_handled("the first records", 0..20).await;
+    running.books.leak.store(true, Ordering::Relaxed);
+    running.put(1, 100).await;
+    running.books.until_handled("the next one as well", 0..21).await;
+    assert_eq!(told("shopsphere_consumer_rewinds_total", GROUP, ",how=\"mark\""), 10, "as often as it may be moved");
+    assert_eq!(running.books.firsts.load(Ordering::Relaxed), 1, "and then it went on");
+    assert_eq!(told("shopsphere_consumer_records_out_of_reach_total", GROUP, ""), 0);
     running.stop().await;
 }

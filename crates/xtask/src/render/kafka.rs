@@ -15,8 +15,8 @@ pub fn outputs(sources: &Sources) -> [Output; 1] {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "  - {{ kind: {}, partitions: {}, retentionMs: \"{}\", class: {} }}",
-            topic.kind, topic.partitions, topic.retention_ms, topic.class
+            "  - {{ kind: {}, partitions: {}, retentionMs: \"{}\", cleanup: {}, class: {} }}",
+            topic.kind, topic.partitions, topic.retention_ms, topic.cleanup, topic.class
         );
     }
     text.push_str("# what each service may write and read; its groups begin with its name\nrights:\n");

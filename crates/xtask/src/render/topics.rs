@@ -12,6 +12,8 @@ pub struct Topic {
     pub kind: String,
     pub partitions: u32,
     pub retention_ms: u64,
+    /// `delete` or `compact`.
+    pub cleanup: String,
     /// `pii`, `internal` or `anonymous`.
     pub class: String,
     pub writer: String,
@@ -66,6 +68,7 @@ fn topic(row: &str, text: &str) -> Result<Topic> {
         kind: quoted(" = \"").with_context(unknown)?,
         partitions,
         retention_ms: days * 24 * 60 * 60 * 1000,
+        cleanup: word("cleanup: ").with_context(unknown)?.to_lowercase(),
         class: word("class: ").with_context(unknown)?.to_lowercase(),
         writer: quoted("writer: \"").with_context(unknown)?,
         readers: readers.split('"').skip(1).step_by(2).map(str::to_owned).collect(),

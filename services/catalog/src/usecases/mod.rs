@@ -48,6 +48,7 @@ pub mod renew_turned;
 pub mod search_products;
 pub mod stand_in;
 pub mod strip;
+pub mod tell_products;
 
 /// What every use case works with. Built once, by `wiring`, in production and in tests.
 pub struct App {

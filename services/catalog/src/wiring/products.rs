@@ -37,7 +37,9 @@ use crate::usecases::keep_standings::Known;
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
 use crate::usecases::promotions::Promotions;
+use crate::usecases::publish_products::Round;
 use crate::usecases::stand_in::StandIn;
+use crate::usecases::tell_products::tell_products;
 
 /// The consumer group of the search index.
 const INDEXER: &str = "catalog-indexer";
@@ -49,6 +51,8 @@ const PURGER: &str = "catalog-cdn";
 const REINDEX: &str = "reindex";
 /// The word after `migrate` that writes products anew under the newest schemas of their families.
 const SCHEMAS: &str = "schemas";
+/// The word after `migrate` that tells the feed of every product once more.
+const TELL: &str = "tell";
 /// The word after `check` that asks for a comparison of the index with the store.
 const AUDIT: &str = "index";
 
@@ -204,7 +208,7 @@ pub async fn spawn_workers(
 }
 
 /// Role migrate: collection, indexes, index template, index and alias. An index that was lost comes back by itself, filled from the store
-/// before anybody uses it; `migrate reindex` builds the next one.
+/// before anybody uses it; `migrate reindex` builds the next one. `migrate tell` tells the feed of every product once more.
 pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
@@ -220,6 +224,13 @@ pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> a
         return Ok(());
     }
     let store = InNewestForm::new(Arc::new(store), families);
+    if process.arguments().iter().any(|word| word == TELL) {
+        let site = process.site();
+        let publisher = Publisher::new(&config.kafka, site.region, Epoch::new(site.epoch)).context("kafka")?;
+        let Round { told, left_out, .. } = tell_products(&store, &KafkaFeed::new(publisher)).await?;
+        tracing::info!(told, left_out, "every product is told again");
+        return Ok(());
+    }
     let index = index(config, process)?.knowing(known);
     let prepared = index.migrate().await?;
     if prepared == Prepared::WasThere && !process.arguments().iter().any(|word| word == REINDEX) {

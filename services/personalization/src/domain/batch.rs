@@ -50,6 +50,9 @@ pub struct Stored {
     pub counted: Option<Position>,
     /// When somebody last said no, by the clock of whoever took it down.
     pub refused: HashMap<Pseudonym, i64>,
+    /// From when on we know who has said no, in milliseconds since 1970-01-01 UTC; `None`: from the beginning. After a loss we do not
+    /// know who said no before.
+    pub refusals_since: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +80,9 @@ pub struct Outcome {
     pub counted: Option<Position>,
     /// When people said no; kept beyond what is forgotten, because what they did before may still be on its way.
     pub refused: BTreeMap<Pseudonym, i64>,
+    /// From when on we know who has said no, where this batch is the first since we forgot. Kept, because what was received before may
+    /// still be on its way.
+    pub refusals_since: Option<i64>,
     /// Reports that were counted before.
     pub repeated: usize,
     /// Events of new reports that were counted before, or may have been.
@@ -132,7 +138,7 @@ impl Batch {
         let nothing_seen = Seen::default();
         for (pseudonym, reports) in &self.people {
             let mut refused = stored.refused.get(pseudonym).copied();
-            let reports = agreed_to(reports, &mut refused);
+            let reports = agreed_to(reports, &mut refused, stored.refusals_since);
             if let Some(at) = refused.filter(|_| reports.iter().any(|report| !report.consent)) {
                 outcome.refused.insert(pseudonym.clone(), at);
             }
@@ -151,6 +157,7 @@ impl Batch {
             })
             .collect();
         (outcome.before, outcome.counted) = (stored.counted, self.counted_with(stored.counted));
+        outcome.refusals_since = stored.refusals_since.filter(|_| stored.counted.is_none());
         outcome
     }
 
@@ -225,14 +232,15 @@ fn count(reports: &[Report], stored: &Stored, gained: &mut BTreeMap<Sku, f64>) {
 }
 
 /// Without what was received before a refusal that came earlier: it was refused with it, however late it arrives, from a disk or
-/// from a request that had passed the door. `refused` becomes the newest refusal.
-fn agreed_to<'a>(reports: &'a [Report], refused: &mut Option<i64>) -> Cow<'a, [Report]> {
+/// from a request that had passed the door. What was received before we know of refusals may have been refused, so it is left out as well.
+/// `refused` becomes the newest refusal.
+fn agreed_to<'a>(reports: &'a [Report], refused: &mut Option<i64>, known_since: Option<i64>) -> Cow<'a, [Report]> {
     let mut is_agreed = |report: &Report| {
         let at = report.position.received_at_ms;
         if !report.consent {
             *refused = Some(refused.map_or(at, |before| before.max(at)));
         }
-        !report.consent || refused.is_none_or(|refused| at >= refused)
+        !report.consent || (*refused).max(known_since).is_none_or(|refused| at >= refused)
     };
     let agreed: Vec<bool> = reports.iter().map(&mut is_agreed).collect();
     if agreed.iter().all(|agreed| *agreed) {

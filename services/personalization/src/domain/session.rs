@@ -8,9 +8,9 @@ use super::recent::{Recent, VISIT_MS};
 /// Somebody who asks again after this long is in another session: the pause that ends a visit.
 pub const SESSION_MS: i64 = VISIT_MS;
 
-/// A number that is another one after each click of this person that means something, and after nothing else: not when somebody else
+/// A number that is another one after each click of this person that means something, and after hardly anything else: not when somebody else
 /// clicks, nor when time passes or the person is only shown something, both of which age all ratings alike and leave their order as it
-/// is. `None` of whom nothing is known: a stranger, and who agreed to nothing.
+/// is, but for a rating that fades away. A removal means something where it changes the order of their interests. `None` of whom nothing is known: a stranger, and who agreed to nothing.
 pub fn mark(person: &Person) -> Option<u64> {
     let profile = person.profile.as_ref()?;
     let mut mark = Mark::default();

@@ -5,7 +5,8 @@
 //! partition, and whoever looks for it finds it. It is put aside when the others are counted, so that no page waits for that; a
 //! batch that comes again for it changes nothing. Nothing of a record's content is logged.
 //!
-//! When the use case finds a hole before a batch, its partition is to be read again from there; how is decided in `messaging`.
+//! When the use case finds a hole before a batch, its partition is to be read again from there; how is decided in `messaging`. Where
+//! everything is lost, not before products are learned again.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,7 +59,9 @@ impl BatchHandler for ClickConsumer {
     }
 
     async fn handle_as_first(&self, partition: i32, records: &[Record]) -> anyhow::Result<()> {
-        self.fold_in_span(partition, records, Earlier::Gone).await
+        // What was written since was read again, refusals with it.
+        let since_ms = self.clock.now().timestamp_millis() - COUNTED_AGAIN_MS;
+        self.fold_in_span(partition, records, Earlier::Gone { since_ms }).await
     }
 }
 
@@ -84,6 +87,9 @@ impl ClickConsumer {
         let mut traces = ClickTraces::begin(&batch);
         let folded =
             fold_clicks(&self.learner, partition, &batch, earlier, |outcome| traces.begin_write(outcome)).await;
+        if let Err(NotFolded::Hole { counted: None }) = &folded {
+            self.has_products().await?;
+        }
         let folded = folded.map_err(|why| not_folded(why, now_ms))?;
         drop(traces);
         tell(&folded, readable, bots);
@@ -100,6 +106,14 @@ impl ClickConsumer {
             "clicks counted"
         );
         self.put_aside(&refused).await
+    }
+
+    /// A store that has lost everything has lost products too. Clicks that are counted without knowing these are popular nowhere and tell
+    /// no taste, and they are never counted again, so they wait: until the topic of products is read through, which takes seconds.
+    async fn has_products(&self) -> anyhow::Result<()> {
+        let are_learned = self.learner.features.are_learned().await?;
+        anyhow::ensure!(are_learned, "clicks wait until products are learned again");
+        Ok(())
     }
 
     async fn put_aside(&self, refused: &[PutAside]) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use common::{Region, Sku};
-use contracts::catalog::v1::ProductChanged;
+use contracts::catalog::v1::{self, ProductChanged};
 use messaging::{BatchHandler, Record};
 use prost::Message as _;
 
@@ -62,24 +62,52 @@ fn read(record: &Record, region: Region) -> Option<ProductRevision> {
 /// When a product is offered in `region`; `None`: never. One that names no region is offered wherever it has a price; what says nothing
 /// about prices says nothing against it.
 fn offered(change: &ProductChanged, region: Region) -> Option<Window> {
-    let special = change.special_prices.iter().filter_map(|price| price.amount.as_ref());
-    let mut prices = change.prices.iter().chain(special).peekable();
-    let ours = region.currency().code();
-    if prices.peek().is_some() && !prices.any(|price| price.currency == ours) {
-        return None;
-    }
+    let priced = priced(change, region)?;
     if change.offered.is_empty() {
-        return Some(Window::default());
+        return Some(priced);
     }
     let here = change.offered.iter().find(|offered| offered.region == region.code())?;
-    let window = here.shown.as_ref().map(|shown| Window { from_ms: shown.from_ms, until_ms: shown.until_ms });
-    Some(window.unwrap_or_default())
+    both(priced, window(here.shown.as_ref()))
+}
+
+/// From when until when a product has a price in `region`; `None`: never. Without a usual price these are its special ones, from the
+/// beginning of the first to the end of the last; in gaps between them it counts as priced.
+fn priced(change: &ProductChanged, region: Region) -> Option<Window> {
+    let ours = region.currency().code();
+    let is_usual = change.prices.iter().any(|price| price.currency == ours);
+    if is_usual || (change.prices.is_empty() && change.special_prices.is_empty()) {
+        return Some(Window::default());
+    }
+    let special = change.special_prices.iter().filter(|price| {
+        let is_here = price.region.is_empty() || price.region == region.code();
+        is_here && price.amount.as_ref().is_some_and(|amount| amount.currency == ours)
+    });
+    special.map(|price| window(price.valid.as_ref())).reduce(|one, other| {
+        let is_open = one.until_ms == 0 || other.until_ms == 0;
+        let until_ms = if is_open { 0 } else { one.until_ms.max(other.until_ms) };
+        Window { from_ms: one.from_ms.min(other.from_ms), until_ms }
+    })
+}
+
+/// What says nothing is open on both sides.
+fn window(told: Option<&v1::Window>) -> Window {
+    told.map(|told| Window { from_ms: told.from_ms, until_ms: told.until_ms }).unwrap_or_default()
+}
+
+/// When both are open; `None`: never.
+fn both(one: Window, other: Window) -> Option<Window> {
+    let from_ms = one.from_ms.max(other.from_ms);
+    let until_ms = match (one.until_ms, other.until_ms) {
+        (0, until_ms) | (until_ms, 0) => until_ms,
+        (one, other) => one.min(other),
+    };
+    (until_ms == 0 || from_ms < until_ms).then_some(Window { from_ms, until_ms })
 }
 
 #[cfg(test)]
 mod tests {
     use common::Money;
-    use contracts::catalog::v1::{self, Attribute, Offered, SpecialPrice};
+    use contracts::catalog::v1::{Attribute, Offered, SpecialPrice};
 
     use super::*;
 
@@ -134,6 +162,40 @@ mod tests {
                 "a special price of ours",
             ),
         ] {
+            let read = read(&record(&change), HERE).expect("a product");
+            assert_eq!(read.feature.map(|feature| feature.offered), expected, "{why}");
+        }
+    }
+
+    /// Shown without a price, it could not be bought.
+    #[test]
+    fn a_special_price_offers_a_product_where_and_while_it_is_valid() {
+        let amount =
+            |minor| contracts::common::v1::Money::from(Money::from_minor(minor, HERE.currency()).expect("an amount"));
+        let special = |region: &str, from_ms, until_ms| SpecialPrice {
+            region: region.to_owned(),
+            amount: Some(amount(500)),
+            valid: Some(v1::Window { from_ms, until_ms }),
+        };
+        let usual = || amount(900);
+        let shown = |from_ms, until_ms| {
+            vec![Offered { region: HERE.code().to_owned(), shown: Some(v1::Window { from_ms, until_ms }) }]
+        };
+        let window = |from_ms, until_ms| Some(Window { from_ms, until_ms });
+        let (here, there) = (HERE.code(), ELSEWHERE.code());
+        for (special_prices, prices, offered, expected, why) in [
+            (vec![special(here, 10, 20)], vec![], vec![], window(10, 20), "for a time"),
+            (vec![special("", 10, 20)], vec![], vec![], window(10, 20), "in every region of the currency"),
+            (vec![special(there, 10, 20)], vec![], vec![], None, "a price of another region"),
+            (vec![special(here, 10, 20), special("", 30, 40)], vec![], vec![], window(10, 40), "twice"),
+            (vec![special(here, 10, 20), special("", 30, 0)], vec![], vec![], window(10, 0), "and from then on"),
+            (vec![special(here, 10, 20)], vec![usual()], vec![], window(0, 0), "the usual price goes on"),
+            (vec![special(here, 10, 20)], vec![], shown(15, 0), window(15, 20), "shown later"),
+            (vec![special(here, 10, 0)], vec![], shown(0, 15), window(10, 15), "shown no longer"),
+            (vec![special(here, 10, 20)], vec![], shown(20, 30), None, "shown when there is no price"),
+        ] {
+            let product = ProductChanged { sku: "A".to_owned(), revision: 1, ..ProductChanged::default() };
+            let change = ProductChanged { special_prices, prices, offered, ..product };
             let read = read(&record(&change), HERE).expect("a product");
             assert_eq!(read.feature.map(|feature| feature.offered), expected, "{why}");
         }

@@ -23,6 +23,8 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
     /// Answers nothing while set.
     pub down: AtomicBool,
+    /// Set: all products are lost, and were not all learned again.
+    pub lost_products: AtomicBool,
     /// Calls so far, to count round trips.
     pub calls: AtomicUsize,
     /// People whose sessions say that they do not agree.
@@ -34,6 +36,7 @@ struct Inner {
     people: HashMap<Pseudonym, Person>,
     refused: HashMap<Pseudonym, i64>,
     counted: HashMap<i32, Position>,
+    refusals_since: HashMap<i32, i64>,
     features: HashMap<Sku, (Feature, i64)>,
     shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
     categories: BTreeMap<String, f64>,
@@ -76,6 +79,7 @@ impl InterestStore for MemoryStore {
             features: batch.skus().iter().filter_map(feature).collect(),
             counted: inner.counted.get(&partition).copied(),
             refused: batch.pseudonyms().filter_map(|who| Some((who.clone(), *inner.refused.get(who)?))).collect(),
+            refusals_since: inner.refusals_since.get(&partition).copied(),
         })
     }
 
@@ -98,6 +102,7 @@ impl InterestStore for MemoryStore {
             }
         }
         inner.refused.extend(outcome.refused.clone());
+        inner.refusals_since.extend(outcome.refusals_since.map(|since| (partition, since)));
         for gain in &outcome.gains {
             let weight = gain.weight * era_and_weight(now_ms, TRENDING_HALF_LIFE_MS).1;
             inner.add(Shelf::Everything, &gain.sku, weight);
@@ -161,6 +166,22 @@ impl FeatureStore for MemoryStore {
             }
         }
         Ok(newer)
+    }
+
+    async fn are_learned(&self) -> Result<bool, StoreUnavailable> {
+        self.open().map(|_| !self.lost_products.load(Ordering::Relaxed))
+    }
+
+    async fn all_learned(&self) -> Result<(), StoreUnavailable> {
+        self.open().map(|_| self.lost_products.store(false, Ordering::Relaxed))
+    }
+}
+
+impl MemoryStore {
+    /// Loses what is known of products, as a store does that has lost everything.
+    pub fn lose_products(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).features.clear();
+        self.lost_products.store(true, Ordering::Relaxed);
     }
 }
 

@@ -21,8 +21,9 @@ pub const COUNTED_AGAIN_MS: i64 = 60 * 60 * 1000;
 pub enum Earlier {
     /// It may: a batch that does not join is refused.
     Readable,
-    /// It was asked for and is gone, or nobody wants it: this batch is the first.
-    Gone,
+    /// It was asked for and is gone, or nobody wants it: this batch is the first. If nothing at all is known of the partition, whoever said
+    /// no before `since_ms`, in milliseconds since 1970-01-01 UTC, is forgotten with it.
+    Gone { since_ms: i64 },
 }
 
 /// What a batch came to.
@@ -65,9 +66,16 @@ pub async fn fold_clicks(
     if batch.is_empty() {
         return Ok(Folded::default());
     }
-    let stored = app.interests.stored(partition, batch).await?;
-    if earlier == Earlier::Readable && !batch.joins(stored.counted) {
-        return Err(NotFolded::Hole { counted: stored.counted });
+    let mut stored = app.interests.stored(partition, batch).await?;
+    if !batch.joins(stored.counted) {
+        match earlier {
+            Earlier::Readable => return Err(NotFolded::Hole { counted: stored.counted }),
+            // A click of somebody who has withdrawn since may still lie on a disk of the intake.
+            Earlier::Gone { since_ms } if stored.counted.is_none() => {
+                stored.refusals_since = stored.refusals_since.max(Some(since_ms));
+            }
+            Earlier::Gone { .. } => {}
+        }
     }
     let mut outcome = batch.decide(&stored);
     let folded = Folded {

@@ -4,6 +4,7 @@
 //! Every process holds the whole index, so an answer needs no other process. What is lost when a snapshot and the stream are gone
 //! is what visits taught; it grows again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const ENTRIES: usize = 64;
 pub struct VisitIndex {
     inner: RwLock<Inner>,
     limits: Limits,
+    /// Whether it has stood at the end of the stream since the process began.
+    led: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -46,13 +49,19 @@ const BEGINNING: &str = "0-0";
 impl VisitIndex {
     pub fn new(limits: Limits) -> Self {
         let inner = RwLock::new(Inner { index: Index::new(limits), position: BEGINNING.to_owned() });
-        Self { inner, limits }
+        Self { inner, limits, led: AtomicBool::new(false) }
     }
 
     /// Reads what is asked of the index. The lock is held for the fraction of a millisecond that an answer takes to compute.
     pub fn read<T>(&self, with: impl FnOnce(&Index) -> T) -> T {
         // A writer that died left an index that is whole up to its last step.
         with(&self.inner.read().unwrap_or_else(PoisonError::into_inner).index)
+    }
+
+    /// Whether it has been led to the end of the stream once. Before that it knows what was on disk, or nothing, and lists made from it
+    /// are not worth keeping.
+    pub fn is_led(&self) -> bool {
+        self.led.load(Ordering::Relaxed)
     }
 
     pub fn position(&self) -> String {
@@ -118,6 +127,7 @@ pub async fn follow(index: &VisitIndex, stream: &dyn VisitStream) -> Result<usiz
             inner.position = entry.position;
         }
         if is_last {
+            index.led.store(true, Ordering::Relaxed);
             return Ok(learned);
         }
     }

@@ -129,7 +129,7 @@ pub struct Recommendations {
     pub model: &'static str,
     /// Age of the newest click in the profile; `None` without a profile.
     pub profile_age_ms: Option<i64>,
-    /// The store did not answer in time.
+    /// The store did not answer in time, or has lost what products are.
     pub degraded: bool,
     pub level: Level,
     /// What made those products that visits suggested; empty unless asked for.
@@ -205,7 +205,12 @@ async fn in_full(
     }
     let person = person(app, command).await?;
     let mut list = the_list(app, command, crowd, change, &person).await?;
+    let has_nothing_to_go_on = command.kind == Kind::Continue && list.items.is_empty();
     list.items = lists::still_offered(app, list.items).await?;
+    if list.items.is_empty() && !has_nothing_to_go_on && !app.features.are_learned().await? {
+        // Nobody knows what is offered: the store has lost what products are. What the process knows is better than nothing.
+        return Ok(without_store(app, command, crowd));
+    }
     list.items.truncate(command.limit as usize);
     let mut explained = Vec::new();
     if command.explain && command.kind == Kind::ForYou && change == Change::Nothing {
@@ -219,7 +224,7 @@ async fn in_full(
 }
 
 /// The list of this session where there is one, else a new one, which becomes that of the session. A process that does not know yet
-/// what is popular keeps nothing: it would show its first poor lists for half an hour.
+/// what is popular, or what visits say, keeps nothing: it would show its first poor lists for half an hour.
 async fn the_list(
     app: &App,
     command: &Command,
@@ -227,7 +232,8 @@ async fn the_list(
     change: Change,
     person: &Person,
 ) -> Result<List, StoreUnavailable> {
-    let key = Key::of(command, change, person).filter(|_| !crowd.everything.is_empty());
+    let knows = !crowd.everything.is_empty() && app.visits.is_led();
+    let key = Key::of(command, change, person).filter(|_| knows);
     let Some(key) = key else { return lists::make(app, command, crowd, change, person).await };
     let now_ms = app.clock.now().timestamp_millis();
     match app.kept.get(&key, now_ms).await {

@@ -50,6 +50,12 @@ pub trait FeatureStore: Send + Sync {
 
     /// Stores revisions that are newer than the stored ones; returns how many were.
     async fn learn(&self, products: &[ProductRevision]) -> Result<usize, StoreUnavailable>;
+
+    /// Whether the store has all products, as far as anybody knows. A store that has lost everything has not, and neither has a new one.
+    async fn are_learned(&self) -> Result<bool, StoreUnavailable>;
+
+    /// All products were learned, from the first to the last. It holds for a day, or until the store loses everything.
+    async fn all_learned(&self) -> Result<(), StoreUnavailable>;
 }
 
 /// A list of products, strongest first.

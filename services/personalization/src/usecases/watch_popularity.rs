@@ -58,6 +58,7 @@ impl Popularity {
 }
 
 /// Reads the lists anew, without what is not offered at this moment: what has gone would else stay for as long as people clicked on it.
+/// Where there is nothing because the store has lost everything, they stay as they were.
 ///
 /// # Errors
 /// [`StoreUnavailable`]: the lists stay as they were.
@@ -80,6 +81,10 @@ pub async fn refresh(app: &App) -> Result<(), StoreUnavailable> {
             // New things come after everything that anybody has clicked on.
             everything.push(Popular { weight: 0.0, ..newest });
         }
+    }
+    if everything.is_empty() && !app.features.are_learned().await? {
+        // The store has lost everything: what was popular before is all there is until it has learned again.
+        return Ok(());
     }
     app.popularity.replace(Crowd { everything, trending, categories: categories.into_iter().zip(lists).collect() });
     Ok(())

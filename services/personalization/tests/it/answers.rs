@@ -156,6 +156,42 @@ async fn without_the_store_every_kind_is_answered_from_memory_and_says_so() {
     assert_eq!(body["degraded"], false, "what is trending is known without the store");
 }
 
+#[tokio::test]
+async fn a_store_that_has_lost_what_products_are_gives_no_empty_lists_and_says_that_something_is_wrong() {
+    let shop = support::memory();
+    shop.learn(&products()).await;
+    shop.click(vec![report(&somebody(), 1, &[(View, "C2"), (View, "C3")])]).await;
+    shop.follow().await;
+    shop.refresh().await;
+    shop.store.lose_products();
+    let visitor = common::ids::random();
+    let paths = [
+        "kind=for_you".to_owned(),
+        "kind=also_viewed&sku=C2".to_owned(),
+        format!("kind=trending&visitor_id={visitor}"),
+    ];
+    for refreshed in [false, true] {
+        if refreshed {
+            // What is popular is not replaced by nothing.
+            shop.refresh().await;
+        }
+        for query in &paths {
+            let (_, _, body) = get(&shop.app, &format!("/v1/recommendations?{query}")).await;
+            assert_eq!(body["degraded"], true, "{query}: {body}");
+            assert!(body["items"].as_array().is_some_and(|items| !items.is_empty()), "{query}: {body}");
+        }
+    }
+    // A shop without products is another matter: all of them are known.
+    let empty = support::memory();
+    empty.learn(&[]).await;
+    let (_, _, body) = get(&empty.app, "/v1/recommendations?kind=for_you").await;
+    assert_eq!((&body["degraded"], body["items"].as_array().map(Vec::len)), (&Value::Bool(false), Some(0)));
+    // They come back.
+    shop.learn(&products()).await;
+    let (_, _, body) = get(&shop.app, "/v1/recommendations?kind=for_you").await;
+    assert_eq!(body["degraded"], false, "{body}");
+}
+
 /// A real connection to a port where nobody answers, and to one that accepts and then says nothing.
 #[tokio::test]
 async fn a_dead_or_silent_redis_gives_a_degraded_answer_and_no_wait() {

@@ -9,7 +9,7 @@ use personalization::usecases::fold_clicks::COUNTED_AGAIN_MS;
 use personalization::usecases::ports::{Saved, Shelf, Store};
 use personalization::usecases::{Earlier, Folded, NotFolded, fold_clicks};
 
-use crate::support::{Empty, NOW, Shop, both, products, report, somebody};
+use crate::support::{Empty, GONE, NOW, Shop, both, products, report, somebody};
 
 both! {
     a_batch_that_does_not_join_is_refused,
@@ -18,6 +18,7 @@ both! {
     what_was_decided_before_a_loss_is_not_written_after_it,
     after_a_loss_of_redis_the_clicks_of_the_last_hour_are_counted_again_exactly_once,
     after_a_loss_of_the_latest_writes_exactly_these_are_counted_again,
+    who_withdrew_before_a_loss_is_not_counted_by_a_click_that_was_on_a_disk_meanwhile,
 }
 
 const MINUTE_MS: i64 = 60_000;
@@ -82,7 +83,7 @@ async fn without_a_mark_only_the_first_record_joins_unless_nothing_earlier_is_th
     let who = somebody();
     let topic: Vec<Report> = (0..8).map(|offset| report(&who, offset, &[(View, "C1")])).collect();
     assert_eq!(hole(fold(&shop, &topic[5..], Earlier::Readable).await), None);
-    fold(&shop, &topic[5..7], Earlier::Gone).await.expect("whoever has asked for earlier ones goes on here");
+    fold(&shop, &topic[5..7], GONE).await.expect("whoever has asked for earlier ones goes on here");
     fold(&shop, &topic[7..], Earlier::Readable).await.expect("it joins what was counted so");
     // A new shop begins with the first record there is, which may be no report; nobody asks for anything.
     let new = Shop::on(S::empty());
@@ -170,7 +171,7 @@ async fn read<S: Store>(shop: &Shop<S>, topic: &[Report], mut at: usize) -> usiz
                 if wanted < at {
                     (at, moves) = (wanted, moves + 1);
                 } else {
-                    earlier = Earlier::Gone;
+                    earlier = Earlier::Gone { since_ms: NOW - COUNTED_AGAIN_MS };
                 }
             }
             Err(error) => panic!("{error:?}"),
@@ -192,7 +193,7 @@ async fn after_a_loss_of_redis_the_clicks_of_the_last_hour_are_counted_again_exa
     hour.learn(&products()).await;
     let since = 99 - 60;
     for batch in topic[since..].chunks(TOGETHER) {
-        fold(&hour, batch, Earlier::Gone).await.expect("the store answers");
+        fold(&hour, batch, GONE).await.expect("the store answers");
     }
     let expected = left(&hour, &[&ada, &bob]).await;
     assert_eq!(found, expected);
@@ -219,6 +220,38 @@ async fn after_a_loss_of_the_latest_writes_exactly_these_are_counted_again<S: Em
     assert_eq!(expected.steps.len(), 100);
 }
 
+async fn who_withdrew_before_a_loss_is_not_counted_by_a_click_that_was_on_a_disk_meanwhile<S: Empty>(shop: Shop<S>) {
+    let received = |report: Report, minutes_ago: i64| {
+        let position = Position { received_at_ms: NOW - minutes_ago * MINUTE_MS, ..report.position };
+        Report { position, ..report }
+    };
+    let (ada, bob) = (somebody(), somebody());
+    // Two hours ago Ada clicked, which the intake wrote to its disk; a little later she withdrew, which was counted.
+    let withdrawal = received(Report { consent: false, ..report(&ada, 0, &[]) }, 110);
+    let click = received(report(&ada, 200, &[(View, "C1")]), 120);
+    let whole = Shop::on(S::empty());
+    whole.learn(&products()).await;
+    fold(&whole, &[withdrawal], Earlier::Readable).await.expect("the first record");
+    fold(&whole, std::slice::from_ref(&click), GONE).await.expect("the store answers");
+    assert_eq!(whole.store.person(&ada).await.expect("an answer"), Person::default(), "nothing was lost");
+    // The store that has lost everything, that she withdrew with it; the withdrawal is written longer than an hour ago.
+    shop.learn(&products()).await;
+    let since = Earlier::Gone { since_ms: NOW - COUNTED_AGAIN_MS };
+    fold(&shop, &[received(report(&bob, 198, &[(View, "C2")]), 60)], since).await.expect("the first of the hour");
+    fold(&shop, &[received(report(&bob, 199, &[(View, "C3")]), 1)], Earlier::Readable).await.expect("it joins");
+    fold(&shop, &[click], Earlier::Readable).await.expect("it joins");
+    assert_eq!(shop.store.person(&ada).await.expect("an answer"), Person::default());
+    assert_eq!(shop.store.person(&bob).await.expect("an answer").recent.len(), 2, "others are counted");
+    // It may as well come in the first batch. And what she agrees to later counts.
+    let emptied = Shop::on(S::empty());
+    emptied.learn(&products()).await;
+    let first = [received(report(&ada, 200, &[(View, "C1")]), 61), received(report(&bob, 201, &[(View, "C2")]), 60)];
+    fold(&emptied, &first, since).await.expect("the first of the hour");
+    assert_eq!(emptied.store.person(&ada).await.expect("an answer"), Person::default());
+    fold(&emptied, &[received(report(&ada, 202, &[(View, "C4")]), 5)], Earlier::Readable).await.expect("it joins");
+    assert_eq!(emptied.store.person(&ada).await.expect("an answer").recent.len(), 1);
+}
+
 /// What stands where the mark should be, and is none, must not keep a partition from being counted for ever.
 #[tokio::test]
 async fn a_mark_that_cannot_be_read_is_none() {
@@ -233,7 +266,7 @@ async fn a_mark_that_cannot_be_read_is_none() {
         redis::cmd(command).arg(&mark).arg(nonsense).exec_async(&mut connection).await.expect("redis answers");
         let reports = [report(&who, offset, &[(View, "C1")])];
         assert_eq!(hole(fold(&shop, &reports, Earlier::Readable).await), None, "{nonsense}");
-        fold(&shop, &reports, Earlier::Gone).await.expect("it is counted");
+        fold(&shop, &reports, GONE).await.expect("it is counted");
         let text: String = redis::cmd("GET").arg(&mark).query_async(&mut connection).await.expect("a mark");
         assert_eq!(text, format!("{offset};{}", reports[0].position.received_at_ms));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use contracts::user::v1::{Click, ClickType, ClicksReported};
-use messaging::{BatchHandler as _, Record};
+use messaging::{BatchHandler as _, Record, Rewind};
 use personalization::domain::Pseudonym;
 use personalization::inbound::clicks::ClickConsumer;
 use personalization::outbound::memory::MemoryStore;
@@ -58,6 +58,18 @@ async fn rating(shop: &Shop<MemoryStore>, who: &Pseudonym, sku: &str) -> f64 {
 
 fn near(one: f64, other: f64) -> bool {
     (one - other).abs() < 1e-6
+}
+
+#[tokio::test]
+async fn after_a_loss_clicks_wait_until_products_are_learned_again() {
+    let (shop, _lot, consumer) = shop().await;
+    let batch = [click(7, &somebody(), NOW, "C1")];
+    shop.store.lose_products();
+    let error = consumer.handle(0, &batch).await.expect_err("nothing is known of what stands before it");
+    assert!(error.downcast_ref::<Rewind>().is_none(), "it is tried again as it is: {error:#}");
+    shop.learn(&products()).await;
+    let error = consumer.handle(0, &batch).await.expect_err("nothing is known of what stands before it");
+    assert!(error.downcast_ref::<Rewind>().is_some(), "now the hour before it is wanted: {error:#}");
 }
 
 #[tokio::test]

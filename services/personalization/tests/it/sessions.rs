@@ -1,4 +1,5 @@
-//! What somebody is shown stays until they click or their session is over, whatever others do; what has gone leaves at once.
+//! What somebody is shown stays until they click or their session is over, whatever others do; what has gone leaves at
+//! once in the process that learned of it, as these stories do, and within a minute in the others.
 
 use std::sync::Arc;
 
@@ -6,7 +7,9 @@ use chrono::Duration;
 use personalization::domain::ClickKind::{Buy, View};
 use personalization::domain::{Feature, Pseudonym, Report, Window};
 use personalization::usecases::ports::{ProductRevision, Store};
-use personalization::usecases::{App, Command, KeptLists, Kind, Popularity, generate_recommendations, refresh};
+use personalization::usecases::{
+    App, Command, KeptLists, Kind, Popularity, VisitIndex, follow, generate_recommendations, refresh,
+};
 
 use crate::support::{self, NOW, Shop, both, product, products, report, somebody};
 
@@ -178,4 +181,24 @@ async fn a_process_that_does_not_know_yet_what_is_popular_keeps_nothing() {
     shop.refresh().await;
     let shown = shop.ask(Kind::Trending, Some(&who), None).await;
     assert!(names(&shown).contains(&"C2"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_know_yet_what_visits_say_keeps_nothing() {
+    let shop = support::memory();
+    let who = a_person(&shop).await;
+    // Another process that starts: it knows what is popular, and its index of visits is not in.
+    let (visits, kept) = (Arc::new(VisitIndex::default()), Arc::new(KeptLists::default()));
+    let app = App { visits, kept, ..shop.app.clone() };
+    let ask = async || {
+        let (kind, pseudonym) = (Kind::ForYou, Some(who.clone()));
+        let command = Command { kind, pseudonym, takes_part: false, sku: None, limit: 5, explain: false };
+        generate_recommendations(&app, &command).await.expect("an answer")
+    };
+    let early = ask().await;
+    assert!(!early.items.is_empty(), "it is answered all the same");
+    follow(&app.visits, shop.store.as_ref()).await.expect("the store answers");
+    let led = ask().await;
+    assert_ne!(led.list_id, early.list_id, "what was made without visits is not kept");
+    assert_eq!(ask().await.list_id, led.list_id, "what was made with them is");
 }

@@ -13,7 +13,8 @@ use personalization::domain::{Person, Pseudonym};
 use personalization::inbound::clicks::ClickConsumer;
 use personalization::inbound::products::ProductConsumer;
 use personalization::outbound::redis::{Patience, RedisStore};
-use personalization::usecases::ports::Shelves;
+use personalization::usecases::ports::{FeatureStore as _, Shelves};
+use personalization::wiring::keep_products;
 use prost::Message as _;
 use testkit::kafka::{put_raw, read_all, topics};
 use testkit::wait;
@@ -36,6 +37,7 @@ impl Running {
         let (learner, clock) = (shop.learner.clone(), shop.app.clock.clone());
         let clicks = Arc::new(ClickConsumer { learner, aside: Arc::new(aside), clock });
         let products = Arc::new(ProductConsumer { learner: shop.learner.clone(), region: Region::ALL[0] });
+        let again = tokio::spawn(keep_products(products.clone(), kafka.clone(), stop.clone()));
         let clicks = BatchConsumer::new(group, &[&CLICKSTREAM_RAW], Region::ALL[0], kafka, clicks).expect("settings");
         let products =
             BatchConsumer::new("personalization-features", &[&PRODUCT_CHANGED], Region::ALL[0], kafka, products)
@@ -44,7 +46,7 @@ impl Running {
             let stop = stop.clone();
             tokio::spawn(async move { consumer.run(stop).await.expect("no crash point is set") })
         });
-        Self { stop, tasks: tasks.into() }
+        Self { stop, tasks: tasks.into_iter().chain([again]).collect() }
     }
 
     async fn stop(self) {
@@ -150,13 +152,27 @@ async fn after_redis_has_lost_everything_clicks_that_were_counted_are_counted_ag
     // The broker keeps the time at which a record was written, and the hour is reckoned by it.
     shop.app.clock = Arc::new(SystemClock);
     let now = shop.app.clock.now().timestamp_millis();
+    // Told once and never again.
+    for name in ["C1", "C2", "C3", "C4"] {
+        let (category, brand) = ("fashion/coats".to_owned(), "Aurel".to_owned());
+        let product =
+            ProductChanged { sku: name.to_owned(), revision: 1, category, brand, ..ProductChanged::default() };
+        put_raw(&kafka, &PRODUCT_CHANGED, name, &product.encode_to_vec(), &[]).await;
+    }
     let running = Running::start(&shop, &kafka, "personalization");
+    wait::until("all products to be learned", LIMIT, async || {
+        let are_learned = shop.learner.features.are_learned().await.map_err(|error| error.to_string())?;
+        if are_learned { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
     let who = somebody();
     for name in ["C1", "C2", "C3"] {
         report(&kafka, &who, now, &[(ClickType::View, name)]).await;
     }
     remembered(&shop, &who, "C3").await;
 
+    // With nothing in its memory.
+    let fresh = RedisStore::connect(&url, &prefix).expect("a well-formed URL");
     let client = redis::Client::open(url).expect("a well-formed URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
     let keys: Vec<String> =
@@ -168,13 +184,18 @@ async fn after_redis_has_lost_everything_clicks_that_were_counted_are_counted_ag
     // The group goes on behind what it has committed, and comes back for the rest.
     report(&kafka, &who, now + 1_000, &[(ClickType::View, "C4")]).await;
     let person = remembered(&shop, &who, "C4").await;
-    let mut weights: Vec<(String, i64)> = person
-        .profile
-        .expect("a profile")
-        .skus
-        .into_iter()
-        .map(|rating| (rating.key, (rating.weight * 100.0).round() as i64))
+    let profile = person.profile.expect("a profile");
+    // Nobody has told of a product since the loss: they were learned again before the clicks were.
+    let tastes: Vec<(&str, i64)> = profile
+        .categories
+        .iter()
+        .chain(&profile.brands)
+        .map(|rating| (rating.key.as_str(), (rating.weight * 100.0).round() as i64))
         .collect();
+    assert_eq!(tastes, [("fashion/coats", 400), ("Aurel", 400)]);
+    assert!(fresh.features(&[sku("C1")]).await.expect("an answer").contains_key(&sku("C1")));
+    let mut weights: Vec<(String, i64)> =
+        profile.skus.into_iter().map(|rating| (rating.key, (rating.weight * 100.0).round() as i64)).collect();
     weights.sort();
     assert_eq!(weights, ["C1", "C2", "C3", "C4"].map(|name| (name.to_owned(), 100)));
     running.stop().await;

@@ -14,10 +14,14 @@ use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
 use personalization::usecases::{
-    App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow, refresh,
+    App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow,
+    refresh,
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
+
+/// Nothing earlier is there, and nobody said no before.
+pub const GONE: Earlier = Earlier::Gone { since_ms: 0 };
 
 /// The key of pseudonyms and of arms.
 pub const KEY: &[u8] = b"a-key-of-the-test-stack";
@@ -97,14 +101,17 @@ impl<S: Store> Shop<S> {
         self
     }
 
+    /// These are all products there are.
     pub async fn learn(&self, products: &[ProductRevision]) -> usize {
-        self.learner.features.learn(products).await.expect("the store answers")
+        let learned = self.learner.features.learn(products).await.expect("the store answers");
+        self.learner.features.all_learned().await.expect("the store answers");
+        learned
     }
 
     /// Counts reports that nothing stands before, whatever their offsets: what joins what is told in `books`.
     pub async fn click(&self, reports: Vec<Report>) -> personalization::usecases::Folded {
         let batch = Batch::gather(reports);
-        fold_clicks(&self.learner, 0, &batch, Earlier::Gone, |_| ()).await.expect("the store answers")
+        fold_clicks(&self.learner, 0, &batch, GONE, |_| ()).await.expect("the store answers")
     }
 
     pub async fn refresh(&self) {

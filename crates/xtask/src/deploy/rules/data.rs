@@ -72,7 +72,7 @@ pub fn table(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
-/// Topics of the cluster are those of the table, with its partitions and retention, and the one of aggregates.
+/// Topics of the cluster are those of the table, with its partitions, retention and cleanup, and the one of aggregates.
 pub fn topics(case: &Case<'_>) -> Vec<Refusal> {
     let Some((region, _)) = case.place else { return Vec::new() };
     let mut refused = Vec::new();
@@ -86,6 +86,7 @@ pub fn topics(case: &Case<'_>) -> Vec<Refusal> {
                 let retention = topic.retention_ms.to_string();
                 let fits = spec["partitions"] == topic.partitions
                     && spec["config"]["retention.ms"] == retention
+                    && spec["config"]["cleanup.policy"] == topic.cleanup
                     && object.label("shopsphere.example/dataclass") == topic.class;
                 if !fits || spec["replicas"].as_u64() < Some(3) || spec["config"]["min.insync.replicas"] != "2" {
                     refused.push(case.refuse(

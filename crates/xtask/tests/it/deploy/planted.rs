@@ -406,6 +406,16 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "topics",
+        what: "a topic of states that forgets those that are old",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "KafkaTopic", "eu.product.changed.v1", |value| {
+                value["spec"]["config"]["cleanup.policy"] = json!("delete")
+            });
+        },
+    },
+    Mistake {
         rule: "store-roles",
         what: "commits that one machine has",
         site: "rdc-a",

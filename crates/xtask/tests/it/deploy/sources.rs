@@ -71,6 +71,9 @@ fn every_row_of_the_topic_table_is_read() {
     assert_eq!(topics.len(), rows);
     let clicks = topics.iter().find(|topic| topic.kind == "clickstream.raw").unwrap();
     assert_eq!((clicks.partitions, clicks.class.as_str(), clicks.retention_ms), (24, "pii", 86_400_000));
+    let compacted: Vec<&str> =
+        topics.iter().filter(|topic| topic.cleanup == "compact").map(|topic| topic.kind.as_str()).collect();
+    assert_eq!(compacted, ["product.changed"]);
     let released = topics.iter().find(|topic| topic.kind == "stock.released").unwrap();
     assert!(released.readers.is_empty() && released.partitions == 12);
 }

@@ -7,9 +7,11 @@ use catalog::domain::product::{CategoryPath, Revision, State};
 use catalog::inbound::indexer::{self, Indexer};
 use catalog::inbound::relay;
 use catalog::outbound::feed::{self, KafkaFeed};
+use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::ports::products::{FeedDown, ProductFeed, ProductStore as _, Telling};
 use catalog::usecases::publish_products::publish_products;
-use common::Region;
+use catalog::usecases::tell_products::tell_products;
+use common::{Region, Sku};
 use contracts::{Event, topics};
 use messaging::{BatchConsumer, Epoch, Publisher};
 use serde_json::json;
@@ -162,4 +164,48 @@ fn a_revision_survives_the_feed() {
     }
     let impossible = contracts::catalog::v1::ProductChanged { sku: "../".to_owned(), ..feed::changed(&gone("A-1", 8)) };
     assert!(indexer::revision(impossible).is_err());
+}
+
+/// Notes what it is told. The first time somebody changes a product meanwhile, and that is told before what it was asked to tell.
+struct Overtaken<'a> {
+    store: &'a MemoryProducts,
+    change: std::sync::Mutex<Option<Revision>>,
+    told: std::sync::Mutex<Vec<(String, i64)>>,
+}
+
+#[async_trait::async_trait]
+impl ProductFeed for Overtaken<'_> {
+    async fn publish(&self, revisions: &[Revision]) -> Result<Vec<Telling>, FeedDown> {
+        let change = self.change.lock().unwrap().take();
+        if let Some(change) = &change {
+            self.store.insert(std::slice::from_ref(change)).await.unwrap();
+        }
+        let name = |revision: &Revision| (revision.sku().to_string(), revision.number);
+        self.told.lock().unwrap().extend(change.iter().chain(revisions).map(name));
+        Ok(revisions.iter().map(|_| Telling::Told).collect())
+    }
+}
+
+#[tokio::test]
+async fn every_product_is_told_again_and_last_of_each_what_it_is_now() {
+    let store = MemoryProducts::default();
+    let draft = super::world::draft;
+    let of = |sku: &str, number| {
+        let state = State::VariantOf { sku: Sku::parse(sku).unwrap(), product: Sku::parse("A").unwrap() };
+        Revision { state, ..gone(sku, number) }
+    };
+    let long_told = [live(draft("A"), 1), live(draft("A"), 2), live(draft("B"), 1), gone("B", 2), of("A-1", 1)];
+    store.insert(&long_told).await.unwrap();
+    store.mark_published(&long_told).await.unwrap();
+    let change = std::sync::Mutex::new(Some(live(draft("A"), 3)));
+    let feed = Overtaken { store: &store, change, told: std::sync::Mutex::default() };
+    let round = tell_products(&store, &feed).await.unwrap();
+    assert_eq!((round.told, round.left_out), (3, 0), "two, and one of them again");
+    let told = feed.told.into_inner().unwrap();
+    let last = |sku: &str| told.iter().rev().find(|(name, _)| name == sku).map(|(_, number)| *number);
+    assert_eq!((last("A"), last("B"), last("A-1")), (Some(3), Some(2), None), "{told:?}");
+    assert!(!told.contains(&("A".to_owned(), 1)), "what it was before is of no use: {told:?}");
+    // Nothing of it is waited for by the relay but what is new.
+    let waiting: Vec<i64> = store.unpublished(10).await.unwrap().iter().map(|revision| revision.number).collect();
+    assert_eq!(waiting, [3]);
 }

@@ -8,7 +8,7 @@ use common::Sku;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::interests::texts;
-use super::{Keys, RedisStore};
+use super::{Keys, RedisStore, readable};
 use crate::domain::Feature;
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
@@ -19,6 +19,10 @@ const MAX_NEWEST: isize = 500;
 
 /// Features asked for at once; more are not needed by any page (8 categories of 100 products).
 const MAX_ASKED: usize = 1_000;
+
+/// All products count as learned for this long, in seconds (a day); then they are learned once more. What a store loses without losing the mark,
+/// the last second before it was killed or what an older copy does not have, is missing for no longer.
+const LEARNED_LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 
 /// In the order in which [`read_feature`] reads them.
 const FIELDS: [&str; 6] = ["category", "brand", "family", "revision", "attributes", "offered"];
@@ -89,6 +93,20 @@ impl FeatureStore for RedisStore {
             self.features.invalidate(&product.sku).await;
         }
         Ok(newer)
+    }
+
+    async fn are_learned(&self) -> Result<bool, StoreUnavailable> {
+        let answer = self.run(redis::pipe().cmd("EXISTS").arg(self.keys.features_learned())).await?.into_iter().next();
+        let found: i64 = answer.map(readable).transpose()?.unwrap_or_default();
+        Ok(found > 0)
+    }
+
+    async fn all_learned(&self) -> Result<(), StoreUnavailable> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(self.keys.features_learned()).arg(1).arg("EX").arg(LEARNED_LIFETIME_SECONDS);
+        let answer = self.run(&pipe).await?.into_iter().next();
+        // No memory, a copy that takes no writes: then they are learned once more.
+        answer.map(readable::<redis::Value>).transpose().map(|_| ())
     }
 }
 

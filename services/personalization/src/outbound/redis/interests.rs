@@ -43,6 +43,7 @@ impl InterestStore for RedisStore {
         pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
         pipe.arg(people.iter().map(|person| self.keys.seen(person)).collect::<Vec<_>>());
         pipe.arg(people.iter().map(|person| self.keys.refused(person)).collect::<Vec<_>>());
+        pipe.arg(self.keys.refusals_since(partition));
         ask_features(&mut pipe, &self.keys, &unknown);
         let mut answers = self.run(&pipe).await?.into_iter();
         let blobs: Vec<Option<Vec<u8>>> = match answers.next() {
@@ -62,13 +63,13 @@ impl InterestStore for RedisStore {
             let profile = blob(1 + place).and_then(codec::decode_profile);
             let recent = blob(1 + people.len() + place).map(codec::decode_recent).unwrap_or_default();
             let seen = blob(1 + 2 * people.len() + place).map(codec::decode_seen).unwrap_or_default();
-            let refused =
-                blob(1 + 3 * people.len() + place).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-            stored.refused.extend(refused.map(|at: i64| ((*person).clone(), at)));
+            let refused = blob(1 + 3 * people.len() + place).and_then(milliseconds);
+            stored.refused.extend(refused.map(|at| ((*person).clone(), at)));
             if profile.is_some() || !recent.is_empty() {
                 stored.people.insert((*person).clone(), Person { profile, recent, seen });
             }
         }
+        stored.refusals_since = blob(1 + 4 * people.len()).and_then(milliseconds);
         for (sku, answer) in unknown.into_iter().zip(answers) {
             if let Some((feature, _)) = read_feature(answer) {
                 self.features.insert(sku.clone(), feature.clone()).await;
@@ -106,6 +107,10 @@ impl InterestStore for RedisStore {
         }
         for (person, at) in &outcome.refused {
             pipe.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
+        }
+        if let Some(since) = outcome.refusals_since {
+            // A record from before a profile's lifetime is refused anyway.
+            pipe.cmd("SET").arg(self.keys.refusals_since(partition)).arg(since).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
         }
         self.add_popularity(&mut pipe, outcome, now_ms);
         super::visits::append(&mut pipe, &self.keys, &outcome.steps);
@@ -147,6 +152,10 @@ impl RedisStore {
             pipe.cmd("EXPIRE").arg(&key).arg(LIST_LIFETIME_SECONDS);
         }
     }
+}
+
+fn milliseconds(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// An answer as text fields, `None` where Redis had nothing.

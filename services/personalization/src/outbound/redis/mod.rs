@@ -1,5 +1,5 @@
 //! Redis as the store of interests, features and popularity. Everything in it can be lost: profiles grow again from clicks,
-//! features from the topic of products, and until then the shop answers without them.
+//! features from the topic of products, which is read through again, and until then the shop answers without them.
 //!
 //! Decided here: the connection and the names of keys. A batch costs one round trip to read and one to write.
 
@@ -161,6 +161,16 @@ impl Keys {
     /// Up to where a partition is counted. What it guards lies in other slots: one server holds all (ADR 0066).
     fn counted(&self, partition: i32) -> String {
         format!("{}clicks-counted:{partition}", self.prefix)
+    }
+
+    /// From when on we know who has said no, of the people of a partition.
+    fn refusals_since(&self, partition: i32) -> String {
+        format!("{}refusals-since:{partition}", self.prefix)
+    }
+
+    /// There while all products are.
+    fn features_learned(&self) -> String {
+        format!("{}features-learned", self.prefix)
     }
 
     fn feature(&self, sku: &Sku) -> String {

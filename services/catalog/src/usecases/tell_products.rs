@@ -1,0 +1,61 @@
+//! Tells the feed of every product once more, for readers that have lost what they had learned from it, and for a topic that does not have
+//! them all. Tombstones are told as well. What is not told yet is told by `publish_products` in its time.
+//!
+//! The topic keeps the record of a product that was written last, so an older revision must not come to stand behind a newer one: what
+//! was changed while it was told is told again.
+
+use std::collections::{HashMap, HashSet};
+
+use common::Sku;
+use futures::StreamExt as _;
+
+use super::ports::products::{ProductFeed, ProductStore, Telling};
+use super::publish_products::{PublishProductsError, ROUND, Round};
+use crate::domain::product::Revision;
+
+/// Looks at whether products were changed while they were told. A product that is changed faster than it can be told is told by its next
+/// change as well.
+const LOOKS: usize = 5;
+
+/// Safe to repeat: every reader knows a revision that it has seen.
+///
+/// # Errors
+/// Store or feed did not answer, or the feed did not take one: to be begun again.
+pub async fn tell_products(store: &dyn ProductStore, feed: &dyn ProductFeed) -> Result<Round, PublishProductsError> {
+    let mut portions = store.all().await?.chunks(ROUND);
+    let (mut round, mut begun) = (Round::default(), HashSet::<Sku>::new());
+    while let Some(portion) = portions.next().await {
+        let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let skus = portion.iter().map(Revision::sku).filter(|sku| begun.insert((*sku).clone())).cloned();
+        tell(store, feed, &skus.collect::<Vec<_>>(), &mut round).await?;
+    }
+    Ok(round)
+}
+
+/// The newest revision of each of `skus`, at most [`ROUND`], and those that are newer by then.
+async fn tell(
+    store: &dyn ProductStore,
+    feed: &dyn ProductFeed,
+    skus: &[Sku],
+    round: &mut Round,
+) -> Result<(), PublishProductsError> {
+    let mut told: HashMap<Sku, i64> = HashMap::new();
+    for _ in 0..LOOKS {
+        let mut newest = store.newest_many(skus).await?;
+        // A variant is told with its product.
+        newest.retain(|revision| revision.variant_of().is_none() && told.get(revision.sku()) != Some(&revision.number));
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let tellings = feed.publish(&newest).await?;
+        for (revision, telling) in newest.into_iter().zip(tellings) {
+            match telling {
+                Telling::Told => round.told += 1,
+                Telling::TooLarge => round.left_out += 1,
+                Telling::Failed(error) => return Err(error.into()),
+            }
+            told.insert(revision.sku().clone(), revision.number);
+        }
+    }
+    Ok(())
+}
