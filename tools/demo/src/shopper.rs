@@ -22,6 +22,11 @@ const LONGEST_JOIN_PAUSE: Duration = Duration::from_secs(32);
 /// Logins again after a 401 in one call: a session that was lost is found again with the second try, or never.
 const MAX_LOGINS: usize = 3;
 
+/// A log-in whose answer was lost with its process may still be under way at the identity provider, which refuses another one meanwhile as
+/// it refuses a wrong password. A person would try once more; so do we, twice, for longer than a log-in takes.
+const MAX_REFUSALS: usize = 3;
+const AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
 pub struct Shopper {
     pub email: String,
     password: String,
@@ -85,7 +90,16 @@ impl Shopper {
         }
         let body = json!({"email": self.email, "password": self.password});
         let call = Call { method: Method::POST, path: "/v1/sessions", body: Some(&body), ..Call::default() };
-        let answer = api.call(&call).await?.success("login")?;
+        let mut refusals = 0;
+        let reply = loop {
+            let reply = api.call(&call).await?;
+            refusals += usize::from(reply.status == StatusCode::UNAUTHORIZED);
+            if reply.status != StatusCode::UNAUTHORIZED || refusals == MAX_REFUSALS {
+                break reply;
+            }
+            tokio::time::sleep(AFTER_REFUSAL).await;
+        };
+        let answer = reply.success("login")?;
         let token = answer["access_token"].as_str().context("the login brought no token")?.to_owned();
         *held = Some((token.clone(), Instant::now()));
         Ok(token)

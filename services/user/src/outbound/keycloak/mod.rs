@@ -5,6 +5,7 @@
 //! codes only and never shown or logged, because they repeat what people typed.
 
 mod admin;
+mod under_way;
 mod wire;
 
 use std::time::Duration;
@@ -20,9 +21,12 @@ use crate::config;
 use crate::domain::{Email, Password, SignUp, SignUpId};
 use crate::usecases::ports::{Created, Down, Identities, Identity, TokenPair};
 use admin::Admin;
+use under_way::UnderWay;
 
 /// Hashing a password takes some 50 ms, more on a cold or busy server; the request itself has 10 s.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// When to try again while another log-in of the same account is under way: most have ended by then.
+const ANOTHER_UNDER_WAY: Duration = Duration::from_secs(2);
 /// Largest answer that is read: a user with its attributes has about 2 KiB, a pair of tokens about 3.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
@@ -49,6 +53,7 @@ pub struct Keycloak {
     /// Two guards: a broken admin API must not stop logins, nor the other way round.
     tokens: Guard,
     identities: Guard,
+    log_ins: UnderWay,
 }
 
 impl Keycloak {
@@ -66,6 +71,7 @@ impl Keycloak {
             token_url,
             tokens: guard("keycloak-tokens"),
             identities: guard("keycloak-admin"),
+            log_ins: UnderWay::default(),
         })
     }
 
@@ -111,8 +117,22 @@ impl Identities for Keycloak {
 
     async fn log_in(&self, email: &Email, password: &Password) -> Result<Option<TokenPair>, Down> {
         let fields = [("grant_type", "password"), ("username", email.open()), ("password", password.open())];
+        let mine = self.log_ins.begin(email.open());
         // Not repeated: every try counts in the provider's own protection against guessing.
-        self.tokens.once_if(|| self.grant(&fields), |_| true).await.map_err(down)
+        let outcome = self.tokens.once_if(|| self.grant(&fields), |_| true).await;
+        // What was sent and not answered may go on.
+        let met = if matches!(outcome, Err(CallError::Deadline { .. } | CallError::Failed(_))) {
+            false
+        } else {
+            mine.answered()
+        };
+        let answer = outcome.map_err(down)?;
+        if met && answer.is_none() {
+            let source =
+                anyhow::anyhow!("another log-in of this account is under way; its answer says nothing of the password");
+            return Err(Down { target: "the identity provider", retry_after: Some(ANOTHER_UNDER_WAY), source });
+        }
+        Ok(answer)
     }
 
     async fn refresh(&self, refresh_token: &str) -> Result<Option<TokenPair>, Down> {
