@@ -63,7 +63,8 @@ async fn ask_back(
     (minor, to): (i64, Option<&'static str>),
     fits: bool,
 ) {
-    let key = format!("back-{number}");
+    // One clerk for all orders: a key is theirs and not the order's.
+    let key = format!("back-{order}-{number}");
     let asker = Asker { shopper: Shopper { user: clerk(), region: REGION }, staff: true };
     for attempt in 1..=MOST_TRIES {
         let (key_now, raw) = (key.clone(), raw(minor, to));

@@ -324,8 +324,9 @@ mod tests {
     fn a_person_who_is_forgotten_has_nothing_counted() {
         let forgotten = Case { held: Held::default(), ..case() };
         assert_eq!((judged(&forgotten).counted, judged(&forgotten).in_topic), (0, 90));
-        assert!(Held::read(Some(b"\xff\xff"), Some(b"\x02abcd")).marks.is_empty());
-        let held = Held::read(None, Some(&[1, 7, 0, 0, 0, 8, 0, 0, 0]));
+        assert!(Held::read(Some(b"\xff\xff"), Some(b"\x01abcdefghijkl")).marks.is_empty());
+        let marks_and_times = [2, 9, 9, 9, 9, 7, 0, 0, 0, 1, 1, 1, 1, 8, 0, 0, 0, 1, 1, 1, 1];
+        let held = Held::read(None, Some(&marks_and_times));
         assert_eq!(held.marks, HashSet::from([7, 8]));
     }
 
