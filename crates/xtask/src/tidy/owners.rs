@@ -26,7 +26,7 @@ const OWNED: &[Owned] = &[
         rule: "tasks",
         endings: &[&["tokio", "spawn"], &["task", "spawn"]],
         // A commit whose caller went away must still reach its end; messaging does not know chassis.
-        owners: &["crates/chassis/src/lifecycle", "crates/messaging/src/commit"],
+        owners: &["crates/chassis/src/lifecycle", "crates/messaging/src/commit", "crates/messaging/src/together"],
         message: "only chassis::lifecycle spawns tasks; use process.spawn",
     },
     Owned {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use common::{Clock as _, SystemClock};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -264,7 +265,7 @@ impl Writer {
                     let _ = tokio::fs::remove_file(&path).await;
                     return Err(error);
                 }
-                let since = SystemTime::now();
+                let since = SystemTime::from(SystemClock.now());
                 self.shared.open(Some(since));
                 self.open.insert(Open { file, path, bytes: 0, since })
             }
