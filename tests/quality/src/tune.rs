@@ -17,7 +17,7 @@ use crate::questions::Question;
 const FOLDS: usize = 5;
 const SYNONYM: [f64; 4] = [0.0, 0.4, 0.6, 0.8];
 const KIND: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
-const TOGETHER: [f64; 3] = [0.0, 0.5, 1.0];
+const TOGETHER: [f64; 4] = [0.0, 0.2, 0.5, 1.0];
 
 /// # Errors
 /// The index does not answer.

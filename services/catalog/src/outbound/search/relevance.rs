@@ -24,7 +24,7 @@ pub struct Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { synonym: 0.6, kind: 0.2, together: 0.5 }
+        Self { synonym: 0.6, kind: 0.2, together: 0.2 }
     }
 }
 
