@@ -6,7 +6,6 @@
 //! the time, so nobody joins a group within a turn.
 
 use std::cell::{Cell, RefCell};
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -15,9 +14,8 @@ use super::abba::{self, Better, Turn};
 use super::program::{self, Program, TESTED};
 use super::results::Side;
 use super::rig::{self, Fsync, Rig};
-use super::stream::{PREFIX, brokers, redis, words};
+use super::stream::{PREFIX, broker_and_redis, brokers, redis, words};
 use super::{Invalid, Measured, Options, cpu};
-use crate::stack;
 
 /// Reports of a backlog: at 20 clicks each it takes one processor seconds.
 const BACKLOG: u64 = 40_000;
@@ -162,13 +160,7 @@ struct Window {
 
 impl Bench {
     fn open(options: &Options) -> Result<Self> {
-        let rig = Rig::bare(options, 0)?;
-        stack::wipe(&rig.stack.layout)?;
-        rig.broker()?;
-        rig.start(rig.stack.server("redis")?, None)?;
-        let folder = rig.stack.layout.state.join("catch-up");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder)?;
+        let (rig, folder) = broker_and_redis(options, "catch-up")?;
         // It makes the topics that the worker reads.
         let filling = words(&rig, &["source", &brokers(&rig), PREFIX]);
         let source = Program::start("source", &rig::others(), &filling, &folder)?;

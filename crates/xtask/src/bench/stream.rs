@@ -135,15 +135,21 @@ struct Bench {
     people: u64,
 }
 
+/// What a stream needs and nothing else, both empty, with a folder of its own for the programs of the bench `name`.
+pub(super) fn broker_and_redis(options: &Options, name: &str) -> Result<(Rig, PathBuf)> {
+    let rig = Rig::bare(options, 0)?;
+    stack::wipe(&rig.stack.layout)?;
+    rig.broker()?;
+    rig.start(rig.stack.server("redis")?, None)?;
+    let folder = rig.stack.layout.state.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    Ok((rig, folder))
+}
+
 impl Bench {
     fn open(options: &Options) -> Result<Self> {
-        let rig = Rig::bare(options, 0)?;
-        stack::wipe(&rig.stack.layout)?;
-        rig.broker()?;
-        rig.start(rig.stack.server("redis")?, None)?;
-        let folder = rig.stack.layout.state.join("stream");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder)?;
+        let (rig, folder) = broker_and_redis(options, "stream")?;
         let words = words(&rig, &["fill", &brokers(&rig), PREFIX, &RECORDS.to_string(), &folder.display().to_string()]);
         // It has ended when it is ready.
         let filled = Program::start("fill", &rig::others(), &words, &folder)?;
