@@ -256,7 +256,7 @@ async fn bad_traffic_that_fills_its_share_of_the_disk_costs_no_good_click() {
         told += 1;
         assert!(told < 100, "there is a share");
     }
-    assert!(told > 0 && running.spill.bytes() <= 2_000, "{told}");
+    assert!(told > 0 && running.spill.bytes() <= 2_000, "{told} records are more than a quarter of the room");
     // The share is that of the folder, also for the next process.
     running.kill().await;
     let running = Running::start(&folder.0, 8_000, &broker);
