@@ -433,6 +433,24 @@ async fn files_that_are_gone_or_cannot_be_read_hold_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_click_now_and_then_in_a_long_outage_makes_few_files() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    broker.away(true);
+    let running = Running::start(&folder.0, ROOM, &broker);
+    let expected = names(6);
+    for name in &expected {
+        append_all(&running.spill, std::slice::from_ref(name)).await;
+        // Longer than a file stays open without an append.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let files = folder.files("clicks").len();
+    assert!(files <= 3, "{files}");
+    broker.away(false);
+    arrived(&broker, &expected).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn many_who_spill_at_once_are_all_kept() {
     let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
     broker.away(true);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,6 +34,11 @@ impl Size {
         Self { all: self.all.saturating_add(other.all), refused: self.refused.saturating_add(other.refused) }
     }
 
+    /// Whether nothing but refused events is told of.
+    pub fn is_refused(self) -> bool {
+        self.refused == self.all
+    }
+
     fn minus(self, other: Self) -> Self {
         Self { all: self.all.saturating_sub(other.all), refused: self.refused.saturating_sub(other.refused) }
     }
@@ -47,18 +52,13 @@ pub struct Closed {
     pub since: SystemTime,
 }
 
-impl Closed {
-    /// Whether it tells of nothing but refused events.
-    pub fn is_refused(&self) -> bool {
-        self.size.refused == self.size.all
-    }
-}
-
 /// Files to be replayed, in their order.
 #[derive(Default)]
 pub struct Queue {
     files: Mutex<VecDeque<Closed>>,
     pub wake: Notify,
+    /// Nobody takes its oldest file, which is tried again.
+    is_stuck: AtomicBool,
 }
 
 impl Queue {
@@ -68,6 +68,14 @@ impl Queue {
 
     pub fn oldest(&self) -> Option<Closed> {
         self.files().front().cloned()
+    }
+
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    pub fn stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 }
 
@@ -124,10 +132,15 @@ impl Shared {
 
     /// A file is to be replayed.
     pub fn push(&self, file: Closed) {
-        let queue = if file.is_refused() { &self.refused } else { &self.clicks };
+        let queue = self.queue(file.size);
         queue.files().push_back(file);
         queue.wake.notify_one();
         self.tell_oldest();
+    }
+
+    /// Where a file with so much waits.
+    pub fn queue(&self, size: Size) -> &Queue {
+        if size.is_refused() { &self.refused } else { &self.clicks }
     }
 
     /// The oldest file of one of the queues was replayed.

@@ -29,7 +29,8 @@ use super::line::{Line, lines};
 
 /// A file is closed when it has this many bytes: what a replay holds in memory, and what comes twice after a crash in it.
 const FILE: u64 = 4 << 20;
-/// Or when nothing came for this long: the broker is back, or nobody clicks.
+/// Or when nothing came for this long: the broker is back, or nobody clicks. Not while nobody takes the file before it: a click now and
+/// then in a long outage would make as many files.
 const IDLE: Duration = Duration::from_millis(200);
 /// Requests that wait for the disk, and how many of them share one write, if they are no more than a file. More wait for nothing: they
 /// are refused.
@@ -142,7 +143,9 @@ impl Writer {
             let request = tokio::select! {
                 request = self.requests.recv() => request,
                 () = tokio::time::sleep(IDLE), if self.open.is_some() => {
-                    self.close();
+                    if self.open.as_ref().is_some_and(|open| !self.shared.queue(open.size).is_stuck()) {
+                        self.close();
+                    }
                     continue;
                 }
                 () = shutdown.cancelled(), if !self.requests.is_closed() => {

@@ -71,11 +71,13 @@ impl Replay {
             };
             match outcome {
                 Ok(()) => {
+                    queue.stuck(false);
                     self.shared.pop(queue);
                     (pause, progress) = (FIRST_PAUSE, Progress::default());
                 }
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "spilled clicks wait");
+                    queue.stuck(progress.unread == 0);
                     if progress.unread == MOST_READS {
                         let path = oldest.path.display();
                         tracing::error!(%path, "a spilled file cannot be read and comes last");
@@ -112,7 +114,7 @@ impl Replay {
         let (refused, clicks): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_refused);
         publish(broker, &clicks, &mut progress.clicks).await?;
         if let Err(down) = publish(broker, &refused, &mut progress.refused).await {
-            if file.is_refused() {
+            if file.size.is_refused() {
                 return Err(down.into());
             }
             tracing::warn!(error = format!("{:#}", down.source), "spilled refused clicks are put aside and wait");
