@@ -19,7 +19,7 @@ const ALONE: &[(&str, &str)] = &[
 /// Paths that may differ: kind, and a part of the path. Names and networks of the two sites are taken for the same before.
 const DIFFER: &[(&str, &str)] = &[
     // who waits for whom
-    ("ConfigMap", ".data.SHOPSPHERE__GATE__STANDBY"),
+    ("ConfigMap", ".data.SHOPSPHERE__GATE__SLOT"),
     ("Deployment", ".annotations.shopsphere.example/settings"),
     // how many wait
     ("Deployment", ".spec.replicas"),
