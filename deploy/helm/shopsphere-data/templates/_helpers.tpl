@@ -9,7 +9,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 shopsphere-{{ .Values.global.site }}
 {{- end }}
 
-{{/* A Secret ordered from the region's store. Takes (dict "root" "name" "namespace" "data" (dict template) "from" (dict property path)). */}}
+{{/*
+A Secret ordered from the region's store. Takes (dict "root" "name" "namespace" "data" (dict template) "from" (dict property path)), and
+where somebody looks for them "type", "labels" and "annotations".
+*/}}
 {{- define "data.externalSecret" -}}
 ---
 apiVersion: external-secrets.io/v1
@@ -27,9 +30,17 @@ spec:
     creationPolicy: Owner
     template:
       engineVersion: v2
-      {{- with .labels }}
+      {{- with .type }}
+      type: {{ . }}
+      {{- end }}
+      {{- if or .labels .annotations }}
       metadata:
+        {{- with .labels }}
         labels: {{- toYaml . | nindent 10 }}
+        {{- end }}
+        {{- with .annotations }}
+        annotations: {{- toYaml . | nindent 10 }}
+        {{- end }}
       {{- end }}
       data: {{- toYaml .data | nindent 8 }}
   data:
