@@ -104,12 +104,11 @@ impl Database {
     /// What the database said, in one line.
     pub async fn writable(&self) -> Result<(), String> {
         // On whatever follows another server, every transaction is read only.
-        let row: Option<(String, i64, bool)> = sqlx::query_as(
-            "SELECT region, epoch, current_setting('transaction_read_only')::boolean FROM region_fence",
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| format!("database unreachable: {error}"))?;
+        let row: Option<(String, i64, bool)> =
+            sqlx::query_as("SELECT region, epoch, current_setting('transaction_read_only')::boolean FROM region_fence")
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|error| format!("database unreachable: {error}"))?;
         match row {
             Some((_, _, true)) => Err("the database is read only: it follows another".to_owned()),
             Some((region, epoch, _)) if region == self.region.code() && epoch == self.epoch.get() => Ok(()),

@@ -49,3 +49,21 @@ spec:
       remoteRef: { key: {{ printf "shopsphere/%s/%s" $.root.Values.global.region $key }} }
     {{- end }}
 {{- end }}
+
+{{/*
+An authority of the region that signs here: its Secret and the Issuer of that name. Takes (dict "root" "name" "from" path), where the store
+has the certificate at `from` and its key at `from`-key.
+*/}}
+{{- define "data.authority" -}}
+{{ include "data.externalSecret" (dict "root" .root "namespace" .root.Release.Namespace "name" (printf "%s-issuer" .name) "type" "kubernetes.io/tls"
+    "data" (dict "tls.crt" "{{ .ca }}" "tls.key" "{{ .key }}") "from" (dict "ca" .from "key" (printf "%s-key" .from))) }}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "data.labels" .root | nindent 4 }}
+spec:
+  ca: { secretName: {{ .name }}-issuer }
+{{- end }}
