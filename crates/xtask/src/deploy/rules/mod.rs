@@ -88,6 +88,7 @@ const RULES: &[Rule] = &[
     reach::ways,
     reach::api_server,
     reach::secrets,
+    reach::sources,
     residency::hosts,
     residency::networks,
     residency::labels,

@@ -1,5 +1,5 @@
 //! What a pod needs is within its reach: a way to every address inside the site that it is told, a way to the API server where it asks
-//! that, and somebody who makes every Secret it is given. Decided here: what a hook needs is there before its own release is, and of
+//! that, the address of who comes from the other site, and somebody who makes every Secret it is given. Decided here: what a hook needs is there before its own release is, and of
 //! the pods that operators make only their labels are known. A service's port is the port of its pods; ours are, and so are the stores'.
 
 use std::collections::BTreeSet;
@@ -157,6 +157,25 @@ pub fn api_server(case: &Case<'_>) -> Vec<Refusal> {
         }
     }
     refused
+}
+
+/// What comes through a balancer is let in by the address it comes from: that has to arrive.
+pub fn sources(case: &Case<'_>) -> Vec<Refusal> {
+    let hides = |object: &&Object| {
+        let spec = &object.value["spec"];
+        let local = |value: &Value| value["externalTrafficPolicy"] == "Local";
+        match object.kind() {
+            "Service" => spec["type"] == "LoadBalancer" && !local(spec),
+            "Kafka" => list(&spec["kafka"]["listeners"])
+                .any(|listener| listener["type"] == "loadbalancer" && !local(&listener["configuration"])),
+            "PerconaServerMongoDB" => {
+                list(&spec["replsets"]).any(|set| set["expose"]["type"] == "LoadBalancer" && !local(&set["expose"]))
+            }
+            _ => false,
+        }
+    };
+    let why = "its policies see a node, not who comes";
+    case.objects().iter().filter(hides).map(|object| case.refuse("sources", object, why)).collect()
 }
 
 /// Secrets that a value refers to, each with the keys that it wants.

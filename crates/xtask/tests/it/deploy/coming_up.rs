@@ -73,6 +73,18 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "sources",
+        what: "a balancer behind which everybody looks like a node",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "Kafka", "kafka", |value| {
+                let listeners = value["spec"]["kafka"]["listeners"].as_array_mut().unwrap();
+                let outside = listeners.iter_mut().find(|listener| listener["name"] == "outside").unwrap();
+                outside["configuration"].as_object_mut().unwrap().remove("externalTrafficPolicy");
+            });
+        },
+    },
+    Mistake {
         rule: "secrets-made",
         what: "a Secret that nobody makes",
         site: "rdc-a",
