@@ -218,6 +218,22 @@ pub fn passwords(case: &Case<'_>) -> Vec<Refusal> {
             }
         }
     }
+    // and whoever is told to log in to MongoDB as somebody is one of its users; a copy has those of its primary
+    for object in case.of("PerconaServerMongoDB").filter(|_| !case.is_standby()) {
+        let users = object.value["spec"]["users"].as_array();
+        let is_user = |name: &str| users.is_some_and(|users| users.iter().any(|user| user["name"] == name));
+        for secret in case.of("ExternalSecret") {
+            let texts = secret.texts();
+            let named = texts.iter().filter_map(|(_, text)| text.strip_prefix("mongodb://")?.split(':').next());
+            for name in named.filter(|name| !is_user(name)) {
+                refused.push(case.refuse(
+                    "store-passwords",
+                    object,
+                    format!("has no user {name}, as whom {secret} logs in"),
+                ));
+            }
+        }
+    }
     refused
 }
 

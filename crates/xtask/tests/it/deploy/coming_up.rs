@@ -120,6 +120,14 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "store-passwords",
+        what: "a catalog that logs in as nobody",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "PerconaServerMongoDB", "catalog", |value| value["spec"]["users"] = json!([]));
+        },
+    },
+    Mistake {
         rule: "store-roles",
         what: "a standby that reads from no slot",
         site: "dr-a",
