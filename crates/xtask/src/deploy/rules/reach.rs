@@ -1,6 +1,7 @@
-//! What a pod needs is within its reach: a way to every address inside the site that it is told, a way to the API server where it asks
-//! that, the address of who comes from the other site, and somebody who makes every Secret it is given. Decided here: what a hook needs is there before its own release is, and of
-//! the pods that operators make only their labels are known. A service's port is the port of its pods; ours are, and so are the stores'.
+//! What a pod needs is within its reach: a way to every address inside the site that it is told, somebody of that name behind it, a way to
+//! the API server where it asks that, the address of who comes from the other site, and somebody who makes every Secret it is given.
+//! Decided here: what a hook needs is there before its own release is, and of the pods that operators make only their labels are known. A
+//! service's port is the port of its pods; ours are, and so are the stores'.
 
 use std::collections::BTreeSet;
 
@@ -94,13 +95,36 @@ fn is_in(peer: &Value, own: &str, wanted: &str, service: &str) -> bool {
     namespace && peer["podSelector"]["matchLabels"][NAME].as_str().is_none_or(|name| name == service)
 }
 
+/// Is there a service of that name, made by us or by the operator of an object?
+fn is_served(case: &Case<'_>, Address { service, namespace, .. }: &Address) -> bool {
+    let serves = |object: &Object| {
+        let ends = |end: &str| service.strip_suffix(end) == Some(object.name());
+        match object.kind() {
+            "Service" | "postgresql" | "Redis" => service == object.name(),
+            "Kafka" => ends("-kafka-bootstrap"),
+            "Elasticsearch" => ends("-es-http"),
+            "Keycloak" => ends("-service"),
+            "OpenTelemetryCollector" => ends("-collector"),
+            "PerconaServerMongoDB" => list(&object.value["spec"]["replsets"])
+                .any(|set| set["name"].as_str().is_some_and(|set| ends(&format!("-{set}")))),
+            _ => false,
+        }
+    };
+    case.objects().iter().any(|object| object.namespace() == namespace && serves(object))
+}
+
 pub fn ways(case: &Case<'_>) -> Vec<Refusal> {
     let mut refused = Vec::new();
     for object in case.objects() {
         let Some(pod) = object.pod() else { continue };
         let (here, labels) = (object.namespace(), &pod["metadata"]["labels"]);
         let own_name = labels[NAME].as_str().unwrap_or_default();
-        for Address { service, namespace, port } in told(case, object) {
+        for address in told(case, object) {
+            if !is_served(case, &address) {
+                let why = format!("is told to ask {}.{}, and nobody is called so", address.service, address.namespace);
+                refused.push(case.refuse("ways", object, why));
+            }
+            let Address { service, namespace, port } = address;
             let out = case.of("NetworkPolicy").any(|policy| {
                 policy.namespace() == here
                     && chooses(policy, labels)

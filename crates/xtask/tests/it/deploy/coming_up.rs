@@ -57,6 +57,17 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "ways",
+        what: "a name that an operator does not give",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "ConfigMap", "user-settings", |value| {
+                value["data"]["SHOPSPHERE__TELEMETRY__OTLP_ENDPOINT"] =
+                    json!("http://collector.shopsphere-observability.svc:4317");
+            });
+        },
+    },
+    Mistake {
         rule: "api-server",
         what: "a Patroni that cannot hold its lease",
         site: "rdc-a",
