@@ -17,7 +17,8 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "shopsphere.labels" (dict "root" .root "role" .role) | nindent 4 }}
 spec:
-  {{- if not .part.scaling.enabled }}
+  {{- /* A standby consumes nothing, also in the seconds before its scaler looks. */}}
+  {{- if or (not .part.scaling.enabled) (and (include "shopsphere.standby" .root) (eq .role "work")) }}
   replicas: {{ include "shopsphere.replicas" . }}
   {{- end }}
   revisionHistoryLimit: 5

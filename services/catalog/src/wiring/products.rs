@@ -300,13 +300,14 @@ fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {
 /// A part must have answered once before requests come here. Later failures are answered request by request: without the
 /// index the pages still work, without the store the search does, so none of them takes the whole process out. For the same
 /// reason `ask` accepts what stands in for its part: a process that starts during an outage is as good as one that outlives it.
+/// At a standby the documents cannot be read and no index is there before a promotion, so nothing waits for them.
 fn once<F, Fut>(process: &Process, name: &'static str, ask: F)
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), String>> + Send + 'static,
 {
     let answered = Arc::new(AtomicBool::new(false));
-    process.readiness().add(name, move || {
+    process.led().add(name, move || {
         let (answered, asked) = (answered.clone(), ask());
         async move {
             if answered.load(Ordering::Relaxed) {

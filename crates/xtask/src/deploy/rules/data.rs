@@ -165,6 +165,83 @@ pub fn mirror(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
+/// Topics and users are objects that somebody makes something of: each belongs to a cluster whose operator looks where it lies, and that has
+/// a broker for every copy.
+pub fn operators(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    let cluster = |object: &Object| {
+        let name = object.label("strimzi.io/cluster").to_owned();
+        case.of("Kafka").find(move |kafka| kafka.name() == name)
+    };
+    for object in case.of("KafkaTopic").chain(case.of("KafkaUser")) {
+        let operator = if object.kind() == "KafkaTopic" { "topicOperator" } else { "userOperator" };
+        let looks = cluster(object).is_some_and(|kafka| {
+            let operator = &kafka.value["spec"]["entityOperator"][operator];
+            let place = operator["watchedNamespace"].as_str().unwrap_or(kafka.namespace());
+            !operator.is_null() && place == object.namespace()
+        });
+        if !looks {
+            refused.push(case.refuse("kafka-objects", object, "no operator looks for it there"));
+        }
+    }
+    for kafka in case.of("Kafka") {
+        let pools = case.of("KafkaNodePool").filter(|pool| pool.label("strimzi.io/cluster") == kafka.name());
+        let is_broker = |pool: &&Object| {
+            pool.value["spec"]["roles"].as_array().is_some_and(|roles| roles.contains(&"broker".into()))
+        };
+        let brokers: u64 = pools.filter(is_broker).filter_map(|pool| pool.value["spec"]["replicas"].as_u64()).sum();
+        for topic in case.of("KafkaTopic").filter(|topic| topic.value["spec"]["replicas"].as_u64() > Some(brokers)) {
+            refused.push(case.refuse("kafka-objects", topic, format!("wants more copies than the {brokers} brokers")));
+        }
+        if kafka.value["spec"]["kafka"]["config"]["auto.create.topics.enable"] != false {
+            refused.push(case.refuse("kafka-objects", kafka, "makes topics that nobody has thought of"));
+        }
+    }
+    refused
+}
+
+/// Users of PostgreSQL have the password of the region's store: the operator looks for it in a Secret of a certain name and makes one up
+/// otherwise, which the other site of the pair, a copy of the first, does not know.
+pub fn passwords(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.of("postgresql") {
+        let users = object.value["spec"]["users"].as_object().into_iter().flatten().map(|(user, _)| user.as_str());
+        for user in users.chain(["postgres", "standby"]) {
+            let name = format!("{}.{}.credentials.postgresql.acid.zalan.do", user.replace('_', "-"), object.name());
+            let made = |one: &Object| one.name() == name && one.namespace() == object.namespace();
+            if !case.of("ExternalSecret").any(made) {
+                refused.push(case.refuse(
+                    "store-passwords",
+                    object,
+                    format!("the password of {user} is made up: {name} is missing"),
+                ));
+            }
+        }
+    }
+    // and whoever is told to log in to MongoDB as somebody is one of its users; a copy has those of its primary
+    for object in case.of("PerconaServerMongoDB").filter(|_| !case.is_standby()) {
+        let users = object.value["spec"]["users"].as_array();
+        let is_user = |name: &str| users.is_some_and(|users| users.iter().any(|user| user["name"] == name));
+        for secret in case.of("ExternalSecret") {
+            let texts = secret.texts();
+            let named = texts.iter().filter_map(|(_, text)| text.strip_prefix("mongodb://")?.split(':').next());
+            for name in named.filter(|name| !is_user(name)) {
+                refused.push(case.refuse(
+                    "store-passwords",
+                    object,
+                    format!("has no user {name}, as whom {secret} logs in"),
+                ));
+            }
+        }
+    }
+    refused
+}
+
+/// The replication slot that a site of that name reads from at its peer; the charts' `shopsphere.slot`.
+fn slot(site: &str) -> String {
+    format!("shopsphere_{}", site.replace('-', "_"))
+}
+
 /// A standby site's stores stand by, a primary's do not, and no acknowledged commit lies in one copy only.
 pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
     let Some((region, site)) = case.place else { return Vec::new() };
@@ -179,8 +256,19 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
         if case.is_standby() {
             let peer = format!("postgres.{}", case.topology().site_domain(region, region.peer(site)));
             want(spec["standby"]["standby_host"] == peer.as_str(), "does not follow the other site of its pair");
+            let env = spec["env"].as_array().into_iter().flatten();
+            let reads = env
+                .filter(|row| row["name"] == "STANDBY_PRIMARY_SLOT_NAME")
+                .any(|row| row["value"] == slot(&site.name));
+            want(reads, "reads from no slot: what it has not got yet may be thrown away, and payments wait for ever");
+            want(spec["patroni"]["slots"].is_null(), "keeps its log for a reader that does not come");
         } else {
             want(spec["standby"].is_null(), "follows somebody, and nobody leads");
+            let theirs = slot(&region.peer(site).name);
+            want(spec["patroni"]["slots"][&theirs]["type"] == "physical", "has no slot for its standby");
+            let settings = case.of("ConfigMap").find(|map| map.name() == "order-payment-settings");
+            let gate = settings.map(|map| &map.value["data"]["SHOPSPHERE__GATE__SLOT"]);
+            want(gate.is_some_and(|gate| *gate == theirs), "payments do not wait for its standby");
             want(
                 spec["patroni"]["synchronous_mode"] == true && spec["patroni"]["synchronous_mode_strict"] == true,
                 "acknowledges commits that one machine has",
@@ -205,6 +293,15 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
         let elects = |node: &Value| node["votes"] != 0 || node["priority"] != 0;
         if spec["replsets"][0]["externalNodes"].as_array().into_iter().flatten().any(elects) {
             refused.push(case.refuse("store-roles", object, "the other site could become primary by an election"));
+        }
+    }
+    for object in case.of("Keycloak") {
+        if case.is_standby() != (object.value["spec"]["instances"] == 0) {
+            refused.push(case.refuse(
+                "store-roles",
+                object,
+                "starts where the database takes no writes, or does not where it does",
+            ));
         }
     }
     let mirrored = case.of("KafkaMirrorMaker2").next().is_some();

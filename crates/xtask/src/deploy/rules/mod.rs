@@ -5,6 +5,7 @@ mod data;
 mod edge;
 mod names;
 mod parity;
+mod reach;
 mod residency;
 mod scaling;
 mod settings;
@@ -84,6 +85,10 @@ const RULES: &[Rule] = &[
     names::unique,
     names::selectors,
     names::secrets,
+    reach::ways,
+    reach::api_server,
+    reach::secrets,
+    reach::sources,
     residency::hosts,
     residency::networks,
     residency::labels,
@@ -96,7 +101,9 @@ const RULES: &[Rule] = &[
     data::table,
     data::topics,
     data::mirror,
+    data::operators,
     data::roles,
+    data::passwords,
     watch::remote_write,
     watch::redaction,
     watch::alerts,

@@ -12,14 +12,18 @@ use crate::render::topology::Site;
 const ALONE: &[(&str, &str)] = &[
     // tables arrive by replication
     ("Job", "-migrate"),
+    ("NetworkPolicy", "-migrate"),
     // the standby pulls
     ("KafkaMirrorMaker2", ""),
+    // a realm arrives with the database it lies in
+    ("KeycloakRealmImport", ""),
 ];
 
 /// Paths that may differ: kind, and a part of the path. Names and networks of the two sites are taken for the same before.
 const DIFFER: &[(&str, &str)] = &[
     // who waits for whom
-    ("ConfigMap", ".data.SHOPSPHERE__GATE__STANDBY"),
+    ("ConfigMap", ".data.SHOPSPHERE__GATE__SLOT"),
+    ("ConfigMap", ".data.SHOPSPHERE__SITE__STANDS_BY"),
     ("Deployment", ".annotations.shopsphere.example/settings"),
     // how many wait
     ("Deployment", ".spec.replicas"),
@@ -31,10 +35,14 @@ const DIFFER: &[(&str, &str)] = &[
     ("postgresql", ".spec.standby"),
     ("postgresql", ".spec.databases"),
     ("postgresql", ".spec.users"),
+    ("postgresql", ".spec.env"),
+    ("postgresql", ".spec.patroni.slots"),
     ("postgresql", ".spec.patroni.synchronous_mode"),
-    ("Service", ".spec.selector.spilo-role"),
     ("PerconaServerMongoDB", ".spec.unmanaged"),
+    ("PerconaServerMongoDB", ".spec.unsafeFlags"),
     ("PerconaServerMongoDB", ".spec.updateStrategy"),
+    ("PerconaServerMongoDB", ".spec.users"),
+    ("PerconaServerMongoDB", ".spec.replsets[0].size"),
     ("PerconaServerMongoDB", ".spec.replsets[0].externalNodes"),
     // no issuer answers at a standby
     ("CronJob", ".spec.suspend"),

@@ -2,6 +2,7 @@
 //! of each kind is refused by the rule that is named for it.
 
 mod checkers;
+mod coming_up;
 mod decisions;
 mod edge;
 mod planted;
