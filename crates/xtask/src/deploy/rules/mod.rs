@@ -101,6 +101,7 @@ const RULES: &[Rule] = &[
     watch::redaction,
     watch::alerts,
     edge::routes,
+    edge::gateway,
     edge::keys,
 ];
 

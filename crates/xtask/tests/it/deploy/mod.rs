@@ -5,6 +5,7 @@ mod checkers;
 mod decisions;
 mod edge;
 mod planted;
+mod planted_edge;
 mod renders;
 mod scale;
 mod sources;
