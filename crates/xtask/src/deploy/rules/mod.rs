@@ -100,6 +100,8 @@ const RULES: &[Rule] = &[
     watch::remote_write,
     watch::redaction,
     watch::alerts,
+    watch::delivered,
+    watch::found,
     edge::routes,
     edge::gateway,
     edge::keys,

@@ -16,6 +16,55 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "remote-write",
+        what: "a label about people for headquarters",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Prometheus", "region", |value| {
+                value["spec"]["remoteWrite"][0]["writeRelabelConfigs"][1] =
+                    json!({"action": "labelkeep", "regex": "__name__|site|subject"});
+            });
+        },
+    },
+    Mistake {
+        rule: "delivered",
+        what: "alerts that nobody is told of",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "Prometheus", "region", |value| {
+                value["spec"].as_object_mut().unwrap().remove("alerting");
+            });
+        },
+    },
+    Mistake {
+        rule: "delivered",
+        what: "a page that is read in the morning",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "AlertmanagerConfig", "shopsphere", |value| {
+                value["spec"]["route"]["routes"] = json!([]);
+            });
+        },
+    },
+    Mistake {
+        rule: "delivered",
+        what: "a certificate for headquarters that nobody brings",
+        site: "dr-c",
+        plant: |objects| remove(objects, "ExternalSecret", "hq-metrics"),
+    },
+    Mistake {
+        rule: "found",
+        what: "a Prometheus that finds nobody to read",
+        site: "rdc-a",
+        plant: |objects| remove(objects, "NetworkPolicy", "discovery"),
+    },
+    Mistake {
+        rule: "found",
+        what: "an alert on a series that nobody reads",
+        site: "rdc-c",
+        plant: |objects| remove(objects, "ServiceMonitor", "cluster-state"),
+    },
+    Mistake {
         rule: "redaction",
         what: "logs that leave as they are",
         site: "rdc-a",
