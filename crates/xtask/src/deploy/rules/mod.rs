@@ -3,6 +3,7 @@
 
 mod data;
 mod edge;
+mod images;
 mod names;
 mod parity;
 mod residency;
@@ -102,6 +103,7 @@ const RULES: &[Rule] = &[
     watch::alerts,
     watch::delivered,
     watch::found,
+    images::built,
     edge::routes,
     edge::gateway,
     edge::keys,

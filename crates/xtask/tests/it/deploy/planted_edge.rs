@@ -6,6 +6,17 @@ use super::planted::{Mistake, change, remove};
 
 pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
+        rule: "images-built",
+        what: "a program that nobody builds",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "CronJob", "jwks-sync", |value| {
+                value["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"] =
+                    json!("registry.shopsphere.example/core/jwks-rotate:0.1.0");
+            });
+        },
+    },
+    Mistake {
         rule: "remote-write",
         what: "raw series for headquarters",
         site: "rdc-a",
