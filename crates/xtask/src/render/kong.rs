@@ -19,6 +19,14 @@ pub fn port(service: &str) -> u16 {
     }
 }
 
+/// Milliseconds until a service has to take a connection.
+pub const CONNECT: u32 = 1000;
+
+/// Milliseconds in which a service may say nothing. It has deadlines of its own; only order events stream for longer.
+pub fn patience(service: &str) -> u32 {
+    if service == "order-payment" { 600_000 } else { 30_000 }
+}
+
 pub fn outputs(sources: &Sources) -> Vec<Output> {
     let mut outputs = files(sources);
     outputs.extend(
@@ -76,16 +84,14 @@ fn declarative(sources: &Sources, region: &Region) -> Value {
             json!({
                 "name": service,
                 "url": format!("http://{service}.shopsphere.svc:{}", port(service)),
-                // the service has deadlines of its own; only order events stream for longer
-                "connect_timeout": 1000, "read_timeout": if *service == "order-payment" { 600_000 } else { 30_000 },
-                "retries": 0,
+                "connect_timeout": CONNECT, "read_timeout": patience(service), "retries": 0,
                 "routes": routes.map(|route| self::route(sources, route, host)).collect::<Vec<_>>(),
             })
         })
         .collect();
     // answers at the port of administration, and is asked by global routing
     services.push(json!({
-        "name": "site-health", "url": "http://order-payment.shopsphere.svc:8123", "connect_timeout": 1000, "read_timeout": 5000,
+        "name": "site-health", "url": "http://order-payment.shopsphere.svc:8123", "connect_timeout": CONNECT, "read_timeout": 5000,
         "retries": 0, "routes": [],
     }));
     json!({

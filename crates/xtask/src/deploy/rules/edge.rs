@@ -2,7 +2,7 @@
 //! says so; a plugin that is named is there. The gateway itself: whose word it takes, who writes it, who watches it. And its keys: somebody
 //! brings them, and may touch nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::objects::Object;
 use super::{Case, Refusal};
@@ -76,6 +76,7 @@ const ADMINISTRATION: u64 = 8444;
 pub fn gateway(case: &Case<'_>) -> Vec<Refusal> {
     let Some((_, site)) = case.place else { return Vec::new() };
     let Some(gateway) = case.of("Gateway").next() else { return Vec::new() };
+    let asked: BTreeSet<_> = case.sources.routes.routes.iter().map(|row| row.service.as_str()).collect();
     let mut refused = Vec::new();
     let mut want = |good: bool, object: &Object, why: String| {
         if !good {
@@ -87,6 +88,13 @@ pub fn gateway(case: &Case<'_>) -> Vec<Refusal> {
         let variable = format!("KONG_{}", name.to_uppercase());
         let set = settings.map(|map| &map.value["data"][variable.as_str()]);
         want(set.is_some_and(|set| set == value.as_str()), settings.unwrap_or(gateway), format!("{variable} is not {value}"));
+    }
+    for service in case.of("Service").filter(|service| asked.contains(service.name())) {
+        let said = |name: &str| service.value["metadata"]["annotations"][format!("konghq.com/{name}").as_str()].as_str();
+        let (connect, read) = (kong::CONNECT.to_string(), kong::patience(service.name()).to_string());
+        for (name, wanted) in [("connect-timeout", connect.as_str()), ("read-timeout", read.as_str()), ("retries", "0")] {
+            want(said(name) == Some(wanted), service, format!("the gateway's {name} is not {wanted}"));
+        }
     }
     let lost = case.of("HTTPRoute").find(|route| route.value["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/");
     let ends = lost.is_some_and(|route| {

@@ -157,6 +157,16 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         rule: "edge-gateway",
+        what: "events of an order that end after a minute of silence",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Service", "order-payment", |value| {
+                value["metadata"]["annotations"].as_object_mut().unwrap().remove("konghq.com/read-timeout");
+            });
+        },
+    },
+    Mistake {
+        rule: "edge-gateway",
         what: "a gateway that nobody watches",
         site: "rdc-a",
         plant: |objects| remove(objects, "PodMonitor", "gateway"),
