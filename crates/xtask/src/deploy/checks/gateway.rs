@@ -87,7 +87,8 @@ fn composed(root: &Path, folder: &Path) -> Result<String> {
         fs::write(keys.join(format!("{id}.pem")), KEY)?;
     }
     run("render")?;
-    let realm = fs::read_to_string(folder.join("rendered/shopsphere-eu.json")).context("docker-compose.yml makes no realm")?;
+    let realm = folder.join("rendered/shopsphere-eu.json");
+    let realm = fs::read_to_string(&realm).with_context(|| format!("read {}", realm.display()))?;
     let same = realm == keycloak::render_realm("eu", "http://127.0.0.1:8080");
     ensure!(same, "the realm that docker-compose.yml makes is not that of `./dev up`");
     run("edge_keys")?;

@@ -87,13 +87,18 @@ pub fn gateway(case: &Case<'_>) -> Vec<Refusal> {
     for (name, value) in kong::settings(case.topology(), site) {
         let variable = format!("KONG_{}", name.to_uppercase());
         let set = settings.map(|map| &map.value["data"][variable.as_str()]);
-        want(set.is_some_and(|set| set == value.as_str()), settings.unwrap_or(gateway), format!("{variable} is not {value}"));
+        let good = set.is_some_and(|set| set == value.as_str());
+        want(good, settings.unwrap_or(gateway), format!("{variable} is not {value}"));
     }
     for service in case.of("Service").filter(|service| asked.contains(service.name())) {
-        let said = |name: &str| service.value["metadata"]["annotations"][format!("konghq.com/{name}").as_str()].as_str();
-        let (connect, read) = (kong::CONNECT.to_string(), kong::patience(service.name()).to_string());
-        for (name, wanted) in [("connect-timeout", connect.as_str()), ("read-timeout", read.as_str()), ("retries", "0")] {
-            want(said(name) == Some(wanted), service, format!("the gateway's {name} is not {wanted}"));
+        let wanted = [
+            ("connect-timeout", kong::CONNECT.to_string()),
+            ("read-timeout", kong::patience(service.name()).to_string()),
+            ("retries", "0".to_owned()),
+        ];
+        for (name, wanted) in wanted {
+            let said = &service.value["metadata"]["annotations"][format!("konghq.com/{name}").as_str()];
+            want(said == wanted.as_str(), service, format!("the gateway's {name} is not {wanted}"));
         }
     }
     let lost = case.of("HTTPRoute").find(|route| route.value["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/");

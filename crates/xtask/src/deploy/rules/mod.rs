@@ -103,6 +103,7 @@ const RULES: &[Rule] = &[
     watch::alerts,
     watch::delivered,
     watch::found,
+    watch::traced,
     images::built,
     edge::routes,
     edge::gateway,

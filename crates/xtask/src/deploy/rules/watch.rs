@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::objects::Object;
 use super::{Case, Refusal};
 
 /// Labels that may leave a region: where, which part of the shop, which alert. None has a value per pod or per person.
@@ -112,7 +113,7 @@ pub fn delivered(case: &Case<'_>) -> Vec<Refusal> {
             of_pages.any(|route| route["receiver"] != routes.value["spec"]["route"]["receiver"])
         });
         if !pages {
-            refused.push(case.refuse("delivered", object, "has alerts of the severity page, and nobody is woken by them"));
+            refused.push(case.refuse("delivered", object, "has alerts of the severity page that wake nobody"));
         }
     }
     for object in case.of("Prometheus").chain(case.of("AlertmanagerConfig")) {
@@ -124,7 +125,27 @@ pub fn delivered(case: &Case<'_>) -> Vec<Refusal> {
                 secret.namespace() == object.namespace() && secret.value["spec"]["target"]["name"] == name
             });
             if !brought {
-                refused.push(case.refuse("delivered", object, format!("{path} is the Secret {name}, which nobody brings")));
+                refused.push(case.refuse("delivered", object, format!("nobody brings the Secret {name} of {path}")));
+            }
+        }
+    }
+    refused
+}
+
+/// Where traces are sent to: a Service of this chart, because the operator's own has another name than its object.
+const COLLECTOR: &str = "http://collector.";
+
+/// Traces arrive: whoever is told of a collector is told of a Service that is there.
+pub fn traced(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.objects() {
+        for (path, address) in object.texts().into_iter().filter(|(_, text)| text.starts_with(COLLECTOR)) {
+            let host = address.trim_start_matches("http://").split(':').next().unwrap_or_default();
+            let there = |service: &Object| {
+                host == format!("{}.{}.svc", service.name(), service.namespace())
+            };
+            if !case.of("Service").any(there) {
+                refused.push(case.refuse("traced", object, format!("{path} is {host}, which nothing answers to")));
             }
         }
     }
@@ -140,7 +161,8 @@ pub fn found(case: &Case<'_>) -> Vec<Refusal> {
             let egress = policy.value["spec"]["egress"].as_array().into_iter().flatten();
             egress.into_iter().any(|row| {
                 let ports: Vec<_> = row["ports"].as_array().into_iter().flatten().collect();
-                row["to"][0]["ipBlock"]["cidr"] == site.network.as_str() && ports.iter().any(|port| port["port"] == 6443)
+                row["to"][0]["ipBlock"]["cidr"] == site.network.as_str()
+                    && ports.iter().any(|port| port["port"] == 6443)
             })
         });
         if !finds {

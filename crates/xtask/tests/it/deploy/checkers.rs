@@ -231,7 +231,11 @@ fn a_container_that_is_told_too_little_or_what_its_program_refuses_is_named() {
     assert_eq!(judge(&text), Vec::<String>::new());
     // catalog asks order-payment who holds what, and order-payment answers to others than itself
     let cases = [
-        ("  SHOPSPHERE__ORDER_PAYMENT__GRPC_URL: http://order-payment:8122\n", "", "SHOPSPHERE__ORDER_PAYMENT__GRPC_URL"),
+        (
+            "  SHOPSPHERE__ORDER_PAYMENT__GRPC_URL: http://order-payment:8122\n",
+            "",
+            "SHOPSPHERE__ORDER_PAYMENT__GRPC_URL",
+        ),
         ("  SHOPSPHERE__HTTP__BIND: 0.0.0.0\n", "", "SHOPSPHERE__HTTP__BIND"),
         ("SHOPSPHERE__PRICES__LOCK_KEY:", "SHOPSPHERE__PRICES__LOCKKEY:", "SHOPSPHERE__PRICES__LOCKKEY"),
     ];

@@ -76,7 +76,8 @@ fn the_file_and_the_objects_of_kong_say_the_same() {
             assert_eq!(config, plugin["config"], "{}", plugin["name"]);
         }
         assert_eq!(file["plugins"].as_array().unwrap().len(), objects(site, "KongClusterPlugin").count());
-        let lone: Vec<_> = file["routes"].as_array().unwrap().iter().map(|route| route["name"].as_str().unwrap()).collect();
+        let lone = file["routes"].as_array().unwrap().iter().map(|route| route["name"].as_str().unwrap());
+        let lone: Vec<_> = lone.collect();
         assert_eq!(lone, ["site-health", "nothing-here"]);
         for name in lone {
             assert!(objects(site, "HTTPRoute").any(|object| object.name() == name), "{name}");

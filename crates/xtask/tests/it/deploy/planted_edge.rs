@@ -76,6 +76,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         plant: |objects| remove(objects, "ServiceMonitor", "cluster-state"),
     },
     Mistake {
+        rule: "traced",
+        what: "traces for nobody",
+        site: "dr-b",
+        plant: |objects| remove(objects, "Service", "collector"),
+    },
+    Mistake {
         rule: "redaction",
         what: "logs that leave as they are",
         site: "rdc-a",
