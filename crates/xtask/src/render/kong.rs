@@ -195,7 +195,8 @@ fn route(sources: &Sources, route: &Route, host: &str) -> Value {
     })
 }
 
-const STRIP: &str = include_str!("../../../../deploy/helm/shopsphere-edge/files/strip-headers.lua");
+/// What is taken from every request, and what is said of it instead.
+pub const STRIP: &str = include_str!("../../../../deploy/helm/shopsphere-edge/files/strip-headers.lua");
 const SUBJECT: &str = include_str!("../../../../deploy/helm/shopsphere-edge/files/subject.lua");
 const PROBLEM_HEADER: &str = include_str!("../../../../deploy/helm/shopsphere-edge/files/problem-header.lua");
 const PROBLEM_BODY: &str = include_str!("../../../../deploy/helm/shopsphere-edge/files/problem-body.lua");

@@ -6,3 +6,5 @@ for name in pairs(ngx.req.get_headers(0)) do
     kong.service.request.clear_header(name)
   end
 end
+-- Services count by the last address of this header. Kong would append the load balancer's, and everybody would be one.
+ngx.var.upstream_x_forwarded_for = ngx.var.remote_addr

@@ -101,6 +101,12 @@ pub fn gateway(case: &Case<'_>) -> Vec<Refusal> {
             want(said == wanted.as_str(), service, format!("the gateway's {name} is not {wanted}"));
         }
     }
+    let functions = case.of("KongPlugin").chain(case.of("KongClusterPlugin"));
+    for plugin in functions.filter(|plugin| plugin.value["plugin"] == "pre-function") {
+        // one that stands at a route stands in place of the global one
+        let first = &plugin.value["config"]["access"][0];
+        want(first == kong::STRIP, plugin, "lets clients say what only the edge may say".to_owned());
+    }
     let lost = case.of("HTTPRoute").find(|route| route.value["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/");
     let ends = lost.is_some_and(|route| {
         names(route).iter().any(|name| {

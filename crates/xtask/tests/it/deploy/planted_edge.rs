@@ -157,6 +157,16 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         rule: "edge-gateway",
+        what: "a route whose clients say who they are",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "KongPlugin", "subject", |value| {
+                value["config"]["access"].as_array_mut().unwrap().remove(0);
+            });
+        },
+    },
+    Mistake {
+        rule: "edge-gateway",
         what: "a path of nobody that Kong answers in its own words",
         site: "rdc-c",
         plant: |objects| remove(objects, "HTTPRoute", "nothing-here"),
