@@ -141,9 +141,7 @@ pub fn traced(case: &Case<'_>) -> Vec<Refusal> {
     for object in case.objects() {
         for (path, address) in object.texts().into_iter().filter(|(_, text)| text.starts_with(COLLECTOR)) {
             let host = address.trim_start_matches("http://").split(':').next().unwrap_or_default();
-            let there = |service: &Object| {
-                host == format!("{}.{}.svc", service.name(), service.namespace())
-            };
+            let there = |service: &Object| host == format!("{}.{}.svc", service.name(), service.namespace());
             if !case.of("Service").any(there) {
                 refused.push(case.refuse("traced", object, format!("{path} is {host}, which nothing answers to")));
             }
