@@ -13,9 +13,16 @@ pub struct Topology {
     pub domain: String,
     /// Serves visitors of countries that no region serves.
     pub default_region: String,
+    pub cdn: Cdn,
     #[serde(rename = "region")]
     pub regions: Vec<Region>,
     pub headquarters: Headquarters,
+}
+
+/// Who hands requests of shoppers to the load balancers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cdn {
+    pub networks: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -103,6 +110,14 @@ impl Topology {
             "default_region {} is no region",
             self.default_region
         );
+        // believing everybody means that whoever asks chooses by which address they are counted
+        let wide = self.cdn.networks.iter().find(|network| {
+            let length = network.split_once('/').and_then(|(_, length)| length.parse::<u8>().ok());
+            length.is_none_or(|length| length < 8)
+        });
+        if let Some(network) = wide {
+            bail!("cdn: {network} is no network of a CDN");
+        }
         let mut networks: Vec<(&str, &str)> = vec![(&self.headquarters.name, &self.headquarters.network)];
         for region in &self.regions {
             region.check(&self.domain)?;

@@ -3,6 +3,7 @@
 
 mod data;
 mod edge;
+mod images;
 mod names;
 mod parity;
 mod reach;
@@ -107,7 +108,12 @@ const RULES: &[Rule] = &[
     watch::remote_write,
     watch::redaction,
     watch::alerts,
+    watch::delivered,
+    watch::found,
+    watch::traced,
+    images::built,
     edge::routes,
+    edge::gateway,
     edge::keys,
 ];
 

@@ -226,7 +226,8 @@ fn a_country_is_shown_its_region_and_every_other_the_default() {
 
 #[test]
 fn the_load_balancer_and_the_gateways_mean_the_same_ports_addresses_and_times() {
-    for (region, site) in sources().sites() {
+    let topology = sources();
+    for (region, site) in topology.sites() {
         let file: Value = serde_json::from_str(&read(&format!("deploy/edge/f5/as3/{}.json", site.name))).unwrap();
         let edge = &file["declaration"]["shopsphere"]["edge"];
         let kong = read(&format!("deploy/edge/kong/{}.conf", site.name));
@@ -240,12 +241,13 @@ fn the_load_balancer_and_the_gateways_mean_the_same_ports_addresses_and_times() 
         let (interval, timeout) =
             (edge["status"]["interval"].as_u64().unwrap(), edge["status"]["timeout"].as_u64().unwrap());
         assert!(timeout > 2 * interval && timeout < 10, "{name}: {interval} and {timeout}");
-        // limits count the address that the balancer writes, and only it is believed
+        // limits count the address that the balancer writes, and only it and the CDN in front of it are believed
         assert_eq!(
             (&edge["forwarded"]["xForwardedFor"], setting("real_ip_header").as_str()),
             (&Value::Bool(true), "X-Forwarded-For")
         );
-        assert_eq!(setting("trusted_ips"), site.network, "{name}");
+        let believed: Vec<_> = std::iter::once(&site.network).chain(&topology.cdn.networks).cloned().collect();
+        assert_eq!(setting("trusted_ips"), believed.join(","), "{name}");
         // order events stream longer than anything else; nothing on their way may end them first
         let routes: Value = serde_json::from_str(&read(&format!("deploy/edge/kong/{}.json", region.code))).unwrap();
         let longest = routes["services"]

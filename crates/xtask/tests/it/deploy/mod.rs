@@ -6,6 +6,7 @@ mod coming_up;
 mod decisions;
 mod edge;
 mod planted;
+mod planted_edge;
 mod renders;
 mod scale;
 mod sources;

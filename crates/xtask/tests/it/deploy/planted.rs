@@ -9,7 +9,7 @@ use xtask::deploy::rules;
 use xtask::layout::checkout;
 use xtask::render::Sources;
 
-use super::{SITES, coming_up};
+use super::{SITES, coming_up, planted_edge};
 
 /// A mistake: the rule that must see it, and what is done to the objects of one site.
 pub(super) struct Mistake {
@@ -436,81 +436,6 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
-        rule: "remote-write",
-        what: "raw series for headquarters",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "Prometheus", "region", |value| {
-                value["spec"]["remoteWrite"][0]["writeRelabelConfigs"] = json!([])
-            });
-        },
-    },
-    Mistake {
-        rule: "redaction",
-        what: "logs that leave as they are",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "OpenTelemetryCollector", "collector", |value| {
-                value["spec"]["config"]["service"]["pipelines"]["logs/hq"]["processors"] = json!(["batch"]);
-            });
-        },
-    },
-    Mistake {
-        rule: "alerts",
-        what: "an alert without a page",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "PrometheusRule", "saga", |value| {
-                value["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"] =
-                    json!("https://docs.shopsphere.example/runbooks/nothing.md");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-routes",
-        what: "a path that asks for no token",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "HTTPRoute", "order-payment-checkout", |value| {
-                value["metadata"]["annotations"]["konghq.com/plugins"] = json!("limit-checkout,body-64");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-routes",
-        what: "a standby that answers",
-        site: "dr-a",
-        plant: |objects| {
-            change(objects, "HTTPRoute", "catalog-browse-shared", |value| {
-                value["metadata"]["annotations"]["konghq.com/plugins"] = json!("limit-browse,body-64");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a gateway that nobody brings keys",
-        site: "rdc-a",
-        plant: |objects| remove(objects, "CronJob", "jwks-sync"),
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a key that goes before its last token",
-        site: "rdc-b",
-        plant: |objects| {
-            change(objects, "KongPlugin", "token", |value| value["config"]["maximum_expiration"] = json!(3600));
-        },
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a job that may read every Secret beside it",
-        site: "rdc-c",
-        plant: |objects| {
-            change(objects, "Role", "jwks-sync", |value| {
-                value["rules"][0].as_object_mut().unwrap().remove("resourceNames");
-            });
-        },
-    },
-    Mistake {
         rule: "parity",
         what: "an object that only the primary has",
         site: "dr-a",
@@ -524,7 +449,7 @@ const MISTAKES: &[Mistake] = &[
 fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
     let sources = Sources::read(&checkout()).unwrap();
     let mut unseen = Vec::new();
-    for mistake in MISTAKES.iter().chain(coming_up::MISTAKES) {
+    for mistake in MISTAKES.iter().chain(coming_up::MISTAKES).chain(planted_edge::MISTAKES) {
         // a pair is judged together, and its sites have the same letter
         let pair = |rendered: &&Rendered| rendered.site.chars().next_back() == mistake.site.chars().next_back();
         let mut sites: Vec<Rendered> = SITES.iter().filter(pair).cloned().collect();
@@ -540,6 +465,6 @@ fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
 
 #[test]
 fn twenty_kinds_of_mistakes_are_known() {
-    let kinds: BTreeSet<_> = MISTAKES.iter().map(|mistake| mistake.rule).collect();
+    let kinds: BTreeSet<_> = MISTAKES.iter().chain(planted_edge::MISTAKES).map(|mistake| mistake.rule).collect();
     assert!(kinds.len() >= 20, "{} kinds: {kinds:?}", kinds.len());
 }

@@ -23,6 +23,7 @@ fn a_topology_with_a_mistake_is_refused_by_name() {
         ("network = \"10.12.0.0/16\"", "network = \"10.11.0.0/16\"", "dr-a and rdc-a share the network 10.11.0.0/16"),
         ("https://api.us.shopsphere.example", "https://api.eu.shopsphere.example", "base_url of us is not below"),
         ("default_region = \"eu\"", "default_region = \"mars\"", "default_region mars is no region"),
+        ("\"172.64.0.0/13\"", "\"0.0.0.0/0\"", "cdn: 0.0.0.0/0 is no network of a CDN"),
         ("role = \"standby\"", "role = \"primary\"", "region eu has 2 sites with the role Primary, it needs one"),
     ];
     for (from, to, expected) in cases {
