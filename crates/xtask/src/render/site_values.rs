@@ -61,13 +61,14 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
          postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
          url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
          # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://metrics.{hq}/api/v1/write\n    \
-         logsHost: logs.{hq}\n",
+         logsHost: logs.{hq}\n    topic: {aggregates}\n",
         peer = peer.name,
         peer_network = peer.network,
         gateway = region.gateway.url,
         gateway_network = region.gateway.network,
         hq_network = topology.headquarters.network,
         hq = topology.headquarters_domain(),
+        aggregates = topology.aggregates(region),
     );
     text.push_str(&borders(topology, Some((region, site)), &region_domain));
     text
@@ -106,9 +107,9 @@ fn headquarters(topology: &Topology) -> String {
     for region in &topology.regions {
         let _ = write!(
             text,
-            "    - code: {code}\n      topic: {code}.{aggregates}.v1\n      kafka: {broker}:9094\n      networks: {networks}\n",
+            "    - code: {code}\n      topic: {aggregates}\n      kafka: {broker}:9094\n      networks: {networks}\n",
             code = region.code,
-            aggregates = hq.aggregates,
+            aggregates = topology.aggregates(region),
             broker = topology.broker(region, region.primary()),
             networks = list(region.sites.iter().map(|site| &site.network)),
         );

@@ -192,6 +192,11 @@ impl Topology {
         format!("kafka.{}", self.site_domain(region, site))
     }
 
+    /// The one topic of a region that headquarters may take.
+    pub fn aggregates(&self, region: &Region) -> String {
+        format!("{}.{}.v1", region.code, self.headquarters.aggregates)
+    }
+
     /// The networks that a policy of a site may open a way to or from.
     pub fn open_networks<'a>(&'a self, place: Option<(&'a Region, &'a Site)>) -> Vec<&'a str> {
         let hq = self.headquarters.network.as_str();

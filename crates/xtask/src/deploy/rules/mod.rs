@@ -6,6 +6,7 @@ mod edge;
 mod names;
 mod parity;
 mod residency;
+mod rights;
 mod scaling;
 mod settings;
 mod watch;
@@ -64,6 +65,11 @@ impl Case<'_> {
     fn refuse(&self, rule: &'static str, object: &Object, why: impl Into<String>) -> Refusal {
         Refusal { rule, site: self.rendered.site.clone(), object: object.to_string(), why: why.into() }
     }
+
+    /// A refusal of what is not there: a rule over objects that are missing must not be content.
+    fn lacks(&self, rule: &'static str, why: impl Into<String>) -> Refusal {
+        Refusal { rule, site: self.rendered.site.clone(), object: "the site".to_owned(), why: why.into() }
+    }
 }
 
 type Rule = fn(&Case<'_>) -> Vec<Refusal>;
@@ -93,7 +99,8 @@ const RULES: &[Rule] = &[
     scaling::standby,
     settings::known,
     settings::complete,
-    data::table,
+    rights::table,
+    rights::asked,
     data::topics,
     data::mirror,
     data::roles,
