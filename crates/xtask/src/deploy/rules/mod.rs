@@ -1,6 +1,7 @@
 //! The rules that rendered objects keep. Decided here: that each rule has a name, judges one site at a time (or a pair, or the whole),
 //! and says which object breaks it. A test plants a mistake of each kind and expects exactly the rule of that name to refuse it.
 
+mod admission;
 mod data;
 mod edge;
 mod names;
@@ -93,7 +94,7 @@ const RULES: &[Rule] = &[
     residency::hosts,
     residency::networks,
     residency::labels,
-    residency::admission,
+    admission::admission,
     scaling::bounds,
     scaling::speed,
     scaling::standby,
