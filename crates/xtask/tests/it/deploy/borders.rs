@@ -382,6 +382,103 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "remote-write",
+        what: "a figure per customer",
+        says: "site:http_requests:rate1m tells figures apart by user_id",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "PrometheusRule", "aggregates", |value| {
+                value["spec"]["groups"][0]["rules"][0]["expr"] = json!("sum by (job, user_id) (rate(seen_total[1m]))");
+            });
+        },
+    },
+    Mistake {
+        rule: "remote-write",
+        what: "a raw series under the name of an aggregate",
+        says: "site:http_requests:rate1m is no aggregate",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "PrometheusRule", "aggregates", |value| {
+                value["spec"]["groups"][0]["rules"][0]["expr"] = json!("rate(seen_total[1m])");
+            });
+        },
+    },
+    Mistake {
+        rule: "remote-write",
+        what: "headquarters that pass series on",
+        says: "which takes no aggregates",
+        site: "hq",
+        plant: |objects| {
+            change(objects, "Prometheus", "global", |value| {
+                value["spec"]["remoteWrite"] = json!([{"url": "https://metrics.hq.shopsphere.example/api/v1/write"}]);
+            });
+        },
+    },
+    Mistake {
+        rule: "redaction",
+        what: "logs for headquarters by an exporter of another name",
+        says: "the pipeline logs leaves the region as it is",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "OpenTelemetryCollector", "collector", |value| {
+                let config = &mut value["spec"]["config"];
+                config["exporters"]["otlphttp/archive"] = json!({"endpoint": "https://logs.hq.shopsphere.example"});
+                config["service"]["pipelines"]["logs"]["exporters"] = json!(["otlphttp/archive"]);
+            });
+        },
+    },
+    Mistake {
+        rule: "redaction",
+        what: "a key that speaks of somebody",
+        says: "lets user.id through",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "OpenTelemetryCollector", "collector", |value| {
+                push(&mut value["spec"]["config"]["processors"]["redaction/hq"]["allowed_keys"], json!("user.id"));
+            });
+        },
+    },
+    Mistake {
+        rule: "alerts",
+        what: "an alert that nobody finds by its name",
+        says: "NobodyKnowsMe is not in the list of runbooks",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "PrometheusRule", "saga", |value| {
+                value["spec"]["groups"][0]["rules"][0]["alert"] = json!("NobodyKnowsMe");
+            });
+        },
+    },
+    Mistake {
+        rule: "settings-complete",
+        what: "a secret that nobody orders",
+        says: "which nobody orders",
+        site: "rdc-a",
+        plant: |objects| remove(objects, "ExternalSecret", "user-secrets"),
+    },
+    Mistake {
+        rule: "settings-complete",
+        what: "a program under another name, at which no rule would look",
+        says: "nothing runs the program personalization",
+        site: "rdc-a",
+        plant: |objects| {
+            objects.retain(|object| {
+                object.pod().is_none() || object.label("app.kubernetes.io/name") != "personalization"
+            });
+        },
+    },
+    Mistake {
+        rule: "secrets",
+        what: "a password in an argument",
+        says: "args[0] has a secret as plain text",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "Deployment", "catalog-serve", |value| {
+                *container(value, "args") = json!(["--store=redis://shop:hunter2@redis:6379"]);
+            });
+        },
+    },
+    Mistake {
         rule: "parity",
         what: "a standby whose routes have lost their limit",
         says: "konghq.com/plugins",
