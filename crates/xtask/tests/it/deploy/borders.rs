@@ -2,12 +2,15 @@
 //! around the policies of the API server, apart from the other site of a pair. Each is refused by the rule that is named, in the words
 //! that are named: a refusal for another reason would be none.
 
-use serde_json::{Value, json};
-use xtask::deploy::objects::Object;
-use xtask::layout::checkout;
-use xtask::render::Sources;
-use xtask::render::topology::{overlap, within};
+use std::path::Path;
 
+use serde_json::{Value, json};
+use xtask::deploy::objects::{self, Object};
+use xtask::layout::checkout;
+use xtask::render::topology::{overlap, within};
+use xtask::render::{self, Sources};
+
+use super::SITES;
 use super::planted::{change, container, judged, remove};
 
 struct Mistake {
@@ -550,4 +553,29 @@ fn whatever_belongs_to_another_jurisdiction_is_foreign_and_nothing_else_is() {
     assert!(topology.sites().all(|(_, site)| networks.contains(&site.network.as_str())), "{networks:?}");
     assert!(within("10.11.4.0/24", "10.11.0.0/16") && !within("10.11.0.0/16", "10.11.4.0/24"));
     assert!(!within("0.0.0.0/0", "10.11.0.0/16") && !within("::/0", "10.11.0.0/16"));
+}
+
+#[test]
+fn what_argo_cd_brings_to_a_site_is_that_sites_and_goes_nowhere_else() {
+    let outputs = render::outputs(&checkout()).unwrap();
+    let mut seen = 0;
+    for rendered in SITES.iter() {
+        let (site, project) = (&rendered.site, format!("shopsphere-{}", rendered.site));
+        let path = Path::new("deploy/k8s/argocd").join(format!("{site}.yaml"));
+        let file = outputs.iter().find(|output| output.path == path).unwrap();
+        for object in objects::parse("argocd", &file.text).unwrap() {
+            let spec = &object.value["spec"];
+            if object.kind() == "AppProject" {
+                let clusters = spec["destinations"].as_array().unwrap();
+                assert!(!clusters.is_empty() && clusters.iter().all(|one| one["name"] == site.as_str()), "{clusters:?}");
+                assert_eq!(object.name(), project);
+                continue;
+            }
+            assert_eq!((&spec["destination"]["name"], &spec["project"]), (&json!(site), &json!(project)));
+            let values = spec["source"]["helm"]["valueFiles"].as_array().unwrap();
+            assert_eq!(values.last().unwrap(), &json!(format!("../values/site/{site}.yaml")));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6 * 5 + 2, "five layers at six sites, two at headquarters");
 }
