@@ -182,7 +182,9 @@ impl Topology {
     /// from there the brokers that the aggregates come from.
     pub fn hosts_abroad(&self, region: Option<&Region>) -> Vec<String> {
         match region {
-            Some(_) => ["metrics", "logs"].iter().map(|host| format!("{host}.{}", self.headquarters_domain())).collect(),
+            Some(_) => {
+                ["metrics", "logs"].iter().map(|host| format!("{host}.{}", self.headquarters_domain())).collect()
+            }
             None => self.regions.iter().map(|region| self.broker(region, region.primary())).collect(),
         }
     }

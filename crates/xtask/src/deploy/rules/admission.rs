@@ -42,11 +42,20 @@ const POLICIES: &[Policy] = &[
             "gateways",
             "httproutes",
             "grpcroutes",
+            "ingresses",
         ],
     },
     Policy {
         name: "shopsphere-way-out-of-the-jurisdiction",
-        kinds: &["kafkamirrormaker2s", "kafkausers", "kafkaconnects", "kafkaconnectors", "kafkabridges", "prometheuses"],
+        kinds: &[
+            "kafkamirrormaker2s",
+            "kafkausers",
+            "kafkaconnects",
+            "kafkaconnectors",
+            "kafkabridges",
+            "prometheuses",
+            "prometheusagents",
+        ],
     },
 ];
 

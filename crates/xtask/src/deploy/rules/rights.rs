@@ -167,7 +167,7 @@ pub fn asked(case: &Case<'_>) -> Vec<Refusal> {
                 format!("its listener {name} takes anybody"),
             );
             let peers = listener["networkPolicyPeers"].as_array().is_some_and(|peers| !peers.is_empty());
-            want(peers || listener["type"] == "internal", format!("its listener {name} is open to the world"));
+            want(peers, format!("its listener {name} is open to the world"));
         }
     }
     if case.of("Kafka").next().is_none() {
