@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use xtask::deploy::objects::{Object, Rendered};
-use xtask::deploy::rules;
+use xtask::deploy::rules::{self, Refusal};
 use xtask::layout::checkout;
 use xtask::render::Sources;
 
@@ -24,7 +24,7 @@ pub(super) fn change(objects: &mut [Object], kind: &str, name: &str, change: imp
     change(&mut object.unwrap_or_else(|| panic!("{kind} {name} is not there")).value);
 }
 
-fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
+pub(super) fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
     &mut value["spec"]["template"]["spec"]["containers"][0][key]
 }
 
@@ -445,17 +445,22 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+/// What is refused when something is planted at a site.
+pub(super) fn judged(sources: &Sources, at: &str, plant: fn(&mut Vec<Object>)) -> Vec<Refusal> {
+    // a pair is judged together, and its sites have the same letter
+    let pair = |rendered: &&Rendered| rendered.site.chars().next_back() == at.chars().next_back();
+    let mut sites: Vec<Rendered> = SITES.iter().filter(pair).cloned().collect();
+    let site = sites.iter_mut().find(|rendered| rendered.site == at).unwrap();
+    plant(&mut site.objects);
+    rules::judge(&sites, sources, &checkout())
+}
+
 #[test]
 fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
     let sources = Sources::read(&checkout()).unwrap();
     let mut unseen = Vec::new();
     for mistake in MISTAKES.iter().chain(coming_up::MISTAKES).chain(planted_edge::MISTAKES) {
-        // a pair is judged together, and its sites have the same letter
-        let pair = |rendered: &&Rendered| rendered.site.chars().next_back() == mistake.site.chars().next_back();
-        let mut sites: Vec<Rendered> = SITES.iter().filter(pair).cloned().collect();
-        let site = sites.iter_mut().find(|rendered| rendered.site == mistake.site).unwrap();
-        (mistake.plant)(&mut site.objects);
-        let refused = rules::judge(&sites, &sources, &checkout());
+        let refused = judged(&sources, mistake.site, mistake.plant);
         if !refused.iter().any(|refusal| refusal.rule == mistake.rule && refusal.site == mistake.site) {
             unseen.push(format!("{} ({}): {refused:?}", mistake.what, mistake.rule));
         }
