@@ -371,7 +371,8 @@ fn right(namespace: &str, hosts: &[String]) -> [(&'static str, Value); 2] {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": metadata,
         "endpoints": null,
     });
-    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": hosts.join(" ")}});
+    let settings =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": hosts.join(" ")}});
     [("a slice without endpoints", slice), ("settings that name whom it may speak to", settings)]
 }
 
@@ -513,8 +514,7 @@ mod tests {
             "more than recorded",
         ];
         let all = IN_A_REGION.iter().chain(AT_HEADQUARTERS);
-        let words =
-            all.map(|mistake| mistake.says).filter(|says| ours.iter().any(|start| says.starts_with(start)));
+        let words = all.map(|mistake| mistake.says).filter(|says| ours.iter().any(|start| says.starts_with(start)));
         for says in words {
             assert!(policies.contains(says), "{says:?} is in no policy");
         }

@@ -13,8 +13,7 @@ pub fn outputs(sources: &Sources) -> Vec<Output> {
 
 /// A page in German is not the answer to who asks for it in French. A German browser that also takes English has a copy of its own: the
 /// service decides by the whole header, and so does this.
-const LANGUAGES_IN_KEY: &str =
-    "      cache_key {\n        custom_key {\n          header {\n            include = [\"accept-language\"]\n          }\n        }\n      }\n";
+const LANGUAGES_IN_KEY: &str = "      cache_key {\n        custom_key {\n          header {\n            include = [\"accept-language\"]\n          }\n        }\n      }\n";
 
 fn terraform(sources: &Sources) -> String {
     let mut text = header(super::routes::SOURCE);

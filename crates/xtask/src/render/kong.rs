@@ -58,7 +58,9 @@ pub fn settings(topology: &Topology, site: &Site) -> Vec<(&'static str, String)>
 /// The file of a gateway that has no controller: the same, and what a controller would decide.
 fn configuration(sources: &Sources, site: &Site) -> String {
     let mut text = super::text::header("topology.toml");
-    text.push_str("# Kong 3.9 of one site.\ndatabase = off\nadmin_listen = off\nproxy_listen = 0.0.0.0:8443 ssl http2\n");
+    text.push_str(
+        "# Kong 3.9 of one site.\ndatabase = off\nadmin_listen = off\nproxy_listen = 0.0.0.0:8443 ssl http2\n",
+    );
     for (name, value) in settings(&sources.topology, site) {
         text.push_str(&format!("{name} = {value}\n"));
     }

@@ -62,9 +62,7 @@ const POLICIES: &[Policy] = &[
 /// Does a policy look at a kind whenever it is made and whenever it is changed?
 fn looks_at(policy: &Object, kind: &str) -> bool {
     let rules = policy.value["spec"]["matchConstraints"]["resourceRules"].as_array().into_iter().flatten();
-    let lists = |rule: &Value, key: &str, item: &str| {
-        rule[key].as_array().into_iter().flatten().any(|one| one == item)
-    };
+    let lists = |rule: &Value, key: &str, item: &str| rule[key].as_array().into_iter().flatten().any(|one| one == item);
     rules.into_iter().any(|rule| {
         lists(rule, "resources", kind)
             && lists(rule, "operations", "CREATE")
@@ -102,10 +100,7 @@ pub fn admission(case: &Case<'_>) -> Vec<Refusal> {
         let spec = &policy.value["spec"];
         want(spec["failurePolicy"] == "Fail", "lets everything through that it cannot judge".to_owned());
         want(spec["paramKind"].is_null(), "asks an object that may not be there".to_owned());
-        want(
-            spec["matchConditions"].is_null() || *name == OF_NAMESPACES,
-            "looks away under a condition".to_owned(),
-        );
+        want(spec["matchConditions"].is_null() || *name == OF_NAMESPACES, "looks away under a condition".to_owned());
         for exception in ["namespaceSelector", "objectSelector", "excludeResourceRules"] {
             want(spec["matchConstraints"][exception].is_null(), format!("looks away by its {exception}"));
         }

@@ -65,7 +65,9 @@ const MISTAKES: &[Mistake] = &[
         says: "may Write topic us.*",
         site: "rdc-b",
         plant: |objects| {
-            change(objects, "KafkaUser", "peer-mirror", |value| push(&mut acls(value)[0]["operations"], json!("Write")));
+            change(objects, "KafkaUser", "peer-mirror", |value| {
+                push(&mut acls(value)[0]["operations"], json!("Write"))
+            });
         },
     },
     Mistake {
@@ -465,9 +467,8 @@ const MISTAKES: &[Mistake] = &[
         says: "nothing runs the program personalization",
         site: "rdc-a",
         plant: |objects| {
-            objects.retain(|object| {
-                object.pod().is_none() || object.label("app.kubernetes.io/name") != "personalization"
-            });
+            objects
+                .retain(|object| object.pod().is_none() || object.label("app.kubernetes.io/name") != "personalization");
         },
     },
     Mistake {
@@ -567,7 +568,10 @@ fn what_argo_cd_brings_to_a_site_is_that_sites_and_goes_nowhere_else() {
             let spec = &object.value["spec"];
             if object.kind() == "AppProject" {
                 let clusters = spec["destinations"].as_array().unwrap();
-                assert!(!clusters.is_empty() && clusters.iter().all(|one| one["name"] == site.as_str()), "{clusters:?}");
+                assert!(
+                    !clusters.is_empty() && clusters.iter().all(|one| one["name"] == site.as_str()),
+                    "{clusters:?}"
+                );
                 assert_eq!(object.name(), project);
                 continue;
             }
