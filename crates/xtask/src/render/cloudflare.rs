@@ -1,5 +1,8 @@
 //! The CDN as Terraform for Cloudflare. Decided here: only paths that the table of routes marks may be kept, only for people who show neither
 //! a token nor a cookie, and only as long as the answer itself says. Everything else is passed through, so a new route is private.
+//!
+//! This CDN does not look at `Vary`: by its address alone a page in German would be given to whoever reads French. So the language that
+//! was asked for is part of the key of a copy. Everything else that changes an answer is in its address, or keeps it from being kept.
 
 use std::fmt::Write;
 
@@ -30,7 +33,9 @@ fn terraform(sources: &Sources) -> String {
              {{\n    ref         = \"anonymous\"\n    description = \"public pages of people who show neither token nor cookie, as \
              long as the answer says\"\n    expression  = \"(http.host eq \\\"{host}\\\" and http.request.method eq \\\"GET\\\" and not \
              any(http.request.headers.names[*] eq \\\"authorization\\\") and http.cookie eq \\\"\\\" and ({paths}))\"\n    action      = \
-             \"set_cache_settings\"\n    action_parameters {{\n      cache = true\n      edge_ttl {{\n        mode = \
+             \"set_cache_settings\"\n    action_parameters {{\n      cache = true\n      cache_key {{\n        \
+             custom_key {{\n          header {{\n            include = [\"accept-language\"]\n          }}\n        }}\n      }}\n      \
+             edge_ttl {{\n        mode = \
              \"respect_origin\"\n      }}\n      browser_ttl {{\n        mode = \"respect_origin\"\n      }}\n    }}\n  }}\n}}\n",
             code = region.code,
             host = region.host(),
