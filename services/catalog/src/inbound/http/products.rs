@@ -55,13 +55,14 @@ async fn list(
     let query = ListQuery::parse(&parameters)?;
     let found = list_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, found.personal, uri.path(), &parameters, found.next_cursor.as_deref());
+    let (region, now) = (app.region, app.clock.now());
+    let headers = pages::until_turn(headers, found.items.iter().map(|item| &item.hit.product), region, now);
     let (degraded, mut headers) = (found.degraded, pages::degraded(headers, found.degraded));
     if let Some(Ok(key)) =
         query.category.as_ref().map(|category| HeaderValue::try_from(category_key(category.as_str())))
     {
         headers.insert(CACHE_TAG, key);
     }
-    let (region, now) = (app.region, app.clock.now());
     let items = found
         .items
         .iter()

@@ -116,6 +116,8 @@ async fn search(
     let query = SearchQuery::parse(&parameters, app.region.currency())?;
     let answer = search_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, answer.personal, uri.path(), &parameters, answer.next_cursor.as_deref());
+    let products = answer.items.iter().map(|item| &item.listed.hit.product);
+    let headers = pages::until_turn(headers, products, app.region, app.clock.now());
     let headers = pages::degraded(headers, answer.degraded);
     if !(answer.personal || answer.degraded) {
         return Ok(pages::tagged(headers, &view(&app, &query, answer, language), &asked));

@@ -73,6 +73,7 @@ async fn one(
         reason: item.reason,
     };
     let headers = pages::headers(language, found.personal, "", &[], None);
+    let headers = pages::until_turn(headers, found.items.iter().map(|item| &item.product), app.region, now);
     let view = StripView {
         items: found.items.into_iter().map(item).collect(),
         model: found.model,
