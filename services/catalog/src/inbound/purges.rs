@@ -6,6 +6,8 @@
 //! A change is told when it is [`HELD`] old, not at once: whoever asks right after a purge is answered by us, and the edge keeps that
 //! answer. It must not be the old one, which our own copies and the index give for a moment more. When the indexer is behind, a list
 //! may still be fetched too early; then it lives as long as its `s-maxage` says.
+//!
+//! What pages show otherwise without a change of a product is told by `edge_news`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::usecases::ports::purger::Purger;
 
 /// How old a change is when the edge is told, in milliseconds: the way into the index, its refresh (500), and the longest that an
 /// answer of ours is remembered (1,000).
-const HELD: i64 = 2_000;
+pub(super) const HELD: i64 = 2_000;
 
 pub struct Purges {
     purger: Arc<dyn Purger>,
