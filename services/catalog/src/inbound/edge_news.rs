@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::http::finished::{category_key, product_key};
+use super::http::finished::{SHOP_KEY, category_key, product_key};
 use super::purges::HELD;
 use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
@@ -54,6 +54,7 @@ impl Post {
         for product in revisions.iter().filter_map(Revision::live) {
             keys.extend(product.category.lineage().map(category_key));
         }
+        keys.insert(SHOP_KEY.to_owned());
         let count = keys.len();
         if post.try_send(News { since: Instant::now(), keys }).is_err() {
             given_up(count);

@@ -35,7 +35,7 @@ use kin::Kin;
 pub use kin::Shown;
 pub(super) use page::tag;
 use page::{Age, Content, Lives, Page};
-pub use page::{category_key, product_key};
+pub use page::{SHOP_KEY, category_key, product_key};
 
 use crate::domain::inventory::Level;
 use crate::metrics::{PAGES_DROPPED, PAGES_MADE};
