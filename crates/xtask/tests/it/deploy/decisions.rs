@@ -146,6 +146,31 @@ fn the_cdn_keeps_public_pages_of_strangers_and_nothing_else() {
     }
 }
 
+/// The headers by which a rule tells the copies of one address apart.
+fn told_apart_by(rule: &str) -> Option<String> {
+    text(rule.split("custom_key {").nth(1)?.split("header {").nth(1)?, "include")
+}
+
+/// By what each rule that keeps something tells its copies apart.
+fn keys(terraform: &str) -> Vec<Option<String>> {
+    let rules = terraform.split("\n  rules {").skip(1);
+    rules.filter(|rule| text(rule, "cache").is_some_and(|cache| cache == "true")).map(told_apart_by).collect()
+}
+
+#[test]
+fn nobody_is_given_a_page_in_the_language_of_somebody_else() {
+    let terraform = read("deploy/edge/cloudflare/cache.tf");
+    // the CDN does not look at `Vary`, whatever our answers say there
+    let wanted: Vec<_> = sources()
+        .regions
+        .iter()
+        .map(|region| (region.languages.len() > 1).then(|| "[\"accept-language\"]".to_owned()))
+        .collect();
+    assert_eq!(keys(&terraform), wanted, "one language needs no second copy, several need one each");
+    let by_address_alone = terraform.replace("custom_key {", "ignored {");
+    assert!(keys(&by_address_alone).iter().all(Option::is_none), "a rule that forgets the language is noticed");
+}
+
 /// The address that a name of ranked failover gives: the first of its targets, by precedence, whose probe answers 200.
 fn given(property: &str, answers: impl Fn(&str) -> u16) -> Option<&str> {
     let strict = ["http_error3xx", "http_error4xx", "http_error5xx"]
