@@ -138,6 +138,12 @@ impl Process {
         &self.inner.writable
     }
 
+    /// Where a check belongs whose answer comes only where the region is led: among those of readiness, but at a standby among those
+    /// of the active site. Else no process of a standby would ever be ready, and a promotion would begin with a cold start.
+    pub fn led(&self) -> &Checks {
+        if self.inner.site.stands_by { &self.inner.writable } else { &self.inner.ready }
+    }
+
     /// Wired up and not asked to stop.
     pub fn is_accepting(&self) -> bool {
         self.inner.started.load(Ordering::Acquire) && !self.inner.stopping.is_cancelled()

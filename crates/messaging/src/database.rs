@@ -97,18 +97,22 @@ impl Database {
         &self.epoch
     }
 
-    /// Whether this process may write now: the database answers, belongs to our region and is under our epoch.
+    /// Whether this process may write now: the database answers, takes writes, belongs to our region and is under our epoch. A
+    /// standby has the fence of its primary, so the fence alone would call both sites of a pair the active one.
     ///
     /// # Errors
     /// What the database said, in one line.
     pub async fn writable(&self) -> Result<(), String> {
-        let row: Option<(String, i64)> = sqlx::query_as("SELECT region, epoch FROM region_fence")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| format!("database unreachable: {error}"))?;
+        // On whatever follows another server, every transaction is read only.
+        let row: Option<(String, i64, bool)> =
+            sqlx::query_as("SELECT region, epoch, current_setting('transaction_read_only')::boolean FROM region_fence")
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|error| format!("database unreachable: {error}"))?;
         match row {
-            Some((region, epoch)) if region == self.region.code() && epoch == self.epoch.get() => Ok(()),
-            Some((region, epoch)) => Err(format!(
+            Some((_, _, true)) => Err("the database is read only: it follows another".to_owned()),
+            Some((region, epoch, _)) if region == self.region.code() && epoch == self.epoch.get() => Ok(()),
+            Some((region, epoch, _)) => Err(format!(
                 "fenced: the database is under epoch {epoch} of region {region}, this process under epoch {} of region {}",
                 self.epoch.get(),
                 self.region

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use common::Region;
 use contracts::Topic;
@@ -147,12 +148,35 @@ impl Record {
     }
 }
 
-/// Creates the topics that do not exist yet, with the partitions, retention and cleanup of the topic table.
+/// How long the brokers may take to say what there is, and to make what there is not.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Creates the topics that do not exist yet, with the partitions, retention and cleanup of the topic table. Those that exist are
+/// not named to the broker: in a data centre topics are objects of the charts, and a service has no right to make any, which the
+/// broker would say even of one that is there.
 ///
 /// # Errors
 /// What the broker said; existing topics are left as they are.
 pub async fn create_topics(settings: &KafkaSettings, region: Region, topics: &[&'static Topic]) -> anyhow::Result<()> {
     let admin: AdminClient<DefaultClientContext> = settings.base().create()?;
+    let (admin, there) = tokio::task::spawn_blocking(move || {
+        let metadata = admin.inner().fetch_metadata(None, ADMIN_TIMEOUT);
+        (admin, metadata)
+    })
+    .await?;
+    // We see the topics that we may describe: ours are among them.
+    let there = there.context("ask the brokers which topics there are")?;
+    let topics: Vec<&'static Topic> = topics
+        .iter()
+        .copied()
+        .filter(|topic| {
+            let name = settings.topic_name(topic, region);
+            !there.topics().iter().any(|known| known.name() == name)
+        })
+        .collect();
+    if topics.is_empty() {
+        return Ok(());
+    }
     let names: Vec<String> = topics.iter().map(|topic| settings.topic_name(topic, region)).collect();
     let retentions: Vec<String> = topics.iter().map(|topic| topic.retention.as_millis().to_string()).collect();
     let wanted: Vec<NewTopic<'_>> = topics
@@ -170,9 +194,7 @@ pub async fn create_topics(settings: &KafkaSettings, region: Region, topics: &[&
             }
         })
         .collect();
-    let options = AdminOptions::new()
-        .operation_timeout(Some(Duration::from_secs(30)))
-        .request_timeout(Some(Duration::from_secs(30)));
+    let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
     for outcome in admin.create_topics(&wanted, &options).await? {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}

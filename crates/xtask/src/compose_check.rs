@@ -1,14 +1,18 @@
-//! Is `docker-compose.yml` right? Asked of `docker compose config` where there is one, else of the schema inside
-//! check-jsonschema, which lives in a Python environment of its own in the cache.
+//! Is `docker-compose.yml` right? Its form is asked of `docker compose config` where there is one, else of the schema inside
+//! check-jsonschema, which lives in a Python environment of its own in the cache. What it tells our programs is held against what they read.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::layout::Layout;
 use crate::os;
 use crate::provision::cached;
+use crate::render::services::{self, Service, variable};
 
 const CHECKER: &str = "check-jsonschema";
 const CHECKER_VERSION: &str = "0.39.0";
@@ -30,6 +34,11 @@ pub fn check(layout: &Layout) -> Outcome {
 pub fn check_file(layout: &Layout, file: &Path) -> Outcome {
     if !file.is_file() {
         return Outcome::Skipped("there is no docker-compose.yml".to_owned());
+    }
+    match told(layout, file) {
+        Ok(wrong) if wrong.is_empty() => {}
+        Ok(wrong) => return Outcome::Failed(wrong.join("\n")),
+        Err(error) => return Outcome::Failed(format!("{error:#}")),
     }
     let mut command = if os::output(Command::new("docker").args(["compose", "version"])).is_ok() {
         let mut docker = Command::new("docker");
@@ -54,6 +63,64 @@ pub fn check_file(layout: &Layout, file: &Path) -> Outcome {
     match os::run("check docker-compose.yml", command.current_dir(&layout.checkout), &layout.log("compose-check")) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+fn told(layout: &Layout, file: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let compose: Value = serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not YAML", file.display()))?;
+    Ok(settings(&compose, &services::read(&layout.checkout)?))
+}
+
+/// What is wrong with what the containers of our services are told: a variable that the program refuses to start with, or an address left
+/// at its default, which means the container itself.
+pub fn settings(compose: &Value, services: &[Service]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, container) in compose["services"].as_object().into_iter().flatten() {
+        let image = inherited(container, "image").and_then(Value::as_str).unwrap_or_default();
+        let program = image.strip_prefix("shopsphere/").and_then(|rest| rest.split(':').next());
+        let Some(service) = services.iter().find(|service| program == Some(service.name)) else { continue };
+        let mut set = BTreeMap::new();
+        if let Some(environment) = inherited(container, "environment") {
+            variables(environment, &mut set);
+        }
+        let known = |variable_name: &str| service.settings.keys().any(|key| variable(key) == variable_name);
+        for unknown in set.keys().filter(|key| key.starts_with("SHOPSPHERE__") && !known(key)) {
+            wrong.push(format!("{name} is told {unknown}, which {} refuses to start with", service.name));
+        }
+        let migrates = container["command"][0] == "migrate";
+        for (key, default) in &service.settings {
+            let default = default.as_str().unwrap_or_default();
+            // the owner is needed by who migrates
+            let here = default.contains("127.0.0.1") && (migrates || key != "database.owner_url");
+            if here && !set.contains_key(variable(key).as_str()) {
+                wrong.push(format!("{name} is not told {}, and {default} is the container itself", variable(key)));
+            }
+        }
+    }
+    wrong
+}
+
+/// A key of a mapping, its own or that of one it is merged with.
+fn inherited<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    if let Some(found) = value.get(key) {
+        return Some(found);
+    }
+    match value.get("<<")? {
+        Value::Array(parents) => parents.iter().find_map(|parent| inherited(parent, key)),
+        parent => inherited(parent, key),
+    }
+}
+
+/// Everything that an environment says; what stands nearer wins.
+fn variables<'v>(value: &'v Value, found: &mut BTreeMap<&'v str, &'v Value>) {
+    for (key, value) in value.as_object().into_iter().flatten().filter(|(key, _)| *key != "<<") {
+        found.entry(key.as_str()).or_insert(value);
+    }
+    match value.get("<<") {
+        Some(Value::Array(parents)) => parents.iter().for_each(|parent| variables(parent, found)),
+        Some(parent) => variables(parent, found),
+        None => {}
     }
 }
 

@@ -159,7 +159,7 @@ pub static STRIPS_ASKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_strips_asked_total", "calls for recommendations by outcome", &["outcome"])
 });
 
-/// Keys that the edge was told to forget by outcome: taken, refused (and told again).
+/// Keys that the edge was told to forget by outcome: taken, refused (and told again), given_up (their copies end by their age).
 pub static PURGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_edge_purges_total", "keys told to the edge by outcome", &["outcome"])
 });

@@ -91,7 +91,7 @@ pub struct Settlement {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Gate {
-    pub standby: String,
+    pub slot: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -76,10 +76,10 @@ fn gateways(config: &Config, region: common::Region, epoch: &Epoch) -> anyhow::R
 }
 
 fn gate(config: &Config, database: &Database) -> Arc<dyn ReplicationGate> {
-    if config.gate.standby.is_empty() {
+    if config.gate.slot.is_empty() {
         Arc::new(NoStandby)
     } else {
-        Arc::new(StandbyGate::new(database.pool().clone(), config.gate.standby.clone()))
+        Arc::new(StandbyGate::new(database.pool().clone(), config.gate.slot.clone()))
     }
 }
 

@@ -63,7 +63,8 @@ pub static CLICKS_OF_BOTS: LazyLock<IntCounter> = LazyLock::new(|| {
         .with_label_values(&[] as &[&str])
 });
 
-/// Records that the broker did not confirm, by what became of them: kept, no-room, disk.
+/// Records that the broker did not confirm and that were handed to the disk, by what became of them: kept, no-room, disk. Good ones that
+/// find no room beside refused ones are handed over once more, alone.
 pub static SPILLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter(
         "shopsphere_clicks_spilled_records_total",
@@ -72,7 +73,8 @@ pub static SPILLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
-/// Records of refused clicks that the broker did not confirm. They are gone; the clicks are counted as refused all the same.
+/// Records of refused clicks that neither the broker nor the disk took, beside good clicks that one of them did. They are gone; the
+/// clicks are counted as refused all the same.
 pub static REFUSED_CLICKS_LOST: LazyLock<IntCounter> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_clicks_refused_lost_records_total", "records of refused clicks not kept", &[])
         .with_label_values(&[] as &[&str])

@@ -25,6 +25,9 @@ const MANAGER: &str = "jwks-sync";
 const LEFT: &str = "shopsphere.example/left";
 /// By this label Kong's controller knows what the Secret is.
 const KIND: &str = "konghq.com/credential";
+/// Kong's controller admits a credential with all four fields only, though a secret is of use with the algorithms HS* alone. Ours name
+/// another algorithm, so nobody ever asks this one.
+const NO_SECRET: &str = "none: the algorithm has a public key";
 
 /// The API server, as far as this job needs it. Not to be printed: it holds the pod's token.
 pub struct Cluster {
@@ -168,6 +171,7 @@ impl Cluster {
             // public keys; Kong has the one name for all kinds
             "data": {
                 "key": STANDARD.encode(id), "algorithm": STANDARD.encode(algorithm.name()), "rsa_public_key": STANDARD.encode(&key.pem),
+                "secret": STANDARD.encode(NO_SECRET),
             },
         });
         if let Some(left) = key.left {

@@ -92,7 +92,7 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Starts the background fetch of the key set and returns at once: until keys are there, callers get 401 for tokens and the
-    /// readiness check `jwks` fails.
+    /// check `jwks` fails: of readiness, at a standby of the active site, because its issuer answers after a promotion only.
     ///
     /// # Errors
     /// Settings that do not fit together.
@@ -123,7 +123,7 @@ impl Authenticator {
             clock: process.clock(),
         });
         let ready = keys.clone();
-        process.readiness().add("jwks", move || {
+        process.led().add("jwks", move || {
             let known = ready.has_keys();
             async move { if known { Ok(()) } else { Err("no key of the issuer is known yet") } }
         });

@@ -30,6 +30,8 @@ pub struct Site {
     pub name: String,
     /// Epoch under which this process may write.
     pub epoch: i64,
+    /// This site was installed as the standby of its pair.
+    pub stands_by: bool,
     /// Base URL clients use, without a trailing slash.
     pub public_url: String,
 }

@@ -141,8 +141,13 @@ mod tests {
 
     fn front(otlp_endpoint: &str, sample_ratio: f64) -> Front {
         let telemetry = Telemetry { otlp_endpoint: otlp_endpoint.to_owned(), log: String::new(), sample_ratio };
-        let site =
-            Site { region: common::Region::ALL[0], name: "here".to_owned(), epoch: 7, public_url: String::new() };
+        let site = Site {
+            region: common::Region::ALL[0],
+            name: "here".to_owned(),
+            epoch: 7,
+            stands_by: false,
+            public_url: String::new(),
+        };
         let settings = Http {
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             port: 0,

@@ -95,3 +95,19 @@ async fn the_admin_port_tells_readiness_site_health_and_liveness_apart() {
     assert!(status == 503 && body.contains("stopping"), "it answers during the grace time: {status} {body}");
     assert_eq!(ending.await.unwrap(), Ending::Done);
 }
+
+#[tokio::test]
+async fn at_a_standby_what_only_a_led_region_has_holds_nothing_back_and_still_decides_who_is_the_active_site() {
+    for (file, ready) in [("", 503), ("[site]\nstands_by = true\n", 200)] {
+        let process = process(&settings(file));
+        let base = format!("http://{}", chassis::admin::serve(&process).await.unwrap());
+        let ask = async |path: &str| client().get(format!("{base}{path}")).send().await.unwrap().status().as_u16();
+        let running = process.clone();
+        let ending = tokio::spawn(async move { running.run(async { Ok(()) }).await });
+        eventually("ready", async || ask("/readyz").await == 200).await;
+        process.led().add("jwks", || async { Err::<(), _>("the issuer is not there before a promotion") });
+        assert_eq!((ask("/readyz").await, ask("/healthz/site").await), (ready, 503), "{file:?}");
+        process.stop();
+        assert_eq!(ending.await.unwrap(), Ending::Done);
+    }
+}

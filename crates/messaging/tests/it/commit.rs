@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::MessageId;
-use messaging::{Cause, Change, CommitError, Committed, WriteError};
+use messaging::{Cause, Change, CommitError, Committed, Database, DatabaseSettings, Epoch, WriteError};
 use testkit::crash::survives_every_crash;
 
 use crate::world::{Refused, answer, database, event, mark, request};
@@ -165,6 +165,27 @@ async fn a_serialisation_failure_runs_the_whole_change_again() {
     assert_eq!(outcome.ok(), Some(Committed::Applied));
     assert_eq!(tries.load(Ordering::Relaxed), 3);
     assert_eq!((db.count("marks").await, db.count("requests").await), (1, 1));
+}
+
+/// What follows a primary has its fence too, region and epoch included.
+#[tokio::test]
+async fn a_database_that_only_follows_is_not_writable_although_its_fence_is_ours() {
+    let db = database().await;
+    assert_eq!(db.database.writable().await, Ok(()));
+    let settings = DatabaseSettings {
+        url: format!(
+            "{}?options[default_transaction_read_only]=on",
+            testkit::servers().postgres_url(&db.name, "inventory_app")
+        ),
+        owner_url: None,
+        max_connections: 1,
+    };
+    let follower = Database::connect(&settings, db.database.region(), Epoch::new(1)).unwrap();
+    let refused = follower.writable().await.unwrap_err();
+    assert!(refused.contains("read only"), "{refused}");
+    let outcome = mark(&follower, Cause::Duty("standby"), "new", vec![], None).await;
+    assert!(matches!(outcome, Err(CommitError::NotWritable)), "{outcome:?}");
+    assert_eq!(db.count("marks").await, 0);
 }
 
 #[tokio::test]

@@ -139,8 +139,8 @@ fn through(place: Place<'_>, book: &mut Book) -> Option<()> {
         }
         each(others, |layer| place.install(layer))
     })?;
+    book.note(PLANTED, site, || planted::refused(&place));
     if has_pods {
-        book.note(PLANTED, site, || planted::refused(&place));
         book.note(SPREAD, site, || {
             let count = played::scale(kubectl, place.rendered)?;
             Ok(format!("{count} scaled, {}", placement::spread(&place)?))

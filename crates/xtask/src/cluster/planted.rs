@@ -1,13 +1,14 @@
 //! Mistakes that the API server itself must refuse, whoever deploys: planted into our own objects and shown to a server that has our
 //! admission policies and the operators' kinds. Decided here: which ones, and the words by which each is refused; another refusal than
-//! the one that was meant counts as none. Nothing is created, the server only says what it would do.
+//! the one that was meant counts as none. And what looks alike and must be let through, or a policy that refuses everything would pass.
+//! Nothing is created, the server only says what it would do.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::releases::Place;
 use crate::deploy::objects::Object;
-use crate::render::topology::{self, Region};
+use crate::render::topology::{self, Region, Topology};
 
 const JURISDICTION: &str = "shopsphere.example/jurisdiction";
 
@@ -39,7 +40,8 @@ fn push(list: &mut Value, item: Value) {
     }
 }
 
-const MISTAKES: &[Mistake] = &[
+/// At a site of a region.
+const IN_A_REGION: &[Mistake] = &[
     Mistake {
         what: "a probe with a wrong name",
         says: "unknown field \"spec.template.spec.containers[0].readyProbe\"",
@@ -196,7 +198,183 @@ const MISTAKES: &[Mistake] = &[
             push(&mut container(value)["env"], variable);
         },
     },
+    Mistake {
+        what: "a host abroad in what runs before",
+        says: "a setting names a host of another region",
+        kind: "Deployment",
+        name: "user-serve",
+        plant: |value, abroad| {
+            let first = json!({"name": "first", "image": "registry.k8s.io/pause:3.10", "args": [abroad.host]});
+            value["spec"]["template"]["spec"]["initContainers"] = json!([first]);
+        },
+    },
+    Mistake {
+        what: "a secret with a host abroad in it",
+        says: "a secret names a host of another region",
+        kind: "Service",
+        name: "user",
+        plant: |value, abroad| {
+            *value = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": value["metadata"]["namespace"]},
+                "stringData": {"URL": format!("postgres://shop:secret@{}/inventory", abroad.host)},
+            });
+        },
+    },
+    Mistake {
+        what: "a route that answers for another region",
+        says: "a setting names a host of another region",
+        kind: "HTTPRoute",
+        name: "",
+        plant: |value, abroad| value["spec"]["hostnames"] = json!([abroad.host]),
+    },
+    Mistake {
+        what: "a policy that lets somebody from abroad in",
+        says: "a network policy opens the way into another jurisdiction",
+        kind: "NetworkPolicy",
+        name: "user",
+        plant: |value, abroad| {
+            push(&mut value["spec"]["ingress"], json!({"from": [{"ipBlock": {"cidr": abroad.block}}]}));
+        },
+    },
+    Mistake {
+        what: "a way to everywhere by the other protocol",
+        says: "a network policy opens the way into another jurisdiction",
+        kind: "NetworkPolicy",
+        name: "catalog",
+        plant: |value, _| push(&mut value["spec"]["egress"], json!({"to": [{"ipBlock": {"cidr": "::/0"}}]})),
+    },
+    Mistake {
+        what: "a rule that names nobody and means everybody",
+        says: "a network policy opens the way to everywhere",
+        kind: "NetworkPolicy",
+        name: "catalog",
+        plant: |value, _| push(&mut value["spec"]["egress"], json!({})),
+    },
+    Mistake {
+        what: "an endpoint that is a name abroad",
+        says: "an endpoint lies in the network of another jurisdiction",
+        kind: "Service",
+        name: "user",
+        plant: |value, abroad| {
+            *value = json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "FQDN",
+                "metadata": {"namespace": value["metadata"]["namespace"]}, "endpoints": [{"addresses": [abroad.host]}],
+            });
+        },
+    },
+    Mistake {
+        what: "a service that takes addresses for itself",
+        says: "a service takes addresses that no cluster gave it",
+        kind: "Service",
+        name: "catalog",
+        plant: |value, abroad| value["spec"]["externalIPs"] = json!([abroad.address]),
+    },
+    Mistake {
+        what: "a service that lets somebody from abroad in",
+        says: "a service lets another jurisdiction in",
+        kind: "Service",
+        name: "catalog",
+        plant: |value, abroad| {
+            value["spec"]["type"] = json!("LoadBalancer");
+            value["spec"]["loadBalancerSourceRanges"] = json!([abroad.block]);
+        },
+    },
+    Mistake {
+        what: "headquarters that may read more than the aggregates",
+        says: "a user of headquarters may do more than read the aggregates",
+        kind: "KafkaUser",
+        name: "hq-mirror",
+        plant: |value, _| {
+            let resource = json!({"type": "topic", "name": "orders", "patternType": "prefix"});
+            push(&mut value["spec"]["authorization"]["acls"], json!({"resource": resource, "operations": ["Read"]}));
+        },
+    },
+    Mistake {
+        what: "raw series for headquarters",
+        says: "more than recorded aggregates would be written to headquarters",
+        kind: "Prometheus",
+        name: "region",
+        plant: |value, _| value["spec"]["remoteWrite"][0]["writeRelabelConfigs"] = json!([]),
+    },
+    ANOTHER_JURISDICTION,
+    Mistake {
+        what: "a namespace that takes any pod",
+        says: "a namespace of ours takes restricted pods only",
+        kind: "Namespace",
+        name: "shopsphere",
+        plant: |value, _| {
+            value["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = json!("privileged");
+        },
+    },
 ];
+
+const ANOTHER_JURISDICTION: Mistake = Mistake {
+    what: "a namespace of another jurisdiction",
+    says: "this namespace says another jurisdiction than its cluster",
+    kind: "Namespace",
+    name: "",
+    plant: |value, abroad| value["metadata"]["labels"][JURISDICTION] = json!(abroad.jurisdiction),
+};
+
+/// At headquarters, for which every region is abroad.
+const AT_HEADQUARTERS: &[Mistake] = &[
+    ANOTHER_JURISDICTION,
+    Mistake {
+        what: "a mirror that takes everything of a region",
+        says: "a mirror takes more than the aggregates",
+        kind: "KafkaMirrorMaker2",
+        name: "",
+        plant: |value, _| value["spec"]["mirrors"][0]["topicsPattern"] = json!(".*"),
+    },
+    Mistake {
+        what: "a mirror that reads from somewhere else",
+        says: "a mirror reads from a site that is none of its sources",
+        kind: "KafkaMirrorMaker2",
+        name: "",
+        plant: |value, abroad| {
+            value["spec"]["mirrors"][0]["source"]["bootstrapServers"] = json!(format!("{}:9094", abroad.host));
+        },
+    },
+    Mistake {
+        what: "a setting that names a host of a region",
+        says: "a setting names a host of another region",
+        kind: "ConfigMap",
+        name: "dashboard-global-health",
+        plant: |value, abroad| value["data"]["source"] = json!(abroad.host),
+    },
+    Mistake {
+        what: "an endpoint in a region",
+        says: "an endpoint lies in the network of another jurisdiction",
+        kind: "NetworkPolicy",
+        name: "headquarters",
+        plant: |value, abroad| {
+            *value = json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"namespace": value["metadata"]["namespace"]}, "endpoints": [{"addresses": [abroad.address]}],
+            });
+        },
+    },
+    Mistake {
+        what: "a way to everywhere",
+        says: "a network policy opens the way into another jurisdiction",
+        kind: "NetworkPolicy",
+        name: "headquarters",
+        plant: |value, _| push(&mut value["spec"]["egress"], json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]})),
+    },
+];
+
+/// What looks alike and is right: a slice that a cluster writes when nobody is behind a service, and the hosts abroad that a site may
+/// speak to.
+fn right(namespace: &str, hosts: &[String]) -> [(&'static str, Value); 2] {
+    let metadata = json!({"name": "right-planted", "namespace": namespace});
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "metadata": metadata,
+        "endpoints": null,
+    });
+    let settings =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts": hosts.join(" ")}});
+    [("a slice without endpoints", slice), ("settings that name whom it may speak to", settings)]
+}
 
 /// Shows every mistake to the server. The namespaces and policies of the site must be there.
 ///
@@ -205,19 +383,36 @@ const MISTAKES: &[Mistake] = &[
 pub fn refused(place: &Place<'_>) -> Result<String> {
     let topology = topology::read(place.root)?;
     let region = topology.sites().find(|(_, site)| site.name == place.site()).map(|(region, _)| region);
-    let region = region.with_context(|| format!("{} is no site of a region", place.site()))?;
-    let other = topology.foreign_to(region).next().context("there is one jurisdiction only")?;
-    let abroad = abroad(other, &topology.region_domain(other))?;
+    let (mistakes, abroad) = mistakes(&topology, region)?;
     let mut wrong = Vec::new();
-    for mistake in MISTAKES {
+    for mistake in mistakes {
         if let Err(error) = shown(place, mistake, &abroad) {
             wrong.push(format!("{}: {error:#}", mistake.what));
+        }
+    }
+    let namespace = place.rendered.objects.iter().find(|object| object.kind() == "Namespace");
+    let namespace = namespace.with_context(|| format!("{} has no namespace", place.site()))?.name();
+    for (what, object) in right(namespace, &topology.hosts_abroad(region)) {
+        if let Err(error) = place.kubectl.fed(CREATE, "right", &[object]) {
+            wrong.push(format!("{what}, which is right: {error:#}"));
         }
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
-    Ok(format!("{} mistakes", MISTAKES.len()))
+    Ok(format!("{} mistakes", mistakes.len()))
+}
+
+const CREATE: &[&str] = &["create", "--dry-run=server", "--validate=strict"];
+
+/// The mistakes of a site, and where they would lead to. Without a region it is headquarters.
+fn mistakes(topology: &Topology, region: Option<&Region>) -> Result<(&'static [Mistake], Abroad)> {
+    let (mistakes, other) = match region {
+        Some(region) => (IN_A_REGION, topology.foreign_to(region).next()),
+        None => (AT_HEADQUARTERS, topology.regions.first()),
+    };
+    let other = other.context("there is one jurisdiction only")?;
+    Ok((mistakes, abroad(other, &topology.region_domain(other))?))
 }
 
 fn abroad(other: &Region, domain: &str) -> Result<Abroad> {
@@ -236,7 +431,7 @@ fn abroad(other: &Region, domain: &str) -> Result<Abroad> {
 
 fn shown(place: &Place<'_>, mistake: &Mistake, abroad: &Abroad) -> Result<()> {
     let object = planted(&place.rendered.objects, mistake, abroad)?;
-    let answer = place.kubectl.fed(&["create", "--dry-run=server", "--validate=strict"], "planted", &[object]);
+    let answer = place.kubectl.fed(CREATE, "planted", &[object]);
     judged(answer, mistake.says)
 }
 
@@ -282,14 +477,13 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_finds_its_object_and_changes_it_at_every_site_of_a_region() {
+    fn every_mistake_finds_its_object_and_changes_it_at_every_site() {
         let topology = topology::read(&checkout()).unwrap();
         let sites = objects::read(&checkout()).unwrap();
-        for rendered in sites.iter().filter(|rendered| rendered.site != topology.headquarters.name) {
-            let (region, _) = topology.sites().find(|(_, site)| site.name == rendered.site).unwrap();
-            let other = topology.foreign_to(region).next().unwrap();
-            let abroad = abroad(other, &topology.region_domain(other)).unwrap();
-            for mistake in MISTAKES {
+        for rendered in &sites {
+            let region = topology.sites().find(|(_, site)| site.name == rendered.site).map(|(region, _)| region);
+            let (mistakes, abroad) = mistakes(&topology, region).unwrap();
+            for mistake in mistakes {
                 let object = planted(&rendered.objects, mistake, &abroad).unwrap_or_else(|error| panic!("{error:#}"));
                 let mut named = object.clone();
                 named["metadata"]["name"] = json!(mistake.name);
@@ -309,12 +503,18 @@ mod tests {
             "this workload says",
             "its pods would say",
             "an endpoint lies",
+            "this namespace says",
+            "a namespace",
             "a network policy",
-            "a service points",
+            "a service",
             "a setting",
+            "a secret",
+            "a mirror",
+            "a user of headquarters",
+            "more than recorded",
         ];
-        let words =
-            MISTAKES.iter().map(|mistake| mistake.says).filter(|says| ours.iter().any(|start| says.starts_with(start)));
+        let all = IN_A_REGION.iter().chain(AT_HEADQUARTERS);
+        let words = all.map(|mistake| mistake.says).filter(|says| ours.iter().any(|start| says.starts_with(start)));
         for says in words {
             assert!(policies.contains(says), "{says:?} is in no policy");
         }

@@ -186,7 +186,7 @@ impl Region<'_> {
             ("gateway.base_url", json!(gateway)),
             ("gateway.settlement_url", json!(format!("{gateway}/settlements"))),
             // it would wait for a second data centre
-            ("gate.standby", json!("")),
+            ("gate.slot", json!("")),
             ("telemetry.otlp_endpoint", json!("")),
             // a cold search server on cores that everybody shares
             ("elasticsearch.search_deadline_ms", json!(3_000)),
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn settings_stand_where_the_charts_look_for_them() {
-        let settings = [("kafka.replication", json!(1)), ("kafka.tls.ca_file", json!("")), ("gate.standby", json!(""))];
+        let settings = [("kafka.replication", json!(1)), ("kafka.tls.ca_file", json!("")), ("gate.slot", json!(""))];
         assert_eq!(
             nested(settings.iter()),
-            json!({"kafka": {"replication": 1, "tls": {"ca_file": ""}}, "gate": {"standby": ""}})
+            json!({"kafka": {"replication": 1, "tls": {"ca_file": ""}}, "gate": {"slot": ""}})
         );
     }
 

@@ -1,5 +1,5 @@
 //! The bill of materials of a program: every crate that is compiled into it, as CycloneDX, from `cargo metadata` and the lock file. Decided
-//! here: build tools and crates for tests are no part of what is shipped.
+//! here: build tools, crates for tests and crates for other systems are no part of what is shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,13 +10,17 @@ use serde_json::{Value, json};
 
 use crate::os;
 
+/// What images are built for.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
 /// The document for one program of the workspace.
 ///
 /// # Errors
 /// When cargo cannot say what belongs to it, or there is no such program.
 pub fn of(root: &Path, program: &str) -> Result<Value> {
-    let text =
-        os::output(Command::new("cargo").args(["metadata", "--format-version", "1", "--locked"]).current_dir(root))?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM]);
+    let text = os::output(cargo.current_dir(root))?;
     parse(&serde_json::from_str(&text).context("cargo metadata answers in an unknown form")?, program)
 }
 

@@ -1,6 +1,6 @@
 //! Global routing as Terraform for Akamai GTM. Decided here: one property per region that answers with the RDC while it says it is the
 //! active and writable site (`/healthz/site`), else with its DR, and never with a site of another region; above them one property that
-//! shows a visitor the region of their country. Names are short-lived: a minute, so that a failover is seen within two.
+//! shows a visitor the region of their country, which takes a domain of the type `full`. Names are short-lived: a minute, so that a failover is seen within two.
 
 use std::fmt::Write;
 
@@ -30,7 +30,7 @@ fn terraform(topology: &Topology) -> String {
          akamai = {{\n      source  = \"akamai/akamai\"\n      version = \"~> 9.0\"\n    }}\n  }}\n}}\n\nvariable \"contract_id\" {{\n  \
          type = string\n}}\n\nvariable \"group_id\" {{\n  type = string\n}}\n\nresource \"akamai_gtm_domain\" \"shop\" {{\n  \
          contract                  = var.contract_id\n  group                     = var.group_id\n  name                      = \
-         \"{domain}.akadns.net\"\n  type                      = \"weighted\"\n  comment                   = \"rendered from \
+         \"{domain}.akadns.net\"\n  type                      = \"full\"\n  comment                   = \"rendered from \
          topology.toml\"\n  default_timeout_penalty   = 25\n  default_error_penalty     = 75\n  load_imbalance_percentage = 10\n}}\n",
         domain = topology.domain
     );

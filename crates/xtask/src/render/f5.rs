@@ -44,12 +44,14 @@ fn declaration(topology: &Topology, region: &Region, site: &Site) -> Value {
                         "profileTCP": {"use": "streams"},
                         "persistenceMethods": [],
                     },
-                    // written anew, so that a client's own word is never the first
+                    // a header more, after those of the client and the CDN: the gateway reads them from the end and stops at the first
+                    // address that it does not trust
                     "forwarded": {"class": "HTTP_Profile", "xForwardedFor": true},
                     // order events stream for ten minutes
                     "streams": {"class": "TCP_Profile", "idleTimeout": 620},
                     "shop": {"class": "TLS_Server", "certificates": [{"certificate": "certificate"}]},
-                    "inside": {"class": "TLS_Client"},
+                    // the gateway has a certificate per name
+                    "inside": {"class": "TLS_Client", "sendSNI": region.host()},
                     "certificate": {
                         "class": "Certificate",
                         "remark": "on the device already; no key stands in a declaration",

@@ -11,7 +11,7 @@ mod cloudflare;
 mod f5;
 mod haproxy;
 mod kafka;
-mod kong;
+pub mod kong;
 mod realm;
 pub mod routes;
 pub mod services;

@@ -90,6 +90,8 @@ pub fn read(root: &Path) -> Result<Routes> {
 /// When it breaks a rule, naming the path.
 pub fn parse(text: &str) -> Result<Routes> {
     let routes: Routes = toml::from_str(text).context(SOURCE)?;
+    // what no row names is counted too
+    ensure!(routes.limits.contains_key("browse"), "{SOURCE}: there is no limit browse");
     let mut paths = Vec::new();
     let mut names = Vec::new();
     for route in &routes.routes {

@@ -32,15 +32,14 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
     let region_domain = topology.region_domain(region);
     let role = if site.role == SiteRole::Primary { "active" } else { "standby" };
     let mut text = header("topology.toml");
-    let foreign: Vec<_> = topology.foreign_to(region).collect();
-    let networks = foreign.iter().flat_map(|other| other.sites.iter().map(|site| site.network.as_str()));
     // Writing into a String cannot fail.
     let _ = write!(
         text,
         "# {name}, {city}: {role_words} of {region_name}\nglobal:\n  region: {code}\n  jurisdiction: {jurisdiction}\n  site: {name}\n  \
          # at installation; the live role is that of the region's lease\n  role: {role}\n  epoch: \"1\"\n  currency: {currency}\n  \
          languages: {languages}\n  siteDomain: {domain}\n  publicUrl: {public}\n  identityUrl: https://id.{region_domain}\n  \
-         network: {network}\n  edge:\n    address: {address}\n    gateways: {gateways}\n  namespaces:\n",
+         network: {network}\n  edge:\n    address: {address}\n    gateways: {gateways}\n    \
+         # whose word about a client's address the gateway believes, besides this network's\n    cdn: {cdn}\n  namespaces:\n",
         name = site.name,
         city = site.city,
         role_words = if site.role == SiteRole::Primary { "the active site" } else { "the standby" },
@@ -53,6 +52,7 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         network = site.network,
         address = site.edge.address,
         gateways = list(&site.edge.gateways),
+        cdn = list(&topology.cdn.networks),
     );
     for (purpose, name) in NAMESPACES {
         let _ = writeln!(text, "    {purpose}: {name}");
@@ -63,18 +63,32 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
          postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
          url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
          # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://metrics.{hq}/api/v1/write\n    \
-         logsHost: logs.{hq}\n  # what admission refuses\n  ownNames: {own}\n  foreignNames: {names}\n  foreignNetworks: {networks}\n",
+         logsHost: logs.{hq}\n    topic: {aggregates}\n",
         peer = peer.name,
         peer_network = peer.network,
         gateway = region.gateway.url,
         gateway_network = region.gateway.network,
         hq_network = topology.headquarters.network,
         hq = topology.headquarters_domain(),
-        own = list([&region_domain]),
-        names = list(foreign.iter().map(|other| format!(".{}", topology.region_domain(other)))),
-        networks = list(networks),
+        aggregates = topology.aggregates(region),
     );
+    text.push_str(&borders(topology, Some((region, site)), &region_domain));
     text
+}
+
+/// What the admission policies of a site compare with.
+fn borders(topology: &Topology, place: Option<(&Region, &Site)>, own: &str) -> String {
+    let region = place.map(|(region, _)| region);
+    let (names, networks) = topology.foreign(topology.jurisdiction(region));
+    format!(
+        "  # what admission refuses, what it lets through all the same, and where policies may open a way to\n  ownNames: {}\n  \
+         foreignNames: {}\n  foreignNetworks: {}\n  hostsAbroad: {}\n  openNetworks: {}\n",
+        list([own]),
+        list(names),
+        list(networks),
+        list(topology.hosts_abroad(region)),
+        list(topology.open_networks(place)),
+    )
 }
 
 fn headquarters(topology: &Topology) -> String {
@@ -84,21 +98,21 @@ fn headquarters(topology: &Topology) -> String {
     let _ = write!(
         text,
         "# {name}, {city}: anonymous aggregates only, never a shopper\nglobal:\n  region: {name}\n  jurisdiction: {jurisdiction}\n  \
-         site: {name}\n  role: headquarters\n  siteDomain: {domain}\n  network: {network}\n  namespaces:\n    hq: shopsphere-hq\n  \
-         ownNames: [\"{domain}\"]\n  foreignNames: []\n  foreignNetworks: []\n  # from whom aggregates come\n  regions:\n",
+         site: {name}\n  role: headquarters\n  siteDomain: {domain}\n  network: {network}\n  namespaces:\n    hq: shopsphere-hq\n",
         name = hq.name,
         city = hq.city,
         jurisdiction = hq.jurisdiction,
         network = hq.network,
     );
+    text.push_str(&borders(topology, None, &domain));
+    text.push_str("  # from whom aggregates come\n  regions:\n");
     for region in &topology.regions {
-        let site = region.primary();
         let _ = write!(
             text,
-            "    - code: {code}\n      topic: {code}.{aggregates}.v1\n      kafka: kafka.{site}:9094\n      networks: {networks}\n",
+            "    - code: {code}\n      topic: {aggregates}\n      kafka: {broker}:9094\n      networks: {networks}\n",
             code = region.code,
-            aggregates = hq.aggregates,
-            site = topology.site_domain(region, site),
+            aggregates = topology.aggregates(region),
+            broker = topology.broker(region, region.primary()),
             networks = list(region.sites.iter().map(|site| &site.network)),
         );
     }

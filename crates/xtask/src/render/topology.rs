@@ -1,7 +1,9 @@
 //! `topology.toml` as deployment needs it. Decided here: what a topology must be before anything is rendered from it. A pair in two
-//! jurisdictions, two sites in one network, a region without exactly one primary and one standby are refused by name.
+//! jurisdictions, two sites in one network, a name or an address that stands twice, a region without exactly one primary and one
+//! standby, and headquarters in a jurisdiction of customers are refused by name.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,9 +15,16 @@ pub struct Topology {
     pub domain: String,
     /// Serves visitors of countries that no region serves.
     pub default_region: String,
+    pub cdn: Cdn,
     #[serde(rename = "region")]
     pub regions: Vec<Region>,
     pub headquarters: Headquarters,
+}
+
+/// Who hands requests of shoppers to the load balancers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cdn {
+    pub networks: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -103,14 +112,50 @@ impl Topology {
             "default_region {} is no region",
             self.default_region
         );
-        let mut networks: Vec<(&str, &str)> = vec![(&self.headquarters.name, &self.headquarters.network)];
+        // believing everybody means that whoever asks chooses by which address they are counted
+        let wide = self.cdn.networks.iter().find(|network| {
+            let length = network.split_once('/').and_then(|(_, length)| length.parse::<u8>().ok());
+            length.is_none_or(|length| length < 8)
+        });
+        if let Some(network) = wide {
+            bail!("cdn: {network} is no network of a CDN");
+        }
+        let hq = &self.headquarters;
+        let mut networks: Vec<(&str, &str)> = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         for region in &self.regions {
             region.check(&self.domain)?;
-            for site in &region.sites {
-                if let Some((other, _)) = networks.iter().find(|(_, network)| *network == site.network) {
-                    bail!("{} and {other} share the network {}", site.name, site.network);
-                }
-                networks.push((&site.name, &site.network));
+            ensure!(
+                region.jurisdiction != hq.jurisdiction,
+                "{} lies in the jurisdiction {} of {}, where nothing personal belongs",
+                hq.name,
+                hq.jurisdiction,
+                region.code
+            );
+            names.push(&region.code);
+            names.extend(region.sites.iter().map(|site| site.name.as_str()));
+            networks.extend(region.sites.iter().map(|site| (site.name.as_str(), site.network.as_str())));
+            networks.push((&region.gateway.url, &region.gateway.network));
+        }
+        names.push(&hq.name);
+        networks.push((&hq.name, &hq.network));
+        for (at, name) in names.iter().enumerate() {
+            ensure!(!names[..at].contains(name), "{name} stands twice");
+        }
+        for (at, (name, network)) in networks.iter().enumerate() {
+            ensure!(Block::parse(network).is_some(), "{network} of {name} is no network");
+            if let Some((other, _)) = networks[..at].iter().find(|(_, earlier)| overlap(earlier, network)) {
+                bail!("{name} and {other} share the network {network}");
+            }
+        }
+        let mut addresses: Vec<&str> = self.sites().map(|(_, site)| site.edge.address.as_str()).collect();
+        addresses.sort_unstable();
+        if let Some(twice) = addresses.windows(2).find(|two| two[0] == two[1]) {
+            bail!("two sites have the address {}", twice[0]);
+        }
+        for (_, site) in self.sites() {
+            if let Some(foreign) = site.edge.gateways.iter().find(|gateway| !within(gateway, &site.network)) {
+                bail!("{foreign} is a gateway of {} and lies outside of {}", site.name, site.network);
             }
         }
         Ok(())
@@ -121,9 +166,63 @@ impl Topology {
         self.regions.iter().flat_map(|region| region.sites.iter().map(move |site| (region, site)))
     }
 
+    /// The jurisdiction of a site; `None` is headquarters.
+    pub fn jurisdiction<'a>(&'a self, region: Option<&'a Region>) -> &'a str {
+        region.map_or(self.headquarters.jurisdiction.as_str(), |region| region.jurisdiction.as_str())
+    }
+
     /// Regions whose jurisdiction is another.
     pub fn foreign_to<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = &'a Region> {
         self.regions.iter().filter(move |other| other.jurisdiction != region.jurisdiction)
+    }
+
+    /// What belongs to other jurisdictions than `jurisdiction`: ends of names, and networks. Payment gateways and headquarters count.
+    pub fn foreign(&self, jurisdiction: &str) -> (Vec<String>, Vec<&str>) {
+        let hq = &self.headquarters;
+        let (mut names, mut networks): (Vec<String>, Vec<&str>) = Default::default();
+        for region in self.regions.iter().filter(|region| region.jurisdiction != jurisdiction) {
+            names.push(format!(".{}", self.region_domain(region)));
+            names.push(region.gateway.host().to_owned());
+            networks.extend(region.sites.iter().map(|site| site.network.as_str()));
+            networks.push(&region.gateway.network);
+        }
+        if hq.jurisdiction != jurisdiction {
+            names.push(format!(".{}", self.headquarters_domain()));
+            networks.push(&hq.network);
+        }
+        (names, networks)
+    }
+
+    /// The hosts of another jurisdiction that a site speaks to all the same: what takes aggregates and redacted logs at headquarters, and
+    /// from there the brokers that the aggregates come from.
+    pub fn hosts_abroad(&self, region: Option<&Region>) -> Vec<String> {
+        match region {
+            Some(_) => {
+                ["metrics", "logs"].iter().map(|host| format!("{host}.{}", self.headquarters_domain())).collect()
+            }
+            None => self.regions.iter().map(|region| self.broker(region, region.primary())).collect(),
+        }
+    }
+
+    /// What a site's brokers are called from outside.
+    pub fn broker(&self, region: &Region, site: &Site) -> String {
+        format!("kafka.{}", self.site_domain(region, site))
+    }
+
+    /// The one topic of a region that headquarters may take.
+    pub fn aggregates(&self, region: &Region) -> String {
+        format!("{}.{}.v1", region.code, self.headquarters.aggregates)
+    }
+
+    /// The networks that a policy of a site may open a way to or from.
+    pub fn open_networks<'a>(&'a self, place: Option<(&'a Region, &'a Site)>) -> Vec<&'a str> {
+        let hq = self.headquarters.network.as_str();
+        match place {
+            Some((region, site)) => {
+                vec![site.network.as_str(), region.peer(site).network.as_str(), region.gateway.network.as_str(), hq]
+            }
+            None => self.sites().map(|(_, site)| site.network.as_str()).chain([hq]).collect(),
+        }
     }
 
     pub fn region_domain(&self, region: &Region) -> String {
@@ -137,6 +236,40 @@ impl Topology {
     pub fn headquarters_domain(&self) -> String {
         format!("{}.{}", self.headquarters.name, self.domain)
     }
+}
+
+impl PaymentGateway {
+    pub fn host(&self) -> &str {
+        self.url.trim_start_matches("https://")
+    }
+}
+
+/// A block of IPv4 addresses.
+struct Block {
+    address: u32,
+    length: u32,
+}
+
+impl Block {
+    /// An address alone is a block of one; `None` when it is not IPv4.
+    fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/').unwrap_or((text, "32"));
+        let length = length.parse().ok().filter(|length| *length <= 32)?;
+        Some(Self { address: u32::from(address.parse::<Ipv4Addr>().ok()?), length })
+    }
+}
+
+/// Do two blocks have an address in common? Not when one of them is no block of IPv4.
+pub fn overlap(one: &str, other: &str) -> bool {
+    let (Some(one), Some(other)) = (Block::parse(one), Block::parse(other)) else { return false };
+    let length = one.length.min(other.length);
+    length == 0 || one.address >> (32 - length) == other.address >> (32 - length)
+}
+
+/// Does all of `inner` lie in `outer`? Not when one of them is no block of IPv4.
+pub fn within(inner: &str, outer: &str) -> bool {
+    let length = |text: &str| Block::parse(text).map_or(0, |block| block.length);
+    overlap(inner, outer) && length(outer) <= length(inner)
 }
 
 impl Region {

@@ -155,11 +155,19 @@ fn a_trace_that_is_not_valid_is_replaced() {
 #[test]
 fn headers_that_only_the_edge_may_set_are_taken_from_clients() {
     let edge = Edge::start(2);
-    edge.get("/v1/products", "X-User-Id: 7\r\nX-User-Roles: staff\r\nX-ShopSphere-Subject: 7\r\nX-Region: us\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.1.1.1\r\n");
+    edge.get("/v1/products", "X-User-Id: 7\r\nX-User-Roles: staff\r\nX-ShopSphere-Subject: 7\r\nX-Consumer-Username: issuer-eu\r\nX-Credential-Identifier: 7\r\nX-Region: us\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.1.1.1\r\n");
     let head = edge.head_seen();
-    for gone in
-        ["x-user-id", "x-user-roles", "x-shopsphere-subject", "x-region", "x-forwarded-host", "forwarded", "6.6.6.6"]
-    {
+    for gone in [
+        "x-user-id",
+        "x-user-roles",
+        "x-shopsphere-subject",
+        "x-consumer-username",
+        "x-credential-identifier",
+        "x-region",
+        "x-forwarded-host",
+        "forwarded",
+        "6.6.6.6",
+    ] {
         assert!(!head.contains(&format!("\r\n{gone}:")) && !head.contains("6.6.6.6"), "{gone} in {head}");
     }
     assert_eq!(header(&head, "x-forwarded-for"), Some("127.0.0.1"));

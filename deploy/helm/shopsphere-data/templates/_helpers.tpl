@@ -9,7 +9,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 shopsphere-{{ .Values.global.site }}
 {{- end }}
 
-{{/* A Secret ordered from the region's store. Takes (dict "root" "name" "namespace" "data" (dict template) "from" (dict property path)). */}}
+{{/*
+A Secret ordered from the region's store. Takes (dict "root" "name" "namespace" "data" (dict template) "from" (dict property path)), and
+where somebody looks for them "type", "labels" and "annotations".
+*/}}
 {{- define "data.externalSecret" -}}
 ---
 apiVersion: external-secrets.io/v1
@@ -27,9 +30,17 @@ spec:
     creationPolicy: Owner
     template:
       engineVersion: v2
-      {{- with .labels }}
+      {{- with .type }}
+      type: {{ . }}
+      {{- end }}
+      {{- if or .labels .annotations }}
       metadata:
+        {{- with .labels }}
         labels: {{- toYaml . | nindent 10 }}
+        {{- end }}
+        {{- with .annotations }}
+        annotations: {{- toYaml . | nindent 10 }}
+        {{- end }}
       {{- end }}
       data: {{- toYaml .data | nindent 8 }}
   data:
@@ -37,4 +48,22 @@ spec:
     - secretKey: {{ $property }}
       remoteRef: { key: {{ printf "shopsphere/%s/%s" $.root.Values.global.region $key }} }
     {{- end }}
+{{- end }}
+
+{{/*
+An authority of the region that signs here: its Secret and the Issuer of that name. Takes (dict "root" "name" "from" path), where the store
+has the certificate at `from` and its key at `from`-key.
+*/}}
+{{- define "data.authority" -}}
+{{ include "data.externalSecret" (dict "root" .root "namespace" .root.Release.Namespace "name" (printf "%s-issuer" .name) "type" "kubernetes.io/tls"
+    "data" (dict "tls.crt" "{{ .ca }}" "tls.key" "{{ .key }}") "from" (dict "ca" .from "key" (printf "%s-key" .from))) }}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "data.labels" .root | nindent 4 }}
+spec:
+  ca: { secretName: {{ .name }}-issuer }
 {{- end }}

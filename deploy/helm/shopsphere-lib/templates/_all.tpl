@@ -3,6 +3,8 @@
 {{- $serve := dict "root" . "role" "serve" "part" .Values.serve -}}
 {{- $work := dict "root" . "role" "work" "part" .Values.work -}}
 {{- if and .Values.migrate.enabled (not (include "shopsphere.standby" .)) }}
+{{ include "shopsphere.migrationNetworkPolicy" . }}
+---
 {{ include "shopsphere.migration" . }}
 ---
 {{- end }}

@@ -32,6 +32,11 @@ shopsphere.example/site: {{ .Values.global.site }}
 shopsphere.example/jurisdiction: {{ .Values.global.jurisdiction }}
 {{- end }}
 
+{{/* The replication slot of PostgreSQL that a site of that name reads from at its peer. */}}
+{{- define "shopsphere.slot" -}}
+shopsphere_{{ . | replace "-" "_" }}
+{{- end }}
+
 {{- define "shopsphere.standby" -}}
 {{- if eq .Values.global.role "standby" }}true{{ end -}}
 {{- end }}

@@ -13,6 +13,7 @@ chart sets every variable that the binary reads and can set no other. Secrets ne
 site.region: {{ $g.region | quote }}
 site.name: {{ $g.site | quote }}
 site.epoch: {{ $g.epoch | quote }}
+site.stands_by: {{ eq $g.role "standby" | quote }}
 site.public_url: {{ $g.publicUrl | quote }}
 process.grace_ms: "10000"
 admin.bind: "0.0.0.0"
@@ -35,8 +36,8 @@ personalization.grpc_url: {{ printf "http://personalization.%s.svc:8132" $apps |
 gateway.name: {{ $g.gateway.name | quote }}
 gateway.base_url: {{ $g.gateway.url | quote }}
 gateway.settlement_url: {{ $g.gateway.settlementUrl | quote }}
-gate.standby: {{ if eq $g.role "active" }}{{ printf "shopsphere-%s-0" $g.peer.site | quote }}{{ else }}""{{ end }}
-telemetry.otlp_endpoint: {{ printf "http://collector.%s.svc:4317" $g.namespaces.observability | quote }}
+gate.slot: {{ if eq $g.role "active" }}{{ include "shopsphere.slot" $g.peer.site | quote }}{{ else }}""{{ end }}
+telemetry.otlp_endpoint: {{ printf "http://collector-collector.%s.svc:4317" $g.namespaces.observability | quote }}
 telemetry.sample_ratio: "0.05"
 {{- end }}
 

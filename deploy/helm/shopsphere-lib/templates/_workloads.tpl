@@ -17,7 +17,8 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "shopsphere.labels" (dict "root" .root "role" .role) | nindent 4 }}
 spec:
-  {{- if not .part.scaling.enabled }}
+  {{- /* A standby consumes nothing, also in the seconds before its scaler looks. */}}
+  {{- if or (not .part.scaling.enabled) (and (include "shopsphere.standby" .root) (eq .role "work")) }}
   replicas: {{ include "shopsphere.replicas" . }}
   {{- end }}
   revisionHistoryLimit: 5
@@ -112,6 +113,11 @@ metadata:
   name: {{ include "shopsphere.name" . }}
   namespace: {{ .Release.Namespace }}
   labels: {{- include "shopsphere.labels" (dict "root" . "role" "serve") | nindent 4 }}
+  # the gateway reads its patience here; a rule lays it beside that of the gateway's file. It asks once: what is sent may have been done
+  annotations:
+    konghq.com/connect-timeout: "1000"
+    konghq.com/read-timeout: {{ eq .Chart.Name "order-payment" | ternary "600000" "30000" | quote }}
+    konghq.com/retries: "0"
 spec:
   type: ClusterIP
   # the nearest zone first: half a millisecond that a recommendation does not have to spare

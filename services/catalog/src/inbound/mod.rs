@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod stock_watch;
 
 // products
+pub mod edge_news;
 pub mod http;
 pub mod index_watch;
 pub mod indexer;

@@ -6,6 +6,8 @@
 //! A change is told when it is [`HELD`] old, not at once: whoever asks right after a purge is answered by us, and the edge keeps that
 //! answer. It must not be the old one, which our own copies and the index give for a moment more. When the indexer is behind, a list
 //! may still be fetched too early; then it lives as long as its `s-maxage` says.
+//!
+//! What pages show otherwise without a change of a product is told by `edge_news`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,14 +19,14 @@ use contracts::catalog::v1::ProductChanged;
 use contracts::{Event, topics};
 use messaging::{BatchHandler, Record};
 
-use super::http::finished::{category_key, product_key};
+use super::http::finished::{SHOP_KEY, category_key, product_key};
 use crate::domain::product::CategoryPath;
 use crate::metrics::PURGED;
 use crate::usecases::ports::purger::Purger;
 
 /// How old a change is when the edge is told, in milliseconds: the way into the index, its refresh (500), and the longest that an
 /// answer of ours is remembered (1,000).
-const HELD: i64 = 2_000;
+pub(super) const HELD: i64 = 2_000;
 
 pub struct Purges {
     purger: Arc<dyn Purger>,
@@ -66,10 +68,11 @@ fn change(record: &Record) -> Option<ProductChanged> {
     }
 }
 
-/// The page of the product, and the lists of its category and those above, also where it stood before.
+/// The page of the product and the strips it is on, the lists of its category and those above, also where it stood before, and those of the
+/// whole shop.
 fn keys(change: &ProductChanged) -> Vec<String> {
     let Ok(sku) = common::Sku::parse(&change.sku) else { return Vec::new() };
-    let mut keys = vec![product_key(&sku)];
+    let mut keys = vec![product_key(&sku), SHOP_KEY.to_owned()];
     for category in [&change.category, &change.former_category] {
         if let Ok(category) = CategoryPath::parse(category) {
             keys.extend(category.lineage().map(category_key));
@@ -106,11 +109,11 @@ mod tests {
             category: "audio/headphones".to_owned(),
             ..ProductChanged::default()
         };
-        assert_eq!(keys(&change), ["p-A-1", "c-audio", "c-audio/headphones"]);
+        assert_eq!(keys(&change), ["p-A-1", "shop", "c-audio", "c-audio/headphones"]);
         let moved = ProductChanged { former_category: "home/radio".to_owned(), ..change };
-        assert_eq!(keys(&moved), ["p-A-1", "c-audio", "c-audio/headphones", "c-home", "c-home/radio"]);
+        assert_eq!(keys(&moved), ["p-A-1", "shop", "c-audio", "c-audio/headphones", "c-home", "c-home/radio"]);
         let gone = ProductChanged { category: String::new(), deleted: true, ..moved };
-        assert_eq!(keys(&gone), ["p-A-1", "c-home", "c-home/radio"], "the lists that it was on");
+        assert_eq!(keys(&gone), ["p-A-1", "shop", "c-home", "c-home/radio"], "the lists that it was on");
         let crooked = ProductChanged { sku: "../".to_owned(), ..ProductChanged::default() };
         assert!(keys(&crooked).is_empty());
     }

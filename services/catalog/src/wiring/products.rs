@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::domain::cursor::CursorSeal;
+use crate::inbound::edge_news::{self, Post, Renewing};
 use crate::inbound::freshness::{Revisions, follow_stock};
 use crate::inbound::http::finished::{PageSettings, Pages};
 use crate::inbound::indexer::Indexer;
@@ -182,29 +183,42 @@ pub async fn spawn_workers(
     let indexer = Arc::new(Indexer::new(app.clone()));
     let consumer = BatchConsumer::new(INDEXER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, indexer)
         .context("kafka")?;
-    if !config.cdn.purge_url.is_empty() {
-        let webhook = PurgeWebhook::new(&config.cdn.purge_url, config.cdn.purge_token.clone()).context("cdn")?;
-        let purges = Arc::new(Purges::new(Arc::new(webhook), process.clock()));
-        let consumer = BatchConsumer::new(PURGER, &[&topics::PRODUCT_CHANGED], site.region, &config.kafka, purges)
-            .context("kafka")?;
-        process.spawn("edge-purges", consumer.run(process.shutdown()));
-    }
+    let post = spawn_edge(config, process)?;
     let shutdown = process.shutdown();
     let told = app.clone();
     process.spawn("product-relay", async move { relay::run(&*told.products.store, &feed, shutdown).await });
     process.spawn("product-indexer", consumer.run(process.shutdown()));
     let knowing = || anyhow::Ok(index(config, process)?.knowing(known.clone()));
-    let (turning, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
+    let renewing = || anyhow::Ok(Renewing::new(knowing()?, post.clone()));
+    let (turning, products, shutdown) = (renewing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-turns", async move { turns::run(&*products, &turning, shutdown).await });
     let (audited, products, clock) = (knowing()?, app.products.store.clone(), process.clock());
     let shutdown = process.shutdown();
     process.spawn("index-audit", async move { index_watch::audit(&*products, &audited, clock, shutdown).await });
     let trends = GrpcTrends::new(&config.personalization.grpc_url).context("personalization.grpc_url")?;
-    let (standing, products, shutdown) = (knowing()?, app.products.store.clone(), process.shutdown());
+    let (standing, products, shutdown) = (renewing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-standings", async move {
         standings::run(&*products, &standing, &known, (&stock, &trends), shutdown).await;
     });
     Ok(())
+}
+
+/// Tells the edge, where there is one, which copies of our answers are out of date: changes of products from the feed, the rest from what
+/// is put down at the post that comes back.
+fn spawn_edge(config: &Config, process: &Process) -> anyhow::Result<Post> {
+    if config.cdn.purge_url.is_empty() {
+        return Ok(Post::default());
+    }
+    let webhook = PurgeWebhook::new(&config.cdn.purge_url, config.cdn.purge_token.clone()).context("cdn")?;
+    let webhook = Arc::new(webhook);
+    let purges = Arc::new(Purges::new(webhook.clone(), process.clock()));
+    let region = process.site().region;
+    let consumer =
+        BatchConsumer::new(PURGER, &[&topics::PRODUCT_CHANGED], region, &config.kafka, purges).context("kafka")?;
+    process.spawn("edge-purges", consumer.run(process.shutdown()));
+    let ((post, news), shutdown) = (edge_news::post(), process.shutdown());
+    process.spawn("edge-news", async move { edge_news::tell(&*webhook, news, shutdown).await });
+    Ok(post)
 }
 
 /// Role migrate: collection, indexes, index template, index and alias. An index that was lost comes back by itself, filled from the store
@@ -300,13 +314,14 @@ fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {
 /// A part must have answered once before requests come here. Later failures are answered request by request: without the
 /// index the pages still work, without the store the search does, so none of them takes the whole process out. For the same
 /// reason `ask` accepts what stands in for its part: a process that starts during an outage is as good as one that outlives it.
+/// At a standby the documents cannot be read and no index is there before a promotion, so nothing waits for them.
 fn once<F, Fut>(process: &Process, name: &'static str, ask: F)
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), String>> + Send + 'static,
 {
     let answered = Arc::new(AtomicBool::new(false));
-    process.readiness().add(name, move || {
+    process.led().add(name, move || {
         let (answered, asked) = (answered.clone(), ask());
         async move {
             if answered.load(Ordering::Relaxed) {

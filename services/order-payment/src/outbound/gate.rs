@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use crate::usecases::ports::{GateClosed, ReplicationGate};
 
-/// For a site without a standby, such as a laptop: everything is as safe as it gets. Chosen by `gate.standby = ""`.
+/// For a site without a standby, such as a laptop: everything is as safe as it gets. Chosen by `gate.slot = ""`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoStandby;
 
@@ -24,17 +24,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long one payment waits here before it is put off. Holding is the rule while the link is down.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits until the standby named in `gate.standby` has flushed everything this primary had written when asked. The role needs
-/// `pg_monitor`; without it the position is hidden and the gate stays closed.
+/// Waits until the standby that streams through the slot `gate.slot` has flushed everything this primary had written when asked.
+///
+/// The slot is asked and not `pg_stat_replication`: it remembers the last position that its standby has reported as flushed, whichever
+/// member of the standby cluster reads it, and every role may see it. Positions of walsenders are hidden from a role that may not watch
+/// the whole server, and nobody at a site could give the service that right.
 #[derive(Clone, Debug)]
 pub struct StandbyGate {
     pool: PgPool,
-    standby: String,
+    slot: String,
 }
 
 impl StandbyGate {
-    pub fn new(pool: PgPool, standby: String) -> Self {
-        Self { pool, standby }
+    pub fn new(pool: PgPool, slot: String) -> Self {
+        Self { pool, slot }
     }
 
     async fn wait(&self) -> Result<(), GateClosed> {
@@ -43,9 +46,10 @@ impl StandbyGate {
             sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&self.pool).await.map_err(closed)?;
         loop {
             let flushed: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND flush_lsn >= $2::text::pg_lsn)",
+                "SELECT EXISTS (SELECT FROM pg_replication_slots
+                                WHERE slot_name = $1 AND slot_type = 'physical' AND restart_lsn >= $2::text::pg_lsn)",
             )
-            .bind(&self.standby)
+            .bind(&self.slot)
             .bind(&position)
             .fetch_one(&self.pool)
             .await
@@ -63,7 +67,9 @@ impl ReplicationGate for StandbyGate {
     async fn pass(&self) -> Result<(), GateClosed> {
         match tokio::time::timeout(PATIENCE, self.wait()).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(GateClosed(format!("{} has not flushed within {} s", self.standby, PATIENCE.as_secs()))),
+            Err(_) => {
+                Err(GateClosed(format!("what reads {} has not flushed within {} s", self.slot, PATIENCE.as_secs())))
+            }
         }
     }
 }

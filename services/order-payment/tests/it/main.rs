@@ -5,6 +5,7 @@ mod coupons;
 mod crashes;
 mod deadlines;
 mod events;
+mod gate;
 mod gateway;
 mod gateway_conformance;
 mod gateway_settlement;

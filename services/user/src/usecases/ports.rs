@@ -277,7 +277,8 @@ impl ClickBatch<'_> {
 /// Clicks on their way to personalization, and those that were refused on theirs to whoever looks for the reason.
 #[async_trait]
 pub trait ClickLog: Send + Sync {
-    /// Returns when the good clicks are durable. Of the refused nothing is promised.
+    /// Returns when the good clicks are durable, and what tells of the refused ones is. Where there is room for good ones alone, the
+    /// refused are dropped and counted.
     async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down>;
 }
 

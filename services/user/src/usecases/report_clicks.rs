@@ -1,4 +1,5 @@
-//! Takes what a browser reports about its user. *Accepted* means durable: the answer waits until the batch is.
+//! Takes what a browser reports about its user. *Accepted* means durable: the answer waits until the batch is, with what tells of its
+//! refused events.
 //!
 //! Who clicked is the session's word, never the body's. People who refused personalisation, and browsers that say so by
 //! `DNT` or `Sec-GPC`, are answered as everybody else and nothing of theirs is kept, not even under a pseudonym, and not even

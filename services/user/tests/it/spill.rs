@@ -1,6 +1,7 @@
-//! Clicks that the broker does not confirm: on disk before they are called accepted, with the broker when it is back, never more than
-//! there is room for. The broker is a stand-in that is told when to be away; `click_log` has the real one.
+//! Clicks that the broker does not confirm, and what tells of refused ones: on disk before the answer, with the broker when it is back,
+//! never more than there is room for. The broker is a stand-in that is told when to be away; `click_log` has the real one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,6 @@ use async_trait::async_trait;
 use contracts::topics::CLICKSTREAM_RAW;
 use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
-use user::domain::RefusedClick;
 use user::outbound::clicks::line::Line;
 use user::outbound::clicks::spill::{Full, Spill};
 use user::outbound::clicks::{Broker, DurableClicks, Records};
@@ -20,6 +20,8 @@ use crate::click_log;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ROOM: u64 = 1 << 20;
+/// Held by tests that lose refused events: they are counted for the whole process.
+static LOSES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Keeps what it is given, unless it is away.
 #[derive(Default)]
@@ -37,8 +39,22 @@ impl StandIn {
         *self.away.lock().expect("a lock") = away;
     }
 
+    fn refuses_refused(&self, refuses: bool) {
+        *self.refuses_refused.lock().expect("a lock") = refuses;
+    }
+
     fn kept(&self) -> Vec<String> {
         self.kept.lock().expect("a lock").clone()
+    }
+
+    /// Records of refused events, copies once.
+    fn refused(&self) -> BTreeSet<String> {
+        self.kept().into_iter().filter(|record| record.contains("unknown-field")).collect()
+    }
+
+    /// All others, copies once.
+    fn good(&self) -> BTreeSet<String> {
+        self.kept().into_iter().filter(|record| !record.contains("unknown-field")).collect()
     }
 }
 
@@ -101,6 +117,18 @@ impl Running {
         Self { spill, stop, tasks: vec![writer, replay] }
     }
 
+    fn log(&self, broker: &Arc<StandIn>) -> DurableClicks {
+        DurableClicks::new(broker.clone(), Some(self.spill.clone()), Records::Report)
+    }
+
+    async fn emptied(&self) {
+        until("the spill to be empty", PATIENCE, async || match self.spill.bytes() {
+            0 => Ok(()),
+            bytes => Err(bytes),
+        })
+        .await;
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
@@ -151,11 +179,7 @@ async fn what_the_broker_does_not_confirm_is_accepted_on_disk_and_follows_in_ord
     }
     assert!(running.spill.bytes() > 0 && broker.kept().is_empty());
     broker.away(false);
-    until("the spill to be empty", PATIENCE, async || match running.spill.bytes() {
-        0 => Ok(()),
-        bytes => Err(bytes),
-    })
-    .await;
+    running.emptied().await;
     assert_eq!(broker.kept().len(), 3);
     assert!(folder.files("clicks").is_empty(), "what is confirmed is gone");
 
@@ -169,31 +193,130 @@ async fn what_the_broker_does_not_confirm_is_accepted_on_disk_and_follows_in_ord
 }
 
 #[tokio::test]
-async fn refused_events_that_nobody_takes_cost_no_good_one_its_answer_or_its_place() {
-    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
-    let running = Running::start(&folder.0, ROOM, &broker);
-    *broker.refuses_refused.lock().expect("a lock") = true;
-    let refused = RefusedClick { index: 1, code: "unknown-field", sample: String::new() };
-    let mixed = ClickBatch { refused: vec![refused], ..batch() };
+async fn without_a_disk_refused_events_that_nobody_takes_cost_no_good_one_its_answer() {
+    let _alone = LOSES.lock().await;
+    let broker = Arc::new(StandIn::default());
+    broker.refuses_refused(true);
     let lost = user::metrics::REFUSED_CLICKS_LOST.get();
-    let alone = DurableClicks::new(broker.clone(), None, Records::Report);
-    alone.append(&mixed).await.expect("the good one is with the broker");
-    assert_eq!((broker.kept().len(), user::metrics::REFUSED_CLICKS_LOST.get() - lost), (1, 1));
-    alone.append(&ClickBatch { clicks: Vec::new(), ..mixed.clone() }).await.expect("nothing was promised");
-    // Nor do they stand in the way of what is spilled.
+    let log = DurableClicks::new(broker.clone(), None, Records::Report);
+    log.append(&mixed()).await.expect("the good one is with the broker");
+    assert_eq!((broker.kept().len(), user::metrics::REFUSED_CLICKS_LOST.get() - lost), (1, 1), "dropped and counted");
+    let down = log.append(&bad()).await.expect_err("nobody has it, and nobody good is turned away");
+    assert!(down.retry_after.is_some());
     broker.away(true);
-    let log = DurableClicks::new(broker.clone(), Some(running.spill.clone()), Records::Report);
-    log.append(&mixed).await.expect("the good one is on disk");
+    log.append(&mixed()).await.expect_err("nobody has either");
+    assert_eq!(user::metrics::REFUSED_CLICKS_LOST.get() - lost, 1, "what is turned away comes again");
+    broker.refuses_refused(false);
     broker.away(false);
-    until("the spill to be empty", PATIENCE, async || match running.spill.bytes() {
-        0 => Ok(()),
-        bytes => Err(bytes),
+    log.append(&mixed()).await.expect("the broker has both");
+    assert_eq!((broker.kept().len(), broker.refused().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn refused_events_are_on_disk_before_the_answer_and_outlive_the_process_twice() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    broker.away(true);
+    let running = Running::start(&folder.0, ROOM, &broker);
+    let log = running.log(&broker);
+    for _ in 0..3 {
+        log.append(&mixed()).await.expect("both are on disk");
+    }
+    for _ in 0..2 {
+        log.append(&bad()).await.expect("it is on disk");
+    }
+    running.kill().await;
+    // The next process dies between the disk and the broker, when it has told half of it.
+    *broker.strength.lock().expect("a lock") = Some(4);
+    broker.away(false);
+    let running = Running::start(&folder.0, ROOM, &broker);
+    until("a part of it to be with the broker", PATIENCE, async || match broker.kept().len() {
+        4 => Ok(()),
+        kept => Err(kept),
     })
     .await;
-    assert_eq!(broker.kept().len(), 2);
-    *broker.refuses_refused.lock().expect("a lock") = false;
-    log.append(&mixed).await.expect("the broker has both");
-    assert_eq!(broker.kept().len(), 4);
+    running.kill().await;
+    *broker.strength.lock().expect("a lock") = None;
+    let running = Running::start(&folder.0, ROOM, &broker);
+    running.emptied().await;
+    // Copies are told by their name, which is part of what was written once.
+    assert_eq!(broker.refused().len(), 5, "each record of refused events is there");
+    assert!(broker.kept().len() >= 8 && folder.files("clicks").is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn bad_traffic_that_fills_its_share_of_the_disk_costs_no_good_click() {
+    let _alone = LOSES.lock().await;
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    broker.away(true);
+    let running = Running::start(&folder.0, 8_000, &broker);
+    let log = running.log(&broker);
+    let mut told = 0;
+    while log.append(&bad()).await.is_ok() {
+        told += 1;
+        assert!(told < 100, "there is a share");
+    }
+    assert!(told > 0 && running.spill.bytes() <= 2_000, "{told} records are more than a quarter of the room");
+    // The share is that of the folder, also for the next process.
+    running.kill().await;
+    let running = Running::start(&folder.0, 8_000, &broker);
+    let log = running.log(&broker);
+    log.append(&bad()).await.expect_err("it is still full");
+    let lost = user::metrics::REFUSED_CLICKS_LOST.get();
+    for _ in 0..3 {
+        log.append(&mixed()).await.expect("the good one has room");
+    }
+    assert_eq!(user::metrics::REFUSED_CLICKS_LOST.get() - lost, 3, "every drop is counted");
+    let mut accepted = 3;
+    while log.append(&batch()).await.is_ok() {
+        accepted += 1;
+        assert!(accepted < 100, "there is a bound");
+    }
+    assert!((7_000..=8_000).contains(&running.spill.bytes()), "good ones take all that is left");
+    broker.away(false);
+    running.emptied().await;
+    assert_eq!((broker.refused().len(), broker.kept().len()), (told, told + accepted));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_of_refused_events_that_cannot_be_written_holds_up_nobody_and_gets_all_when_it_can() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    let running = Running::start(&folder.0, ROOM, &broker);
+    let arrived = async |count: usize| {
+        until("the good ones to be with the broker", PATIENCE, async || match broker.good().len() {
+            many if many == count => Ok(()),
+            many => Err(many),
+        })
+        .await;
+    };
+    // Batches of another size are told from each other.
+    let good = |events| ClickBatch { refused: Vec::new(), ..click_log::batch(events) };
+    broker.refuses_refused(true);
+    broker.away(true);
+    let log = running.log(&broker);
+    for events in 1..=3 {
+        log.append(&click_log::batch(events)).await.expect("both are on disk");
+    }
+    broker.away(false);
+    arrived(3).await;
+    log.append(&click_log::batch(4)).await.expect("the good ones are with the broker, the refused on disk");
+    assert_eq!(broker.good().len(), 4);
+    // What is spilled later passes by what waits for the topic, in this process and in the next.
+    broker.away(true);
+    log.append(&good(5)).await.expect("on disk");
+    broker.away(false);
+    arrived(5).await;
+    running.kill().await;
+    broker.away(true);
+    let running = Running::start(&folder.0, ROOM, &broker);
+    running.log(&broker).append(&good(6)).await.expect("on disk");
+    broker.away(false);
+    arrived(6).await;
+    assert!(broker.refused().is_empty() && running.spill.bytes() > 0, "refused events wait");
+    broker.refuses_refused(false);
+    running.emptied().await;
+    assert_eq!((broker.refused().len(), broker.good().len()), (4, 6));
     running.stop().await;
 }
 
@@ -218,11 +341,7 @@ async fn without_broker_and_without_room_the_caller_hears_it_and_when_to_come_ag
     assert!(alone.append(&batch()).await.expect_err("nobody has it").retry_after.is_some());
     // When the broker is back there is room again, and nothing that was accepted is missing.
     broker.away(false);
-    until("the spill to be empty", PATIENCE, async || match running.spill.bytes() {
-        0 => Ok(()),
-        bytes => Err(bytes),
-    })
-    .await;
+    running.emptied().await;
     assert_eq!(broker.kept().len(), accepted);
     running.stop().await;
 }
@@ -253,11 +372,7 @@ async fn a_process_that_dies_between_disk_and_broker_leaves_everything_to_the_ne
     let running = Running::start(&folder.0, ROOM, &broker);
     // The file that was half replayed comes again from its beginning, and then the rest: each line in its order, none missing.
     arrived(&broker, &expected).await;
-    until("the spill to be empty", PATIENCE, async || match running.spill.bytes() {
-        0 => Ok(()),
-        bytes => Err(bytes),
-    })
-    .await;
+    running.emptied().await;
     running.stop().await;
 }
 
@@ -314,6 +429,24 @@ async fn files_that_are_gone_or_cannot_be_read_hold_up_no_other() {
         bytes => Err(bytes),
     })
     .await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_click_now_and_then_in_a_long_outage_makes_few_files() {
+    let (folder, broker) = (Folder::new(), Arc::new(StandIn::default()));
+    broker.away(true);
+    let running = Running::start(&folder.0, ROOM, &broker);
+    let expected = names(6);
+    for name in &expected {
+        append_all(&running.spill, std::slice::from_ref(name)).await;
+        // Longer than a file stays open without an append.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let files = folder.files("clicks").len();
+    assert!(files <= 3, "{files}");
+    broker.away(false);
+    arrived(&broker, &expected).await;
     running.stop().await;
 }
 
@@ -404,4 +537,14 @@ async fn what_a_killed_process_has_acknowledged_is_all_there() {
 
 fn batch() -> ClickBatch<'static> {
     ClickBatch { refused: Vec::new(), ..click_log::batch(1) }
+}
+
+/// A good event and one that was refused.
+fn mixed() -> ClickBatch<'static> {
+    click_log::batch(1)
+}
+
+/// Nothing but a refused one.
+fn bad() -> ClickBatch<'static> {
+    ClickBatch { clicks: Vec::new(), ..click_log::batch(1) }
 }

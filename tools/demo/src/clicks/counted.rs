@@ -58,7 +58,7 @@ pub fn of_person<'a>(
         let at_ms = seen.at_ms(place);
         let there = u64::from(at_ms.is_some());
         match ended[place / EVENTS] {
-            Ended::Accepted | Ended::AcceptedInOutage => {
+            Ended::Accepted => {
                 clicks.accepted += 1;
                 clicks.lost += 1 - there;
             }
@@ -172,27 +172,29 @@ async fn held(people: &People, numbers: &[u64], redis: &mut MultiplexedConnectio
     Ok((0..names.len()).map(|place| Held::read(blob(place), blob(names.len() + place))).collect())
 }
 
-/// Refused events that were told, against those of the bad stream.
+/// Refused events that were told, against those of the bad stream, event by event.
 pub fn of_bad(sent: &Sent, found: &Found) -> Bad {
-    let mut bad = Bad::default();
+    let mut bad = Bad { copies: found.bad_copies, again: found.bad_again, ..Bad::default() };
+    bad.mistold = found.bad.values().filter(|due| !**due).count() as u64;
     for (person, ended) in sent {
         for (request, ended) in ended.iter().enumerate() {
             let Some(due) = people::bad(*person, request) else { continue };
-            let there = found.bad.contains_key(&(*person, request));
-            if !ended.is_accepted() {
-                bad.of_unanswered += u64::from(there);
-                continue;
-            }
-            bad.told += 1;
-            *bad.reasons.entry(due.code.to_owned()).or_default() += 1;
-            match (there, *ended) {
-                (true, _) => bad.in_stream += 1,
-                (false, Ended::Accepted) => bad.lost_in_quiet += 1,
-                (false, _) => bad.lost_in_outage += 1,
+            let there = u64::from(found.bad.contains_key(&(*person, request)));
+            match ended {
+                Ended::Accepted => {
+                    bad.told += 1;
+                    *bad.reasons.entry(due.code.to_owned()).or_default() += 1;
+                    bad.in_stream += there;
+                    bad.lost += 1 - there;
+                }
+                Ended::Unknown | Ended::Refused => {
+                    bad.unanswered += 1;
+                    bad.unanswered_in_stream += there;
+                }
+                Ended::Unsent => bad.mistold += there,
             }
         }
     }
-    bad.mistold = found.bad.values().filter(|due| !**due).count() as u64;
     bad
 }
 
@@ -250,7 +252,7 @@ mod tests {
         let (people, skus) = (people(), skus());
         let marks = people.marks(0).expect("they differ");
         let mut ended = [Ended::Unsent; REQUESTS];
-        ended[..4].copy_from_slice(&[Ended::Accepted, Ended::AcceptedInOutage, Ended::Unknown, Ended::Refused]);
+        ended[..4].copy_from_slice(&[Ended::Accepted, Ended::Accepted, Ended::Unknown, Ended::Refused]);
         let (mut seen, mut held) = (Seen::default(), Held { as_of_ms: AS_OF, ..Held::default() });
         for (place, mark) in marks.iter().enumerate().take(3 * EVENTS) {
             // The first is ten minutes old at the end.
@@ -331,17 +333,30 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_event_is_missing_in_quiet_or_in_an_outage() {
+    fn a_bad_event_that_was_told_is_there_or_missing_and_one_without_an_answer_is_neither() {
         let mut ended = [Ended::Accepted; REQUESTS];
-        (ended[3], ended[6]) = (Ended::AcceptedInOutage, Ended::Unknown);
-        let sent = Sent::from([(0, ended)]);
+        (ended[3], ended[6]) = (Ended::Refused, Ended::Unknown);
+        let sent = Sent::from([(0, ended), (1, [Ended::Unsent; REQUESTS])]);
         let mut found = Found::default();
-        // Requests 0, 3, 6, 9 and 12 have one. 9 is planted: gone in quiet; 3 went in an outage.
-        found.bad.extend([((0, 0), true), ((0, 6), true), ((0, 12), false)]);
-        let Bad { told, in_stream, lost_in_quiet, lost_in_outage, mistold, of_unanswered, reasons } =
-            of_bad(&sent, &found);
-        assert_eq!((told, in_stream, lost_in_quiet, lost_in_outage, mistold, of_unanswered), (4, 2, 1, 1, 1, 1));
-        assert_eq!(reasons.values().sum::<u64>(), 4);
+        (found.bad_copies, found.bad_again) = (2, 1);
+        // Requests 0, 3, 6, 9 and 12 have one. Planted: 9 is gone, 12 has another reason, and one is there that was never sent.
+        found.bad.extend([((0, 0), true), ((0, 6), true), ((0, 12), false), ((1, 0), true)]);
+        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+        for request in [0, 9, 12] {
+            *reasons.entry(people::bad(0, request).expect("a bad event").code.to_owned()).or_default() += 1;
+        }
+        let expected = Bad {
+            told: 3,
+            reasons,
+            in_stream: 2,
+            lost: 1,
+            mistold: 2,
+            copies: 2,
+            again: 1,
+            unanswered: 2,
+            unanswered_in_stream: 1,
+        };
+        assert_eq!(of_bad(&sent, &found), expected);
         assert_eq!(missing_bad(&sent, &found), ["the bad event of person 0, request 9"]);
     }
 

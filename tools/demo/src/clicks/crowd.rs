@@ -28,20 +28,12 @@ pub enum Ended {
     /// Nobody listened.
     #[default]
     Unsent,
-    /// 202, and intake and broker were there from the question to the answer.
+    /// 202, whatever was away.
     Accepted,
-    /// 202, and one of them was away or had just come back.
-    AcceptedInOutage,
     /// No answer, at least once.
     Unknown,
     /// Turned away, each time.
     Refused,
-}
-
-impl Ended {
-    pub fn is_accepted(self) -> bool {
-        matches!(self, Self::Accepted | Self::AcceptedInOutage)
-    }
 }
 
 /// How all requests of each person ended.
@@ -120,16 +112,10 @@ impl<'a> Crowd<'a> {
         let comes_again = spread(&format!("{}-{person}-{request}", self.seed)).is_multiple_of(2);
         let mut ended = Ended::Unsent;
         for number in 0..MOST_TRIES {
-            let before = self.phases.now();
             let heard = self.ask(person, request, &body).await;
-            let settled = match &heard {
-                Heard::Accepted(_) if self.phases.undisturbed_since(&before) => Some(Ended::Accepted),
-                Heard::Accepted(_) => Some(Ended::AcceptedInOutage),
-                Heard::Nobody | Heard::Silence | Heard::Refused(_) => None,
-            };
             self.note(number > 0, &heard);
-            if let Some(settled) = settled {
-                ended = settled;
+            if matches!(heard, Heard::Accepted(_)) {
+                ended = Ended::Accepted;
                 break;
             }
             ended = worse(ended, &heard);
@@ -177,7 +163,7 @@ impl<'a> Crowd<'a> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = match ended {
             Ended::Unsent => &mut counts.unsent,
-            Ended::Accepted | Ended::AcceptedInOutage => &mut counts.accepted,
+            Ended::Accepted => &mut counts.accepted,
             Ended::Unknown => &mut counts.unknown,
             Ended::Refused => &mut counts.refused,
         };

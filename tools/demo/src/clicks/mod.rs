@@ -43,8 +43,6 @@ pub struct ClickOptions {
 const ASKERS: usize = 3;
 /// People with an account who withdraw, one after the other: enough for the first half hour.
 const SHOPPERS: usize = 40;
-/// Requests before the load.
-const WARM_UP: u64 = 20;
 /// Longest wait from the end of the load until nothing waits on the intake's disk and before the scorer, and until then everything is
 /// counted. A scorer that was killed finds its place again within a quarter of a minute.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
@@ -67,8 +65,7 @@ pub async fn clicks(stack: &Stack, options: &ClickOptions) -> anyhow::Result<boo
     let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).no_proxy().build()?;
     let phases = Phases::listen();
     let url = format!("{}/v1/events", stack.url(Port::UserHttp));
-    let crowd = Crowd::new(&people, &skus, &phases, &http, url.clone(), options.seed);
-    warm_up(&http, &url, &skus).await?;
+    let crowd = Crowd::new(&people, &skus, &phases, &http, url, options.seed);
     say(BEGINS)?;
     let began = Instant::now();
     let pages = stack.url(Port::PersonalizationHttp);
@@ -107,17 +104,6 @@ pub async fn clicks(stack: &Stack, options: &ClickOptions) -> anyhow::Result<boo
     check_sums(&told.requests, &told.clicks)?;
     say(&serde_json::to_string(&told)?)?;
     Ok(is_whole(&told.clicks) && told.clicks.lost == 0)
-}
-
-/// Some requests with a bad event, of nobody of the run: an intake that has just started meets the broker with its first clicks, which takes
-/// longer than it waits for a bad event.
-async fn warm_up(http: &reqwest::Client, url: &str, skus: &[String]) -> anyhow::Result<()> {
-    let others = People::new("warm-up", "");
-    for person in 0..WARM_UP {
-        let post = http.post(url).header("content-type", "application/json").body(others.body(person, 0, skus));
-        post.send().await.context("the intake does not answer")?;
-    }
-    Ok(())
 }
 
 /// Two ways of counting the same: a load that has lost count of its own requests judges nothing.

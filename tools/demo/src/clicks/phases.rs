@@ -6,9 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xtask::drill::clicks::told::{PHASE, QUIET};
 
-/// While one of these is away, or has just come back, nothing is promised about events that are refused.
-const DISTURBS: [&str; 2] = ["user-serve", "kafka"];
-
 /// A phase by its number; the same name comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
@@ -56,11 +53,6 @@ impl Phases {
     pub fn are_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
-
-    /// Were intake and broker there from `before` until now?
-    pub fn undisturbed_since(&self, before: &Phase) -> bool {
-        !DISTURBS.contains(&before.name.as_str()) && self.now() == *before
-    }
 }
 
 #[cfg(test)]
@@ -68,18 +60,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_began_before_a_kill_and_ended_after_the_repair_was_disturbed() {
+    fn what_began_before_a_kill_and_ended_after_the_repair_was_in_no_phase() {
         let phases = Phases::default();
         let before = phases.now();
-        assert!(phases.undisturbed_since(&before));
         phases.hear("something else");
+        assert_eq!(phases.now(), before);
         phases.hear("phase kafka");
         assert_eq!(phases.now().name, "kafka");
-        assert!(!phases.undisturbed_since(&phases.now()) && !phases.undisturbed_since(&before));
         phases.hear("phase quiet");
-        assert!(!phases.undisturbed_since(&before) && phases.undisturbed_since(&phases.now()));
-        // Refused events do not go through Redis.
-        phases.hear("phase redis");
-        assert!(phases.undisturbed_since(&phases.now()));
+        assert_eq!(phases.now().name, before.name);
+        assert_ne!(phases.now(), before, "the same name, and not the same phase");
     }
 }

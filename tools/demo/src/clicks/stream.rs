@@ -1,7 +1,9 @@
 //! What is in the topic of clicks and in the bad stream, read from their beginnings. Decided here: of copies of one event the first in the
-//! stream is the one that the scorer counts, because all clicks of one person are in one partition.
+//! stream is the one that the scorer counts, because all clicks of one person are in one partition. A copy of a record of the bad stream is
+//! known by its name, and is none of an event that was sent again.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +62,12 @@ pub struct Found {
     pub foreign: u64,
     /// Refused events, by person and request: is the reason the one that was due?
     pub bad: HashMap<(u64, usize), bool>,
+    /// Names of the records that told of them.
+    records: HashSet<String>,
+    /// Copies of those records beyond the first of each.
+    pub bad_copies: u64,
+    /// How often one of the events stands in another record than its first.
+    pub bad_again: u64,
     /// Where each partition was read to, so that a record which is delivered again is not taken for a copy.
     read: HashMap<(String, i32), i64>,
 }
@@ -92,11 +100,23 @@ impl Found {
     fn refused(&mut self, names: &HashMap<String, u64>, payload: &[u8]) {
         let Ok(told) = ClicksRefused::decode(payload) else { return };
         let Some(person) = names.get(&told.pseudonym) else { return };
+        if !self.records.insert(told.record_id) {
+            self.bad_copies += 1;
+            return;
+        }
         for refused in told.refused {
             let request = usize::try_from(refused.index).unwrap_or(REQUESTS);
             let due = request < REQUESTS && people::bad(*person, request).is_some_and(|bad| bad.code == refused.reason);
-            // One that came twice is right only if both are.
-            self.bad.entry((*person, request)).and_modify(|before| *before &= due).or_insert(due);
+            match self.bad.entry((*person, request)) {
+                Entry::Vacant(first) => {
+                    first.insert(due);
+                }
+                Entry::Occupied(mut before) => {
+                    // One that was sent twice is right only if both are.
+                    *before.get_mut() &= due;
+                    self.bad_again += 1;
+                }
+            }
         }
     }
 }
@@ -228,16 +248,24 @@ mod tests {
     fn a_refused_event_is_known_by_its_person_and_its_place() {
         let names = HashMap::from([("her".to_owned(), 2)]);
         let code = people::bad(2, 3).expect("a bad event").code;
-        let told = |pseudonym: &str, index, reason: &str| {
+        let told = |record: &str, pseudonym: &str, index, reason: &str| {
             let refused = vec![RefusedClick { index, reason: reason.to_owned(), sample: String::new() }];
-            ClicksRefused { pseudonym: pseudonym.to_owned(), received_at_ms: 1, refused }.encode_to_vec()
+            let (pseudonym, record_id) = (pseudonym.to_owned(), record.to_owned());
+            ClicksRefused { pseudonym, received_at_ms: 1, refused, record_id }.encode_to_vec()
         };
         let mut found = Found::default();
-        found.refused(&names, &told("her", 3, code));
-        found.refused(&names, &told("him", 3, code));
+        found.refused(&names, &told("r1", "her", 3, code));
+        found.refused(&names, &told("r2", "him", 3, code));
         // Planted: another reason, and a place at which nothing bad was sent.
-        found.refused(&names, &told("her", 0, "other"));
-        found.refused(&names, &told("her", 4, code));
-        assert_eq!(found.bad, HashMap::from([((2, 3), true), ((2, 0), false), ((2, 4), false)]));
+        found.refused(&names, &told("r3", "her", 0, "other"));
+        found.refused(&names, &told("r4", "her", 4, code));
+        let all = HashMap::from([((2, 3), true), ((2, 0), false), ((2, 4), false)]);
+        assert_eq!((&found.bad, found.bad_copies, found.bad_again), (&all, 0, 0));
+        // A copy of a record, and the same event of a request that was sent again.
+        found.refused(&names, &told("r1", "her", 3, code));
+        found.refused(&names, &told("r5", "her", 3, code));
+        assert_eq!((&found.bad, found.bad_copies, found.bad_again), (&all, 1, 1));
+        found.refused(&names, &told("r6", "her", 3, "other"));
+        assert!(!found.bad[&(2, 3)], "right only if each of them is");
     }
 }

@@ -31,6 +31,14 @@ struct Server {
 
 type Shared = Arc<Mutex<Server>>;
 
+/// What Kong's controller lets into a cluster as a credential: all four fields, none of them empty.
+fn admitted(object: &Value) -> bool {
+    object["kind"] != "Secret"
+        || ["algorithm", "rsa_public_key", "key", "secret"]
+            .iter()
+            .all(|field| object["data"][*field].as_str().is_some_and(|text| !text.is_empty()))
+}
+
 async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let mut server = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if headers.get("authorization").is_none_or(|value| value != "Bearer the-token-of-the-pod") {
@@ -57,6 +65,9 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers:
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     let object: Value = serde_json::from_slice(&body).unwrap();
+    if !admitted(&object) {
+        return (StatusCode::FORBIDDEN, "{\"message\":\"missing required field(s)\"}").into_response();
+    }
     // who applies owns what is named, the rest stays
     let there = server.objects.entry(path).or_insert_with(|| json!({}));
     for (key, value) in object.as_object().unwrap() {

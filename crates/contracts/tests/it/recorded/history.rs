@@ -33,6 +33,6 @@ pub const HISTORY: &[History] = &[
         added: &[&["offered", "schema", "special_prices", "variants"], &["former_category"]],
     },
     History { kind: "clickstream.raw", added: &[&["bot"]] },
-    History { kind: "clickstream.refused", added: &[] },
+    History { kind: "clickstream.refused", added: &[&["record_id"]] },
     History { kind: "clickstream.parked", added: &[] },
 ];

@@ -91,6 +91,7 @@ pub fn samples() -> Vec<Told> {
             reason: "unknown-type".to_owned(),
             sample: "{\"type\":\"hover\"}".to_owned(),
         }],
+        record_id: "2d9a7c41-5e3b-4f08-9c62-71b0e4d83a5f".to_owned(),
     }));
     all.push(Told::Bytes(vec![0xff; 3]));
     all

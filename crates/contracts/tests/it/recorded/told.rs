@@ -81,9 +81,10 @@ impl Told {
                     "bot": bot,
                 })
             }
-            Self::Refused(ClicksRefused { pseudonym, received_at_ms, refused }) => json!({
+            Self::Refused(ClicksRefused { pseudonym, received_at_ms, refused, record_id }) => json!({
                 "pseudonym": pseudonym,
                 "received_at_ms": received_at_ms,
+                "record_id": record_id,
                 "refused": list(refused, |RefusedClick { index, reason, sample }| {
                     json!({ "index": index, "reason": reason, "sample": sample })
                 }),

@@ -1,5 +1,5 @@
 //! HAProxy's configuration, read by HAProxy: the one that `./dev up` fills, and the one that docker-compose.yml fills from the same
-//! template by its own script. Decided here: a warning is a mistake, and so is a mark that nobody filled.
+//! template by its own script, which fills the realm too. Decided here: a warning is a mistake, and so is a mark that nobody filled.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{ask, work_in};
 use crate::os;
-use crate::stack::{Stack, haproxy};
+use crate::stack::{Stack, haproxy, keycloak};
 
 /// Both configurations.
 ///
@@ -87,6 +87,10 @@ fn composed(root: &Path, folder: &Path) -> Result<String> {
         fs::write(keys.join(format!("{id}.pem")), KEY)?;
     }
     run("render")?;
+    let realm = folder.join("rendered/shopsphere-eu.json");
+    let realm = fs::read_to_string(&realm).with_context(|| format!("read {}", realm.display()))?;
+    let same = realm == keycloak::render_realm("eu", "http://127.0.0.1:8080");
+    ensure!(same, "the realm that docker-compose.yml makes is not that of `./dev up`");
     run("edge_keys")?;
     let filled = folder.join("rendered/edge/haproxy.cfg");
     let text = fs::read_to_string(&filled).with_context(|| format!("read {}", filled.display()))?;

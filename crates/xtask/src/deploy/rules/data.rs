@@ -1,76 +1,11 @@
-//! Stores: rights of Kafka are the topic table and nothing more, mirrors take what they may, a standby is one.
-
-use std::collections::BTreeSet;
+//! Stores: topics are those of the table and no others, mirrors read where they may and take what they may, a standby is one.
 
 use serde_json::Value;
 
 use super::super::objects::Object;
+use super::rights::readers;
 use super::{Case, Refusal};
-use crate::render::services::SERVICES;
-
-/// What a user may do: operation, kind of resource, name.
-fn rights(user: &Object) -> BTreeSet<(String, String, String)> {
-    let acls = user.value["spec"]["authorization"]["acls"].as_array().into_iter().flatten();
-    acls.flat_map(|acl| {
-        let resource = &acl["resource"];
-        let word = |key: &str| resource[key].as_str().unwrap_or_default().to_owned();
-        let name = if word("patternType") == "prefix" { format!("{}*", word("name")) } else { word("name") };
-        let operations = acl["operations"].as_array().into_iter().flatten();
-        let kind = word("type");
-        operations
-            .filter_map(|operation| operation.as_str().map(str::to_owned))
-            .map(move |operation| (operation, kind.clone(), name.clone()))
-            .collect::<Vec<_>>()
-    })
-    .collect()
-}
-
-pub fn table(case: &Case<'_>) -> Vec<Refusal> {
-    let Some((region, _)) = case.place else { return Vec::new() };
-    let mut refused = Vec::new();
-    for service in SERVICES {
-        let Some(user) = case.of("KafkaUser").find(|user| user.name() == format!("{service}-kafka")) else {
-            refused
-                .extend(case.of("Kafka").map(|kafka| case.refuse("rights", kafka, format!("{service} has no user"))));
-            continue;
-        };
-        let mut wanted = BTreeSet::new();
-        let mut want = |operation: &str, kind: &str, name: String| {
-            _ = wanted.insert((operation.to_owned(), kind.to_owned(), name))
-        };
-        for topic in &case.sources.topics {
-            if topic.writer == service {
-                want("Write", "topic", topic.name(&region.code));
-                want("Describe", "topic", topic.name(&region.code));
-            }
-            if topic.readers.iter().any(|reader| reader == service) {
-                want("Read", "topic", topic.name(&region.code));
-                want("Describe", "topic", topic.name(&region.code));
-                want("Read", "group", format!("{service}*"));
-                want("Describe", "group", format!("{service}*"));
-            }
-        }
-        let given = rights(user);
-        for (operation, kind, name) in given.difference(&wanted) {
-            refused.push(case.refuse(
-                "rights",
-                user,
-                format!("may {operation} {kind} {name}, which the table of topics does not say"),
-            ));
-        }
-        for (operation, kind, name) in wanted.difference(&given) {
-            refused.push(case.refuse(
-                "rights",
-                user,
-                format!("may not {operation} {kind} {name}, which the table of topics says"),
-            ));
-        }
-        if user.value["spec"]["authentication"]["type"] != "tls" {
-            refused.push(case.refuse("rights", user, "proves itself by nothing"));
-        }
-    }
-    refused
-}
+use crate::render::topology::{Region, Site};
 
 /// Topics of the cluster are those of the table, with its partitions, retention and cleanup, and the one of aggregates.
 pub fn topics(case: &Case<'_>) -> Vec<Refusal> {
@@ -79,8 +14,7 @@ pub fn topics(case: &Case<'_>) -> Vec<Refusal> {
     for topic in &case.sources.topics {
         let name = topic.name(&region.code);
         match case.of("KafkaTopic").find(|object| object.name() == name) {
-            None => refused
-                .extend(case.of("Kafka").map(|kafka| case.refuse("topics", kafka, format!("{name} is not made")))),
+            None => refused.push(case.lacks("topics", format!("{name} is not made"))),
             Some(object) => {
                 let spec = &object.value["spec"];
                 let retention = topic.retention_ms.to_string();
@@ -97,6 +31,20 @@ pub fn topics(case: &Case<'_>) -> Vec<Refusal> {
                 }
             }
         }
+    }
+    let aggregates = case.topology().aggregates(region);
+    for object in case.of("KafkaTopic") {
+        let known = case.sources.topics.iter().any(|topic| topic.name(&region.code) == object.name());
+        if object.name() == aggregates {
+            if object.label("shopsphere.example/dataclass") != "anonymous" {
+                refused.push(case.refuse("topics", object, "is for headquarters and does not say it is anonymous"));
+            }
+        } else if !known {
+            refused.push(case.refuse("topics", object, "is not in the table, so nobody said how personal it is"));
+        }
+    }
+    if !case.of("KafkaTopic").any(|object| object.name() == aggregates) {
+        refused.push(case.lacks("topics", format!("{aggregates} is not made")));
     }
     refused
 }
@@ -119,50 +67,167 @@ fn mirrors(object: &Object) -> impl Iterator<Item = &Value> {
     object.value["spec"]["mirrors"].as_array().into_iter().flatten()
 }
 
+/// From which brokers a site may copy: a standby from its peer, headquarters from the primary of each region.
+fn sources(case: &Case<'_>) -> Vec<(String, String)> {
+    let topology = case.topology();
+    let of = |region: &Region, site: &Site| format!("{}:9094", topology.broker(region, site));
+    match case.place {
+        Some((region, site)) => vec![(of(region, region.peer(site)), format!(r"{}\..*\.v1", region.code))],
+        None => {
+            let escaped = |region: &Region| topology.aggregates(region).replace('.', r"\.");
+            topology.regions.iter().map(|region| (of(region, region.primary()), escaped(region))).collect()
+        }
+    }
+}
+
+/// Mirrors copy within a region from the peer, and to headquarters the one topic of each region. Wherever they read, they write nothing.
 pub fn mirror(case: &Case<'_>) -> Vec<Refusal> {
+    let allowed = sources(case);
+    let mut read = Vec::new();
     let mut refused = Vec::new();
     for object in case.of("KafkaMirrorMaker2") {
+        let mut want = |good: bool, why: String| {
+            if !good {
+                refused.push(case.refuse("mirror", object, why));
+            }
+        };
+        let own = format!("kafka-kafka-bootstrap.{}.svc:9093", object.namespace());
+        let target = &object.value["spec"]["target"]["bootstrapServers"];
+        want(target == own.as_str(), format!("writes to {target}, which is not beside it"));
         for mirror in mirrors(object) {
             let pattern = mirror["topicsPattern"].as_str().unwrap_or(".*");
-            let config = &mirror["sourceConnector"]["config"];
-            if config["offset-syncs.topic.location"] != "target" {
-                refused.push(case.refuse("mirror", object, "writes to the side that it only should read"));
+            let from = mirror["source"]["bootstrapServers"].as_str().unwrap_or_default();
+            let expected = allowed.iter().find(|(broker, _)| broker == from).map(|(_, pattern)| pattern.as_str());
+            read.push(from);
+            want(expected.is_some(), format!("reads from {from}, from where nothing may be copied to here"));
+            for (connector, needed) in [("sourceConnector", true), ("checkpointConnector", case.place.is_some())] {
+                let config = &mirror[connector]["config"];
+                let there = !mirror[connector].is_null();
+                want(there == needed, format!("has no {connector} where it needs one, or one too many"));
+                if !needed {
+                    continue;
+                }
+                want(
+                    config["offset-syncs.topic.location"] == "target",
+                    format!("writes by its {connector} to the side that it only should read"),
+                );
+                want(
+                    config["replication.policy.class"] == "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
+                    format!("gives topics other names by its {connector} than consumers know"),
+                );
             }
-            if config["replication.policy.class"] != "org.apache.kafka.connect.mirror.IdentityReplicationPolicy" {
-                refused.push(case.refuse("mirror", object, "gives topics other names than consumers know"));
+            let acls = &mirror["sourceConnector"]["config"]["sync.topic.acls.enabled"];
+            want(acls == "false", "brings rights along that nobody here has given".to_owned());
+            if case.place.is_some() {
+                let groups = format!("({}).*", readers(case).join("|"));
+                want(
+                    mirror["groupsPattern"] == groups.as_str(),
+                    format!("takes the offsets of {}, readers are {groups}", mirror["groupsPattern"]),
+                );
+                let offsets = &mirror["checkpointConnector"]["config"]["sync.group.offsets.enabled"];
+                want(offsets == "true", "leaves behind how far consumers have read".to_owned());
             }
             for region in &case.topology().regions {
+                let ours = case.place.is_some_and(|(ours, _)| ours.code == region.code);
                 for topic in &case.sources.topics {
-                    let taken = matches(pattern, &topic.name(&region.code));
-                    let ours = case.place.is_some_and(|(ours, _)| ours.code == region.code);
-                    if taken && !ours && topic.class != "anonymous" {
-                        let name = topic.name(&region.code);
-                        refused.push(case.refuse(
-                            "mirror",
-                            object,
-                            format!("takes {name}, which is {} and may not leave", topic.class),
-                        ));
-                    }
-                    if !taken && ours {
-                        refused.push(case.refuse(
-                            "mirror",
-                            object,
-                            format!("leaves {} behind", topic.name(&region.code)),
-                        ));
-                    }
+                    let name = topic.name(&region.code);
+                    let taken = matches(pattern, &name);
+                    want(
+                        !taken || ours || topic.class == "anonymous",
+                        format!("takes {name}, which is {} and may not leave", topic.class),
+                    );
+                    want(taken || !ours, format!("leaves {name} behind"));
                 }
             }
-            let unbounded = case.place.is_none() && pattern.contains('*');
-            if unbounded {
+            want(
+                expected.is_none_or(|expected| expected == pattern),
+                format!("{pattern} admits topics that nobody has thought of, or misses some"),
+            );
+        }
+    }
+    // headquarters without a region's figures, and a standby without its region's events
+    if case.place.is_none() || case.is_standby() {
+        let silent = allowed.iter().filter(|(broker, _)| !read.contains(&broker.as_str()));
+        refused.extend(silent.map(|(broker, _)| case.lacks("mirror", format!("nothing is copied from {broker}"))));
+    }
+    refused
+}
+
+/// Topics and users are objects that somebody makes something of: each belongs to a cluster whose operator looks where it lies, and that has
+/// a broker for every copy.
+pub fn operators(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    let cluster = |object: &Object| {
+        let name = object.label("strimzi.io/cluster").to_owned();
+        case.of("Kafka").find(move |kafka| kafka.name() == name)
+    };
+    for object in case.of("KafkaTopic").chain(case.of("KafkaUser")) {
+        let operator = if object.kind() == "KafkaTopic" { "topicOperator" } else { "userOperator" };
+        let looks = cluster(object).is_some_and(|kafka| {
+            let operator = &kafka.value["spec"]["entityOperator"][operator];
+            let place = operator["watchedNamespace"].as_str().unwrap_or(kafka.namespace());
+            !operator.is_null() && place == object.namespace()
+        });
+        if !looks {
+            refused.push(case.refuse("kafka-objects", object, "no operator looks for it there"));
+        }
+    }
+    for kafka in case.of("Kafka") {
+        let pools = case.of("KafkaNodePool").filter(|pool| pool.label("strimzi.io/cluster") == kafka.name());
+        let is_broker = |pool: &&Object| {
+            pool.value["spec"]["roles"].as_array().is_some_and(|roles| roles.contains(&"broker".into()))
+        };
+        let brokers: u64 = pools.filter(is_broker).filter_map(|pool| pool.value["spec"]["replicas"].as_u64()).sum();
+        for topic in case.of("KafkaTopic").filter(|topic| topic.value["spec"]["replicas"].as_u64() > Some(brokers)) {
+            refused.push(case.refuse("kafka-objects", topic, format!("wants more copies than the {brokers} brokers")));
+        }
+        if kafka.value["spec"]["kafka"]["config"]["auto.create.topics.enable"] != false {
+            refused.push(case.refuse("kafka-objects", kafka, "makes topics that nobody has thought of"));
+        }
+    }
+    refused
+}
+
+/// Users of PostgreSQL have the password of the region's store: the operator looks for it in a Secret of a certain name and makes one up
+/// otherwise, which the other site of the pair, a copy of the first, does not know.
+pub fn passwords(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.of("postgresql") {
+        let users = object.value["spec"]["users"].as_object().into_iter().flatten().map(|(user, _)| user.as_str());
+        for user in users.chain(["postgres", "standby"]) {
+            let name = format!("{}.{}.credentials.postgresql.acid.zalan.do", user.replace('_', "-"), object.name());
+            let made = |one: &Object| one.name() == name && one.namespace() == object.namespace();
+            if !case.of("ExternalSecret").any(made) {
                 refused.push(case.refuse(
-                    "mirror",
+                    "store-passwords",
                     object,
-                    format!("{pattern} admits topics that nobody has thought of"),
+                    format!("the password of {user} is made up: {name} is missing"),
+                ));
+            }
+        }
+    }
+    // and whoever is told to log in to MongoDB as somebody is one of its users; a copy has those of its primary
+    for object in case.of("PerconaServerMongoDB").filter(|_| !case.is_standby()) {
+        let users = object.value["spec"]["users"].as_array();
+        let is_user = |name: &str| users.is_some_and(|users| users.iter().any(|user| user["name"] == name));
+        for secret in case.of("ExternalSecret") {
+            let texts = secret.texts();
+            let named = texts.iter().filter_map(|(_, text)| text.strip_prefix("mongodb://")?.split(':').next());
+            for name in named.filter(|name| !is_user(name)) {
+                refused.push(case.refuse(
+                    "store-passwords",
+                    object,
+                    format!("has no user {name}, as whom {secret} logs in"),
                 ));
             }
         }
     }
     refused
+}
+
+/// The replication slot that a site of that name reads from at its peer; the charts' `shopsphere.slot`.
+fn slot(site: &str) -> String {
+    format!("shopsphere_{}", site.replace('-', "_"))
 }
 
 /// A standby site's stores stand by, a primary's do not, and no acknowledged commit lies in one copy only.
@@ -179,8 +244,19 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
         if case.is_standby() {
             let peer = format!("postgres.{}", case.topology().site_domain(region, region.peer(site)));
             want(spec["standby"]["standby_host"] == peer.as_str(), "does not follow the other site of its pair");
+            let env = spec["env"].as_array().into_iter().flatten();
+            let reads = env
+                .filter(|row| row["name"] == "STANDBY_PRIMARY_SLOT_NAME")
+                .any(|row| row["value"] == slot(&site.name));
+            want(reads, "reads from no slot: what it has not got yet may be thrown away, and payments wait for ever");
+            want(spec["patroni"]["slots"].is_null(), "keeps its log for a reader that does not come");
         } else {
             want(spec["standby"].is_null(), "follows somebody, and nobody leads");
+            let theirs = slot(&region.peer(site).name);
+            want(spec["patroni"]["slots"][&theirs]["type"] == "physical", "has no slot for its standby");
+            let settings = case.of("ConfigMap").find(|map| map.name() == "order-payment-settings");
+            let gate = settings.map(|map| &map.value["data"]["SHOPSPHERE__GATE__SLOT"]);
+            want(gate.is_some_and(|gate| *gate == theirs), "payments do not wait for its standby");
             want(
                 spec["patroni"]["synchronous_mode"] == true && spec["patroni"]["synchronous_mode_strict"] == true,
                 "acknowledges commits that one machine has",
@@ -205,6 +281,15 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
         let elects = |node: &Value| node["votes"] != 0 || node["priority"] != 0;
         if spec["replsets"][0]["externalNodes"].as_array().into_iter().flatten().any(elects) {
             refused.push(case.refuse("store-roles", object, "the other site could become primary by an election"));
+        }
+    }
+    for object in case.of("Keycloak") {
+        if case.is_standby() != (object.value["spec"]["instances"] == 0) {
+            refused.push(case.refuse(
+                "store-roles",
+                object,
+                "starts where the database takes no writes, or does not where it does",
+            ));
         }
     }
     let mirrored = case.of("KafkaMirrorMaker2").next().is_some();

@@ -1,10 +1,12 @@
 //! The gateway's objects: every path of the table is routed to its service, counted, limited in size, and asks for a token where the table
-//! says so; a plugin that is named is there. And its keys: somebody brings them, and may touch nothing else.
+//! says so; a plugin that is named is there. The gateway itself: whose word it takes, who writes it, who watches it. And its keys: somebody
+//! brings them, and may touch nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::objects::Object;
 use super::{Case, Refusal};
+use crate::render::kong;
 use crate::render::routes::Token;
 
 const PLUGINS: &str = "konghq.com/plugins";
@@ -63,6 +65,87 @@ pub fn routes(case: &Case<'_>) -> Vec<Refusal> {
             );
         }
     }
+    refused
+}
+
+/// Port of the controller's way into the gateway: whoever reaches it decides what the gateway does.
+const ADMINISTRATION: u64 = 8444;
+
+/// What a gateway needs besides routes: settings that say whose word about an address counts, a controller that reaches it and nobody else
+/// who does, somebody who reads its metrics, and an answer of ours to what no route names.
+pub fn gateway(case: &Case<'_>) -> Vec<Refusal> {
+    let Some((_, site)) = case.place else { return Vec::new() };
+    let Some(gateway) = case.of("Gateway").next() else { return Vec::new() };
+    let asked: BTreeSet<_> = case.sources.routes.routes.iter().map(|row| row.service.as_str()).collect();
+    let mut refused = Vec::new();
+    let mut want = |good: bool, object: &Object, why: String| {
+        if !good {
+            refused.push(case.refuse("edge-gateway", object, why));
+        }
+    };
+    let settings = case.of("ConfigMap").find(|map| map.name() == "gateway-settings");
+    for (name, value) in kong::settings(case.topology(), site) {
+        let variable = format!("KONG_{}", name.to_uppercase());
+        let set = settings.map(|map| &map.value["data"][variable.as_str()]);
+        let good = set.is_some_and(|set| set == value.as_str());
+        want(good, settings.unwrap_or(gateway), format!("{variable} is not {value}"));
+    }
+    for service in case.of("Service").filter(|service| asked.contains(service.name())) {
+        let wanted = [
+            ("connect-timeout", kong::CONNECT.to_string()),
+            ("read-timeout", kong::patience(service.name()).to_string()),
+            ("retries", "0".to_owned()),
+        ];
+        for (name, wanted) in wanted {
+            let said = &service.value["metadata"]["annotations"][format!("konghq.com/{name}").as_str()];
+            want(said == wanted.as_str(), service, format!("the gateway's {name} is not {wanted}"));
+        }
+    }
+    let functions = case.of("KongPlugin").chain(case.of("KongClusterPlugin"));
+    for plugin in functions.filter(|plugin| plugin.value["plugin"] == "pre-function") {
+        // one that stands at a route stands in place of the global one
+        let first = &plugin.value["config"]["access"][0];
+        want(first == kong::STRIP, plugin, "lets clients say what only the edge may say".to_owned());
+    }
+    let lost = case.of("HTTPRoute").find(|route| route.value["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/");
+    let ends = lost.is_some_and(|route| {
+        names(route).iter().any(|name| {
+            case.of("KongPlugin").any(|plugin| {
+                plugin.name() == *name
+                    && plugin.value["plugin"] == "request-termination"
+                    && plugin.value["config"]["status_code"] == 404
+            })
+        })
+    });
+    want(ends, gateway, "what no route names is answered by Kong in its own words".to_owned());
+    let health = case.of("HTTPRoute").find(|route| {
+        route.value["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/healthz/site" && names(route).is_empty()
+    });
+    want(health.is_some(), gateway, "global routing asks /healthz/site and is not answered".to_owned());
+    let here = gateway.namespace();
+    want(
+        case.of("PodMonitor").any(|monitor| monitor.namespace() == here),
+        gateway,
+        "nobody reads the gateway's metrics".to_owned(),
+    );
+    let policies = case.of("NetworkPolicy").filter(|policy| policy.namespace() == here);
+    let mut reached = false;
+    for policy in policies {
+        for row in policy.value["spec"]["ingress"].as_array().into_iter().flatten() {
+            let ports: Vec<_> = row["ports"].as_array().into_iter().flatten().collect();
+            if !ports.is_empty() && ports.iter().all(|port| port["port"] != ADMINISTRATION) {
+                continue;
+            }
+            let from: Vec<_> = row["from"].as_array().into_iter().flatten().collect();
+            let operators = |peer: &&serde_json::Value| {
+                peer["namespaceSelector"]["matchLabels"]["shopsphere.example/operators"] == "true"
+            };
+            reached |= from.iter().any(operators);
+            let only = !from.is_empty() && from.iter().all(operators);
+            want(only, policy, format!("opens {ADMINISTRATION} to more than the controller"));
+        }
+    }
+    want(reached, gateway, "no controller reaches the gateway, so it has no routes".to_owned());
     refused
 }
 

@@ -1,11 +1,15 @@
 //! The rules that rendered objects keep. Decided here: that each rule has a name, judges one site at a time (or a pair, or the whole),
 //! and says which object breaks it. A test plants a mistake of each kind and expects exactly the rule of that name to refuse it.
 
+mod admission;
 mod data;
 mod edge;
+mod images;
 mod names;
 mod parity;
+mod reach;
 mod residency;
+mod rights;
 mod scaling;
 mod settings;
 mod watch;
@@ -64,6 +68,11 @@ impl Case<'_> {
     fn refuse(&self, rule: &'static str, object: &Object, why: impl Into<String>) -> Refusal {
         Refusal { rule, site: self.rendered.site.clone(), object: object.to_string(), why: why.into() }
     }
+
+    /// A refusal of what is not there: a rule over objects that are missing must not be content.
+    fn lacks(&self, rule: &'static str, why: impl Into<String>) -> Refusal {
+        Refusal { rule, site: self.rendered.site.clone(), object: "the site".to_owned(), why: why.into() }
+    }
 }
 
 type Rule = fn(&Case<'_>) -> Vec<Refusal>;
@@ -84,23 +93,37 @@ const RULES: &[Rule] = &[
     names::unique,
     names::selectors,
     names::secrets,
+    reach::ways,
+    reach::api_server,
+    reach::secrets,
+    reach::sources,
     residency::hosts,
     residency::networks,
     residency::labels,
-    residency::admission,
+    admission::admission,
     scaling::bounds,
     scaling::speed,
     scaling::standby,
     settings::known,
     settings::complete,
-    data::table,
+    settings::ordered,
+    rights::table,
+    rights::asked,
     data::topics,
     data::mirror,
+    data::operators,
     data::roles,
+    data::passwords,
+    watch::recorded,
     watch::remote_write,
     watch::redaction,
     watch::alerts,
+    watch::delivered,
+    watch::found,
+    watch::traced,
+    images::built,
     edge::routes,
+    edge::gateway,
     edge::keys,
 ];
 

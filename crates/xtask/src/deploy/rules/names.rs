@@ -56,13 +56,18 @@ pub fn secrets(case: &Case<'_>) -> Vec<Refusal> {
         if object.kind() == "Secret" && !(object.value["data"].is_null() && object.value["stringData"].is_null()) {
             refused.push(case.refuse("secrets", object, "carries its data in clear; order it from the store"));
         }
+        for (path, text) in object.texts() {
+            if text.contains("PRIVATE KEY-----") || has_password(text) {
+                refused.push(case.refuse("secrets", object, format!("{path} has a secret as plain text")));
+            }
+        }
         let variables = object.containers().flat_map(|container| container["env"].as_array().into_iter().flatten());
         let inline = variables.filter_map(|row| Some((row["name"].as_str()?, row["value"].as_str()?)));
         let mapped = object.value["data"].as_object().filter(|_| object.kind() == "ConfigMap").into_iter().flatten();
         let mapped = mapped.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         for (name, value) in inline.chain(mapped) {
             let name_tells = SECRET_WORDS.iter().any(|word| name.to_lowercase().ends_with(word));
-            if (name_tells && !value.is_empty()) || has_password(value) {
+            if name_tells && !value.is_empty() {
                 refused.push(case.refuse("secrets", object, format!("{name} has a secret as plain text")));
             }
         }
@@ -72,8 +77,9 @@ pub fn secrets(case: &Case<'_>) -> Vec<Refusal> {
 
 /// `scheme://user:password@host`, with something between colon and at-sign that is no placeholder.
 fn has_password(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let Some((user, _)) = authority.rsplit_once('@') else { return false };
-    user.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !password.contains("{{"))
+    text.split("://").skip(1).any(|rest| {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let Some((user, _)) = authority.rsplit_once('@') else { return false };
+        user.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !password.contains("{{"))
+    })
 }

@@ -1,4 +1,6 @@
 //! A standby is its primary in waiting: the two sites of a pair have the same objects, and these differ in the paths named here only.
+//! What may differ is named exactly, and where only one difference makes sense, it is that one. A row that nothing needs is refused too:
+//! it would only let something through that nobody has thought of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,39 +10,82 @@ use super::super::objects::Rendered;
 use super::Refusal;
 use crate::render::topology::Site;
 
-/// Objects that one of the two has alone, by kind and how their names end, with the reason.
-const ALONE: &[(&str, &str)] = &[
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Standby,
+}
+
+/// Objects that one of the two has alone: which one, kind, and how their names end, with the reason.
+const ALONE: &[(Role, &str, &str)] = &[
     // tables arrive by replication
-    ("Job", "-migrate"),
-    // the standby pulls
-    ("KafkaMirrorMaker2", ""),
+    (Role::Primary, "Job", "-migrate"),
+    (Role::Primary, "NetworkPolicy", "-migrate"),
+    // a realm arrives with the database it lies in
+    (Role::Primary, "KeycloakRealmImport", ""),
+    // the standby pulls, and has users for it
+    (Role::Standby, "KafkaMirrorMaker2", "/from-<peer>"),
+    (Role::Standby, "KafkaUser", "/local-mirror"),
+    (Role::Standby, "Certificate", "/local-mirror"),
+    (Role::Standby, "Certificate", "/peer-mirror"),
 ];
 
-/// Paths that may differ: kind, and a part of the path. Names and networks of the two sites are taken for the same before.
-const DIFFER: &[(&str, &str)] = &[
+/// What a standby may have where its primary has something else.
+enum Differs {
+    Freely,
+    /// JSON of both, the primary's first; an empty text where it has nothing.
+    To(&'static str, &'static str),
+    /// The primary's with this behind it.
+    By(&'static str),
+}
+
+/// Paths that may differ, with all that is below them. Names and networks of the two sites are taken for the same before.
+const DIFFER: &[(&str, &str, Differs)] = &[
     // who waits for whom
-    ("ConfigMap", ".data.SHOPSPHERE__GATE__STANDBY"),
-    ("Deployment", ".annotations.shopsphere.example/settings"),
+    ("ConfigMap", ".data.SHOPSPHERE__GATE__SLOT", Differs::Freely),
+    ("ConfigMap", ".data.SHOPSPHERE__SITE__STANDS_BY", Differs::To("\"false\"", "\"true\"")),
+    ("Deployment", ".spec.template.metadata.annotations.shopsphere.example/settings", Differs::Freely),
     // how many wait
-    ("Deployment", ".spec.replicas"),
-    ("ScaledObject", ".spec.minReplicaCount"),
-    ("ScaledObject", ".annotations.autoscaling.keda.sh/paused-replicas"),
-    ("Keycloak", ".spec.instances"),
-    ("postgresql", ".spec.numberOfInstances"),
+    ("Deployment", ".spec.replicas", Differs::Freely),
+    ("ScaledObject", ".spec.minReplicaCount", Differs::Freely),
+    ("ScaledObject", ".metadata.annotations.autoscaling.keda.sh/paused-replicas", Differs::To("", "\"0\"")),
+    ("Keycloak", ".spec.instances", Differs::Freely),
+    ("postgresql", ".spec.numberOfInstances", Differs::Freely),
     // who follows whom
-    ("postgresql", ".spec.standby"),
-    ("postgresql", ".spec.databases"),
-    ("postgresql", ".spec.users"),
-    ("postgresql", ".spec.patroni.synchronous_mode"),
-    ("Service", ".spec.selector.spilo-role"),
-    ("PerconaServerMongoDB", ".spec.unmanaged"),
-    ("PerconaServerMongoDB", ".spec.updateStrategy"),
-    ("PerconaServerMongoDB", ".spec.replsets[0].externalNodes"),
+    ("postgresql", ".spec.standby", Differs::Freely),
+    ("postgresql", ".spec.databases", Differs::Freely),
+    ("postgresql", ".spec.users", Differs::Freely),
+    ("postgresql", ".spec.env", Differs::Freely),
+    ("postgresql", ".spec.patroni.slots", Differs::Freely),
+    ("postgresql", ".spec.patroni.synchronous_mode", Differs::To("true", "false")),
+    ("postgresql", ".spec.patroni.synchronous_mode_strict", Differs::To("true", "false")),
+    ("PerconaServerMongoDB", ".spec.unmanaged", Differs::To("false", "true")),
+    ("PerconaServerMongoDB", ".spec.unsafeFlags", Differs::Freely),
+    ("PerconaServerMongoDB", ".spec.updateStrategy", Differs::To("\"SmartUpdate\"", "\"RollingUpdate\"")),
+    ("PerconaServerMongoDB", ".spec.users", Differs::Freely),
+    ("PerconaServerMongoDB", ".spec.replsets[0].size", Differs::Freely),
+    ("PerconaServerMongoDB", ".spec.replsets[0].externalNodes", Differs::Freely),
     // no issuer answers at a standby
-    ("CronJob", ".spec.suspend"),
+    ("CronJob", ".spec.suspend", Differs::To("false", "true")),
     // who answers
-    ("HTTPRoute", ".annotations.konghq.com/plugins"),
+    ("HTTPRoute", ".metadata.annotations.konghq.com/plugins", Differs::By(",standing-by")),
 ];
+
+impl Differs {
+    fn allows(&self, primary: &str, standby: &str) -> bool {
+        match self {
+            Self::Freely => true,
+            Self::To(one, other) => (*one, *other) == (primary, standby),
+            // both are JSON, in quotation marks
+            Self::By(end) => standby.trim_matches('"').strip_suffix(*end) == Some(primary.trim_matches('"')),
+        }
+    }
+}
+
+/// A path, or something below it.
+fn below(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
 
 type Side<'a> = (&'a Site, &'a Rendered);
 
@@ -49,27 +94,51 @@ pub fn pair((primary_site, primary): Side<'_>, (standby_site, standby): Side<'_>
     let theirs = flat(standby, &Names::of(standby_site, primary_site));
     let keys: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
     let mut refused = Vec::new();
+    let mut refuse = |object: String, why: String| {
+        refused.push(Refusal { rule: "parity", site: standby.site.clone(), object, why });
+    };
+    let (mut alone, mut differ) = (BTreeSet::new(), BTreeSet::new());
     for key in keys {
-        let mut refuse = |why: String| {
-            refused.push(Refusal {
-                rule: "parity",
-                site: standby.site.clone(),
-                object: format!("{} {}", key.0, key.1),
-                why,
-            });
-        };
+        let (kind, name) = key;
+        let object = format!("{kind} {name}");
         match (ours.get(key), theirs.get(key)) {
             (Some(ours), Some(theirs)) => {
                 let paths: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-                for path in paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path)) {
-                    if !DIFFER.iter().any(|(kind, end)| (kind.is_empty() || *kind == key.0) && path.contains(end)) {
-                        refuse(format!("differs from {} at {path}", primary.site));
+                for path in paths {
+                    let value = |rows: &BTreeMap<String, String>| rows.get(path).cloned().unwrap_or_default();
+                    let (one, other) = (value(ours), value(theirs));
+                    if one == other {
+                        continue;
+                    }
+                    let row = DIFFER
+                        .iter()
+                        .position(|(of, at, how)| of == kind && below(path, at) && how.allows(&one, &other));
+                    match row {
+                        Some(row) => _ = differ.insert(row),
+                        None => {
+                            refuse(object.clone(), format!("differs from {} at {path}: {one}, {other}", primary.site));
+                        }
                     }
                 }
             }
-            _ if ALONE.iter().any(|(kind, end)| *kind == key.0 && key.1.ends_with(end)) => {}
-            (one, _) => refuse(format!("is only at {}", if one.is_some() { &primary.site } else { &standby.site })),
+            (one, _) => {
+                let (role, site) = match one {
+                    Some(_) => (Role::Primary, &primary.site),
+                    None => (Role::Standby, &standby.site),
+                };
+                let row = ALONE.iter().position(|(who, of, end)| *who == role && of == kind && name.ends_with(*end));
+                match row {
+                    Some(row) => _ = alone.insert(row),
+                    None => refuse(object, format!("is only at {site}")),
+                }
+            }
         }
+    }
+    for (_, kind, end) in ALONE.iter().enumerate().filter(|(at, _)| !alone.contains(at)).map(|(_, row)| row) {
+        refuse(format!("{kind} {end}"), "is allowed to be at one site alone, and is not".to_owned());
+    }
+    for (kind, path, _) in DIFFER.iter().enumerate().filter(|(at, _)| !differ.contains(at)).map(|(_, row)| row) {
+        refuse(format!("{kind} {path}"), "is allowed to differ, and does not".to_owned());
     }
     refused
 }
@@ -80,9 +149,11 @@ struct Names(Vec<(String, &'static str)>);
 impl Names {
     fn of(here: &Site, peer: &Site) -> Self {
         let mut names = Vec::new();
-        for (site, name, network) in [(here, "<site>", "<network>"), (peer, "<peer>", "<peer network>")] {
+        for (site, name, network, address) in
+            [(here, "<site>", "<network>", "<address>"), (peer, "<peer>", "<peer network>", "<peer address>")]
+        {
             names.push((site.network.clone(), network));
-            names.push((site.edge.address.clone(), "<address>"));
+            names.push((site.edge.address.clone(), address));
             names.push((site.name.clone(), name));
             names.push((site.name.replace('-', "_"), name));
         }

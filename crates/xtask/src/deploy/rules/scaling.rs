@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::objects::Object;
 use super::super::scale::start_times::StartTimes;
 use super::super::scale::verdict::{ALONE_S, FIVE};
 use super::super::simulation::{Size, Workload, alone};
@@ -98,6 +99,11 @@ pub fn standby(case: &Case<'_>) -> Vec<Refusal> {
         if object.value["metadata"]["annotations"]["autoscaling.keda.sh/paused-replicas"] != "0" {
             refused.push(case.refuse("scaling-standby", object, "consumes while the site stands by"));
         }
+    }
+    // until the scaler has looked for the first time, the Deployment says how many there are
+    let works = |object: &&Object| object.label("app.kubernetes.io/component") == "work";
+    for object in case.of("Deployment").filter(works).filter(|object| object.value["spec"]["replicas"] != 0) {
+        refused.push(case.refuse("scaling-standby", object, "consumes before its scaler is there"));
     }
     for object in case.of("Job").filter(|object| object.label("app.kubernetes.io/component") == "migrate") {
         refused.push(case.refuse("scaling-standby", object, "migrates tables that arrive by replication"));

@@ -1,4 +1,5 @@
-//! Environment variables, both ways: a workload of ours sets every variable that its binary reads, and none that it does not read.
+//! Environment variables, both ways: a workload of ours sets every variable that its binary reads, and none that it does not read; and
+//! what it takes from a Secret is ordered from the region's store.
 
 use std::collections::BTreeSet;
 
@@ -67,12 +68,34 @@ pub fn complete(case: &Case<'_>) -> Vec<Refusal> {
             ));
         }
     }
-    if programs(case).next().is_none() && case.place.is_some() {
-        refused.extend(
-            case.objects()
-                .first()
-                .map(|object| case.refuse("settings-complete", object, "the site has no program of ours")),
-        );
+    // a program that is called otherwise would not be looked at
+    if case.place.is_some() {
+        let idle = |name: &str| !programs(case).any(|(_, _, service)| service.name == name);
+        for service in case.sources.services.iter().filter(|service| idle(&service.name)) {
+            refused.push(case.lacks("settings-complete", format!("nothing runs the program {}", service.name)));
+        }
+    }
+    refused
+}
+
+/// A variable from a Secret comes from a key that somebody orders: a pod with another one never starts.
+pub fn ordered(case: &Case<'_>) -> Vec<Refusal> {
+    let orders = |namespace: &str, secret: &Value, key: &str| {
+        case.of("ExternalSecret").any(|order| {
+            let target = &order.value["spec"]["target"];
+            order.namespace() == namespace && &target["name"] == secret && !target["template"]["data"][key].is_null()
+        })
+    };
+    let mut refused = Vec::new();
+    for object in case.objects() {
+        for row in object.containers().flat_map(|container| container["env"].as_array().into_iter().flatten()) {
+            let from = &row["valueFrom"]["secretKeyRef"];
+            let Some(key) = from["key"].as_str() else { continue };
+            if !orders(object.namespace(), &from["name"], key) {
+                let why = format!("takes {key} from {}, which nobody orders", from["name"]);
+                refused.push(case.refuse("settings-complete", object, why));
+            }
+        }
     }
     refused
 }

@@ -91,14 +91,18 @@ pub struct Bad {
     pub reasons: BTreeMap<String, u64>,
     /// Of these, in the bad stream with that reason.
     pub in_stream: u64,
-    /// Of these, not there, though broker and intake were there when they were refused.
-    pub lost_in_quiet: u64,
-    /// Of these, not there, and the broker or the intake was away or had just come back: nothing is promised then (ADR 0049).
-    pub lost_in_outage: u64,
-    /// There with another reason than was told, or under somebody else's name.
+    /// Of these, not there, whatever was away when they were refused.
+    pub lost: u64,
+    /// There with another reason than was told, under somebody else's name, or without having been sent.
     pub mistold: u64,
-    /// There, of requests that were not answered.
-    pub of_unanswered: u64,
+    /// Copies of records there beyond the first of each: what was replayed, and the broker had it.
+    pub copies: u64,
+    /// How often an event stands in another record than its first: its request was sent again.
+    pub again: u64,
+    /// Of requests that got no answer, or were turned away.
+    pub unanswered: u64,
+    /// Of these, there.
+    pub unanswered_in_stream: u64,
 }
 
 /// Questions for recommendations, as who asks sees them.

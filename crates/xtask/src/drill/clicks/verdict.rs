@@ -1,6 +1,6 @@
 //! What the kill campaign of the click path promises, and whether its counts keep it. The difference between what was accepted and what
-//! was counted is nothing, whatever was killed. What was not promised (requests without an answer, refused events while the broker is
-//! away) is told by its number and not judged.
+//! was counted, or stands in the bad stream, is nothing, whatever was killed. What was not promised (requests without an answer, copies in
+//! the bad stream) is told by its number and not judged.
 
 use super::kills::{Kill, VICTIMS, Victim};
 use super::told::{Bad, Clicks, OUT_OF_PEOPLE, Pages, Requests, Told, Withdrawals};
@@ -111,20 +111,19 @@ fn difference(clicks: &Clicks) -> Held {
 
 fn bad_are_told(requests: &Requests, bad: &Bad) -> Held {
     let mut broken: Vec<String> =
-        some(bad.lost_in_quiet, "bad events are not in the bad stream, though broker and intake were there")
-            .into_iter()
-            .collect();
-    broken.extend(some(bad.mistold, "bad events stand there with another reason or name"));
-    let unexplained = bad.told.abs_diff(bad.in_stream + bad.lost_in_quiet + bad.lost_in_outage);
-    broken.extend(some(unexplained, "bad events are neither there nor missing"));
+        some(bad.lost, "bad events were refused and are not in the bad stream").into_iter().collect();
+    broken.extend(some(bad.mistold, "bad events stand there with another reason or name, or were never sent"));
+    broken.extend(some(bad.told.abs_diff(bad.in_stream + bad.lost), "bad events are neither there nor missing"));
+    // A request that is sent again is told again; whatever else stands in two records is a copy without the name of one.
+    broken.extend(some(bad.again.saturating_sub(requests.repeated), "bad events stand in more records than were sent"));
     if bad.told == 0 && requests.accepted > 0 {
         broken.push("no bad event was refused".to_owned());
     }
     Held {
-        promise: "every refused event is in the bad stream with its reason, unless broker or intake was away (ADR 0049)",
+        promise: "every refused event is in the bad stream with its reason: difference 0, copies and those without an answer told apart",
         counted: format!(
-            "{} refused, {} in the bad stream, {} missing from an outage; {} more of requests without an answer",
-            bad.told, bad.in_stream, bad.lost_in_outage, bad.of_unanswered
+            "{} refused, {} in the bad stream, {} lost; {} of {} without an answer have arrived; {} copies of records, {} sent again",
+            bad.told, bad.in_stream, bad.lost, bad.unanswered_in_stream, bad.unanswered, bad.copies, bad.again
         ),
         broken,
     }
@@ -204,7 +203,7 @@ mod tests {
     fn good() -> (Told, Vec<Kill>) {
         let pages = Pages { asked: 50, degraded: 40, ..Pages::default() };
         let told = Told {
-            requests: Requests { accepted: 10, ..Requests::default() },
+            requests: Requests { accepted: 10, repeated: 2, ..Requests::default() },
             clicks: Clicks {
                 accepted: 300,
                 unknown: 60,
@@ -214,7 +213,7 @@ mod tests {
                 copies: 30,
                 ..Clicks::default()
             },
-            bad: Bad { told: 4, in_stream: 3, lost_in_outage: 1, ..Bad::default() },
+            bad: Bad { told: 4, in_stream: 4, again: 2, ..Bad::default() },
             pages: BTreeMap::from([("redis".to_owned(), pages)]),
             withdrawals: Withdrawals { tried: 2, looked_at: 80, used: 1, longest_ms: 12.0, ..Withdrawals::default() },
             ..Told::default()
@@ -262,11 +261,15 @@ mod tests {
             ),
             (with(|told, _| told.requests.misjudged = 1), "1 answers had another verdict than the one that was due"),
             (
-                with(|told, _| (told.bad.in_stream, told.bad.lost_in_quiet) = (2, 1)),
-                "1 bad events are not in the bad stream, though broker and intake were there",
+                with(|told, _| (told.bad.in_stream, told.bad.lost) = (3, 1)),
+                "1 bad events were refused and are not in the bad stream",
             ),
-            (with(|told, _| told.bad.in_stream = 2), "1 bad events are neither there nor missing"),
-            (with(|told, _| told.bad.mistold = 1), "1 bad events stand there with another reason or name"),
+            (with(|told, _| told.bad.in_stream = 3), "1 bad events are neither there nor missing"),
+            (
+                with(|told, _| told.bad.mistold = 1),
+                "1 bad events stand there with another reason or name, or were never sent",
+            ),
+            (with(|told, _| told.bad.again = 3), "1 bad events stand in more records than were sent"),
             (
                 with(|told, _| told.pages.entry(super::super::told::QUIET.to_owned()).or_default().failed = 1),
                 "1 questions for recommendations failed",
@@ -312,7 +315,7 @@ mod tests {
         told.clicks.refused_in_topic = 30;
         told.clicks.in_topic += 30;
         told.clicks.counted += 30;
-        told.bad.of_unanswered = 5;
+        (told.bad.unanswered, told.bad.unanswered_in_stream, told.bad.copies) = (7, 5, 9);
         told.withdrawals.untried.push("the login failed".to_owned());
         assert_eq!(broken(&told, &kills), Vec::<String>::new());
         assert_eq!(difference_of(&told.clicks), 0);

@@ -222,3 +222,26 @@ fn a_compose_file_with_a_misspelt_key_is_refused() {
         compose_check::Outcome::Skipped(why) => skipped(&format!("compose: {why}")),
     }
 }
+
+#[test]
+fn a_container_that_is_told_too_little_or_what_its_program_refuses_is_named() {
+    let text = fs::read_to_string(checkout().join("docker-compose.yml")).unwrap();
+    let services = xtask::render::services::read(&checkout()).unwrap();
+    let judge = |text: &str| compose_check::settings(&serde_yaml_ng::from_str(text).unwrap(), &services);
+    assert_eq!(judge(&text), Vec::<String>::new());
+    // catalog asks order-payment who holds what, and order-payment answers to others than itself
+    let cases = [
+        (
+            "  SHOPSPHERE__ORDER_PAYMENT__GRPC_URL: http://order-payment:8122\n",
+            "",
+            "SHOPSPHERE__ORDER_PAYMENT__GRPC_URL",
+        ),
+        ("  SHOPSPHERE__HTTP__BIND: 0.0.0.0\n", "", "SHOPSPHERE__HTTP__BIND"),
+        ("SHOPSPHERE__PRICES__LOCK_KEY:", "SHOPSPHERE__PRICES__LOCKKEY:", "SHOPSPHERE__PRICES__LOCKKEY"),
+    ];
+    for (from, to, named) in cases {
+        assert!(text.contains(from), "{from} is no longer in docker-compose.yml");
+        let wrong = judge(&text.replacen(from, to, 1));
+        assert!(wrong.iter().any(|line| line.contains(named)), "{named}: {wrong:?}");
+    }
+}

@@ -146,6 +146,31 @@ fn the_cdn_keeps_public_pages_of_strangers_and_nothing_else() {
     }
 }
 
+/// The headers by which a rule tells the copies of one address apart.
+fn told_apart_by(rule: &str) -> Option<String> {
+    text(rule.split("custom_key {").nth(1)?.split("header {").nth(1)?, "include")
+}
+
+/// By what each rule that keeps something tells its copies apart.
+fn keys(terraform: &str) -> Vec<Option<String>> {
+    let rules = terraform.split("\n  rules {").skip(1);
+    rules.filter(|rule| text(rule, "cache").is_some_and(|cache| cache == "true")).map(told_apart_by).collect()
+}
+
+#[test]
+fn nobody_is_given_a_page_in_the_language_of_somebody_else() {
+    let terraform = read("deploy/edge/cloudflare/cache.tf");
+    // the CDN does not look at `Vary`, whatever our answers say there
+    let wanted: Vec<_> = sources()
+        .regions
+        .iter()
+        .map(|region| (region.languages.len() > 1).then(|| "[\"accept-language\"]".to_owned()))
+        .collect();
+    assert_eq!(keys(&terraform), wanted, "one language needs no second copy, several need one each");
+    let by_address_alone = terraform.replace("custom_key {", "ignored {");
+    assert!(keys(&by_address_alone).iter().all(Option::is_none), "a rule that forgets the language is noticed");
+}
+
 /// The address that a name of ranked failover gives: the first of its targets, by precedence, whose probe answers 200.
 fn given(property: &str, answers: impl Fn(&str) -> u16) -> Option<&str> {
     let strict = ["http_error3xx", "http_error4xx", "http_error5xx"]
@@ -226,7 +251,8 @@ fn a_country_is_shown_its_region_and_every_other_the_default() {
 
 #[test]
 fn the_load_balancer_and_the_gateways_mean_the_same_ports_addresses_and_times() {
-    for (region, site) in sources().sites() {
+    let topology = sources();
+    for (region, site) in topology.sites() {
         let file: Value = serde_json::from_str(&read(&format!("deploy/edge/f5/as3/{}.json", site.name))).unwrap();
         let edge = &file["declaration"]["shopsphere"]["edge"];
         let kong = read(&format!("deploy/edge/kong/{}.conf", site.name));
@@ -240,12 +266,13 @@ fn the_load_balancer_and_the_gateways_mean_the_same_ports_addresses_and_times() 
         let (interval, timeout) =
             (edge["status"]["interval"].as_u64().unwrap(), edge["status"]["timeout"].as_u64().unwrap());
         assert!(timeout > 2 * interval && timeout < 10, "{name}: {interval} and {timeout}");
-        // limits count the address that the balancer writes, and only it is believed
+        // limits count the address that the balancer writes, and only it and the CDN in front of it are believed
         assert_eq!(
             (&edge["forwarded"]["xForwardedFor"], setting("real_ip_header").as_str()),
             (&Value::Bool(true), "X-Forwarded-For")
         );
-        assert_eq!(setting("trusted_ips"), site.network, "{name}");
+        let believed: Vec<_> = std::iter::once(&site.network).chain(&topology.cdn.networks).cloned().collect();
+        assert_eq!(setting("trusted_ips"), believed.join(","), "{name}");
         // order events stream longer than anything else; nothing on their way may end them first
         let routes: Value = serde_json::from_str(&read(&format!("deploy/edge/kong/{}.json", region.code))).unwrap();
         let longest = routes["services"]

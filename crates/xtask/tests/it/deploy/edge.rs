@@ -57,8 +57,7 @@ fn the_file_and_the_objects_of_kong_say_the_same() {
             let of_object: Vec<&Value> = named
                 .map(|name| &objects(site, "KongPlugin").find(|plugin| plugin.name() == name).expect(name).value)
                 .collect();
-            for plugin in route["plugins"].as_array().unwrap().iter().filter(|plugin| plugin["name"] != "pre-function")
-            {
+            for plugin in route["plugins"].as_array().unwrap() {
                 let twin = of_object.iter().find(|twin| twin["plugin"] == plugin["name"]);
                 let twin = twin.unwrap_or_else(|| panic!("{name} has no {}", plugin["name"]));
                 assert_eq!(twin["config"], plugin["config"], "{name} {}", plugin["name"]);
@@ -66,6 +65,25 @@ fn the_file_and_the_objects_of_kong_say_the_same() {
             }
         }
         assert!(compared >= 25, "only {compared} plugins compared");
+        // what holds for every request, and whom global routing and the lost ask
+        for plugin in file["plugins"].as_array().unwrap() {
+            let twin = objects(site, "KongClusterPlugin").find(|object| object.value["plugin"] == plugin["name"]);
+            let mut config = twin.unwrap_or_else(|| panic!("no object {}", plugin["name"])).value["config"].clone();
+            if plugin["name"] == "opentelemetry" {
+                // a file is of a region
+                config["resource_attributes"].as_object_mut().unwrap().remove("shopsphere.site");
+            }
+            assert_eq!(config, plugin["config"], "{}", plugin["name"]);
+        }
+        assert_eq!(file["plugins"].as_array().unwrap().len(), objects(site, "KongClusterPlugin").count());
+        let lone = file["routes"].as_array().unwrap().iter().map(|route| route["name"].as_str().unwrap());
+        let lone: Vec<_> = lone.collect();
+        assert_eq!(lone, ["site-health", "nothing-here"]);
+        for name in lone {
+            assert!(objects(site, "HTTPRoute").any(|object| object.name() == name), "{name}");
+        }
+        let lost = objects(site, "KongPlugin").find(|plugin| plugin.name() == "nothing-here").unwrap();
+        assert_eq!(lost.value["config"], file["routes"][1]["plugins"][1]["config"]);
     }
 }
 
@@ -184,6 +202,7 @@ fn everything_an_as3_declaration_points_to_is_there() {
         assert_eq!(dangling(&declaration), Vec::<String>::new(), "{}", site.name);
         let edge = &declaration["declaration"]["shopsphere"]["edge"];
         assert_eq!(edge["https"]["virtualAddresses"][0], site.edge.address.as_str());
+        assert_eq!(edge["inside"]["sendSNI"], region.host(), "{}", site.name);
         let members = edge["gateways"]["members"][0]["serverAddresses"].as_array().unwrap();
         assert_eq!(members.len(), site.edge.gateways.len());
         let network = site.network.trim_end_matches("0.0/16");
@@ -252,6 +271,8 @@ fn a_failover_answers_with_sites_of_one_region_in_order() {
         );
     }
     assert_eq!(terraform.matches('{').count(), terraform.matches('}').count());
+    // only such a domain may have both kinds of property
+    assert!(terraform.contains("type                      = \"full\""));
 }
 
 /// Routes of the local edge by path, as they stand in its template.

@@ -1,10 +1,13 @@
 //! What would be deployed: rendered files follow their sources, the committed objects of the seven sites keep every rule, and a mistake
 //! of each kind is refused by the rule that is named for it.
 
+mod borders;
 mod checkers;
+mod coming_up;
 mod decisions;
 mod edge;
 mod planted;
+mod planted_edge;
 mod renders;
 mod scale;
 mod sources;

@@ -5,30 +5,30 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use xtask::deploy::objects::{Object, Rendered};
-use xtask::deploy::rules;
+use xtask::deploy::rules::{self, Refusal};
 use xtask::layout::checkout;
 use xtask::render::Sources;
 
-use super::SITES;
+use super::{SITES, coming_up, planted_edge};
 
 /// A mistake: the rule that must see it, and what is done to the objects of one site.
-struct Mistake {
-    rule: &'static str,
-    what: &'static str,
-    site: &'static str,
-    plant: fn(&mut Vec<Object>),
+pub(super) struct Mistake {
+    pub(super) rule: &'static str,
+    pub(super) what: &'static str,
+    pub(super) site: &'static str,
+    pub(super) plant: fn(&mut Vec<Object>),
 }
 
-fn change(objects: &mut [Object], kind: &str, name: &str, change: impl Fn(&mut Value)) {
+pub(super) fn change(objects: &mut [Object], kind: &str, name: &str, change: impl Fn(&mut Value)) {
     let object = objects.iter_mut().find(|object| object.kind() == kind && object.name() == name);
     change(&mut object.unwrap_or_else(|| panic!("{kind} {name} is not there")).value);
 }
 
-fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
+pub(super) fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
     &mut value["spec"]["template"]["spec"]["containers"][0][key]
 }
 
-fn remove(objects: &mut Vec<Object>, kind: &str, name: &str) {
+pub(super) fn remove(objects: &mut Vec<Object>, kind: &str, name: &str) {
     let before = objects.len();
     objects.retain(|object| !(object.kind() == kind && object.name() == name));
     assert!(objects.len() < before, "{kind} {name} is not there");
@@ -436,81 +436,6 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
-        rule: "remote-write",
-        what: "raw series for headquarters",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "Prometheus", "region", |value| {
-                value["spec"]["remoteWrite"][0]["writeRelabelConfigs"] = json!([])
-            });
-        },
-    },
-    Mistake {
-        rule: "redaction",
-        what: "logs that leave as they are",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "OpenTelemetryCollector", "collector", |value| {
-                value["spec"]["config"]["service"]["pipelines"]["logs/hq"]["processors"] = json!(["batch"]);
-            });
-        },
-    },
-    Mistake {
-        rule: "alerts",
-        what: "an alert without a page",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "PrometheusRule", "saga", |value| {
-                value["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"] =
-                    json!("https://docs.shopsphere.example/runbooks/nothing.md");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-routes",
-        what: "a path that asks for no token",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "HTTPRoute", "order-payment-checkout", |value| {
-                value["metadata"]["annotations"]["konghq.com/plugins"] = json!("limit-checkout,body-64");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-routes",
-        what: "a standby that answers",
-        site: "dr-a",
-        plant: |objects| {
-            change(objects, "HTTPRoute", "catalog-browse-shared", |value| {
-                value["metadata"]["annotations"]["konghq.com/plugins"] = json!("limit-browse,body-64");
-            });
-        },
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a gateway that nobody brings keys",
-        site: "rdc-a",
-        plant: |objects| remove(objects, "CronJob", "jwks-sync"),
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a key that goes before its last token",
-        site: "rdc-b",
-        plant: |objects| {
-            change(objects, "KongPlugin", "token", |value| value["config"]["maximum_expiration"] = json!(3600));
-        },
-    },
-    Mistake {
-        rule: "edge-keys",
-        what: "a job that may read every Secret beside it",
-        site: "rdc-c",
-        plant: |objects| {
-            change(objects, "Role", "jwks-sync", |value| {
-                value["rules"][0].as_object_mut().unwrap().remove("resourceNames");
-            });
-        },
-    },
-    Mistake {
         rule: "parity",
         what: "an object that only the primary has",
         site: "dr-a",
@@ -520,17 +445,22 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+/// What is refused when something is planted at a site.
+pub(super) fn judged(sources: &Sources, at: &str, plant: fn(&mut Vec<Object>)) -> Vec<Refusal> {
+    // a pair is judged together, and its sites have the same letter
+    let pair = |rendered: &&Rendered| rendered.site.chars().next_back() == at.chars().next_back();
+    let mut sites: Vec<Rendered> = SITES.iter().filter(pair).cloned().collect();
+    let site = sites.iter_mut().find(|rendered| rendered.site == at).unwrap();
+    plant(&mut site.objects);
+    rules::judge(&sites, sources, &checkout())
+}
+
 #[test]
 fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
     let sources = Sources::read(&checkout()).unwrap();
     let mut unseen = Vec::new();
-    for mistake in MISTAKES {
-        // a pair is judged together, and its sites have the same letter
-        let pair = |rendered: &&Rendered| rendered.site.chars().next_back() == mistake.site.chars().next_back();
-        let mut sites: Vec<Rendered> = SITES.iter().filter(pair).cloned().collect();
-        let site = sites.iter_mut().find(|rendered| rendered.site == mistake.site).unwrap();
-        (mistake.plant)(&mut site.objects);
-        let refused = rules::judge(&sites, &sources, &checkout());
+    for mistake in MISTAKES.iter().chain(coming_up::MISTAKES).chain(planted_edge::MISTAKES) {
+        let refused = judged(&sources, mistake.site, mistake.plant);
         if !refused.iter().any(|refusal| refusal.rule == mistake.rule && refusal.site == mistake.site) {
             unseen.push(format!("{} ({}): {refused:?}", mistake.what, mistake.rule));
         }
@@ -540,6 +470,6 @@ fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
 
 #[test]
 fn twenty_kinds_of_mistakes_are_known() {
-    let kinds: BTreeSet<_> = MISTAKES.iter().map(|mistake| mistake.rule).collect();
+    let kinds: BTreeSet<_> = MISTAKES.iter().chain(planted_edge::MISTAKES).map(|mistake| mistake.rule).collect();
     assert!(kinds.len() >= 20, "{} kinds: {kinds:?}", kinds.len());
 }

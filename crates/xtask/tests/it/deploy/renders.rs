@@ -129,3 +129,12 @@ fn every_alert_is_seen_to_fire() {
     let never: Vec<_> = alerts.difference(&fires).collect();
     assert!(never.is_empty(), "no test lets these fire: {never:?}");
 }
+
+#[test]
+fn what_images_are_made_of_has_nothing_for_a_debugger() {
+    let cargo: toml::Table = std::fs::read_to_string(checkout().join("Cargo.toml")).unwrap().parse().unwrap();
+    let dist = &cargo["profile"]["dist"];
+    assert_eq!((dist["strip"].as_bool(), dist["debug"].as_bool()), (Some(true), Some(false)));
+    let dockerfile = std::fs::read_to_string(checkout().join("Dockerfile")).unwrap();
+    assert!(dockerfile.contains("cargo build --profile dist --locked"));
+}

@@ -21,8 +21,30 @@ fn a_topology_with_a_mistake_is_refused_by_name() {
             "the pair of eu lies in two jurisdictions: dr-a in US, the region in EU",
         ),
         ("network = \"10.12.0.0/16\"", "network = \"10.11.0.0/16\"", "dr-a and rdc-a share the network 10.11.0.0/16"),
+        (
+            "network = \"10.12.0.0/16\"",
+            "network = \"10.11.128.0/17\"",
+            "dr-a and rdc-a share the network 10.11.128.0/17",
+        ),
+        ("network = \"10.90.0.0/16\"", "network = \"10.32.5.0/24\"", "hq and dr-c share the network 10.32.5.0/24"),
+        (
+            "network = \"198.51.100.16/28\"",
+            "network = \"198.51.100.0/24\"",
+            "us.gateway.example and https://payments.eu.",
+        ),
+        ("network = \"10.22.0.0/16\"", "network = \"everywhere\"", "everywhere of dr-b is no network"),
+        ("name = \"dr-b\"", "name = \"dr-a\"", "dr-a stands twice"),
+        ("name = \"hq\"", "name = \"eu\"", "eu stands twice"),
+        ("\"203.0.113.27\"", "\"203.0.113.11\"", "two sites have the address 203.0.113.11"),
+        (
+            "[\"10.12.240.11\"",
+            "[\"10.22.240.11\"",
+            "10.22.240.11 is a gateway of dr-a and lies outside of 10.12.0.0/16",
+        ),
+        ("jurisdiction = \"HQ\"", "jurisdiction = \"US\"", "hq lies in the jurisdiction US of us"),
         ("https://api.us.shopsphere.example", "https://api.eu.shopsphere.example", "base_url of us is not below"),
         ("default_region = \"eu\"", "default_region = \"mars\"", "default_region mars is no region"),
+        ("\"172.64.0.0/13\"", "\"0.0.0.0/0\"", "cdn: 0.0.0.0/0 is no network of a CDN"),
         ("role = \"standby\"", "role = \"primary\"", "region eu has 2 sites with the role Primary, it needs one"),
     ];
     for (from, to, expected) in cases {

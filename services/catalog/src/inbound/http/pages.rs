@@ -1,13 +1,17 @@
 //! What pages of lists have in common: reading the query, headers of caching, where the next page is.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse as _, Response};
 use chassis::Problem;
-use common::ErrorKind;
+use chrono::{DateTime, Utc};
+use common::{ErrorKind, Region};
 use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LINK, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::finished::{Encoding, has_tag, tag};
+use super::finished::{Encoding, has_tag, shared_until_turn, tag};
+use crate::domain::product::Product;
 
 /// `view` as an answer with a strong tag over its bytes, or 304 when the caller has these very bytes.
 pub fn tagged<T: Serialize>(mut headers: HeaderMap, view: &T, asked: &HeaderMap) -> Response {
@@ -27,6 +31,8 @@ const MAX_QUERY: usize = 16 * 1024;
 
 /// Lists may be this old in a shared cache, in seconds, and be shown while they are renewed; they change with every product.
 const SHARED_LIST: &str = "public, max-age=0, s-maxage=5, stale-while-revalidate=30";
+/// After this no shared cache shows such a list any more.
+const LONGEST_SHARED: Duration = Duration::from_secs(35);
 /// Says what this answer could not be asked for.
 const DEGRADED: HeaderName = HeaderName::from_static("shopsphere-degraded");
 /// What is for one person stays with that person.
@@ -80,6 +86,22 @@ pub fn degraded(mut headers: HeaderMap, degraded: bool) -> HeaderMap {
     if degraded {
         headers.insert(DEGRADED, HeaderValue::from_static("search"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers
+}
+
+/// Headers of a list of these products: no shared cache shows a price that has ended by itself, nor a product whose time is over.
+pub fn until_turn<'a>(
+    mut headers: HeaderMap,
+    products: impl Iterator<Item = &'a Product>,
+    region: Region,
+    now: DateTime<Utc>,
+) -> HeaderMap {
+    let turn = products.filter_map(|product| product.next_turn(region, now)).min();
+    let left = turn.map(|turn| (turn - now).to_std().unwrap_or_default());
+    let is_shared = headers.get(CACHE_CONTROL).is_some_and(|rule| rule == SHARED_LIST);
+    if let Some(left) = left.filter(|left| is_shared && *left < LONGEST_SHARED) {
+        headers.insert(CACHE_CONTROL, shared_until_turn(left, 5));
     }
     headers
 }

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Browsing;
-use super::finished::{CACHE_TAG, Pages, category_key};
+use super::finished::{CACHE_TAG, Pages, SHOP_KEY, category_key};
 use super::pages::{self, OwnPageView, PageView};
 use super::view::ProductView;
 use crate::domain::product::label_of;
@@ -55,13 +55,13 @@ async fn list(
     let query = ListQuery::parse(&parameters)?;
     let found = list_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, found.personal, uri.path(), &parameters, found.next_cursor.as_deref());
+    let (region, now) = (app.region, app.clock.now());
+    let headers = pages::until_turn(headers, found.items.iter().map(|item| &item.hit.product), region, now);
     let (degraded, mut headers) = (found.degraded, pages::degraded(headers, found.degraded));
-    if let Some(Ok(key)) =
-        query.category.as_ref().map(|category| HeaderValue::try_from(category_key(category.as_str())))
-    {
+    let key = query.category.as_ref().map(|category| category_key(category.as_str()));
+    if let Ok(key) = HeaderValue::try_from(key.unwrap_or_else(|| SHOP_KEY.to_owned())) {
         headers.insert(CACHE_TAG, key);
     }
-    let (region, now) = (app.region, app.clock.now());
     let items = found
         .items
         .iter()
@@ -112,6 +112,7 @@ async fn categories(
         CategoryView { label: label_of(name), parent, products, path }
     };
     let items = categories.into_iter().map(view).collect();
-    let headers = pages::degraded(pages::headers(language, false, "/v1/categories", &[], None), degraded);
+    let mut headers = pages::degraded(pages::headers(language, false, "/v1/categories", &[], None), degraded);
+    headers.insert(CACHE_TAG, HeaderValue::from_static(SHOP_KEY));
     Ok(pages::tagged(headers, &CategoriesView { items, page: PageView { next_cursor: None }, degraded }, &asked))
 }

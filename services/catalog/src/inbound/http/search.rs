@@ -17,7 +17,7 @@ use super::pages::{self, OwnPageView};
 use super::view::ProductView;
 use crate::domain::product::label_of;
 use crate::domain::ranking::Rank;
-use crate::domain::search_query::{SearchQuery, completion_text};
+use crate::domain::search_query::{SearchQuery, Sort, completion_text};
 use crate::domain::standing::Standing;
 use crate::usecases::App;
 use crate::usecases::list_products::Listed;
@@ -71,9 +71,9 @@ struct ExplainView {
 }
 
 impl ExplainView {
-    /// The index gives the first three as one number, where there are words.
-    fn of(rank: Rank, standing: Standing, has_words: bool) -> Self {
-        let standing = if has_words { standing } else { Standing::default() };
+    /// The index gives the first three as one number, where words are what it sorts by; else it gives none.
+    fn of(rank: Rank, standing: Standing, is_scored: bool) -> Self {
+        let standing = if is_scored { standing } else { Standing::default() };
         Self {
             relevance: rank.relevance / standing.factor(),
             availability: standing.availability_factor(),
@@ -116,6 +116,8 @@ async fn search(
     let query = SearchQuery::parse(&parameters, app.region.currency())?;
     let answer = search_products(&app, &query, language, browsing.shopper(query.visitor)).await?;
     let headers = pages::headers(language, answer.personal, uri.path(), &parameters, answer.next_cursor.as_deref());
+    let products = answer.items.iter().map(|item| &item.listed.hit.product);
+    let headers = pages::until_turn(headers, products, app.region, app.clock.now());
     let headers = pages::degraded(headers, answer.degraded);
     if !(answer.personal || answer.degraded) {
         return Ok(pages::tagged(headers, &view(&app, &query, answer, language), &asked));
@@ -129,10 +131,11 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
     let product = |Listed { hit, availability }: &Listed| {
         ProductView::new(&hit.product, hit.revision, *availability, language, region, now)
     };
+    let is_scored = query.text.is_some() && query.sort == Sort::Relevance;
     let item = |Ranked { listed, rank }: Ranked| ItemView {
         product: product(&listed),
         score: rank.score(),
-        explain: query.explain.then(|| ExplainView::of(rank, listed.hit.standing, query.text.is_some())),
+        explain: query.explain.then(|| ExplainView::of(rank, listed.hit.standing, is_scored)),
         highlights: listed.hit.highlights.into_iter().collect(),
     };
     SearchView {

@@ -9,10 +9,11 @@ use axum::routing::get;
 use chassis::Problem;
 use chassis::extract::{Json, Language, Path, Query};
 use common::{ErrorKind, FieldProblem, Sku, VisitorId};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::Browsing;
+use super::finished::{CACHE_TAG, product_key};
 use super::pages;
 use super::view::ProductView;
 use crate::usecases::App;
@@ -73,6 +74,12 @@ async fn one(
         reason: item.reason,
     };
     let headers = pages::headers(language, found.personal, "", &[], None);
+    let mut headers = pages::until_turn(headers, found.items.iter().map(|item| &item.product), app.region, now);
+    let shown = found.items.iter().map(|item| &item.product.sku);
+    let keys: Vec<String> = std::iter::once(&sku).chain(shown).map(product_key).collect();
+    if let Ok(keys) = HeaderValue::try_from(keys.join(",")) {
+        headers.insert(CACHE_TAG, keys);
+    }
     let view = StripView {
         items: found.items.into_iter().map(item).collect(),
         model: found.model,

@@ -1,4 +1,5 @@
-//! What moved in the stock, read from the movements by their number.
+//! What moved in the stock, read from the movements by their number. A limit of back-orders moves nothing, and yet decides whether what is
+//! sold out can be had; it is read from what staff did lately, and told with each look of that time.
 
 use async_trait::async_trait;
 use common::Sku;
@@ -10,6 +11,8 @@ use crate::usecases::ports::stock::StoreError;
 
 /// Movements read at once; more come with the next question.
 const MOST: i64 = 5_000;
+/// Acts of staff that are looked through for limits: more than a person or a script does between two looks, half a second apart.
+const LATELY: i64 = 200;
 
 #[async_trait]
 impl StockWatch for PgStock {
@@ -20,14 +23,21 @@ impl StockWatch for PgStock {
 
     async fn moved_since(&self, mark: i64) -> Result<StockChanges, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            r"
+            r#"
             SELECT sku, max(movement_id) AS newest
-            FROM (SELECT sku, movement_id FROM stock_movements WHERE movement_id > $1 ORDER BY movement_id LIMIT $2) AS moved
+            FROM (
+                (SELECT sku, movement_id FROM stock_movements WHERE movement_id > $1 ORDER BY movement_id LIMIT $2)
+                UNION ALL
+                SELECT subject COLLATE "C", $1::BIGINT
+                FROM (SELECT action, subject, at FROM operator_actions ORDER BY action_id DESC LIMIT $3) AS lately
+                WHERE action = 'stock.limit_back_orders' AND at > now() - INTERVAL '60 seconds'
+            ) AS moved
             GROUP BY sku
-            ",
+            "#,
         )
         .bind(mark)
         .bind(MOST)
+        .bind(LATELY)
         .fetch_all(self.database.pool())
         .await
         .map_err(of_read)?;

@@ -16,6 +16,10 @@ use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
 use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDown, Seen, TurningIndex as _};
 
+/// Milliseconds that a document may be past its time: whoever looks after those comes every two seconds, half a minute while a store is
+/// away. One that waits longer is looked after by nobody, and its price and whether it is shown are wrong.
+const OVERDUE: i64 = 120_000;
+
 impl ElasticProducts {
     /// The documents under `ids` as they are, searchable or not, one answer for each. `query` is that of the URL.
     async fn documents(&self, ids: &[&str], query: &str) -> Result<Vec<Value>, IndexDown> {
@@ -122,7 +126,7 @@ fn difference(
         version if version < wanted.number => Some(Difference::Behind),
         version if version > wanted.number => Some(Difference::Ahead),
         // Whoever looks after the documents whose time has come writes it anew in a moment.
-        _ if there["_source"]["turns_at"].as_i64().is_some_and(|turn| turn <= now.timestamp_millis()) => None,
+        _ if there["_source"]["turns_at"].as_i64().is_some_and(|turn| is_about_to_turn(turn, now)) => None,
         _ => {
             // A document of texts and numbers always becomes JSON.
             let said = in_document(&there["_source"]);
@@ -133,6 +137,12 @@ fn difference(
             (there["_source"] != should_be).then_some(Difference::Content)
         }
     }
+}
+
+/// Whether a document whose time came at `turn` is still to be written anew in its usual time.
+fn is_about_to_turn(turn: i64, now: DateTime<Utc>) -> bool {
+    let past = now.timestamp_millis().saturating_sub(turn);
+    (0..=OVERDUE).contains(&past)
 }
 
 #[cfg(test)]
@@ -167,6 +177,9 @@ mod tests {
         assert_eq!(difference(Some(&changed), &wanted), Some(Difference::Content));
         changed["_source"]["turns_at"] = json!(0);
         assert_eq!(difference(Some(&changed), &wanted), None, "it is about to be written anew");
+        let later = |past: i64| now + chrono::TimeDelta::milliseconds(past);
+        let at = |past: i64| super::difference(Some(&changed), &wanted, None, region, later(past));
+        assert_eq!((at(OVERDUE), at(OVERDUE + 1)), (None, Some(Difference::Content)), "nobody has done so");
     }
 
     #[test]

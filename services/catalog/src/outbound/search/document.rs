@@ -172,7 +172,9 @@ impl ProductDocument {
         };
         let listed = self.timeline.iter().filter_map(|body| {
             let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis);
-            let valid = Window::new(moment(body.from), moment(body.until)).ok()?;
+            // Nobody pays it when the product is not shown any more.
+            let until = moment(body.until).into_iter().chain(moment(self.shown_until)).min();
+            let valid = Window::new(moment(body.from), until).ok()?;
             Some(Price { region: None, amount: money(&body.currency, body.minor)?, valid })
         });
         // A document from before there were timelines.

@@ -107,6 +107,7 @@ fn shown_fields(language: &str, region: Region) -> Value {
         "availability",
         "popularity",
         "timeline",
+        "shown_until",
         price_field(region),
         format!("description.{language}"),
         "description.en"

@@ -16,7 +16,7 @@ pub trait Forgets: Send + Sync {
 pub struct StockChanges {
     /// Where the next question begins.
     pub mark: i64,
-    /// SKUs whose counts moved, each once; some of them may have been told before.
+    /// SKUs whose counts moved, or the limit of what may be promised of them, each once; some of them may have been told before.
     pub skus: Vec<Sku>,
 }
 

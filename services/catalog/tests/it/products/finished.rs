@@ -34,7 +34,7 @@ use testkit::{kafka, wait};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{draft, gone, live, unique};
-use crate::stock::world::{KnownOrders, World, app_made_of, centres, memory_stock, receive};
+use crate::stock::world::{KnownOrders, World, app_made_of, centres, clerk, memory_stock, receive};
 
 /// Where revisions come from: counts how often it is asked, takes its time, may be down, and may hold an older copy until it is
 /// told to forget.
@@ -408,6 +408,18 @@ async fn what_moved_in_the_stock_is_told_once_it_is_committed() {
     skus.sort_unstable();
     assert_eq!((skus, moved.mark), (vec!["A", "B"], watch.mark().await.unwrap()));
     assert!(watch.moved_since(moved.mark).await.unwrap().skus.is_empty());
+}
+
+#[tokio::test]
+async fn a_limit_of_what_may_be_promised_is_told_although_nothing_moved() {
+    let world = World::new().await;
+    let watch = PgStock::new(world.database.database.clone(), centres());
+    receive(&*world.store, "r-1", &[("A", SupplyKind::Counted, 3)]).await.unwrap();
+    let mark = watch.mark().await.unwrap();
+    assert!(watch.moved_since(mark).await.unwrap().skus.is_empty());
+    let sku = Sku::parse("A").unwrap();
+    world.store.limit_back_orders(&sku, 5, clerk()).await.unwrap();
+    assert_eq!(watch.moved_since(mark).await.unwrap(), StockChanges { mark, skus: vec![sku] });
 }
 
 #[tokio::test]

@@ -93,6 +93,9 @@ async fn a_list_that_did_not_change_is_not_sent_again() {
         assert_eq!(shop.send(again()).await.status, 200, "{path}");
     }
     assert_eq!(shop.get("/v1/products?category=audio").await.header("cache-tag"), "c-audio");
+    for of_the_whole_shop in ["/v1/products", "/v1/categories"] {
+        assert_eq!(shop.get(of_the_whole_shop).await.header("cache-tag"), "shop");
+    }
     shop.close().await;
 }
 

@@ -8,10 +8,11 @@ use catalog::usecases::import_products::{Hope, Inspection, Line, Wanted, write};
 use catalog::usecases::ports::products::ProductStore as _;
 use catalog::usecases::put_product::By;
 use common::{Sku, UserId, ids};
+use futures::StreamExt as _;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::world::{Shop, authorised, caller, staff};
+use super::world::{Shop, authorised, caller, gone, staff};
 
 const PATH: &str = "/v1/admin/products/imports";
 const JSON_LINES: &str = "application/x-ndjson";
@@ -235,6 +236,33 @@ async fn a_table_does_not_undo_what_somebody_else_wrote_while_it_was_read() {
         assert_eq!(product.prices.usual().next().unwrap().minor(), minor, "{name}");
         assert_eq!(product.text(&["en"]).unwrap().name, title, "{name}");
     }
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_line_that_has_a_fault_only_when_it_is_written_is_told_too() {
+    let shop = Shop::open().await;
+    import(&shop, "", file(&[line(&shop, "LAST")])).await;
+    let mut table = "sku,family,category,brand,name.en,price.EUR\r\n".to_owned();
+    for number in 0..2_000 {
+        write!(table, "{},general,a/b,x,Product,1.50\r\n", shop.sku(&format!("P{number:04}"))).unwrap();
+    }
+    write!(table, "{},,,,,2.00\r\n", shop.sku("LAST")).unwrap();
+    let request = authorised(&staff(), Request::post(PATH)).header("content-type", "text/csv");
+    let mut pieces = shop.begin(request.body(Body::from(table)).unwrap()).await.into_data_stream();
+    let mut told: Vec<Value> = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let event: Value = serde_json::from_slice(&piece.unwrap()).unwrap();
+        // The work goes on only while somebody reads, so the last portion is not looked at for the second time yet.
+        if event["written"].as_u64().is_some_and(|written| written > 0) && event["kind"] == "progress" {
+            shop.store.insert(&[gone(&shop.sku("LAST"), 2)]).await.unwrap();
+        }
+        told.push(event);
+    }
+    let lines: Vec<u64> = faults(&told).into_iter().map(|(line, _)| line).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| *line == 2_002), "{:?}", last(&told));
+    let done = json!({"kind": "done", "dry_run": false, "lines": 2001, "created": 2000, "changed": 0, "unchanged": 0, "faulty": 1});
+    assert_eq!(last(&told), &done);
     shop.close().await;
 }
 

@@ -6,11 +6,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
+use catalog::domain::draft::PriceDraft;
+use catalog::domain::inventory::SupplyKind;
+use catalog::inbound::edge_news::{self, Renewing};
 use catalog::inbound::purges::Purges;
 use catalog::outbound::cdn::PurgeWebhook;
 use catalog::outbound::feed::KafkaFeed;
+use catalog::usecases::keep_standings::{Known, keep_standings};
 use catalog::usecases::ports::products::ProductFeed as _;
-use common::{Region, SystemClock};
+use catalog::usecases::renew_turned::renew_turned;
+use chrono::{SecondsFormat, TimeDelta};
+use common::{Clock as _, Region, Sku, SystemClock};
 use contracts::topics;
 use http::{HeaderMap, StatusCode};
 use messaging::{BatchConsumer, Epoch, Publisher};
@@ -19,12 +25,33 @@ use testkit::{kafka, wait};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{draft, live, unique};
+use super::world::{Shop, draft, live, unique};
+use crate::stock::world::{memory_stock, receive};
 
 /// Refuses a few times before it takes anything.
 struct Edge {
     refusals: Mutex<usize>,
     taken: Mutex<Vec<Value>>,
+}
+
+impl Edge {
+    /// One that is listening, and who tells it.
+    async fn open(refusals: usize) -> (Arc<Self>, Arc<PurgeWebhook>) {
+        let edge = Arc::new(Self { refusals: Mutex::new(refusals), taken: Mutex::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/purge", listener.local_addr().unwrap());
+        let routes = Router::new().route("/purge", post(purge)).with_state(edge.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let secret = serde_json::from_value(Value::from("of-the-edge")).expect("a secret");
+        (edge, Arc::new(PurgeWebhook::new(&url, secret).unwrap()))
+    }
+
+    /// Everything it was told so far, in that order.
+    fn tags(&self) -> Vec<String> {
+        let taken = self.taken.lock().unwrap();
+        let tags = taken.iter().flat_map(|body| body["tags"].as_array().into_iter().flatten());
+        tags.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
 }
 
 async fn purge(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: axum::Json<Value>) -> StatusCode {
@@ -42,19 +69,13 @@ async fn purge(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: axum::Js
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_told_to_the_edge_until_it_takes_it() {
-    let edge = Arc::new(Edge { refusals: Mutex::new(3), taken: Mutex::default() });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/purge", listener.local_addr().unwrap());
-    let routes = Router::new().route("/purge", post(purge)).with_state(edge.clone());
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-
+    let (edge, webhook) = Edge::open(3).await;
     let settings = kafka::topics(&[&topics::PRODUCT_CHANGED]).await;
     let name = unique().to_uppercase();
     let feed = KafkaFeed::new(Publisher::new(&settings, Region::Eu, Epoch::new(1)).unwrap());
     feed.publish(&[live(draft(&name), 1), live(draft(&name), 2)]).await.unwrap();
 
-    let secret = serde_json::from_value(Value::from("of-the-edge")).expect("a secret");
-    let purges = Arc::new(Purges::new(Arc::new(PurgeWebhook::new(&url, secret).unwrap()), Arc::new(SystemClock)));
+    let purges = Arc::new(Purges::new(webhook, Arc::new(SystemClock)));
     let stop = CancellationToken::new();
     let consumer =
         BatchConsumer::new("catalog-cdn", &[&topics::PRODUCT_CHANGED], Region::Eu, &settings, purges).unwrap();
@@ -68,6 +89,56 @@ async fn a_change_is_told_to_the_edge_until_it_takes_it() {
     running.await.unwrap().unwrap();
     let taken = edge.taken.lock().unwrap().clone();
     let tags: Vec<&str> = taken[0]["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(tags, ["c-audio", "c-audio/headphones", format!("p-{name}").as_str()]);
+    assert_eq!(tags, ["c-audio", "c-audio/headphones", format!("p-{name}").as_str(), "shop"]);
     assert_eq!(*edge.refusals.lock().unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_by_its_time_or_with_the_stock_is_told_to_the_edge_without_a_revision() {
+    let (edge, webhook) = Edge::open(1).await;
+    let (shop, stock) = (Shop::open().await, Arc::new(memory_stock()));
+    let known = Arc::new(Known::new(stock.clone()));
+    let (post, news) = edge_news::post();
+    let index = Renewing::new(shop.index.clone().knowing(known.clone()), post);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let telling = tokio::spawn(async move { edge_news::tell(&*webhook, news, stopped).await });
+    let store = &*shop.app.products.store;
+    let (page_of_a, page_of_b) = (format!("p-{}", shop.sku("A")), format!("p-{}", shop.sku("B")));
+
+    let moment = SystemClock.now() + TimeDelta::seconds(2);
+    let mut cheaper = shop.draft("A");
+    cheaper.special_prices = vec![PriceDraft {
+        currency: "EUR".to_owned(),
+        amount: "9.90".to_owned(),
+        from: Some(moment.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        ..PriceDraft::default()
+    }];
+    shop.stock_up(vec![cheaper, shop.draft("B")]).await;
+    let patience = Duration::from_secs(30);
+    wait::until("the edge to hear of the price that began", patience, async || {
+        renew_turned(store, &index).await.unwrap();
+        let tags = edge.tags();
+        if tags.contains(&page_of_a) { Ok(()) } else { Err(tags) }
+    })
+    .await;
+    let tags = edge.tags();
+    for list in ["c-audio", "c-audio/headphones", "shop"] {
+        assert!(tags.iter().any(|tag| tag == list), "{list} in {tags:?}");
+    }
+    assert!(!tags.contains(&page_of_b), "nothing became of the other: {tags:?}");
+    assert_eq!(*edge.refusals.lock().unwrap(), 0, "it was told until it took it");
+
+    let sku = shop.sku("B");
+    receive(&*stock, &unique(), &[(&sku, SupplyKind::Counted, 1)]).await.unwrap();
+    let moved = [Sku::parse(&sku).unwrap()];
+    assert_eq!(keep_standings(store, &index, &*known, &moved).await.unwrap(), 1);
+    wait::until("the edge to hear of the stock", patience, async || {
+        let tags = edge.tags();
+        if tags.contains(&page_of_b) { Ok(()) } else { Err(tags) }
+    })
+    .await;
+    stop.cancel();
+    telling.await.unwrap();
+    shop.close().await;
 }

@@ -135,6 +135,33 @@ async fn a_product_and_a_price_begin_at_their_moment_without_a_write() {
 }
 
 #[tokio::test]
+async fn no_shared_copy_of_a_list_shows_what_has_ended_by_itself() {
+    let shop = Shop::open().await;
+    let moment = SystemClock.now() + TimeDelta::seconds(30);
+    let mut drafts = ["REDUCED", "GOING", "STAYING"].map(|name| shop.draft(name));
+    drafts[0].special_prices = vec![special("29.90", moment - TimeDelta::days(1), Some(moment))];
+    drafts[1].offered = in_eu(None, Some(moment));
+    for (draft, category) in drafts.iter_mut().zip(["a/reduced", "a/going", "a/staying"]) {
+        draft.category = category.to_owned();
+    }
+    shop.stock_up(drafts.to_vec()).await;
+    for (name, category, ends) in
+        [("REDUCED", "a/reduced", true), ("GOING", "a/going", true), ("STAYING", "a/staying", false)]
+    {
+        for path in [format!("/v1/products?category={category}"), format!("/v1/search?category={category}")] {
+            let list = shop.get(&path).await;
+            assert_eq!(list.skus(&shop), [name], "{path}");
+            let rule = list.header("cache-control");
+            assert!(rule.starts_with("public, max-age=0, s-maxage="), "{path}: {rule}");
+            assert_eq!(!rule.contains("stale"), ends, "{path}: {rule}");
+        }
+    }
+    let all = shop.get("/v1/search").await;
+    assert!(!all.header("cache-control").contains("stale"), "the first of a list to end decides: {:?}", all.headers);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn filters_follow_a_price_that_began_by_itself() {
     let shop = Shop::open().await;
     let mut cheaper = shop.draft("A");

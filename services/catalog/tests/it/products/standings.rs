@@ -156,6 +156,12 @@ async fn what_is_sold_out_goes_behind_what_fits_alike_and_what_people_want_befor
         (part("availability"), part("popularity"))
     };
     assert_eq!((explained(0), explained(1), explained(2)), ((1.0, 1.2), (1.0, 1.0), (0.7, 1.0)));
+    let by_price = scene.shop.get("/v1/search?q=kopfh%C3%B6rer&sort=price_asc&explain=true").await;
+    assert_eq!(by_price.skus(&scene.shop).len(), 3);
+    for item in by_price.body["items"].as_array().unwrap() {
+        let nothing = json!({"relevance": 1.0, "availability": 1.0, "popularity": 1.0, "interest": 0.0});
+        assert_eq!(item["explain"], nothing, "a price decided, and none of these");
+    }
     // The goods come back, and people want something else.
     scene.comes_in("A", 9).await;
     assert_eq!(scene.look().await, 1);

@@ -134,6 +134,8 @@ async fn a_strip_has_names_and_prices_and_the_order_of_whoever_asks() {
     assert_eq!(body["items"][0]["availability"], "in_stock");
     assert_eq!(body["items"][0]["reason"], "viewed_together");
     assert!(headers["cache-control"].to_str().unwrap().starts_with("public"));
+    let keys = ["A1", "A2", "A3", "Z1"].map(|name| format!("p-{}", shop.sku(name))).join(",");
+    assert_eq!(headers["cache-tag"], keys.as_str(), "it is forgotten with whatever is on it");
 
     let person = UserId::from_uuid(ids::random());
     let profile = InterestProfile {

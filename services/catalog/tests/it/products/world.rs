@@ -204,6 +204,11 @@ impl Shop {
             .collect()
     }
 
+    /// An answer that is read piece by piece; what makes it goes on while it is read.
+    pub async fn begin(&self, request: Request<Body>) -> Body {
+        self.router.clone().oneshot(request).await.expect("the router always answers").into_body()
+    }
+
     /// The bytes of an answer.
     pub async fn raw(&self, request: Request<Body>) -> bytes::Bytes {
         let response = self.router.clone().oneshot(request).await.expect("the router always answers");

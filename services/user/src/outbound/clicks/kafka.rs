@@ -20,7 +20,7 @@ const DEADLINE_BEFORE_SPILL: Duration = Duration::from_millis(750);
 pub struct KafkaBroker {
     firehose: Firehose,
     guard: Guard,
-    /// Refused events have their own: a topic that cannot be written must not stand for the broker.
+    /// What tells of refused events has its own: a topic that cannot be written must not stand for the broker.
     refused: Guard,
 }
 

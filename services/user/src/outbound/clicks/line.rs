@@ -18,9 +18,15 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether it tells of events that were refused: nobody was promised that it is kept.
+    /// Whether it tells of events that were refused: as durable as a click, as long as there is room.
     pub fn is_refused(&self) -> bool {
         self.topic.kind == CLICKSTREAM_REFUSED.kind
+    }
+
+    /// Bytes that [`write`](Self::write) adds.
+    pub fn size(&self) -> u64 {
+        let text = |text: &str| 1 + text.len().min(usize::from(u8::MAX));
+        (HEAD + text(self.topic.kind) + text(&self.key) + self.payload.len()) as u64
     }
 
     /// Adds the line to `out` as it will stand in the file.
@@ -83,7 +89,9 @@ mod tests {
             (&CLICKSTREAM_REFUSED, "two", b""),
             (&CLICKSTREAM_RAW, "", b"last"),
         ] {
-            Line { topic, key: key.into(), payload: payload.into() }.write(&mut file);
+            let (line, before) = (Line { topic, key: key.into(), payload: payload.into() }, file.len());
+            line.write(&mut file);
+            assert_eq!(line.size(), (file.len() - before) as u64, "its size was reckoned");
         }
         file
     }

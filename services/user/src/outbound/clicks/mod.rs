@@ -1,9 +1,10 @@
 //! Where clicks go so that *accepted* means durable: to the broker, and when it does not confirm, to the spill on this machine's disk,
-//! from which they follow. When neither has them the caller hears it, with a time to come again, and nothing was promised.
+//! from which they follow. When neither has them the caller hears it, with a time to come again, and nothing was promised. What tells
+//! of refused events goes the same way, and the answer waits for both.
 //!
 //! Decided here: the order of these two. A batch that the broker may have taken without saying so is spilled all the same and comes
-//! twice; readers know each event by its id and count it once. Events that were refused go beside it, where they can, and cost no
-//! good one its place: they are never spilled.
+//! twice; readers know each event, and each record of refused ones, by its id and count it once. And that refused events cost no good
+//! one its place: where nobody has room for them they are dropped and counted, unless the request holds nothing else.
 
 mod kafka;
 pub mod line;
@@ -29,8 +30,8 @@ const COME_AGAIN: Duration = Duration::from_secs(2);
 /// Takes records and keeps them on all in-sync copies.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Publishes all, those of one key in the order given. After an error some of them may still arrive. Refused events go in a call
-    /// of their own.
+    /// Publishes all, those of one key in the order given. After an error some of them may still arrive. What tells of refused events
+    /// goes in a call of its own.
     async fn publish(&self, lines: &[Line<'_>]) -> Result<(), Down>;
 }
 
@@ -61,34 +62,44 @@ impl ClickLog for DurableClicks {
     async fn append(&self, batch: &ClickBatch<'_>) -> Result<(), Down> {
         let lines = wire::lines(batch, self.records);
         let (good, refused) = lines.split_at(lines.partition_point(|line| !line.is_refused()));
-        join(self.accept(good), tell_refused(&*self.broker, refused)).await.0
+        // One write to the disk for all that the broker did not confirm.
+        let (unsaid, down) = match join(self.tell(good), self.tell(refused)).await {
+            (Ok(()), Ok(())) => return Ok(()),
+            (Err(down), Err(_)) => (&*lines, down),
+            (Err(down), Ok(())) => (good, down),
+            (Ok(()), Err(down)) => (refused, down),
+        };
+        if self.keep(unsaid).await {
+            return Ok(());
+        }
+        let (good_left, refused_left) = unsaid.split_at(unsaid.partition_point(|line| !line.is_refused()));
+        if good.is_empty() || refused_left.is_empty() || !self.keep(good_left).await {
+            return Err(told_when(down));
+        }
+        metrics::REFUSED_CLICKS_LOST.inc_by(refused_left.len() as u64);
+        tracing::debug!(error = format!("{:#}", down.source), "refused clicks are told to nobody");
+        Ok(())
     }
 }
 
 impl DurableClicks {
-    async fn accept(&self, lines: &[Line<'_>]) -> Result<(), Down> {
+    async fn tell(&self, lines: &[Line<'_>]) -> Result<(), Down> {
+        if lines.is_empty() { Ok(()) } else { self.broker.publish(lines).await }
+    }
+
+    /// Are these on the disk?
+    async fn keep(&self, lines: &[Line<'_>]) -> bool {
         if lines.is_empty() {
-            return Ok(());
+            return true;
         }
-        let Err(down) = self.broker.publish(lines).await else { return Ok(()) };
-        let Some(spill) = &self.spill else { return Err(told_when(down)) };
-        let (outcome, result) = match spill.append(lines).await {
-            Ok(()) => ("kept", Ok(())),
-            Err(Full::NoRoom) => ("no-room", Err(told_when(down))),
-            Err(Full::Disk) => ("disk", Err(told_when(down))),
+        let Some(spill) = &self.spill else { return false };
+        let (outcome, kept) = match spill.append(lines).await {
+            Ok(()) => ("kept", true),
+            Err(Full::NoRoom) => ("no-room", false),
+            Err(Full::Disk) => ("disk", false),
         };
         metrics::SPILLED.with_label_values(&[outcome]).inc_by(lines.len() as u64);
-        result
-    }
-}
-
-/// Publishes refused events, if the broker takes them.
-async fn tell_refused(broker: &dyn Broker, lines: &[Line<'_>]) {
-    if !lines.is_empty()
-        && let Err(down) = broker.publish(lines).await
-    {
-        metrics::REFUSED_CLICKS_LOST.inc_by(lines.len() as u64);
-        tracing::debug!(error = format!("{:#}", down.source), "refused clicks are told to nobody");
+        kept
     }
 }
 

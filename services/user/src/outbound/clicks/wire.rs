@@ -78,6 +78,7 @@ fn refused(batch: &ClickBatch<'_>) -> Vec<u8> {
         text(3, sample, &mut scratch);
         bytes(3, &scratch, &mut out);
     }
+    text(4, &common::ids::counted().to_string(), &mut out);
     out
 }
 
@@ -232,6 +233,12 @@ mod tests {
             assert_eq!(refused.encode_to_vec(), *lines[1].payload);
             assert_eq!((refused.refused[1].index, refused.refused[1].reason.as_str()), (300, "unknown-field"));
             assert_eq!((refused.refused[0].sample.as_str(), refused.pseudonym), ("{}", batch.pseudonym.clone()));
+            let again = super::lines(&batch, Records::Report);
+            let again = v1::ClicksRefused::decode(&*again[1].payload).expect("a message");
+            assert!(
+                !refused.record_id.is_empty() && refused.record_id != again.record_id,
+                "each has a name of its own"
+            );
         }
     }
 

@@ -35,7 +35,7 @@ use kin::Kin;
 pub use kin::Shown;
 pub(super) use page::tag;
 use page::{Age, Content, Lives, Page};
-pub use page::{category_key, product_key};
+pub use page::{SHOP_KEY, category_key, product_key};
 
 use crate::domain::inventory::Level;
 use crate::metrics::{PAGES_DROPPED, PAGES_MADE};
@@ -343,7 +343,7 @@ impl Pages {
         if let Some(turn) = page.turn {
             let left = turn.saturating_duration_since(Instant::now());
             if left < LONGEST_SHARED {
-                head.insert(CACHE_CONTROL, shared_until_turn(left));
+                head.insert(CACHE_CONTROL, shared_until_turn(left, 10));
             }
         }
         Some(if changed { AtHand { changed, headers: head, body: body.clone() } } else { unchanged(head) })
@@ -403,9 +403,9 @@ fn head(language: &'static str, encoding: Encoding) -> (HeaderMap, HeaderMap) {
     (whole, same)
 }
 
-/// No shared cache shows a price that has ended by itself.
-fn shared_until_turn(left: Duration) -> HeaderValue {
-    let rule = format!("public, max-age=0, s-maxage={}", left.as_secs().min(10));
+/// No shared cache shows a price that has ended by itself; `usual` is how long it keeps others, in seconds.
+pub(super) fn shared_until_turn(left: Duration, usual: u64) -> HeaderValue {
+    let rule = format!("public, max-age=0, s-maxage={}", left.as_secs().min(usual));
     HeaderValue::try_from(rule).unwrap_or(HeaderValue::from_static("no-store"))
 }
 

@@ -205,6 +205,9 @@ pub fn product_key(sku: &Sku) -> String {
     format!("p-{sku}")
 }
 
+/// What copies of the whole shop's list and of its tree of categories are forgotten by.
+pub const SHOP_KEY: &str = "shop";
+
 /// What copies of a category's lists are forgotten by.
 pub fn category_key(path: &str) -> String {
     format!("c-{path}")

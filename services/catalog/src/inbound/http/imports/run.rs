@@ -1,5 +1,6 @@
 //! One import from its first byte to its last word: take the file, look through all of it, then write it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
@@ -77,6 +78,8 @@ type Written = (Vec<u64>, Result<BatchOutcome, StoreDown>);
 struct Sums {
     checked: u64,
     faulty: u64,
+    /// Lines whose faults were told, at most [`MOST_FAULTS`].
+    told: HashSet<u64>,
     created: u64,
     changed: u64,
     unchanged: u64,
@@ -184,7 +187,9 @@ async fn look_through(
     Ok(())
 }
 
-/// The second passage: the good lines again, and into the store.
+/// The second passage: the good lines again, and into the store. A line that was good in the first may have a fault by now: the product
+/// that it changes has gone, its family has another schema. It is told like any other; where faults were no longer told one by one, it
+/// cannot be told from those that were counted before.
 async fn write_all(
     app: &App,
     mut reader: Reader,
@@ -194,13 +199,21 @@ async fn write_all(
 ) -> Result<(), Stop> {
     let mut inspection = Inspection::default();
     let hope = Hope::default();
+    let every_fault_was_told = sums.faulty <= MOST_FAULTS;
     let mut under_way: FuturesUnordered<BoxFuture<'_, Written>> = FuturesUnordered::new();
     let mut more = true;
     while more || !under_way.is_empty() {
         if more && under_way.len() < PORTIONS_AT_ONCE {
             match portion(app, &mut reader, &mut inspection).await? {
-                Some((good, _)) if good.is_empty() => {}
-                Some((good, _)) => {
+                Some((good, faulty)) => {
+                    for line in faulty {
+                        if every_fault_was_told && !sums.told.contains(&line.number) {
+                            tell_fault(events, line, sums).await?;
+                        }
+                    }
+                    if good.is_empty() {
+                        continue;
+                    }
                     let numbers: Vec<u64> = good.iter().map(|line| line.number).collect();
                     let (by, hope) = (&by, &hope);
                     under_way.push(async move { (numbers, write(app, good, by, hope).await) }.boxed());
@@ -247,6 +260,7 @@ async fn tell_fault(events: &Sender<Bytes>, line: FaultyLine, sums: &mut Sums) -
     if sums.faulty > MOST_FAULTS {
         return Ok(());
     }
+    sums.told.insert(line.number);
     let errors = line.problems.into_iter().map(FaultView::from).collect();
     tell(events, &Told::Fault { line: line.number, errors }).await
 }

@@ -1,10 +1,12 @@
-//! A bounded queue on this machine's disk for what the broker did not confirm. Decided here: an append is answered when its bytes are
-//! on the disk (many appends share one `fdatasync`), there is never more than the bound, and a file goes when all of it is confirmed.
+//! A bounded queue on this machine's disk for what the broker did not confirm, good clicks and what tells of refused ones. Decided here:
+//! an append is answered when its bytes are on the disk (many appends share one `fdatasync`), there is never more than the bound, and a
+//! file goes when all of it is confirmed, or stands in another file.
 //!
 //! A file is written, then closed, then replayed; files follow one another in their order, and what the process before left behind
 //! comes first. A process that dies in a replay begins with the same file again: its lines come twice, and readers count each event
 //! once. What people do meanwhile goes straight to the broker and may be ahead of what they did before; every event carries its time.
 
+mod held;
 mod replay;
 
 use std::collections::VecDeque;
@@ -12,23 +14,23 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use common::{Clock as _, SystemClock};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::held::{Closed, Shared, Size};
 pub use self::replay::Replay;
-use super::line::Line;
-use crate::metrics;
+use super::line::{Line, lines};
 
 /// A file is closed when it has this many bytes: what a replay holds in memory, and what comes twice after a crash in it.
 const FILE: u64 = 4 << 20;
-/// Or when nothing came for this long: the broker is back, or nobody clicks.
+/// Or when nothing came for this long: the broker is back, or nobody clicks. Not while nobody takes the file before it: a click now and
+/// then in a long outage would make as many files.
 const IDLE: Duration = Duration::from_millis(200);
 /// Requests that wait for the disk, and how many of them share one write, if they are no more than a file. More wait for nothing: they
 /// are refused.
@@ -45,7 +47,7 @@ const FOLDER_FOR_US: u32 = 0o700;
 /// Why nothing was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The bound is reached, or the disk is slower than what comes.
+    /// The bound is reached, or the part of it that refused events may take, or the disk is slower than what comes.
     NoRoom,
     /// The disk refused.
     Disk,
@@ -60,32 +62,13 @@ pub struct Spill {
 
 struct Request {
     bytes: Vec<u8>,
+    size: Size,
     done: oneshot::Sender<bool>,
-}
-
-/// What writer, replay and appenders share.
-struct Shared {
-    folder: PathBuf,
-    /// On disk and on the way there.
-    bytes: AtomicU64,
-    most: u64,
-    /// Files to be replayed, the oldest first.
-    closed: Mutex<VecDeque<Closed>>,
-    /// When the file that is written to was begun.
-    open_since: Mutex<Option<SystemTime>>,
-    wake: Notify,
-}
-
-#[derive(Clone, Debug)]
-struct Closed {
-    path: PathBuf,
-    bytes: u64,
-    since: SystemTime,
 }
 
 impl Spill {
     /// The three parts of a spill in `folder` with at most `most` bytes: the way in, who writes, and who replays. Blocks for as long as
-    /// another process may take to end.
+    /// another process may take to end, and for as long as it takes to read what is there.
     ///
     /// # Errors
     /// A folder that cannot be used, or that another process uses.
@@ -93,22 +76,13 @@ impl Spill {
         make(folder).with_context(|| format!("make {}", folder.display()))?;
         let lock = lock(folder)?;
         let (closed, next) = found(folder)?;
-        let bytes = closed.iter().map(|file| file.bytes).sum::<u64>() + rests(folder)?;
-        if bytes > 0 {
-            tracing::warn!(files = closed.len(), bytes, "clicks of the process before wait on disk");
+        let (files, rests) = (closed.len(), rests(folder)?);
+        let shared = Arc::new(Shared::new(folder.to_owned(), most, closed, rests, next));
+        if shared.bytes() > 0 {
+            tracing::warn!(files, bytes = shared.bytes(), "clicks of the process before wait on disk");
         }
-        let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
-            bytes: AtomicU64::new(bytes),
-            most,
-            closed: Mutex::new(closed),
-            open_since: Mutex::new(None),
-            wake: Notify::new(),
-        });
-        shared.tell();
-        shared.tell_oldest();
         let (queue, requests) = mpsc::channel(WAITING);
-        let writer = Writer { requests, shared: shared.clone(), open: None, next, _lock: lock };
+        let writer = Writer { requests, shared: shared.clone(), open: None, _lock: lock };
         Ok((Self { queue, shared: shared.clone() }, writer, Replay::new(shared)))
     }
 
@@ -117,15 +91,15 @@ impl Spill {
     /// # Errors
     /// See [`Full`]; nothing is promised then.
     pub async fn append(&self, lines: &[Line<'_>]) -> Result<(), Full> {
-        let mut bytes = Vec::new();
-        lines.iter().for_each(|line| line.write(&mut bytes));
-        let length = bytes.len() as u64;
-        if !self.shared.reserve(length) {
+        let size = Size::of(lines);
+        if !self.shared.reserve(size) {
             return Err(Full::NoRoom);
         }
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| line.write(&mut bytes));
         let (done, written) = oneshot::channel();
-        if self.queue.try_send(Request { bytes, done }).is_err() {
-            self.shared.release(length);
+        if self.queue.try_send(Request { bytes, size, done }).is_err() {
+            self.shared.exchange(size, Size::default());
             return Err(Full::NoRoom);
         }
         // Whoever gives up here leaves the bytes to the writer: they are kept, only nobody hears of it.
@@ -137,7 +111,7 @@ impl Spill {
 
     /// Bytes that wait for the broker.
     pub fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Acquire)
+        self.shared.bytes()
     }
 
     /// Since when the oldest of them wait; those of the file that is still written to as well. `None`: none wait.
@@ -146,50 +120,11 @@ impl Spill {
     }
 }
 
-impl Shared {
-    fn reserve(&self, length: u64) -> bool {
-        let room = |bytes: u64| bytes.checked_add(length).filter(|sum| *sum <= self.most);
-        let reserved = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
-        self.tell();
-        reserved
-    }
-
-    fn release(&self, length: u64) {
-        self.bytes.fetch_sub(length, Ordering::AcqRel);
-        self.tell();
-    }
-
-    fn tell(&self) {
-        metrics::SPILL_BYTES.set(i64::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(i64::MAX));
-    }
-
-    fn oldest(&self) -> Option<SystemTime> {
-        let open = *self.open_since.lock().unwrap_or_else(PoisonError::into_inner);
-        self.closed().iter().map(|file| file.since).chain(open).min()
-    }
-
-    fn tell_oldest(&self) {
-        let since = self.oldest().and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-        metrics::SPILL_OLDEST.set(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
-    }
-
-    /// A file was begun, or the one that was written to is closed or gone.
-    fn open(&self, since: Option<SystemTime>) {
-        *self.open_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
-        self.tell_oldest();
-    }
-
-    fn closed(&self) -> std::sync::MutexGuard<'_, VecDeque<Closed>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Puts what comes on the disk.
 pub struct Writer {
     requests: mpsc::Receiver<Request>,
     shared: Arc<Shared>,
     open: Option<Open>,
-    next: u64,
     /// Held for as long as anything is written.
     _lock: File,
 }
@@ -197,7 +132,7 @@ pub struct Writer {
 struct Open {
     file: tokio::fs::File,
     path: PathBuf,
-    bytes: u64,
+    size: Size,
     since: SystemTime,
 }
 
@@ -208,7 +143,9 @@ impl Writer {
             let request = tokio::select! {
                 request = self.requests.recv() => request,
                 () = tokio::time::sleep(IDLE), if self.open.is_some() => {
-                    self.close();
+                    if self.open.as_ref().is_some_and(|open| !self.shared.queue(open.size).is_stuck()) {
+                        self.close();
+                    }
                     continue;
                 }
                 () = shutdown.cancelled(), if !self.requests.is_closed() => {
@@ -239,27 +176,26 @@ impl Writer {
 
     async fn write(&mut self, together: Vec<Request>) {
         let bytes = together.iter().map(|request| request.bytes.as_slice()).collect::<Vec<_>>().concat();
-        let length = bytes.len() as u64;
-        let outcome = self.put(&bytes).await;
+        let size = together.iter().map(|request| request.size).fold(Size::default(), Size::plus);
+        let outcome = self.put(&bytes, size).await;
         if let Err(error) = &outcome {
             tracing::error!(error = error as &dyn std::error::Error, "the disk did not take spilled clicks");
             self.take_back().await;
-            self.shared.release(length);
+            self.shared.exchange(size, Size::default());
         }
         for request in together {
             let _ = request.done.send(outcome.is_ok());
         }
-        if self.open.as_ref().is_some_and(|open| open.bytes >= FILE) {
+        if self.open.as_ref().is_some_and(|open| open.size.all >= FILE) {
             self.close();
         }
     }
 
-    async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn put(&mut self, bytes: &[u8], size: Size) -> io::Result<()> {
         let open = match self.open.take() {
             Some(open) => self.open.insert(open),
             None => {
-                let path = self.shared.folder.join(format!("{:016x}.{ENDING}", self.next));
-                self.next += 1;
+                let path = self.shared.next_path();
                 let file = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(FOR_US).open(&path).await?;
                 if let Err(error) = sync_folder(&self.shared.folder).await {
                     let _ = tokio::fs::remove_file(&path).await;
@@ -267,13 +203,13 @@ impl Writer {
                 }
                 let since = SystemTime::from(SystemClock.now());
                 self.shared.open(Some(since));
-                self.open.insert(Open { file, path, bytes: 0, since })
+                self.open.insert(Open { file, path, size: Size::default(), since })
             }
         };
         open.file.write_all(bytes).await?;
         open.file.flush().await?;
         open.file.sync_data().await?;
-        open.bytes += bytes.len() as u64;
+        open.size = open.size.plus(size);
         Ok(())
     }
 
@@ -281,8 +217,8 @@ impl Writer {
     /// disk may refuse this as well; a replay reads no further than what was promised.
     async fn take_back(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let _ = open.file.set_len(open.bytes).await;
-        if open.bytes == 0 {
+        let _ = open.file.set_len(open.size.all).await;
+        if open.size.all == 0 {
             let _ = tokio::fs::remove_file(&open.path).await;
             self.shared.open(None);
         } else {
@@ -293,10 +229,9 @@ impl Writer {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            let Open { path, bytes, since, .. } = open;
-            self.shared.closed().push_back(Closed { path, bytes, since });
+            let Open { path, size, since, .. } = open;
+            self.shared.push(Closed { path, size, since });
             self.shared.open(None);
-            self.shared.wake.notify_one();
         }
     }
 }
@@ -352,14 +287,21 @@ fn found(folder: &Path) -> anyhow::Result<(VecDeque<Closed>, u64)> {
             // Not every disk knows when a file was begun, and one that was brought from elsewhere began there.
             let written = about.modified()?;
             let since = about.created().map_or(written, |begun| begun.min(written));
-            files.push((number, Closed { bytes: about.len(), path, since }));
+            files.push((number, Closed { size: Size { all: about.len(), refused: 0 }, path, since }));
         }
     }
     files.sort_by_key(|(number, _)| *number);
     let next = files.last().map_or(0, |(number, _)| number + 1);
-    let waiting =
-        files.into_iter().map(|(_, file)| file).filter(|file| file.path.extension().is_some_and(|e| e == ENDING));
-    Ok((waiting.collect(), next))
+    let mut waiting: VecDeque<Closed> = files
+        .into_iter()
+        .map(|(_, file)| file)
+        .filter(|file| file.path.extension().is_some_and(|e| e == ENDING))
+        .collect();
+    for file in &mut waiting {
+        // One that cannot be read now is told by its replay.
+        file.size.refused = std::fs::read(&file.path).map_or(0, |bytes| Size::of(&lines(&bytes).0).refused);
+    }
+    Ok((waiting, next))
 }
 
 /// Bytes of what is kept for people; they count, so that the bound holds for them as well. What was kept long enough goes.
@@ -403,17 +345,16 @@ mod tests {
 
         /// Lets the writer go on with a file that holds `promised` bytes and, behind them, a part of a line.
         async fn open(&mut self, promised: &[u8], writable: bool) -> PathBuf {
-            let path = self.folder.join(format!("{:016x}.{ENDING}", self.writer.next));
-            self.writer.next += 1;
+            let path = self.writer.shared.next_path();
             std::fs::write(&path, [promised, b"torn"].concat()).expect("a file");
             let file = tokio::fs::OpenOptions::new().read(true).write(writable).open(&path).await.expect("the file");
-            let (bytes, since) = (promised.len() as u64, SystemTime::now());
-            self.writer.open = Some(Open { file, path: path.clone(), bytes, since });
+            let (size, since) = (good(promised.len()), SystemTime::now());
+            self.writer.open = Some(Open { file, path: path.clone(), size, since });
             path
         }
 
         fn waiting(&self) -> Vec<u64> {
-            self.writer.shared.closed().iter().map(|file| file.bytes).collect()
+            self.writer.shared.clicks.files().iter().map(|file| file.size.all).collect()
         }
     }
 
@@ -423,9 +364,13 @@ mod tests {
         }
     }
 
+    fn good(bytes: usize) -> Size {
+        Size { all: bytes as u64, refused: 0 }
+    }
+
     fn request(bytes: usize) -> (Request, oneshot::Receiver<bool>) {
         let (done, written) = oneshot::channel();
-        (Request { bytes: vec![0; bytes], done }, written)
+        (Request { bytes: vec![0; bytes], size: good(bytes), done }, written)
     }
 
     #[tokio::test]
@@ -434,7 +379,7 @@ mod tests {
         // A file that cannot be written stands for a disk that is full.
         for _ in 0..3 {
             let path = place.open(b"", false).await;
-            assert!(place.writer.shared.reserve(10));
+            assert!(place.writer.shared.reserve(good(10)));
             let (request, written) = request(10);
             place.writer.write(vec![request]).await;
             assert_eq!((written.await, path.exists(), place.spill.bytes()), (Ok(false), false, 0));
@@ -460,7 +405,7 @@ mod tests {
         place.writer.write(together).await;
         let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
         assert_eq!(mode(&place.folder), FOLDER_FOR_US);
-        let files = place.writer.shared.closed().clone();
+        let files = place.writer.shared.clicks.files().clone();
         assert_eq!(files.iter().map(|file| mode(&file.path)).collect::<Vec<_>>(), [FOR_US]);
     }
 
@@ -480,7 +425,7 @@ mod tests {
         place.writer.close();
         assert_eq!(place.spill.oldest(), Some(since), "nor does its end");
         // A file that could not be written and is gone leaves no age behind.
-        place.writer.shared.closed().clear();
+        place.writer.shared.clicks.files().clear();
         let path = place.open(b"", false).await;
         place.writer.shared.open(Some(since));
         place.writer.take_back().await;

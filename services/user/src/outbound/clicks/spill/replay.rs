@@ -1,4 +1,5 @@
-//! From the disk to the broker: file after file, line after line, and a file goes only when all of it is confirmed.
+//! From the disk to the broker: file after file, line after line, and a file goes only when all of it is confirmed. Refused events whose
+//! topic cannot be written are put aside into a file of their own, so that they hold up no click and its file no room.
 
 use std::io;
 use std::path::Path;
@@ -6,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::join;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::super::Broker;
 use super::super::line::{Line, lines};
-use super::super::{Broker, tell_refused};
-use super::{Closed, FOR_US, REST, Shared, sync_folder};
+use super::held::{Closed, Queue, Shared, Size};
+use super::{FOR_US, REST, sync_folder};
 use crate::metrics;
+use crate::usecases::ports::Down;
 
 /// Lines under way at once: enough to fill the broker's batches, few enough to leave the live ones their place.
 const TOGETHER: usize = 256;
@@ -29,11 +33,13 @@ pub struct Replay {
     shared: Arc<Shared>,
 }
 
-/// How far the oldest file is.
+/// How far the oldest file of a queue is.
 #[derive(Default)]
 struct Progress {
-    /// Lines that are confirmed.
-    done: usize,
+    /// Lines with clicks that are confirmed.
+    clicks: usize,
+    /// Lines that tell of refused events and are confirmed, or stand in another file.
+    refused: usize,
     /// Reads that failed in a row.
     unread: u32,
 }
@@ -45,31 +51,37 @@ impl Replay {
 
     /// Replays until `shutdown`: what is there at once, later files when they are closed.
     pub async fn run(self, broker: Arc<dyn Broker>, shutdown: CancellationToken) {
+        let Shared { clicks, refused, .. } = &*self.shared;
+        join(self.drain(clicks, &*broker, &shutdown), self.drain(refused, &*broker, &shutdown)).await;
+    }
+
+    async fn drain(&self, queue: &Queue, broker: &dyn Broker, shutdown: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         let mut progress = Progress::default();
         loop {
-            let Some(oldest) = self.oldest() else {
+            let Some(oldest) = queue.oldest() else {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
-                    () = self.shared.wake.notified() => continue,
+                    () = queue.wake.notified() => continue,
                 }
             };
             let outcome = tokio::select! {
                 () = shutdown.cancelled() => return,
-                outcome = self.file(&oldest, &*broker, &mut progress) => outcome,
+                outcome = self.file(&oldest, broker, &mut progress) => outcome,
             };
             match outcome {
                 Ok(()) => {
-                    self.shared.closed().pop_front();
-                    self.shared.tell_oldest();
+                    queue.stuck(false);
+                    self.shared.pop(queue);
                     (pause, progress) = (FIRST_PAUSE, Progress::default());
                 }
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "spilled clicks wait");
+                    queue.stuck(progress.unread == 0);
                     if progress.unread == MOST_READS {
                         let path = oldest.path.display();
                         tracing::error!(%path, "a spilled file cannot be read and comes last");
-                        self.shared.closed().rotate_left(1);
+                        queue.files().rotate_left(1);
                         progress = Progress::default();
                     }
                     tokio::select! {
@@ -81,17 +93,13 @@ impl Replay {
         }
     }
 
-    fn oldest(&self) -> Option<Closed> {
-        self.shared.closed().front().cloned()
-    }
-
     async fn file(&self, file: &Closed, broker: &dyn Broker, progress: &mut Progress) -> anyhow::Result<()> {
         let mut bytes = match tokio::fs::read(&file.path).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let path = file.path.display();
-                tracing::error!(%path, bytes = file.bytes, "a spilled file is gone, with its clicks");
-                self.shared.release(file.bytes);
+                tracing::error!(%path, bytes = file.size.all, "a spilled file is gone, with its clicks");
+                self.shared.exchange(file.size, Size::default());
                 return Ok(());
             }
             Err(error) => {
@@ -101,20 +109,17 @@ impl Replay {
         };
         progress.unread = 0;
         // More may stand there after a write that failed and could not be taken back.
-        bytes.truncate(usize::try_from(file.bytes).unwrap_or(usize::MAX));
+        bytes.truncate(usize::try_from(file.size.all).unwrap_or(usize::MAX));
         let (lines, rest) = lines(&bytes);
-        // Programs before this one spilled refused events as well.
-        let (refused, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_refused);
-        let mut left = &lines[progress.done.min(lines.len())..];
-        while !left.is_empty() {
-            let (portion, behind) = left.split_at(together(left));
-            broker.publish(portion).await?;
-            left = behind;
-            progress.done += portion.len();
-            metrics::REPLAYED.inc_by(portion.len() as u64);
-        }
-        for portion in refused.chunks(TOGETHER) {
-            tell_refused(broker, portion).await;
+        let (refused, clicks): (Vec<_>, Vec<_>) = lines.into_iter().partition(Line::is_refused);
+        publish(broker, &clicks, &mut progress.clicks).await?;
+        if let Err(down) = publish(broker, &refused, &mut progress.refused).await {
+            if file.size.is_refused() {
+                return Err(down.into());
+            }
+            tracing::warn!(error = format!("{:#}", down.source), "spilled refused clicks are put aside and wait");
+            self.put_aside(&refused[progress.refused.min(refused.len())..], file).await.context("put them aside")?;
+            progress.refused = refused.len();
         }
         if !rest.is_empty() {
             // Where a process stopped in a write this was promised to nobody; where a disk went bad it was, so it is kept.
@@ -130,11 +135,40 @@ impl Replay {
                 "the removal of a replayed file may not be durable"
             );
         }
-        let kept = rest.len() as u64;
-        self.shared.release(file.bytes.saturating_sub(kept));
-        tracing::info!(lines = lines.len(), "spilled clicks are with the broker");
+        self.shared.exchange(file.size, Size { all: rest.len() as u64, refused: 0 });
+        tracing::info!(lines = clicks.len(), refused = refused.len(), "spilled clicks were replayed");
         Ok(())
     }
+
+    /// Gives `lines` a file of their own, on the disk before the one goes that they come from. For a moment they stand in both, which
+    /// may be more than the bound by as much.
+    async fn put_aside(&self, lines: &[Line<'_>], from: &Closed) -> io::Result<()> {
+        let (path, size) = (self.shared.next_path(), Size::of(lines));
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| line.write(&mut bytes));
+        let kept = async {
+            keep(&path, &bytes).await?;
+            sync_folder(&self.shared.folder).await
+        };
+        if let Err(error) = kept.await {
+            let _ = tokio::fs::remove_file(&path).await;
+            return Err(error);
+        }
+        self.shared.exchange(Size::default(), size);
+        self.shared.push(Closed { path, size, since: from.since });
+        Ok(())
+    }
+}
+
+/// Publishes what of `lines` is not `done`.
+async fn publish(broker: &dyn Broker, lines: &[Line<'_>], done: &mut usize) -> Result<(), Down> {
+    while let Some(left) = lines.get(*done..).filter(|left| !left.is_empty()) {
+        let portion = &left[..together(left)];
+        broker.publish(portion).await?;
+        *done += portion.len();
+        metrics::REPLAYED.inc_by(portion.len() as u64);
+    }
+    Ok(())
 }
 
 /// How many of the next lines go together; one, however long it is.
