@@ -23,7 +23,7 @@ resource "akamai_gtm_domain" "shop" {
   contract                  = var.contract_id
   group                     = var.group_id
   name                      = "shopsphere.example.akadns.net"
-  type                      = "weighted"
+  type                      = "full"
   comment                   = "rendered from topology.toml"
   default_timeout_penalty   = 25
   default_error_penalty     = 75

@@ -39,7 +39,15 @@ resource "cloudflare_ruleset" "cache_eu" {
     expression  = "(http.host eq \"api.eu.shopsphere.example\" and http.request.method eq \"GET\" and not any(http.request.headers.names[*] eq \"authorization\") and http.cookie eq \"\" and (starts_with(http.request.uri.path, \"/v1/regions\") or starts_with(http.request.uri.path, \"/v1/products\") or starts_with(http.request.uri.path, \"/v1/categories\") or starts_with(http.request.uri.path, \"/v1/search\") or starts_with(http.request.uri.path, \"/v1/prices\") or starts_with(http.request.uri.path, \"/v1/promotions\") or starts_with(http.request.uri.path, \"/v1/stock\")))"
     action      = "set_cache_settings"
     action_parameters {
-      cache = true
+      cache                = true
+      respect_strong_etags = true
+      cache_key {
+        custom_key {
+          header {
+            include = ["accept-language"]
+          }
+        }
+      }
       edge_ttl {
         mode = "respect_origin"
       }
@@ -78,7 +86,8 @@ resource "cloudflare_ruleset" "cache_us" {
     expression  = "(http.host eq \"api.us.shopsphere.example\" and http.request.method eq \"GET\" and not any(http.request.headers.names[*] eq \"authorization\") and http.cookie eq \"\" and (starts_with(http.request.uri.path, \"/v1/regions\") or starts_with(http.request.uri.path, \"/v1/products\") or starts_with(http.request.uri.path, \"/v1/categories\") or starts_with(http.request.uri.path, \"/v1/search\") or starts_with(http.request.uri.path, \"/v1/prices\") or starts_with(http.request.uri.path, \"/v1/promotions\") or starts_with(http.request.uri.path, \"/v1/stock\")))"
     action      = "set_cache_settings"
     action_parameters {
-      cache = true
+      cache                = true
+      respect_strong_etags = true
       edge_ttl {
         mode = "respect_origin"
       }
@@ -117,7 +126,8 @@ resource "cloudflare_ruleset" "cache_apac" {
     expression  = "(http.host eq \"api.apac.shopsphere.example\" and http.request.method eq \"GET\" and not any(http.request.headers.names[*] eq \"authorization\") and http.cookie eq \"\" and (starts_with(http.request.uri.path, \"/v1/regions\") or starts_with(http.request.uri.path, \"/v1/products\") or starts_with(http.request.uri.path, \"/v1/categories\") or starts_with(http.request.uri.path, \"/v1/search\") or starts_with(http.request.uri.path, \"/v1/prices\") or starts_with(http.request.uri.path, \"/v1/promotions\") or starts_with(http.request.uri.path, \"/v1/stock\")))"
     action      = "set_cache_settings"
     action_parameters {
-      cache = true
+      cache                = true
+      respect_strong_etags = true
       edge_ttl {
         mode = "respect_origin"
       }

@@ -299,7 +299,7 @@ const IN_A_REGION: &[Mistake] = &[
     ANOTHER_JURISDICTION,
     Mistake {
         what: "a namespace that takes any pod",
-        says: "a namespace of ours takes restricted pods only",
+        says: "a namespace of ours takes other pods than those it is for",
         kind: "Namespace",
         name: "shopsphere",
         plant: |value, _| {

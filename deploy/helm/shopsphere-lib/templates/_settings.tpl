@@ -37,7 +37,7 @@ gateway.name: {{ $g.gateway.name | quote }}
 gateway.base_url: {{ $g.gateway.url | quote }}
 gateway.settlement_url: {{ $g.gateway.settlementUrl | quote }}
 gate.slot: {{ if eq $g.role "active" }}{{ include "shopsphere.slot" $g.peer.site | quote }}{{ else }}""{{ end }}
-telemetry.otlp_endpoint: {{ printf "http://collector-collector.%s.svc:4317" $g.namespaces.observability | quote }}
+telemetry.otlp_endpoint: {{ printf "http://collector.%s.svc:4317" $g.namespaces.observability | quote }}
 telemetry.sample_ratio: "0.05"
 {{- end }}
 

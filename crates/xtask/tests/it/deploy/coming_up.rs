@@ -63,7 +63,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         plant: |objects| {
             change(objects, "ConfigMap", "user-settings", |value| {
                 value["data"]["SHOPSPHERE__TELEMETRY__OTLP_ENDPOINT"] =
-                    json!("http://collector.shopsphere-observability.svc:4317");
+                    json!("http://traces.shopsphere-observability.svc:4317");
             });
         },
     },
