@@ -1,7 +1,7 @@
 //! What a pod needs is within its reach: a way to every address inside the site that it is told, somebody of that name behind it, a way to
-//! the API server where it asks that, the address of who comes from the other site, and somebody who makes every Secret it is given.
-//! Decided here: what a hook needs is there before its own release is, and of the pods that operators make only their labels are known. A
-//! service's port is the port of its pods; ours are, and so are the stores'.
+//! the API server where it asks that, the address of who comes from another site, and somebody who makes every Secret it is given.
+//! Decided here: headquarters are judged like a site; what a hook needs is there before its own release is, and of the pods that operators
+//! make only their labels are known. A service's port is the port of its pods; ours are, and so are the stores'.
 
 use std::collections::BTreeSet;
 

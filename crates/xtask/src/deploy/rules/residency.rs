@@ -112,8 +112,9 @@ const WAYS: [(&str, &str, u64); 4] = [
     // headquarters pull the aggregates
     ("data", "ingress", 9094),
     ("hq", "egress", 9094),
-    // a region writes recorded series, and redacted logs when somebody takes them; at headquarters the pod that takes series has this port
+    // a region writes recorded series, and redacted logs when somebody takes them
     ("observability", "egress", 443),
+    // what takes the series asks for certificates at a port of its own
     ("hq", "ingress", 8443),
 ];
 
