@@ -343,6 +343,20 @@ const AT_HEADQUARTERS: &[Mistake] = &[
         plant: |value, abroad| value["data"]["source"] = json!(abroad.host),
     },
     Mistake {
+        what: "a balancer that answers the world",
+        says: "a service lets another jurisdiction in",
+        kind: "Service",
+        name: "metrics",
+        plant: |value, _| value["spec"]["loadBalancerSourceRanges"] = json!(["0.0.0.0/0"]),
+    },
+    Mistake {
+        what: "a balancer that does not say whom it answers",
+        says: "a service lets everybody in",
+        kind: "Service",
+        name: "metrics",
+        plant: |value, _| value["spec"]["loadBalancerSourceRanges"] = json!([]),
+    },
+    Mistake {
         what: "an endpoint in a region",
         says: "an endpoint lies in the network of another jurisdiction",
         kind: "NetworkPolicy",

@@ -62,13 +62,14 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         "  # the other site of the pair, in the same jurisdiction\n  peer:\n    site: {peer}\n    network: {peer_network}\n    \
          postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
          url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
-         # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://metrics.{hq}/api/v1/write\n    \
+         # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://{metrics}/api/v1/write\n    \
          logsHost: logs.{hq}\n    topic: {aggregates}\n",
         peer = peer.name,
         peer_network = peer.network,
         gateway = region.gateway.url,
         gateway_network = region.gateway.network,
         hq_network = topology.headquarters.network,
+        metrics = topology.metrics_host(),
         hq = topology.headquarters_domain(),
         aggregates = topology.aggregates(region),
     );

@@ -193,13 +193,16 @@ impl Topology {
         (names, networks)
     }
 
+    /// Whom the regions write aggregates to.
+    pub fn metrics_host(&self) -> String {
+        format!("metrics.{}", self.headquarters_domain())
+    }
+
     /// The hosts of another jurisdiction that a site speaks to all the same: what takes aggregates and redacted logs at headquarters, and
     /// from there the brokers that the aggregates come from.
     pub fn hosts_abroad(&self, region: Option<&Region>) -> Vec<String> {
         match region {
-            Some(_) => {
-                ["metrics", "logs"].iter().map(|host| format!("{host}.{}", self.headquarters_domain())).collect()
-            }
+            Some(_) => vec![self.metrics_host(), format!("logs.{}", self.headquarters_domain())],
             None => self.regions.iter().map(|region| self.broker(region, region.primary())).collect(),
         }
     }

@@ -8,6 +8,7 @@ mod images;
 mod names;
 mod parity;
 mod reach;
+mod received;
 mod residency;
 mod rights;
 mod scaling;
@@ -116,6 +117,7 @@ const RULES: &[Rule] = &[
     data::passwords,
     watch::recorded,
     watch::remote_write,
+    received::received,
     watch::redaction,
     watch::alerts,
     watch::delivered,

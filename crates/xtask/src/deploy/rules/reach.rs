@@ -1,7 +1,7 @@
 //! What a pod needs is within its reach: a way to every address inside the site that it is told, somebody of that name behind it, a way to
-//! the API server where it asks that, the address of who comes from the other site, and somebody who makes every Secret it is given.
-//! Decided here: what a hook needs is there before its own release is, and of the pods that operators make only their labels are known. A
-//! service's port is the port of its pods; ours are, and so are the stores'.
+//! the API server where it asks that, the address of who comes from another site, and somebody who makes every Secret it is given.
+//! Decided here: headquarters are judged like a site; what a hook needs is there before its own release is, and of the pods that operators
+//! make only their labels are known. A service's port is the port of its pods; ours are, and so are the stores'.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn addresses(text: &str) -> Vec<Address> {
     text.match_indices(".svc:").filter_map(one).collect()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -73,7 +73,7 @@ fn in_time(one: &Object, object: &Object) -> bool {
 }
 
 /// Does a policy choose pods with these labels?
-fn chooses(policy: &Object, labels: &Value) -> bool {
+pub(super) fn chooses(policy: &Object, labels: &Value) -> bool {
     let selector = &policy.value["spec"]["podSelector"];
     let wanted = selector["matchLabels"].as_object();
     selector["matchExpressions"].is_null()
@@ -81,7 +81,7 @@ fn chooses(policy: &Object, labels: &Value) -> bool {
 }
 
 /// Does a rule of a policy (`to` or `from` somebody) open a port for a peer?
-fn opens(rule: &Value, side: &str, port: u64, is_peer: impl Fn(&Value) -> bool) -> bool {
+pub(super) fn opens(rule: &Value, side: &str, port: u64, is_peer: impl Fn(&Value) -> bool) -> bool {
     rule["ports"].as_array().is_none_or(|ports| ports.iter().any(|open| open["port"] == port))
         && rule[side].as_array().is_none_or(|peers| peers.iter().any(&is_peer))
 }
@@ -156,7 +156,7 @@ const API_SERVER: u64 = 6443;
 
 /// Who asks the API server can: Patroni, whose lease lies there; brokers and Kafka's operators of topics and users; ours that have a token.
 pub fn api_server(case: &Case<'_>) -> Vec<Refusal> {
-    let Some((_, site)) = case.place else { return Vec::new() };
+    let network = case.place.map_or(&case.topology().headquarters.network, |(_, site)| &site.network);
     let asks = |object: &Object| match object.kind() {
         "postgresql" => Some(json!({"application": "spilo"})),
         "Kafka" => Some(json!({"strimzi.io/cluster": object.name()})),
@@ -174,7 +174,7 @@ pub fn api_server(case: &Case<'_>) -> Vec<Refusal> {
             policy.namespace() == object.namespace()
                 && chooses(policy, &labels)
                 && list(&policy.value["spec"]["egress"])
-                    .any(|rule| opens(rule, "to", API_SERVER, |peer| peer["ipBlock"]["cidr"] == site.network.as_str()))
+                    .any(|rule| opens(rule, "to", API_SERVER, |peer| peer["ipBlock"]["cidr"] == network.as_str()))
         });
         if !open {
             refused.push(case.refuse("api-server", object, "no policy lets its pods ask the API server"));

@@ -112,9 +112,10 @@ const WAYS: [(&str, &str, u64); 4] = [
     // headquarters pull the aggregates
     ("data", "ingress", 9094),
     ("hq", "egress", 9094),
-    // a region writes recorded series and redacted logs
+    // a region writes recorded series, and redacted logs when somebody takes them
     ("observability", "egress", 443),
-    ("hq", "ingress", 443),
+    // what takes the series asks for certificates at a port of its own
+    ("hq", "ingress", 8443),
 ];
 
 /// Policies may open the way to the peer, the gateway and headquarters, each to who needs it; to nobody else outside.

@@ -63,7 +63,7 @@ pub fn recorded(case: &Case<'_>) -> Vec<Refusal> {
 }
 
 pub fn remote_write(case: &Case<'_>) -> Vec<Refusal> {
-    let url = format!("https://metrics.{}/api/v1/write", case.topology().headquarters_domain());
+    let url = format!("https://{}/api/v1/write", case.topology().metrics_host());
     let mut refused = Vec::new();
     for object in case.of("Prometheus") {
         if !object.value["spec"]["remoteRead"].is_null() {
@@ -196,8 +196,10 @@ pub fn delivered(case: &Case<'_>) -> Vec<Refusal> {
             [".secret.name", ".keySecret.name", ".urlSecret.name"].iter().any(|end| path.ends_with(end))
         });
         for (path, name) in named {
-            let brought = case.of("ExternalSecret").any(|secret| {
-                secret.namespace() == object.namespace() && secret.value["spec"]["target"]["name"] == name
+            let brought = case.of("ExternalSecret").chain(case.of("Certificate")).any(|maker| {
+                let spec = &maker.value["spec"];
+                maker.namespace() == object.namespace()
+                    && (spec["target"]["name"] == name || spec["secretName"] == name)
             });
             if !brought {
                 refused.push(case.refuse("delivered", object, format!("nobody brings the Secret {name} of {path}")));

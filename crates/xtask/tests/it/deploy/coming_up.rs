@@ -84,6 +84,14 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "api-server",
+        what: "operators of topics and users at headquarters that see neither",
+        site: "hq",
+        plant: |objects| {
+            remove(objects, "NetworkPolicy", "kafka-api-server");
+        },
+    },
+    Mistake {
         rule: "sources",
         what: "a balancer behind which everybody looks like a node",
         site: "rdc-a",

@@ -8,6 +8,7 @@ mod decisions;
 mod edge;
 mod planted;
 mod planted_edge;
+mod received;
 mod renders;
 mod scale;
 mod sources;

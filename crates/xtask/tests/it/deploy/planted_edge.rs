@@ -61,7 +61,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         rule: "delivered",
         what: "a certificate for headquarters that nobody brings",
         site: "dr-c",
-        plant: |objects| remove(objects, "ExternalSecret", "hq-metrics"),
+        plant: |objects| remove(objects, "Certificate", "hq-metrics"),
     },
     Mistake {
         rule: "found",
