@@ -51,9 +51,15 @@ pub fn run(seed: u64, without: u64, readable: bool) -> Outcome {
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         lock(&world.checks).break_off(format!("panic: {}", text.unwrap_or_default()));
     }
-    let broken = lock(&world.checks).broken();
     let polls = scheduler.polls;
     drop(scheduler);
+    world.close();
+    let kept = Arc::strong_count(&world) - 1;
+    if kept > 0 {
+        // A million schedules in one process need the memory of one.
+        lock(&world.checks).break_off(format!("{kept} things outlive their schedule"));
+    }
+    let broken = lock(&world.checks).broken();
     let plan = lock(&world.plan).clone();
     let mut trace = lock(&world.trace).clone();
     if let Some(broken) = &broken {

@@ -246,6 +246,14 @@ impl World {
         lock(&self.core).crashing.push((process, down_ms * 1_000));
     }
 
+    /// Ends all processes and forgets what was still to come: both know this world, which would live for ever with them.
+    pub fn close(&self) {
+        let core = std::mem::take(&mut *lock(&self.core));
+        let (apps, clients) = (std::mem::take(&mut *lock(&self.apps)), std::mem::take(&mut *lock(&self.clients)));
+        // Dropped when no lock is held: a wait that ends takes its place out of the queue.
+        drop((core, apps, clients));
+    }
+
     /// Stops a process as an operator would who gives it a new reign.
     pub fn restart(&self, process: usize, down_ms: i64) {
         if self.is_alive(process) {
