@@ -71,7 +71,7 @@ pub fn complete(case: &Case<'_>) -> Vec<Refusal> {
     // a program that is called otherwise would not be looked at
     if case.place.is_some() {
         let idle = |name: &str| !programs(case).any(|(_, _, service)| service.name == name);
-        for service in case.sources.services.iter().filter(|service| idle(&service.name)) {
+        for service in case.sources.services.iter().filter(|service| idle(service.name)) {
             refused.push(case.lacks("settings-complete", format!("nothing runs the program {}", service.name)));
         }
     }
