@@ -98,7 +98,8 @@ async fn money_without_an_order_goes_back_through_the_gateway_that_took_it_where
         world.clock.advance(Duration::hours(24));
         assert_eq!(refund_orphans(&app).await.unwrap(), 1);
         assert!(second.calls.lock().unwrap().is_empty(), "the second gateway knows nothing of this money");
-        assert_eq!((taken(&world, &intent), suspense(&world, &intent).await), (0, (0, 2)));
+        let left = (taken(&world, &intent), suspense(&world, &intent).await);
+        assert_eq!(left, (0, (0, 2)), "the money is back where it came from");
     }
 }
 
