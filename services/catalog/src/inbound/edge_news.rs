@@ -1,6 +1,7 @@
 //! Tells the edge what pages and lists show otherwise although nobody changed a product: a price or a sale began or ended by its time, a
 //! level of the stock moved, or people want something else. For each of these the documents of the index are written again, and whoever
 //! does so does it through [`Renewing`]: what the index learns in this way, the edge hears of. Changes of products are told by `purges`.
+//! A level of one variant that is not the soonest of its product is in no document, so its page at the edge ends by its age.
 //!
 //! Decided here: that nobody waits for the edge, and how long it is tried. No copy lives longer than [`PATIENCE`] at the edge, so news that
 //! was not taken until then need not be told any more, and none has to outlast the process.
@@ -20,7 +21,7 @@ use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
 use crate::metrics::PURGED;
 use crate::usecases::ports::products::{Applied, IndexDown, TurningIndex};
-use crate::usecases::ports::purger::Purger;
+use crate::usecases::ports::purger::{AT_ONCE, Purger};
 use crate::usecases::ports::standings::StandingIndex;
 
 /// The longest life of a copy: `s-maxage` and `stale-while-revalidate` of a page.
@@ -116,17 +117,29 @@ async fn tell_all(edge: &dyn Purger, news: &mut Receiver<News>) {
     }
 }
 
+/// What the edge has taken is not told again when it refuses the next request.
 async fn tell_until(end: Instant, edge: &dyn Purger, keys: &[String]) {
-    while let Err(error) = edge.purge(keys).await {
-        PURGED.with_label_values(&["refused"]).inc_by(keys.len() as u64);
-        if Instant::now() + PAUSE > end {
-            tracing::warn!(reason = %error, keys = keys.len(), "the edge was not told; its copies end by their age");
-            given_up(keys.len());
-            return;
+    let mut left = keys;
+    while !left.is_empty() {
+        let portion = &left[..left.len().min(AT_ONCE)];
+        match edge.purge(portion).await {
+            Ok(()) => {
+                PURGED.with_label_values(&["taken"]).inc_by(portion.len() as u64);
+                left = &left[portion.len()..];
+            }
+            Err(error) => {
+                PURGED.with_label_values(&["refused"]).inc_by(portion.len() as u64);
+                if Instant::now() + PAUSE > end {
+                    tracing::warn!(reason = %error, keys = left.len(), "the edge was not told; its copies end by their age");
+                    return given_up(left.len());
+                }
+                sleep(PAUSE).await;
+            }
         }
-        sleep(PAUSE).await;
+        if Instant::now() > end {
+            return given_up(left.len());
+        }
     }
-    PURGED.with_label_values(&["taken"]).inc_by(keys.len() as u64);
 }
 
 fn given_up(keys: usize) {

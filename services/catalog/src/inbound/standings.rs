@@ -108,7 +108,8 @@ pub enum LookError {
     Index(#[from] crate::usecases::ports::products::IndexDown),
 }
 
-/// One look at what moved. Nothing is remembered of a look that failed, so the next one sees it again.
+/// One look at what moved. Of movements nothing is remembered by a look that failed, so the next one sees them again;
+/// a limit is seen by the looks of a minute.
 ///
 /// # Errors
 /// The stock, the store or the index does not answer.

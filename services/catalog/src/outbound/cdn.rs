@@ -9,10 +9,8 @@ use chassis::problem::chain;
 use chassis::resilience::{Guard, GuardSettings};
 use serde::Serialize;
 
-use crate::usecases::ports::purger::{PurgeDown, Purger};
+use crate::usecases::ports::purger::{AT_ONCE, PurgeDown, Purger};
 
-/// Tags that the interface takes at once.
-const MOST_TAGS: usize = 30;
 /// A purge that takes longer has failed and is tried again.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -61,7 +59,7 @@ impl PurgeWebhook {
 #[async_trait]
 impl Purger for PurgeWebhook {
     async fn purge(&self, keys: &[String]) -> Result<(), PurgeDown> {
-        for tags in keys.chunks(MOST_TAGS) {
+        for tags in keys.chunks(AT_ONCE) {
             self.guard.call(|| self.post(tags)).await.map_err(|error| PurgeDown(chain(&error)))?;
         }
         Ok(())

@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// The slot is asked and not `pg_stat_replication`: it remembers the last position that its standby has reported as flushed, whichever
 /// member of the standby cluster reads it, and every role may see it. Positions of walsenders are hidden from a role that may not watch
-/// the whole server, and nobody at a site could give the service that right.
+/// the whole server, and nobody at a site could give the service that right. One that nobody reads may just have been made, and then begins
+/// where this server was.
 #[derive(Clone, Debug)]
 pub struct StandbyGate {
     pool: PgPool,
@@ -47,7 +48,7 @@ impl StandbyGate {
         loop {
             let flushed: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM pg_replication_slots
-                                WHERE slot_name = $1 AND slot_type = 'physical' AND restart_lsn >= $2::text::pg_lsn)",
+                                WHERE slot_name = $1 AND slot_type = 'physical' AND active AND restart_lsn >= $2::text::pg_lsn)",
             )
             .bind(&self.slot)
             .bind(&position)

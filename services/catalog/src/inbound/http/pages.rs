@@ -97,7 +97,12 @@ pub fn until_turn<'a>(
     region: Region,
     now: DateTime<Utc>,
 ) -> HeaderMap {
-    let turn = products.filter_map(|product| product.next_turn(region, now)).min();
+    // What is over already was found a moment before: nobody keeps it.
+    let turn_of = |product: &Product| match product.price_at(region, now) {
+        Some(_) => product.next_turn(region, now),
+        None => Some(now),
+    };
+    let turn = products.filter_map(turn_of).min();
     let left = turn.map(|turn| (turn - now).to_std().unwrap_or_default());
     let is_shared = headers.get(CACHE_CONTROL).is_some_and(|rule| rule == SHARED_LIST);
     if let Some(left) = left.filter(|left| is_shared && *left < LONGEST_SHARED) {

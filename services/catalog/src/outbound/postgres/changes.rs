@@ -11,7 +11,8 @@ use crate::usecases::ports::stock::StoreError;
 
 /// Movements read at once; more come with the next question.
 const MOST: i64 = 5_000;
-/// Acts of staff that are looked through for limits: more than a person or a script does between two looks, half a second apart.
+/// Acts of staff that are looked through for limits, of the last minute: more than people do between two looks, which are half a second
+/// apart, or half a minute while the index is away. A limit that falls out of them is found by the half-hourly audit of the index.
 const LATELY: i64 = 200;
 
 #[async_trait]

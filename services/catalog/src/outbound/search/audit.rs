@@ -17,8 +17,9 @@ use crate::domain::standing::Standing;
 use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDown, Seen, TurningIndex as _};
 
 /// Milliseconds that a document may be past its time: whoever looks after those comes every two seconds, half a minute while a store is
-/// away. One that waits longer is looked after by nobody, and its price and whether it is shown are wrong.
-const OVERDUE: i64 = 120_000;
+/// away, and writes some 500 a second, so a quarter of an hour is a sale of 400,000 products that begins at once. One that waits longer is
+/// looked after by nobody, and its price and whether it is shown are wrong.
+const OVERDUE: i64 = 900_000;
 
 impl ElasticProducts {
     /// The documents under `ids` as they are, searchable or not, one answer for each. `query` is that of the URL.

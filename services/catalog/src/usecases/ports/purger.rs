@@ -2,6 +2,9 @@
 
 use async_trait::async_trait;
 
+/// Keys that the edge's interface takes in one request.
+pub const AT_ONCE: usize = 30;
+
 /// The others did not take it; the text is for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("copies at the edge cannot be purged: {0}")]

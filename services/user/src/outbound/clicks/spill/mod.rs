@@ -32,6 +32,9 @@ const FILE: u64 = 4 << 20;
 /// Or when nothing came for this long: the broker is back, or nobody clicks. Not while nobody takes the file before it: a click now and
 /// then in a long outage would make as many files.
 const IDLE: Duration = Duration::from_millis(200);
+/// Or when it is this old, with the same exception: refused events that come without a pause, to a topic that cannot be written, would
+/// keep good clicks of the same file from the broker.
+const LONGEST: Duration = Duration::from_secs(2);
 /// Requests that wait for the disk, and how many of them share one write, if they are no more than a file. More wait for nothing: they
 /// are refused.
 const WAITING: usize = 4_096;
@@ -134,6 +137,7 @@ struct Open {
     path: PathBuf,
     size: Size,
     since: SystemTime,
+    begun: Instant,
 }
 
 impl Writer {
@@ -186,7 +190,11 @@ impl Writer {
         for request in together {
             let _ = request.done.send(outcome.is_ok());
         }
-        if self.open.as_ref().is_some_and(|open| open.size.all >= FILE) {
+        // Appends that never pause must not keep what is before them from its replay.
+        let is_due = |open: &Open| {
+            open.size.all >= FILE || (open.begun.elapsed() >= LONGEST && !self.shared.queue(open.size).is_stuck())
+        };
+        if self.open.as_ref().is_some_and(is_due) {
             self.close();
         }
     }
@@ -203,7 +211,7 @@ impl Writer {
                 }
                 let since = SystemTime::from(SystemClock.now());
                 self.shared.open(Some(since));
-                self.open.insert(Open { file, path, size: Size::default(), since })
+                self.open.insert(Open { file, path, size: Size::default(), since, begun: Instant::now() })
             }
         };
         open.file.write_all(bytes).await?;
@@ -349,7 +357,7 @@ mod tests {
             std::fs::write(&path, [promised, b"torn"].concat()).expect("a file");
             let file = tokio::fs::OpenOptions::new().read(true).write(writable).open(&path).await.expect("the file");
             let (size, since) = (good(promised.len()), SystemTime::now());
-            self.writer.open = Some(Open { file, path: path.clone(), size, since });
+            self.writer.open = Some(Open { file, path: path.clone(), size, since, begun: Instant::now() });
             path
         }
 
@@ -430,6 +438,21 @@ mod tests {
         place.writer.shared.open(Some(since));
         place.writer.take_back().await;
         assert_eq!((path.exists(), place.spill.oldest()), (false, None));
+    }
+
+    #[tokio::test]
+    async fn appends_that_never_pause_keep_nothing_from_its_replay_unless_nobody_takes_what_is_before_it() {
+        let mut place = Place::new();
+        let (first, _waiting) = request(10);
+        place.writer.write(vec![first]).await;
+        let open = place.writer.open.as_mut().expect("a young file is written to");
+        open.begun = open.begun.checked_sub(LONGEST).expect("a machine that runs for seconds");
+        for (is_stuck, closed) in [(true, vec![]), (false, vec![30])] {
+            place.writer.shared.clicks.stuck(is_stuck);
+            let (another, _waiting) = request(10);
+            place.writer.write(vec![another]).await;
+            assert_eq!(place.waiting(), closed, "stuck: {is_stuck}");
+        }
     }
 
     #[test]
