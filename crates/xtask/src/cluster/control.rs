@@ -173,7 +173,7 @@ impl Start<'_> {
             format!("--secure-port={port}"),
             format!("--cert-dir={}", self.certificates()),
             format!("--token-auth-file={tokens}"),
-            format!("--service-account-key-file={key}"),
+            format!("--service-account-key-file={key}.pub"),
             format!("--service-account-signing-key-file={key}"),
             format!("--service-cluster-ip-range={SERVICE_NETWORK}"),
         ];
@@ -271,6 +271,10 @@ impl Start<'_> {
         let mut openssl = Command::new("openssl");
         openssl.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"]);
         os::output(openssl.arg(&path))?;
+        // The API server knows no public key in a private one of this form.
+        let public = self.folder.join("service-accounts.key.pub");
+        os::output(Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(&path).arg("-out").arg(&public))?;
+        own(&public, self.account.as_ref(), 0o644)?;
         own(&path, self.account.as_ref(), 0o600)?;
         Ok(path)
     }

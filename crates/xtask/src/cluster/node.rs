@@ -227,7 +227,7 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
-        format!("--service-account-key-file={key}"),
+        format!("--service-account-key-file={key}.pub"),
         format!("--service-account-signing-key-file={key}"),
         format!("--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}"),
         format!("--service-cluster-ip-range={SERVICES}"),

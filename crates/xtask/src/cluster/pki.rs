@@ -38,6 +38,9 @@ impl Authority {
         os::output(
             key.args(CURVE.map(|word| if word == "ec" { "EC" } else { word })).args(["-out", "service-accounts.key"]),
         )?;
+        // The API server knows no public key in a private one of this form.
+        let mut public = authority.openssl(&["pkey", "-pubout", "-in", "service-accounts.key"]);
+        os::output(public.args(["-out", "service-accounts.key.pub"]))?;
         Ok(authority)
     }
 

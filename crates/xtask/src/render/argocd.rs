@@ -1,5 +1,5 @@
 //! Argo CD, for those who deploy from git: `root.yaml` has one Application per site, which holds one per layer, in the order of
-//! installation. Decided here: nothing about the objects, for each layer is the chart with the same three values files that helm is given
+//! installation, which whoever syncs them keeps. Decided here: nothing about the objects, for each layer is the chart with the same three values files that helm is given
 //! by hand; and that a site has a project of its own, which may write to its cluster and to no other, so that no Application of one
 //! site brings its objects to another by a wrong word.
 

@@ -25,6 +25,7 @@ const ALONE: &[(Role, &str, &str)] = &[
     (Role::Primary, "KeycloakRealmImport", ""),
     // the standby pulls, and has users for it
     (Role::Standby, "KafkaMirrorMaker2", "/from-<peer>"),
+    (Role::Standby, "NetworkPolicy", "/mirror-api-server"),
     (Role::Standby, "KafkaUser", "/local-mirror"),
     (Role::Standby, "Certificate", "/local-mirror"),
     (Role::Standby, "Certificate", "/peer-mirror"),

@@ -154,12 +154,16 @@ pub fn ways(case: &Case<'_>) -> Vec<Refusal> {
 /// The port behind the API server's own service.
 const API_SERVER: u64 = 6443;
 
-/// Who asks the API server can: Patroni, whose lease lies there; brokers and Kafka's operators of topics and users; ours that have a token.
+/// Who asks the API server can: Patroni, whose lease lies there; brokers and Kafka's operators of topics and users; mirrors, whose
+/// certificates Strimzi (0.47 and newer) has them read there; ours that have a token.
 pub fn api_server(case: &Case<'_>) -> Vec<Refusal> {
     let network = case.place.map_or(&case.topology().headquarters.network, |(_, site)| &site.network);
     let asks = |object: &Object| match object.kind() {
         "postgresql" => Some(json!({"application": "spilo"})),
         "Kafka" => Some(json!({"strimzi.io/cluster": object.name()})),
+        "KafkaMirrorMaker2" => {
+            Some(json!({"strimzi.io/cluster": object.name(), "strimzi.io/kind": "KafkaMirrorMaker2"}))
+        }
         _ => {
             let pod = object.pod()?;
             let sources = list(&pod["spec"]["volumes"]).flat_map(|volume| list(&volume["projected"]["sources"]));

@@ -77,6 +77,14 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         rule: "api-server",
+        what: "a mirror that cannot read its certificates",
+        site: "dr-a",
+        plant: |objects| {
+            remove(objects, "NetworkPolicy", "mirror-api-server");
+        },
+    },
+    Mistake {
+        rule: "api-server",
         what: "a key job that cannot write its keys",
         site: "dr-c",
         plant: |objects| {
