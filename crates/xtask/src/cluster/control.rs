@@ -187,6 +187,8 @@ impl Start<'_> {
                 "--authorization-mode=Node,RBAC",
                 "--enable-admission-plugins=NodeRestriction",
                 "--enable-priority-and-fairness=false",
+                // as clusters are made: what refuses a pod that may become root is the policy of its namespace
+                "--allow-privileged=true",
                 "--profiling=false",
             ]
             .map(str::to_owned),
