@@ -150,6 +150,8 @@ boundaries! {
     71 SweepCarts "sweep-carts" Commit "order-payment/outbound/postgres/carts";
     // Counts of the shelves.
     72 CorrectStock "correct_stock" Commit "catalog/usecases/correct_stock";
+    // Before a card is charged.
+    73 FraudCheck "fraud-check" Call "order-payment/usecases/screen_payments";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use common::Region;
 use messaging::{DatabaseSettings, KafkaSettings};
 use serde::Deserialize;
 
+use crate::domain::CardTesting;
 use crate::domain::price_lock::LockKeys;
 use crate::usecases::Rules;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub catalog: Catalog,
     pub gateway: Gateway,
     pub second_gateway: SecondGateway,
+    pub card_testing: CardTestingSettings,
+    pub fraud_check: FraudCheck,
     pub gate: Gate,
     pub orders: Orders,
     pub prices: Prices,
@@ -85,6 +88,47 @@ impl SecondGateway {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
+pub struct CardTestingSettings {
+    pub most_declined: u32,
+    pub within_s: u32,
+}
+
+/// Not there when it has no address.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FraudCheck {
+    pub url: String,
+    pub api_key: Secret,
+    pub timeout_ms: u32,
+    pub when_silent: WhenSilent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenSilent {
+    Pass,
+    Wait,
+}
+
+impl FraudCheck {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        if reqwest::Url::parse(&self.url).is_err() {
+            return Err(ConfigError::invalid("fraud_check.url", "is no URL"));
+        }
+        if self.api_key.is_empty() {
+            return Err(ConfigError::invalid("fraud_check.api_key", "is empty although there is a fraud check"));
+        }
+        if !(1..=LONGEST_FRAUD_CHECK_MS).contains(&self.timeout_ms) {
+            let most = format!("must be between 1 and {LONGEST_FRAUD_CHECK_MS}: a worker has the payment meanwhile");
+            return Err(ConfigError::invalid("fraud_check.timeout_ms", most));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Settlement {
     pub hour_utc: u8,
 }
@@ -126,6 +170,8 @@ pub struct Reconcile {
     pub orphan_deadline_s: u32,
 }
 
+/// With the longest call to a gateway after it, still within a worker's time with the attempt.
+const LONGEST_FRAUD_CHECK_MS: u32 = 5_000;
 /// In bytes. What is shorter can be tried out by whoever has one lock.
 const SHORTEST_LOCK_KEY: usize = 16;
 
@@ -161,6 +207,10 @@ impl Config {
             return Err(ConfigError::invalid("gateway.webhook_secret", "is empty: every webhook would be refused"));
         }
         self.second_gateway.check()?;
+        self.fraud_check.check()?;
+        if self.card_testing.most_declined > 0 && self.card_testing.within_s == 0 {
+            return Err(ConfigError::invalid("card_testing.within_s", "is 0: no declined card would count"));
+        }
         if self.second_gateway.name == self.gateway.name {
             return Err(ConfigError::invalid("second_gateway.name", "is the name of the first gateway"));
         }
@@ -193,6 +243,11 @@ impl Config {
             reconcile_grace: seconds(self.reconcile.grace_s),
             orphan_deadline: seconds(self.reconcile.orphan_deadline_s),
             owner_refund_window: seconds(self.orders.owner_refund_window_s),
+            card_testing: CardTesting {
+                most_declined: self.card_testing.most_declined,
+                within: seconds(self.card_testing.within_s),
+            },
+            unassessed_pass: self.fraud_check.when_silent == WhenSilent::Pass,
             ..Rules::default()
         }
     }
@@ -229,11 +284,35 @@ mod tests {
             ("SHOPSPHERE__GATEWAY__NEW_ATTEMPTS", "elsewhere", "gateway.new_attempts"),
             ("SHOPSPHERE__SECOND_GATEWAY__NAME", "simulator", "second_gateway.base_url"),
             ("SHOPSPHERE__SETTLEMENT__HOUR_UTC", "24", "settlement.hour_utc"),
+            ("SHOPSPHERE__CARD_TESTING__WITHIN_S", "0", "card_testing.within_s"),
+            ("SHOPSPHERE__FRAUD_CHECK__URL", "somewhere", "fraud_check.url"),
+            ("SHOPSPHERE__FRAUD_CHECK__URL", "http://fraud.internal/assessments", "fraud_check.api_key"),
         ] {
             let mut odd = secrets.to_vec();
             odd.push((variable, value));
             let refused = with(&odd).check().unwrap_err().to_string();
             assert!(refused.contains(complaint), "{variable}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_fraud_check_leaves_time_for_the_payment() {
+        let check = |timeout: &str, silent: &str| {
+            let variables = [
+                ("SHOPSPHERE__PRICES__LOCK_KEY", "a key for price locks"),
+                ("SHOPSPHERE__GATEWAY__API_KEY", "sk"),
+                ("SHOPSPHERE__GATEWAY__WEBHOOK_SECRET", "whsec"),
+                ("SHOPSPHERE__FRAUD_CHECK__URL", "http://fraud.internal/assessments"),
+                ("SHOPSPHERE__FRAUD_CHECK__API_KEY", "key"),
+                ("SHOPSPHERE__FRAUD_CHECK__TIMEOUT_MS", timeout),
+                ("SHOPSPHERE__FRAUD_CHECK__WHEN_SILENT", silent),
+            ];
+            let config = with(&variables);
+            config.check().map(|()| config.rules().unassessed_pass).map_err(|error| error.to_string())
+        };
+        assert_eq!((check("500", "pass"), check("5000", "wait")), (Ok(true), Ok(false)));
+        for timeout in ["0", "5001"] {
+            assert!(check(timeout, "pass").unwrap_err().contains("fraud_check.timeout_ms"));
         }
     }
 

@@ -18,6 +18,14 @@ static ATTEMPTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_payment_attempts_total", "payment attempts by outcome", &["outcome"])
 });
 
+static SCREENED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_payment_screened_total",
+        "charges that were refused or made to wait before the gateway was asked, or that the fraud check said nothing about",
+        &["outcome"],
+    )
+});
+
 static GATEWAY_CALLS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter(
         "shopsphere_gateway_calls_total",
@@ -111,6 +119,11 @@ pub fn transition(from: Option<&str>, to: &str, reason: &str) {
 /// An attempt ended, or became unknown for a while.
 pub fn attempt(outcome: &str) {
     ATTEMPTS.with_label_values(&[outcome]).inc();
+}
+
+/// A charge was not simply tried: what held or refused it, or that nobody looked at it.
+pub fn screened(outcome: &str) {
+    SCREENED.with_label_values(&[outcome]).inc();
 }
 
 /// The gateway answered, or did not.

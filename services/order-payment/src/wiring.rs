@@ -20,12 +20,13 @@ use crate::inbound::events::{self, Events};
 use crate::inbound::grpc as states;
 use crate::inbound::http::{Admin, Api, WebhookSettings, WebhookWire, admin_router, router};
 use crate::inbound::timers;
+use crate::outbound::fraud::{HttpFraudCheck, NoFraudCheck};
 use crate::outbound::gate::{NoStandby, StandbyGate};
 use crate::outbound::gateway::{Gateways, PaymentIntents, Square};
 use crate::outbound::postgres::intake::intake;
 use crate::outbound::postgres::{PostgresCarts, PostgresDesk, PostgresStore, PostgresViews};
 use crate::outbound::prices::CatalogPrices;
-use crate::usecases::ports::ReplicationGate;
+use crate::usecases::ports::{FraudCheck, ReplicationGate};
 use crate::usecases::seal_ledger::{Verdict, verify_ledger};
 use crate::usecases::settle_day::{Look, settle_day};
 use crate::usecases::{App, CONSUMER, Signals};
@@ -54,6 +55,7 @@ fn app_with(config: &Config, process: &Process, database: &Database, store: Post
         prices: Arc::new(CatalogPrices::new(&config.catalog.grpc_url).context("catalog.grpc_url")?),
         gateway: Arc::new(gateways(config, region, database.epoch())?),
         gate: gate(config, database),
+        fraud: fraud_check(config)?,
         rules: config.rules(),
         signals: Signals::default(),
     }))
@@ -81,6 +83,15 @@ fn gate(config: &Config, database: &Database) -> Arc<dyn ReplicationGate> {
     } else {
         Arc::new(StandbyGate::new(database.pool().clone(), config.gate.slot.clone()))
     }
+}
+
+fn fraud_check(config: &Config) -> anyhow::Result<Arc<dyn FraudCheck>> {
+    let check = &config.fraud_check;
+    if check.url.is_empty() {
+        return Ok(Arc::new(NoFraudCheck));
+    }
+    let timeout = Duration::from_millis(check.timeout_ms.into());
+    Ok(Arc::new(HttpFraudCheck::new(&check.url, check.api_key.clone(), timeout).context("fraud_check.url")?))
 }
 
 /// # Errors

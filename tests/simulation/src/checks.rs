@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use catalog::domain::reservation::Status;
 use common::{OrderId, Sku};
 use order_payment::domain::{
-    Account, AttemptKind, AttemptState, IntentStatus, Order, OrderStatus, Refund, RefundState, RefundTarget,
+    Account, Attempt, AttemptKind, AttemptState, IntentStatus, Order, OrderStatus, Refund, RefundState, RefundTarget,
     Transaction,
 };
 use order_payment::outbound::memory::Books;
@@ -275,6 +275,7 @@ pub fn at_the_end(world: &World) {
     shoppers_were_told_the_truth(world);
     money_that_went_back_is_accounted_for(world);
     credit_is_conserved(world);
+    nobody_tries_more_cards(world);
     events_and_commits_agree(world);
 }
 
@@ -368,6 +369,31 @@ fn money_that_went_back_is_accounted_for(world: &World) {
                 world,
                 format!("ORPHAN the ledger has {moves:?} of {id}, where {} came and went", charge.captured_minor),
             );
+        }
+    }
+}
+
+/// However many orders one person places at once: no more cards are declined than may be, and what we refuse never reached a gateway.
+fn nobody_tries_more_cards(world: &World) {
+    let rule = world.setup.rules.card_testing;
+    if !rule.is_on() {
+        return;
+    }
+    let (books, gateway) = (world.orders.books(), lock(&world.gateway));
+    let of = |attempt: &&Attempt| attempt.kind == AttemptKind::Charge && attempt.state == AttemptState::Declined;
+    let (refused, declined): (Vec<_>, Vec<_>) =
+        books.attempts.values().filter(of).partition(|attempt| attempt.refused_by.is_some());
+    if declined.len() > usize::try_from(rule.most_declined).unwrap_or(usize::MAX) {
+        complain(world, format!("CARDS {} cards of one person were declined", declined.len()));
+    }
+    for attempt in refused {
+        let name = attempt.order.to_string();
+        let moved = |charge: &&Charge| {
+            charge.intent.order.as_deref() == Some(&name)
+                && !matches!(charge.intent.status, IntentStatus::RequiresConfirmation | IntentStatus::Canceled)
+        };
+        if gateway.charges.values().any(|charge| moved(&charge)) {
+            complain(world, format!("CARDS the payment of order {name} was refused, and a gateway has tried it"));
         }
     }
 }

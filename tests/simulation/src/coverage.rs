@@ -74,6 +74,8 @@ rare! {
     OrphanFound = "money without an order found",
     OrphanRefunded = "money without an order sent back",
     OrphanAtSecond = "money without an order sent back by the second gateway",
+    CardWaits = "payment waits for another card of the same person",
+    CardRefused = "payment refused after a declined card of the same person",
 }
 
 /// How often each was seen.

@@ -1,10 +1,11 @@
 //! What few schedules have beside orders: store credit, refunds by staff, a first gateway that is away so that a second one carries what is
-//! new, and money that the gateway took without an order. Drawn from a stream of its own, so that all other schedules are as they were.
+//! new, money that the gateway took without an order, and one person who tries several cards. Drawn from a stream of its own, so that all other schedules are as they were.
 //!
-//! Decided here: who has which, and when. One schedule in eight has one of them, and few have all: they cost time, and together they hide
+//! Decided here: who has which, and when. One schedule in six has one of them, and few have all: they cost time, and together they hide
 //! each other no more than faults do.
 
 use chrono::Duration;
+use order_payment::domain::CardTesting;
 use order_payment::usecases::Rules;
 
 use crate::rng::Rng;
@@ -57,6 +58,8 @@ pub struct Extras {
     pub give_back: Vec<GiveBack>,
     pub outage: Option<Outage>,
     pub strays: Vec<Stray>,
+    /// Everything is ordered by one person, and one declined card of theirs is as many as may be.
+    pub one_person: bool,
 }
 
 impl Extras {
@@ -89,6 +92,8 @@ impl Extras {
                 })
                 .collect();
         }
+        // Never with credit, which is counted by shopper.
+        extras.one_person = (13..18).contains(&roll);
         extras
     }
 
@@ -100,6 +105,9 @@ impl Extras {
     pub fn bend(&self, rules: &mut Rules) {
         if !self.strays.is_empty() {
             rules.orphan_deadline = Duration::minutes(10);
+        }
+        if self.one_person {
+            rules.card_testing = CardTesting { most_declined: 1, within: Duration::days(1) };
         }
     }
 }

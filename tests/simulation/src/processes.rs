@@ -12,6 +12,7 @@ use contracts::Envelope;
 use messaging::{Delivery, Epoch, Handler, Outgoing, Verdict};
 use order_payment::domain::price_lock::LockKeys;
 use order_payment::domain::{BasketLine, CouponCode, OrderStatus};
+use order_payment::outbound::fraud::NoFraudCheck;
 use order_payment::outbound::memory_carts::MemoryCarts;
 use order_payment::usecases::compensate_order::sweep_deadlines;
 use order_payment::usecases::error::PricesError;
@@ -117,6 +118,7 @@ fn orders_app(here: &Here) -> Arc<App> {
         locks: locks(),
         gateway: Arc::new(SimGateway { here: here.clone() }),
         gate: Arc::new(SimGate { here: here.clone() }),
+        fraud: Arc::new(NoFraudCheck),
         rules: world.setup.rules,
         signals: Signals::default(),
     })

@@ -39,6 +39,11 @@ pub struct Clients {
     pub refunds: Vec<(OrderId, RefundId, i64)>,
 }
 
+/// Who places the order of this index.
+fn buyer(world: &World, index: usize) -> Shopper {
+    user(if world.setup.extras.one_person { 0 } else { index })
+}
+
 pub fn user(index: usize) -> Shopper {
     Shopper { user: UserId::from_uuid(Uuid::from_u128(index as u128 + 1)), region: REGION }
 }
@@ -100,14 +105,15 @@ pub fn open(world: &Arc<World>) {
 
 async fn shop(world: &Arc<World>, index: usize, wish: &Wish, tab: usize) {
     let key = format!("key-{index}");
-    let order = OrderId::derive(REGION, user(index).user, &key);
+    let buyer = buyer(world, index);
+    let order = OrderId::derive(REGION, buyer.user, &key);
     let spend = world.setup.extras.spend(index);
     // A twin may succeed where this tab was refused.
     let mut in_doubt = wish.twin_after_us.is_some();
     for attempt in 1..=MOST_TRIES {
         let (wish_now, key_now) = (wish.clone(), key.clone());
         let told = ask(world, move |app| {
-            Box::pin(async move { place_order(&app, user(index), &key_now, raw(&wish_now, spend), render).await })
+            Box::pin(async move { place_order(&app, buyer, &key_now, raw(&wish_now, spend), render).await })
         })
         .await;
         match told {
@@ -157,9 +163,10 @@ pub fn is_final(world: &World, what: &str, failure: &Failure) -> bool {
 
 async fn think_again(world: &Arc<World>, index: usize, wish: &Wish, order: OrderId) {
     world.sleep(wish.cancel_after_us.unwrap_or(0)).await;
+    let buyer = buyer(world, index);
     for attempt in 1..=MOST_TRIES {
         let told = ask(world, move |app| {
-            Box::pin(async move { cancel_order(&app, user(index), "second-thoughts", order, render).await })
+            Box::pin(async move { cancel_order(&app, buyer, "second-thoughts", order, render).await })
         })
         .await;
         match told {

@@ -13,7 +13,7 @@ use order_payment::domain::ledger_seal::{Leaf, Seal};
 use order_payment::domain::settlement::SettlementKind;
 use order_payment::domain::{
     Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, LedgerKind, Order, OrderStatus, Orphan, Reason,
-    Refund, RefundState, Transaction,
+    Refund, RefundState, Transaction, Tried, Verdict,
 };
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::usecases::error::{CommitError, Conflict, StoreError};
@@ -137,7 +137,10 @@ fn count_change(world: &World, before: &BTreeMap<AttemptId, AttemptState>, chang
             }
             (Some(OrderStatus::Created), _, Some(Reason::Expired)) => world.count(Rare::ExpiredWaitingForStock),
             (Some(OrderStatus::PaymentPending), _, Some(Reason::Expired)) => world.count(Rare::ExpiredWhilePaying),
-            (_, _, Some(Reason::PaymentDeclined)) => world.count(Rare::Declined),
+            (_, _, Some(Reason::PaymentDeclined)) => {
+                let refused = change.attempts.iter().any(|step| step.attempt.refused_by.is_some());
+                world.count(if refused { Rare::CardRefused } else { Rare::Declined });
+            }
             _ => {}
         }
     }
@@ -323,6 +326,20 @@ impl Store for Orders {
     async fn overdue(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Order>, StoreError> {
         self.here.moment(Moment::Read).await;
         self.inner.overdue(now, limit).await
+    }
+
+    async fn tried(
+        &self,
+        charges: &[AttemptId],
+        since: DateTime<Utc>,
+    ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
+        self.here.moment(Moment::Read).await;
+        let tried = self.inner.tried(charges, since).await?;
+        let rule = self.here.world.setup.rules.card_testing;
+        for _ in tried.values().filter(|tried| rule.judge(**tried) == Verdict::Wait) {
+            self.here.world.count(Rare::CardWaits);
+        }
+        Ok(tried)
     }
 
     async fn claim_due(

@@ -112,7 +112,7 @@ fn file_as_text(file: &Value) -> String {
     );
     section(
         "attempts",
-        &["NO", "KIND", "STATE", "AMOUNT", "TRIES", "GIVING UP", "IN DOUBT", "DUE", "INTENT"],
+        &["NO", "KIND", "STATE", "AMOUNT", "TRIES", "GIVING UP", "REFUSED BY", "IN DOUBT", "DUE", "INTENT"],
         rows("attempts", &|row| {
             vec![
                 text(&row["number"]),
@@ -121,6 +121,7 @@ fn file_as_text(file: &Value) -> String {
                 money(&row["amount"]),
                 text(&row["tries"]),
                 text(&row["giving_up"]),
+                text(&row["refused_by"]),
                 text(&row["in_doubt"]),
                 time(&row["due_at"]),
                 text(&row["intent"]),

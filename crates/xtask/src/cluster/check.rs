@@ -148,7 +148,7 @@ fn through(place: Place<'_>, book: &mut Book) -> Option<()> {
     }
     book.note(UPGRADE, site, || {
         let said = each(place.layers, |layer| place.upgrade(layer))?;
-        let count = place.runs(Some(NEXT))?;
+        let count = place.comes_to_run(Some(NEXT))?;
         Ok(format!("{said}, {count} Deployments run the new images"))
     })?;
     if has_pods && is_primary(place) {
@@ -159,7 +159,7 @@ fn through(place: Place<'_>, book: &mut Book) -> Option<()> {
     }
     book.note(ROLLBACK, site, || {
         let said = each(place.layers, |layer| place.rollback(layer))?;
-        let count = place.runs(None)?;
+        let count = place.comes_to_run(None)?;
         Ok(format!("{said}, {count} Deployments run the old images"))
     })
 }

@@ -244,6 +244,8 @@ impl Start<'_> {
             format!("--node-ip={}", played::NODE_ADDRESS),
             format!("--server-address={}", self.ports.address(Port::Kwok)),
             "--manage-all-nodes=false".to_owned(),
+            // without a lease a node is thought lost as soon as its first word is too old, and its pods are never called ready again
+            "--node-lease-duration-seconds=40".to_owned(),
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".to_owned(),
         ];
         let health = Health::Http(vec![(self.ports.of(Port::Kwok), "/healthz".to_owned())]);

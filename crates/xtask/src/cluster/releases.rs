@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::kubectl::Kubectl;
+use super::kubectl::{Kubectl, until};
 use super::played;
 use crate::deploy::objects::Rendered;
 use crate::deploy::{Layer, helm};
@@ -17,6 +17,8 @@ use crate::deploy::{Layer, helm};
 pub const PODS: Duration = Duration::from_secs(180);
 /// One layer, its jobs and its pods; a rolling update replaces pods one after the other.
 const LAYER: Duration = Duration::from_secs(240);
+/// The last old pods after helm is done.
+const OLD_PODS: Duration = Duration::from_secs(60);
 /// The release after the one that is installed; the tag of no image, which played nodes do not mind.
 pub const NEXT: &str = "0.0.0-next";
 
@@ -92,7 +94,16 @@ impl Place<'_> {
         self.kubectl.helm(command, LAYER).map(|_| ())
     }
 
-    /// Our Deployments run what `tag` names (`None`: what is rendered), as many of each as the scaler wants.
+    /// Our Deployments come to run what `tag` names (`None`: what is rendered), as many of each as the scaler wants, and nothing else: helm
+    /// is content as soon as the new pods are there, while an old one may still be on its way out.
+    ///
+    /// # Errors
+    /// Naming the first Deployment that does not.
+    pub fn comes_to_run(&self, tag: Option<&str>) -> Result<usize> {
+        until("Deployments that run what was asked for", OLD_PODS, || self.runs(tag))
+    }
+
+    /// As [`Self::comes_to_run`], at this moment.
     ///
     /// # Errors
     /// Naming the first Deployment that does not.

@@ -53,10 +53,10 @@ const STEPS: &[&str] = &[
 ];
 
 /// Ports of a use case that lead to somebody else's system.
-const PORTS: &[&str] = &["gateway", "gate", "prices"];
+const PORTS: &[&str] = &["gateway", "gate", "prices", "fraud"];
 
 /// What such a port answers without asking anybody.
-const AT_HAND: &[&str] = &["choice", "names", "via"];
+const AT_HAND: &[&str] = &["choice", "names", "via", "is_there"];
 
 /// How deep a step may be wrapped in functions of the file before its boundary.
 const DEPTH: usize = 8;

@@ -6,6 +6,7 @@ pub mod address;
 pub mod backoff;
 pub mod basket;
 pub mod card_data;
+pub mod card_testing;
 pub mod cart;
 pub mod coupon;
 pub mod gateway;
@@ -24,6 +25,7 @@ pub mod tax;
 
 pub use address::ShippingAddress;
 pub use basket::{BasketLine, PaymentToken, PlaceOrder};
+pub use card_testing::{CardTesting, Refusal, Tried, Verdict};
 pub use coupon::{CouponCode, CouponCount, CouponUse, Reduction};
 pub use gateway::{Answer, Call, Flow, Intent, IntentStatus, Look, Via};
 pub use ledger::{Account, Entry, LedgerKind, Transaction};

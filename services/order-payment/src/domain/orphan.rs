@@ -45,6 +45,7 @@ impl Orphan {
             intent: Some(intent.to_owned()),
             capture_requested: false,
             giving_up: None,
+            refused_by: None,
             in_doubt: false,
             tries: 0,
             due_at: now,

@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use common::{AttemptId, Money, OrderId, Private};
 
 use super::order::UnknownName;
-use super::{Order, PaymentToken, Reason, Via};
+use super::{Order, PaymentToken, Reason, Refusal, Via};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptState {
@@ -142,6 +142,8 @@ pub struct Attempt {
     pub capture_requested: bool,
     /// The order shall end without a sale, for this reason; the gateway has not agreed yet.
     pub giving_up: Option<Reason>,
+    /// The gateway was never asked, for this reason.
+    pub refused_by: Option<Refusal>,
     /// An earlier call without an answer may have had its effect: look before sending.
     pub in_doubt: bool,
     /// Fruitless tries in a row.
@@ -202,6 +204,7 @@ impl Attempt {
             intent,
             capture_requested: false,
             giving_up: None,
+            refused_by: None,
             in_doubt: false,
             tries: 0,
             due_at: now,
@@ -217,6 +220,22 @@ impl Attempt {
         self.giving_up.get_or_insert(reason);
         self.due_at = now;
         self.tries = 0;
+    }
+
+    /// A charge of which nothing has reached the gateway as far as the books know. A call of a process that died may have; then
+    /// nothing has moved that could be money, because what authorises waits for `SENT`.
+    pub fn is_untried(&self) -> bool {
+        self.kind == AttemptKind::Charge
+            && self.state == Prepared
+            && self.intent.is_none()
+            && !self.in_doubt
+            && self.giving_up.is_none()
+    }
+
+    /// Ends it without asking the gateway. To others it is declined.
+    pub fn refuse(&mut self, refusal: Refusal, now: DateTime<Utc>) {
+        self.refused_by = Some(refusal);
+        self.give_up(Reason::PaymentDeclined, now);
     }
 
     /// The state after giving up succeeded, and the reason to give.

@@ -20,6 +20,7 @@ fn an_attempt() -> Attempt {
         intent: None,
         capture_requested: false,
         giving_up: None,
+        refused_by: None,
         in_doubt: false,
         tries: 0,
         due_at: DateTime::UNIX_EPOCH,

@@ -18,7 +18,7 @@ use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
     Account, Attempt, AttemptKind, AttemptState, CouponCode, CouponCount, LedgerKind, Order, OrderEvent, OrderStatus,
-    Orphan, Refund, RefundState, RefundTarget, Transaction,
+    Orphan, Refund, RefundState, RefundTarget, Transaction, Tried,
 };
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
@@ -418,6 +418,14 @@ impl Store for MemoryStore {
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError> {
         Ok(memory_claims::claim(&mut *self.writable()?, (now, until), limit.into()))
+    }
+
+    async fn tried(
+        &self,
+        charges: &[AttemptId],
+        since: DateTime<Utc>,
+    ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
+        Ok(memory_claims::tried(&self.books(), charges, since))
     }
 
     async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -1,10 +1,12 @@
 //! Who has an attempt and until when, in the books in memory, and what was hinted while somebody had it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use common::OrderId;
+use common::{AttemptId, OrderId};
 
 use super::memory::Books;
-use crate::domain::Attempt;
+use crate::domain::{Attempt, AttemptKind, AttemptState, Tried};
 
 /// Open, due, and nobody's.
 pub fn is_free(attempt: &Attempt, now: DateTime<Utc>) -> bool {
@@ -24,6 +26,28 @@ pub fn claim(books: &mut Books, (now, until): (DateTime<Utc>, DateTime<Utc>), li
         attempt.clone()
     };
     due.into_iter().take(limit).map(claim).collect()
+}
+
+/// What else the person of each charge tried, for orders placed at or after `since`.
+pub fn tried(books: &Books, charges: &[AttemptId], since: DateTime<Utc>) -> BTreeMap<AttemptId, Tried> {
+    let person = |attempt: &Attempt| books.orders.get(&attempt.order).map(|order| order.user);
+    let recent = |attempt: &&Attempt| {
+        attempt.kind == AttemptKind::Charge
+            && books.orders.get(&attempt.order).is_some_and(|order| order.created_at >= since)
+    };
+    let of = |mine: &Attempt| {
+        let mut tried = Tried::default();
+        for theirs in books.attempts.values().filter(recent).filter(|theirs| person(theirs) == person(mine)) {
+            if theirs.state == AttemptState::Declined && theirs.refused_by.is_none() {
+                tried.declined += 1;
+            }
+            if !theirs.state.is_settled() && (theirs.created_at, theirs.id) < (mine.created_at, mine.id) {
+                tried.ahead += 1;
+            }
+        }
+        tried
+    };
+    charges.iter().filter_map(|charge| books.attempts.get(charge)).map(|mine| (mine.id, of(mine))).collect()
 }
 
 pub fn hint(books: &mut Books, order: OrderId, now: DateTime<Utc>) {

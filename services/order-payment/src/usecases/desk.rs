@@ -12,7 +12,7 @@ use messaging::trail::Told;
 use super::error::{CommitError, StoreError};
 use super::ports::DaySums;
 use super::views::{Position, StatusChange};
-use crate::domain::{AttemptKind, AttemptState, OrderStatus, Reason};
+use crate::domain::{AttemptKind, AttemptState, OrderStatus, Reason, Refusal};
 
 /// The longest list in one answer.
 pub const MOST_SAGAS: u16 = 100;
@@ -143,6 +143,8 @@ pub struct AttemptRow {
     pub amount: Money,
     pub intent: Option<String>,
     pub capture_requested: bool,
+    /// The gateway was never asked, for this reason.
+    pub refused_by: Option<Refusal>,
     pub in_doubt: bool,
     pub leased_until: Option<DateTime<Utc>>,
     pub version: i64,

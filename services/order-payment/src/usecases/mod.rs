@@ -25,6 +25,7 @@ pub mod record_shipment;
 pub mod refund_order;
 pub mod register_user;
 pub mod retry_saga;
+mod screen_payments;
 pub mod seal_ledger;
 pub mod settle_day;
 mod settle_orphan;
@@ -40,8 +41,9 @@ use tokio::sync::{Mutex, Notify};
 
 pub use change::{AttemptStep, Change, RefundStep, RefundTold};
 pub use error::Failure;
-use ports::{Carts, Gateway, Prices, ReplicationGate, Store, Views};
+use ports::{Carts, FraudCheck, Gateway, Prices, ReplicationGate, Store, Views};
 
+use crate::domain::CardTesting;
 use crate::domain::price_lock::LockKeys;
 
 /// Name of this service among the consumers of events; part of each inbox row.
@@ -62,11 +64,12 @@ pub struct App {
     pub locks: LockKeys,
     pub gateway: Arc<dyn Gateway>,
     pub gate: Arc<dyn ReplicationGate>,
+    pub fraud: Arc<dyn FraudCheck>,
     pub rules: Rules,
     pub signals: Signals,
 }
 
-/// Durations that an operator may set.
+/// Durations and limits that an operator may set.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// How long the stock may take to be held.
@@ -91,6 +94,9 @@ pub struct Rules {
     pub orphan_deadline: Duration,
     /// How long after placing an order its owner may take back the whole of it alone; zero: never.
     pub owner_refund_window: Duration,
+    pub card_testing: CardTesting,
+    /// A payment that the fraud check says nothing about is made; otherwise it waits for a word until its deadline.
+    pub unassessed_pass: bool,
 }
 
 impl Default for Rules {
@@ -106,6 +112,8 @@ impl Default for Rules {
             reconcile_grace: Duration::minutes(2),
             orphan_deadline: Duration::hours(24),
             owner_refund_window: Duration::zero(),
+            card_testing: CardTesting::OFF,
+            unassessed_pass: true,
         }
     }
 }

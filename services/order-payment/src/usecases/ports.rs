@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use common::{Currency, Money, OrderId, Region, ShipmentId, Sku, UserId};
+use common::{AttemptId, Currency, Money, OrderId, Region, ShipmentId, Sku, UserId};
 use messaging::{Cause, Committed, RequestKey, StoredAnswer};
+use sha2::{Digest as _, Sha256};
 
 use super::change::Change;
 use super::error::{CommitError, PricesError, StoreError};
@@ -16,7 +17,7 @@ use crate::domain::cart::{Cart, CartOwner};
 use crate::domain::ledger_seal::{Leaf, Seal};
 use crate::domain::{
     Answer, Attempt, BasketLine, Call, CouponCode, CouponCount, CouponUse, Intent, Look, Order, Orphan, Reduction,
-    Refund, Transaction, Via,
+    Refund, Transaction, Tried, Via,
 };
 
 /// Our own books. Every write has a cause and happens once.
@@ -62,6 +63,14 @@ pub trait Store: Settlements + Send + Sync {
         until: DateTime<Utc>,
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError>;
+
+    /// What else the person of each of these charges tried, for orders placed at or after `since`. A charge that the books do not know
+    /// is left out.
+    async fn tried(
+        &self,
+        charges: &[AttemptId],
+        since: DateTime<Utc>,
+    ) -> Result<BTreeMap<AttemptId, Tried>, StoreError>;
 
     /// Makes the open attempts of `orders` due now, or, when a worker has one, as soon as that worker gives it back: whatever time it
     /// gives it back for, by [`Self::let_go`] or with a version that has no lease. A settled one stays as it is.
@@ -253,6 +262,60 @@ pub trait Gateway: Send + Sync {
     async fn settlement(&self, _gateway: &str, _day: NaiveDate) -> Result<Option<bytes::Bytes>, String> {
         Ok(None)
     }
+}
+
+/// The shop's own check of a payment, asked before a charge is tried for the first time. Never fails: silence is an answer too.
+#[async_trait]
+pub trait FraudCheck: Send + Sync {
+    /// Whether the shop has one.
+    fn is_there(&self) -> bool {
+        true
+    }
+
+    /// Safe to repeat: the same attempt may be asked about again after a crash.
+    async fn assess(&self, facts: &PaymentFacts) -> Assessment;
+}
+
+/// What a fraud check is told. Neither a name nor an address nor a card; the person only by a word that is the same each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentFacts {
+    pub attempt: AttemptId,
+    pub order: OrderId,
+    /// Says that two payments are of one person and no more: a hash of a random id, in hexadecimal.
+    pub person: String,
+    pub region: Region,
+    /// What the card is to pay.
+    pub amount: Money,
+    /// Where the goods go, two letters.
+    pub country: String,
+    pub lines: usize,
+    pub units: u64,
+    pub placed_at: DateTime<Utc>,
+}
+
+impl PaymentFacts {
+    pub fn new(order: &Order, attempt: &Attempt) -> Self {
+        let word = Sha256::digest(format!("fraud-check/{}/{}", order.region.code(), order.user));
+        Self {
+            attempt: attempt.id,
+            order: order.id,
+            person: hex::encode(&word[..16]),
+            region: order.region,
+            amount: attempt.amount,
+            country: order.address.open().country.clone(),
+            lines: order.lines.len(),
+            units: order.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+            placed_at: order.created_at,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assessment {
+    Pass,
+    Refuse,
+    /// No answer that can be read, and why.
+    Silent(String),
 }
 
 /// What we owe a person.

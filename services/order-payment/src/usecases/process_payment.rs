@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::compensate_order::{ended, told};
 use super::ports::{Finding, FindingKind};
+use super::screen_payments::{assess, screen};
 use super::{App, AttemptStep, Change, Failure, RefundStep, RefundTold};
 use crate::domain::refund::{done_minor, is_whole};
 use crate::domain::settle::{self, Lesson, Outcome, Step};
@@ -27,14 +28,16 @@ pub const CONCURRENCY: usize = 64;
 /// Steps of one attempt per claim. A whole payment takes eight; the limit breaks a circle that should not be.
 const MOST_STEPS: usize = 16;
 
-/// Takes up to `free` due attempts, for this worker alone until the lease ends.
+/// Takes up to `free` due attempts, for this worker alone until the lease ends; those that have to wait for others of the same
+/// person are back already.
 ///
 /// # Errors
 /// [`Failure`] when the books cannot be read or written.
 pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Failure> {
     let now = app.clock.now();
     let limit = u16::try_from(free).unwrap_or(u16::MAX);
-    Ok(app.store.claim_due(now, now + app.rules.payment_lease, limit).await?)
+    let claimed = app.store.claim_due(now, now + app.rules.payment_lease, limit).await?;
+    screen(app, claimed).await
 }
 
 /// Carries one claimed attempt as far as it goes; what happens to it is logged with it. Gives back the claim of a step that could
@@ -59,7 +62,10 @@ pub async fn carry_claimed(app: &App, attempt: Attempt) -> Option<Attempt> {
 /// A step that could not be committed waits a second, not for the end of its lease. Whoever goes on looks at the gateway
 /// first. Says whether it is given back.
 pub async fn give_back(app: &App, claimed: &Attempt) -> bool {
-    let due_at = app.clock.now() + chrono::Duration::seconds(1);
+    give_back_at(app, claimed, app.clock.now() + chrono::Duration::seconds(1)).await
+}
+
+pub(super) async fn give_back_at(app: &App, claimed: &Attempt, due_at: chrono::DateTime<chrono::Utc>) -> bool {
     match app.store.let_go(claimed, due_at).await {
         Ok(()) => {
             app.signals.payments.notify_one();
@@ -102,6 +108,11 @@ pub async fn process_payment(app: &App, attempt: Attempt) -> Result<(), Failure>
 
 async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
     let mut seen: Option<Intent> = None;
+    if !assess(app, &mut held).await? {
+        let mut attempt = held.clone();
+        settle::later(&mut attempt, app.clock.now());
+        return put_off(app, &held, attempt).await;
+    }
     for _ in 0..MOST_STEPS {
         let mut attempt = held.clone();
         let lesson = match settle::next(&attempt, seen.as_ref()) {

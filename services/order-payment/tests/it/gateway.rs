@@ -12,6 +12,7 @@ use order_payment::domain::basket::RawOrder;
 use order_payment::domain::{Answer, Attempt, AttemptState, Call, Flow, Look, OrderStatus, Reason, Via};
 use order_payment::inbound::http::{Api, WebhookSettings, WebhookWire, router};
 use order_payment::inbound::timers;
+use order_payment::outbound::fraud::NoFraudCheck;
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::gateway::{Gateways, PaymentIntents, Square};
 use order_payment::outbound::memory_carts::MemoryCarts;
@@ -80,6 +81,7 @@ impl Shop {
             locks: lock_keys(REGION),
             gateway: Arc::new(gateways),
             gate: Arc::new(NoStandby),
+            fraud: Arc::new(NoFraudCheck),
             rules: Rules {
                 reconcile_grace: chrono::Duration::zero(),
                 settlement_margin: chrono::Duration::zero(),

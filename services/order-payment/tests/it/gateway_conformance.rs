@@ -118,6 +118,7 @@ pub fn an_attempt(via: Via) -> Attempt {
         intent: None,
         capture_requested: false,
         giving_up: None,
+        refused_by: None,
         in_doubt: false,
         tries: 0,
         due_at: DateTime::UNIX_EPOCH,

@@ -1,10 +1,12 @@
 //! Stories of orders and payments. Those that need servers use the test stack.
 
+mod card_testing;
 mod carts;
 mod coupons;
 mod crashes;
 mod deadlines;
 mod events;
+mod fraud_check;
 mod gate;
 mod gateway;
 mod gateway_conformance;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::Duration;
 use order_payment::domain::{Account, Call, Flow, Intent, IntentStatus, Via};
+use order_payment::outbound::fraud::NoFraudCheck;
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::gateway::Gateways;
 use order_payment::usecases::orphan_money::refund_orphans;
@@ -91,6 +92,7 @@ async fn money_without_an_order_goes_back_through_the_gateway_that_took_it_where
             locks: lock_keys(world.app.region),
             gateway: Arc::new(both.choose("square").unwrap()),
             gate: Arc::new(NoStandby),
+            fraud: Arc::new(NoFraudCheck),
             rules: world.app.rules,
             signals: Signals::default(),
         };

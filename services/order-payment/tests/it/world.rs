@@ -15,6 +15,7 @@ use order_payment::domain::{
     Answer, Attempt, BasketLine, Call, CouponCode, Intent, IntentStatus, Look, Order, OrderStatus, Reduction,
     ShippingAddress,
 };
+use order_payment::outbound::fraud::NoFraudCheck;
 use order_payment::outbound::gate::NoStandby;
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::outbound::memory_carts::MemoryCarts;
@@ -23,7 +24,7 @@ use order_payment::outbound::postgres::{PostgresCarts, PostgresStore, PostgresVi
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::error::PricesError;
 use order_payment::usecases::place_order::{Placed, place_order};
-use order_payment::usecases::ports::{Carts, CouponWord, Gateway, Prices, Quote, Quoted, Store, Views};
+use order_payment::usecases::ports::{Carts, CouponWord, FraudCheck, Gateway, Prices, Quote, Quoted, Store, Views};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, CONSUMER, Failure, Rules, Shopper, Signals};
 use testkit::TestDatabase;
@@ -315,6 +316,7 @@ impl World {
             locks: lock_keys(REGION),
             gateway: gateway.clone(),
             gate: Arc::new(NoStandby),
+            fraud: Arc::new(NoFraudCheck),
             rules: Rules::default(),
             signals: Signals::default(),
         };
@@ -368,6 +370,25 @@ impl World {
         let query = format!("SELECT count(*) FROM {table} WHERE {column}::text = $1");
         let owner = &self.database.as_ref().expect("a world in PostgreSQL").owner;
         sqlx::query_scalar(sqlx::AssertSqlSafe(query)).bind(value.to_string()).fetch_one(owner).await.unwrap()
+    }
+
+    /// The same books behind other rules and another fraud check.
+    pub fn with(&self, rules: Rules, fraud: Arc<dyn FraudCheck>) -> Arc<App> {
+        let app = &self.app;
+        Arc::new(App {
+            region: app.region,
+            clock: app.clock.clone(),
+            store: app.store.clone(),
+            views: app.views.clone(),
+            prices: app.prices.clone(),
+            carts: app.carts.clone(),
+            locks: lock_keys(REGION),
+            gateway: app.gateway.clone(),
+            gate: app.gate.clone(),
+            fraud,
+            rules,
+            signals: Signals::default(),
+        })
     }
 
     /// What the ledger says we have of an order, in minor units.

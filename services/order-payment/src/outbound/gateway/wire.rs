@@ -72,6 +72,7 @@ pub(super) mod tests {
             intent: Some("pi_1".to_owned()),
             capture_requested: false,
             giving_up: None,
+            refused_by: None,
             in_doubt: false,
             tries: 0,
             due_at: DateTime::UNIX_EPOCH,

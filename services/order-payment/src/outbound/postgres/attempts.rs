@@ -1,13 +1,15 @@
 //! Attempts to move money: read, claimed, changed by one winner.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use common::{Currency, Money, OrderId, Private};
+use common::{AttemptId, Currency, Money, OrderId, Private};
 use messaging::WriteError;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Written, named, unread};
-use crate::domain::{Attempt, PaymentToken, Via};
+use crate::domain::{Attempt, PaymentToken, Tried, Via};
 use crate::usecases::AttemptStep;
 use crate::usecases::error::{Conflict, StoreError};
 
@@ -26,6 +28,7 @@ struct Row {
     intent_id: Option<String>,
     capture_requested: bool,
     giving_up: Option<String>,
+    refused_by: Option<String>,
     in_doubt: bool,
     tries: i32,
     due_at: DateTime<Utc>,
@@ -39,7 +42,7 @@ struct Row {
 pub async fn charge_of_order(pool: &PgPool, order: OrderId) -> Result<Option<Attempt>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
-                capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
+                capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts WHERE order_id = $1 AND kind = 'CHARGE' ORDER BY number DESC LIMIT 1",
     )
     .bind(order.uuid())
@@ -52,7 +55,7 @@ pub async fn charge_of_order(pool: &PgPool, order: OrderId) -> Result<Option<Att
 pub async fn charge_of_intent(pool: &PgPool, intent: &str) -> Result<Option<Attempt>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
-                capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
+                capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts WHERE intent_id = $1 AND kind = 'CHARGE'",
     )
     .bind(intent)
@@ -71,7 +74,7 @@ pub async fn charges_between(
 ) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
-                capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
+                capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts
          WHERE created_at BETWEEN $1 AND $2 AND kind = 'CHARGE' AND intent_id IS NOT NULL
          ORDER BY created_at, attempt_id LIMIT $3",
@@ -91,7 +94,7 @@ pub async fn by_numbers(pool: &PgPool, wanted: &[(OrderId, u32)]) -> Result<Vec<
     let numbers: Vec<i32> = wanted.iter().map(|(_, number)| i32::try_from(*number).unwrap_or(i32::MAX)).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
-                capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
+                capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
          FROM payment_attempts JOIN UNNEST($1::uuid[], $2::int[]) AS wanted (order_id, number) USING (order_id, number)",
     )
     .bind(orders)
@@ -100,6 +103,33 @@ pub async fn by_numbers(pool: &PgPool, wanted: &[(OrderId, u32)]) -> Result<Vec<
     .await
     .map_err(unread)?;
     rows.into_iter().map(convert).collect()
+}
+
+/// A person's orders of the last while are found by their index; the edge holds somebody with a script to thirty a minute.
+pub async fn tried(
+    pool: &PgPool,
+    charges: &[AttemptId],
+    since: DateTime<Utc>,
+) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
+    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+        "SELECT mine.attempt_id,
+                count(*) FILTER (WHERE theirs.state = 'DECLINED' AND theirs.refused_by IS NULL),
+                count(*) FILTER (WHERE theirs.state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')
+                                 AND (theirs.created_at, theirs.attempt_id) < (mine.created_at, mine.attempt_id))
+         FROM payment_attempts mine JOIN orders of_mine ON of_mine.order_id = mine.order_id
+         LEFT JOIN orders of_theirs ON of_theirs.user_id = of_mine.user_id AND of_theirs.created_at >= $2
+         LEFT JOIN payment_attempts theirs ON theirs.order_id = of_theirs.order_id AND theirs.kind = 'CHARGE'
+         WHERE mine.attempt_id = ANY ($1)
+         GROUP BY mine.attempt_id",
+    )
+    .bind(charges.iter().map(|charge| charge.uuid()).collect::<Vec<_>>())
+    .bind(since)
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
+    let row = |(id, declined, ahead)| (AttemptId::from(id), Tried { declined: count(declined), ahead: count(ahead) });
+    Ok(rows.into_iter().map(row).collect())
 }
 
 pub async fn any_due(pool: &PgPool, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
@@ -128,7 +158,7 @@ pub async fn claim(
                AND (leased_until IS NULL OR leased_until <= $1)
              ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED))
          RETURNING attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
-                   capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version, traceparent, created_at",
+                   capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at",
     )
     .bind(now)
     .bind(until)
@@ -229,12 +259,13 @@ async fn update(tx: &mut PgConnection, known: &[&AttemptStep]) -> Written {
     let changed = sqlx::query(
         "UPDATE payment_attempts
          SET state = new.state::attempt_state, intent_id = new.intent_id, capture_requested = new.capture_requested,
-             giving_up = new.giving_up, in_doubt = new.in_doubt, tries = new.tries,
+             giving_up = new.giving_up, refused_by = new.refused_by, in_doubt = new.in_doubt, tries = new.tries,
              due_at = CASE WHEN new.leased_until IS NULL THEN LEAST(new.due_at, hinted_at) ELSE new.due_at END,
              leased_until = new.leased_until, version = new.version
          FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bool[], $6::text[], $7::bool[], $8::int[],
-                     $9::timestamptz[], $10::timestamptz[], $11::bigint[])
-              AS new (attempt_id, before, state, intent_id, capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version)
+                     $9::timestamptz[], $10::timestamptz[], $11::bigint[], $12::text[])
+              AS new (attempt_id, before, state, intent_id, capture_requested, giving_up, in_doubt, tries, due_at, leased_until, version,
+                      refused_by)
          WHERE payment_attempts.attempt_id = new.attempt_id AND payment_attempts.version = new.before",
     )
     .bind(column(known, |attempt| attempt.id.uuid()))
@@ -248,6 +279,7 @@ async fn update(tx: &mut PgConnection, known: &[&AttemptStep]) -> Written {
     .bind(column(known, |attempt| attempt.due_at))
     .bind(column(known, |attempt| attempt.leased_until))
     .bind(column(known, |attempt| attempt.version))
+    .bind(column(known, |attempt| attempt.refused_by.map(|refusal| refusal.code())))
     .execute(tx)
     .await?;
     all_of(known.len(), changed.rows_affected())
@@ -275,6 +307,7 @@ fn convert(row: Row) -> Result<Attempt, StoreError> {
         token: Private::new(PaymentToken::parse(&row.payment_token).ok_or_else(|| broken("payment_token"))?),
         state: row.state.parse().map_err(|_| broken("state"))?,
         giving_up: row.giving_up.as_deref().map(str::parse).transpose().map_err(|_| broken("giving_up"))?,
+        refused_by: row.refused_by.as_deref().map(str::parse).transpose().map_err(|_| broken("refused_by"))?,
         tries: u32::try_from(row.tries).map_err(|_| broken("tries"))?,
         intent: row.intent_id,
         capture_requested: row.capture_requested,

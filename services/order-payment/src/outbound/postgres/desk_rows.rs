@@ -162,6 +162,7 @@ struct TriedRow {
     intent_id: Option<String>,
     capture_requested: bool,
     giving_up: Option<String>,
+    refused_by: Option<String>,
     in_doubt: bool,
     tries: i32,
     due_at: DateTime<Utc>,
@@ -173,7 +174,7 @@ struct TriedRow {
 
 pub async fn attempts(tx: &mut PgConnection, order: OrderId) -> Result<Vec<AttemptRow>, StoreError> {
     let rows: Vec<TriedRow> = sqlx::query_as(
-        "SELECT attempt_id, number, kind::text, state::text, amount_minor, currency, intent_id, capture_requested, giving_up,
+        "SELECT attempt_id, number, kind::text, state::text, amount_minor, currency, intent_id, capture_requested, giving_up, refused_by,
                 in_doubt, tries, due_at, leased_until, version, created_at, changed_at
          FROM payment_attempts WHERE order_id = $1 ORDER BY number",
     )
@@ -203,6 +204,7 @@ fn attempt(row: TriedRow) -> Result<AttemptRow, StoreError> {
         amount: money(row.amount_minor, &row.currency).ok_or_else(|| broken("amount_minor"))?,
         intent: row.intent_id,
         capture_requested: row.capture_requested,
+        refused_by: row.refused_by.as_deref().map(str::parse).transpose().map_err(|_| broken("refused_by"))?,
         in_doubt: row.in_doubt,
         leased_until: row.leased_until,
         version: row.version,

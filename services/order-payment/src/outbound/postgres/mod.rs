@@ -25,16 +25,17 @@ mod together;
 mod views;
 mod webhooks;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use common::{Currency, OrderId, Region, UserId};
+use common::{AttemptId, Currency, OrderId, Region, UserId};
 use messaging::{Cause, Committed, Database, Member, RequestKey, StoredAnswer, Together, WriteError};
 
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
-use crate::domain::{Attempt, CouponCode, CouponCount, Order, Orphan, Refund, Transaction};
+use crate::domain::{Attempt, CouponCode, CouponCount, Order, Orphan, Refund, Transaction, Tried};
 use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
@@ -203,6 +204,14 @@ impl Store for PostgresStore {
         })
         .await?;
         Ok(result.take())
+    }
+
+    async fn tried(
+        &self,
+        charges: &[AttemptId],
+        since: DateTime<Utc>,
+    ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
+        attempts::tried(self.database.pool(), charges, since).await
     }
 
     async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {

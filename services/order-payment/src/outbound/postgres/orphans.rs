@@ -153,6 +153,7 @@ fn convert(row: Row) -> Result<Orphan, StoreError> {
     let attempt = Attempt {
         state: row.state.parse().map_err(|_| broken("state"))?,
         giving_up: row.giving_up.as_deref().map(str::parse).transpose().map_err(|_| broken("giving_up"))?,
+        refused_by: None,
         in_doubt: row.in_doubt,
         tries: u32::try_from(row.tries).map_err(|_| broken("tries"))?,
         due_at: row.due_at,

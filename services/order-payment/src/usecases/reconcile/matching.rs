@@ -180,6 +180,7 @@ pub(super) mod tests {
             intent: Some(format!("pi_{number}")),
             capture_requested: true,
             giving_up: None,
+            refused_by: None,
             in_doubt: false,
             tries: 0,
             due_at: DateTime::UNIX_EPOCH,
