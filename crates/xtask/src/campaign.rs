@@ -69,6 +69,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let layout = Layout::open(&checkout, &PathBuf::from(".dev/campaign"))?;
     let mut stack = Stack::open(layout, Ports::at(OFFSET)?, Purpose::Development, options.release)?;
     stack.orphan_deadline_s = Some(ORPHAN_DEADLINE_S);
+    stack.most_declined = Some(0);
     let started = up(&stack, &Progress::new(), Wanted { build: !options.no_build, services: true });
     let outcome = started.and_then(|_| under_fire(&stack, options));
     // Also when it did not start: nobody else would end what did.

@@ -33,6 +33,8 @@ pub struct RunOptions {
 
 /// People of one run. All are new, so that signing up is part of every run.
 const SHOPPERS: usize = 12;
+/// Refused cards of one person, about: well below what is taken for card testing.
+const DECLINED_EACH: usize = 3;
 const RUN_PASSWORD: &str = "ShopSphere-run-1";
 
 /// Orders followed live.
@@ -57,7 +59,8 @@ pub async fn run(stack: &Stack, options: &RunOptions) -> anyhow::Result<bool> {
     let run = common::ids::time_ordered().simple().to_string()[..12].to_owned();
     let (baskets, source) = baskets(options)?;
     let products = products(stack).await?;
-    let planned = plan(&baskets, &products.skus, SHOPPERS, options.declined_percent, options.seed);
+    let people = SHOPPERS.max(baskets.len() * options.declined_percent.min(100) / 100 / DECLINED_EACH);
+    let planned = plan(&baskets, &products.skus, people, options.declined_percent, options.seed);
     println!("run {run}: {} baskets of {source}, products: {}", planned.len(), products.source);
     println!(
         "           at most {MAX_LINES} lines per order and {MAX_UNITS} units per line; each stock code always stands for the same product"
@@ -66,7 +69,7 @@ pub async fn run(stack: &Stack, options: &RunOptions) -> anyhow::Result<bool> {
         planned.iter().filter(|order| order.card.contains("declined") || order.card.contains("insufficient")).count();
     println!("cards      {declined} refused; {} each of {}", trouble_each(planned.len()), TROUBLE.join(", "));
 
-    let shoppers = sign_up(stack, &run, SHOPPERS).await?;
+    let shoppers = sign_up(stack, &run, people).await?;
     let touched = touched(&planned);
     let pages = pages(&stack.api, &touched).await?;
     if pages.is_empty() && !planned.is_empty() {

@@ -40,7 +40,8 @@ enum Task {
         quote_address: SocketAddr,
         #[arg(long)]
         redis: String,
-        #[arg(long, default_value_t = 256)]
+        // one person orders a few times an hour
+        #[arg(long, default_value_t = 4_096)]
         people: usize,
         /// Tokens are written here, one a line, when everything answers
         #[arg(long)]

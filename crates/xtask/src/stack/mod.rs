@@ -58,6 +58,9 @@ pub struct Stack {
     pub kafka_elsewhere: Option<String>,
     /// Seconds after which money without an order goes back, when not after a day: a run that has to see it cannot wait so long.
     pub orphan_deadline_s: Option<u16>,
+    /// Declined cards of one person after which no more are tried, when not as in a shop: a run whose few people pay for thousands of orders
+    /// has none of it (0).
+    pub most_declined: Option<u16>,
 }
 
 impl Stack {
@@ -79,6 +82,7 @@ impl Stack {
             services_of: None,
             kafka_elsewhere: None,
             orphan_deadline_s: None,
+            most_declined: None,
         })
     }
 

@@ -275,6 +275,9 @@ fn sections(stack: &Stack, service: &Service) -> Vec<(&'static str, Vec<String>)
     if let Some(seconds) = stack.orphan_deadline_s {
         sections.push(("reconcile", vec![number("orphan_deadline_s", seconds)]));
     }
+    if let Some(most) = stack.most_declined {
+        sections.push(("card_testing", vec![number("most_declined", most)]));
+    }
     if let Some(database) = service.database {
         let url = |role: &str| ports.postgres_url(database, &format!("{database}_{role}"));
         sections.push(("database", vec![text("url", &url("app")), text("owner_url", &url("owner"))]));

@@ -6,6 +6,7 @@ mod books;
 mod call;
 mod connection;
 mod faults;
+mod fraud;
 mod payments;
 mod settlements;
 mod square;
@@ -57,6 +58,7 @@ pub fn router(app: App) -> Router {
         .route("/v2/refunds", post(square::refund))
         .route("/v2/refunds/{id}", get(square::refund_by_id))
         .route("/v2/settlements/{date}", get(settlements::of_square))
+        .route("/fraud/assessments", post(fraud::assess))
         // Only the API asks for the key; the books are for tests and operators on this machine.
         .route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::require_key));
     Router::new()
