@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::planted::{Mistake, change, remove};
+use super::planted::{Mistake, change, push, remove};
 
 pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
@@ -148,10 +148,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
         site: "rdc-b",
         plant: |objects| {
             change(objects, "NetworkPolicy", "gateway", |value| {
-                value["spec"]["ingress"].as_array_mut().unwrap().push(json!({
-                    "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shopsphere"}}}],
-                    "ports": [{"protocol": "TCP", "port": 8444}],
-                }));
+                let service = json!({"matchLabels": {"kubernetes.io/metadata.name": "shopsphere"}});
+                let ports = json!([{"protocol": "TCP", "port": 8444}]);
+                push(&mut value["spec"]["ingress"], json!({"from": [{"namespaceSelector": service}], "ports": ports}));
             });
         },
     },
