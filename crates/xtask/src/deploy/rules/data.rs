@@ -226,6 +226,23 @@ pub fn passwords(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
+/// What makes Secrets for the stores carries the marks of what is applied before them, and they do not: kubectl takes it by its label, Argo CD
+/// by its wave. An operator that looks too early makes up another.
+pub fn first(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.objects().iter().filter(|object| object.layer == "data") {
+        let label = object.label("shopsphere.example/step");
+        let wave = object.value["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"].as_str().unwrap_or_default();
+        let makes = ["ExternalSecret", "Certificate", "Issuer"].contains(&object.kind());
+        if makes && (label, wave) != ("access", "-1") {
+            refused.push(case.refuse("secrets-first", object, "may come after an operator has made up another"));
+        } else if !makes && (label, wave) != ("", "") {
+            refused.push(case.refuse("secrets-first", object, "may come before the Secrets that are read for it"));
+        }
+    }
+    refused
+}
+
 /// What members of MongoDB show is made here, of the region's authority: the operator makes nothing where it finds the Secrets that it is
 /// told of, and what it would make up the other site of the pair does not believe. Members of one organisation are one set.
 pub fn certificates(case: &Case<'_>) -> Vec<Refusal> {

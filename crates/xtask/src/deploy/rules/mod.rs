@@ -115,6 +115,7 @@ const RULES: &[Rule] = &[
     data::operators,
     data::roles,
     data::passwords,
+    data::first,
     data::certificates,
     watch::recorded,
     watch::remote_write,

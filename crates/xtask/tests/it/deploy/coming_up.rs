@@ -155,6 +155,26 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "secrets-first",
+        what: "a password that comes with the store that reads it",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ExternalSecret", "catalog-mongo-users", |value| {
+                _ = value["metadata"]["labels"].as_object_mut().unwrap().remove("shopsphere.example/step")
+            });
+        },
+    },
+    Mistake {
+        rule: "secrets-first",
+        what: "a store that Argo CD makes with its Secrets",
+        site: "dr-b",
+        plant: |objects| {
+            change(objects, "Kafka", "kafka", |value| {
+                value["metadata"]["annotations"] = json!({"argocd.argoproj.io/sync-wave": "-1"})
+            });
+        },
+    },
+    Mistake {
         rule: "store-certificates",
         what: "members that show what their operator makes up",
         site: "rdc-a",
