@@ -124,6 +124,7 @@ const RULES: &[Rule] = &[
     watch::alerts,
     watch::delivered,
     watch::found,
+    watch::shown,
     watch::traced,
     images::built,
     edge::routes,

@@ -64,6 +64,39 @@ pub(super) const MISTAKES: &[Mistake] = &[
         plant: |objects| remove(objects, "Certificate", "hq-metrics"),
     },
     Mistake {
+        rule: "shown",
+        what: "a Grafana that no policy lets ask",
+        site: "dr-a",
+        plant: |objects| remove(objects, "NetworkPolicy", "questions"),
+    },
+    Mistake {
+        rule: "shown",
+        what: "a Grafana that is not told whom to ask",
+        site: "rdc-b",
+        plant: |objects| remove(objects, "ConfigMap", "datasource-region"),
+    },
+    Mistake {
+        rule: "shown",
+        what: "a Grafana that runs elsewhere than it is let in from",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "NetworkPolicy", "questions", |value| {
+                let space = &mut value["spec"]["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"];
+                *space = json!({"kubernetes.io/metadata.name": "grafana"});
+            });
+        },
+    },
+    Mistake {
+        rule: "shown",
+        what: "headquarters' series for everybody beside Grafana",
+        site: "hq",
+        plant: |objects| {
+            change(objects, "NetworkPolicy", "metrics", |value| {
+                value["spec"]["ingress"][1]["from"][0].as_object_mut().unwrap().remove("podSelector");
+            });
+        },
+    },
+    Mistake {
         rule: "found",
         what: "a Prometheus that finds nobody to read",
         site: "rdc-a",
