@@ -95,6 +95,7 @@ const RULES: &[Rule] = &[
     names::selectors,
     names::secrets,
     reach::ways,
+    reach::only_ours,
     reach::api_server,
     reach::secrets,
     reach::sources,

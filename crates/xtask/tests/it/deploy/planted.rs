@@ -108,6 +108,24 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "only-ours",
+        what: "a collector that takes what anybody sends",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "OpenTelemetryCollector", "collector", |value| {
+                _ = value["spec"].as_object_mut().unwrap().remove("networkPolicy")
+            });
+        },
+    },
+    Mistake {
+        rule: "only-ours",
+        what: "an issuer that anybody in the cluster reaches",
+        site: "dr-b",
+        plant: |objects| {
+            change(objects, "Keycloak", "keycloak", |value| value["spec"]["networkPolicy"]["enabled"] = json!(true));
+        },
+    },
+    Mistake {
         rule: "residency-labels",
         what: "pods that say another jurisdiction",
         site: "rdc-b",
