@@ -4,6 +4,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "shopsphere.place" . }}
 {{- end }}
 
+{{/*
+The marks of what stands before the stores do, because an operator makes up a Secret that it does not find: kubectl applies it first by its
+label, Argo CD by its wave.
+*/}}
+{{- define "data.first" -}}
+labels:
+  {{- include "data.labels" . | nindent 2 }}
+  shopsphere.example/step: access
+annotations: { argocd.argoproj.io/sync-wave: "-1" }
+{{- end }}
+
 {{/* The operator wants the team's name in front; the site's name makes it unique over both clusters of a pair (rule D2). */}}
 {{- define "data.postgres" -}}
 shopsphere-{{ .Values.global.site }}
@@ -20,7 +31,7 @@ kind: ExternalSecret
 metadata:
   name: {{ .name }}
   namespace: {{ .namespace }}
-  labels: {{- include "data.labels" .root | nindent 4 }}
+  {{- include "data.first" .root | nindent 2 }}
 spec:
   # a rotated secret is here within the quarter of an hour
   refreshInterval: 15m
@@ -63,7 +74,7 @@ kind: Issuer
 metadata:
   name: {{ .name }}
   namespace: {{ .root.Release.Namespace }}
-  labels: {{- include "data.labels" .root | nindent 4 }}
+  {{- include "data.first" .root | nindent 2 }}
 spec:
   ca: { secretName: {{ .name }}-issuer }
 {{- end }}

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::objects::Object;
+use super::reach::list;
 use super::rights::readers;
 use super::{Case, Refusal};
 use crate::render::topology::{Region, Site};
@@ -221,6 +222,94 @@ pub fn passwords(case: &Case<'_>) -> Vec<Refusal> {
                 ));
             }
         }
+    }
+    refused
+}
+
+/// What makes Secrets for the stores carries the marks of what is applied before them, and they do not: kubectl takes it by its label, Argo CD
+/// by its wave. An operator that looks too early makes up another.
+pub fn first(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.objects().iter().filter(|object| object.layer == "data") {
+        let label = object.label("shopsphere.example/step");
+        let wave = object.value["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"].as_str().unwrap_or_default();
+        let makes = ["ExternalSecret", "Certificate", "Issuer"].contains(&object.kind());
+        if makes && (label, wave) != ("access", "-1") {
+            refused.push(case.refuse("secrets-first", object, "may come after an operator has made up another"));
+        } else if !makes && (label, wave) != ("", "") {
+            refused.push(case.refuse("secrets-first", object, "may come before the Secrets that are read for it"));
+        }
+    }
+    refused
+}
+
+/// What members of MongoDB show is made here, of the region's authority: the operator makes nothing where it finds the Secrets that it is
+/// told of, and what it would make up the other site of the pair does not believe. Members of one organisation are one set.
+pub fn certificates(case: &Case<'_>) -> Vec<Refusal> {
+    let Some((region, site)) = case.place else { return Vec::new() };
+    let authority = format!("shopsphere/{}/mongo/ca", region.code);
+    let mut refused = Vec::new();
+    for object in case.of("PerconaServerMongoDB") {
+        let spec = &object.value["spec"];
+        let beside = |one: &&Object| one.namespace() == object.namespace();
+        let mut want = |good: bool, why: String| {
+            if !good {
+                refused.push(case.refuse("store-certificates", object, why));
+            }
+        };
+        want(
+            spec["tls"]["issuerConf"].is_null(),
+            "names an Issuer to its operator, which would write it anew".to_owned(),
+        );
+        let mut organisations = Vec::new();
+        for key in ["ssl", "sslInternal"] {
+            let secret = &spec["secrets"][key];
+            let shown = case.of("Certificate").filter(beside).find(|made| made.value["spec"]["secretName"] == *secret);
+            let Some(shown) = shown else {
+                want(false, format!("leaves it to its operator to make up {key}"));
+                continue;
+            };
+            let of_the_operator = ["ssl", "ssl-internal"].map(|end| format!("{}-{end}", object.name()));
+            want(
+                !of_the_operator.iter().any(|name| name == shown.name()),
+                format!("has {key} by a name of its operator's"),
+            );
+            let made = &shown.value["spec"];
+            let by = &made["issuerRef"];
+            let issuer = case.of("Issuer").filter(beside).find(|issuer| by["name"] == issuer.name());
+            let signed = issuer.is_some_and(|issuer| {
+                let from = &issuer.value["spec"]["ca"]["secretName"];
+                case.of("ExternalSecret").filter(beside).any(|secret| {
+                    let rows = &secret.value["spec"]["data"];
+                    secret.value["spec"]["target"]["name"] == *from
+                        && list(rows).any(|row| row["remoteRef"]["key"] == authority.as_str())
+                })
+            });
+            want(
+                by["kind"] == "Issuer" && signed,
+                format!("shows by {key} what the other site of its pair does not believe"),
+            );
+            let asks_and_is_asked =
+                ["server auth", "client auth"].iter().all(|usage| list(&made["usages"]).any(|one| one == usage));
+            want(asks_and_is_asked, format!("may not ask or not be asked with {key}"));
+            organisations.push(&made["subject"]["organizations"]);
+            let mut names =
+                vec!["localhost".to_owned(), format!("mongo.{}", case.topology().site_domain(region, site))];
+            for set in list(&spec["replsets"]).filter_map(|set| set["name"].as_str()) {
+                let service = format!("{}-{set}", object.name());
+                let space = object.namespace();
+                for ending in
+                    [String::new(), format!(".{space}"), format!(".{space}.svc"), format!(".{space}.svc.cluster.local")]
+                {
+                    names.extend([format!("{service}{ending}"), format!("*.{service}{ending}")]);
+                }
+            }
+            for name in names.iter().filter(|name| !list(&made["dnsNames"]).any(|one| one == name.as_str())) {
+                want(false, format!("is not called {name} by {key}"));
+            }
+        }
+        let one_set = organisations.iter().all(|one| !one.is_null() && *one == organisations[0]);
+        want(one_set, "is let in by no member: they are of different organisations, or of none".to_owned());
     }
     refused
 }

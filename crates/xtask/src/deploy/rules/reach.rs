@@ -151,6 +151,20 @@ pub fn ways(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
+/// Operators that make a policy of their own, in addition to ours, with which everybody may come in at the ports of their pods.
+const OPENERS: [&str; 2] = ["Keycloak", "OpenTelemetryCollector"];
+
+/// Who may come in is said by us alone: policies add up.
+pub fn only_ours(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.objects().iter().filter(|object| OPENERS.contains(&object.kind())) {
+        if object.value["spec"]["networkPolicy"]["enabled"] != false {
+            refused.push(case.refuse("only-ours", object, "is opened to everybody by its operator"));
+        }
+    }
+    refused
+}
+
 /// The port behind the API server's own service.
 const API_SERVER: u64 = 6443;
 

@@ -20,7 +20,7 @@ const DOOR: u64 = 8443;
 const WRITE: &str = "/api/v1/write";
 
 /// What the operator calls the pods of a Prometheus.
-fn labels(prometheus: &Object) -> Value {
+pub(super) fn labels(prometheus: &Object) -> Value {
     json!({"app.kubernetes.io/name": "prometheus", "operator.prometheus.io/name": prometheus.name()})
 }
 

@@ -7,7 +7,8 @@ use std::fs;
 use serde_json::Value;
 
 use super::super::objects::Object;
-use super::{Case, Refusal};
+use super::reach::{chooses, list, opens};
+use super::{Case, Refusal, received};
 
 /// Labels that may leave a region: where, which part of the shop, which alert. None has a value per pod or per person.
 const LABELS: [&str; 13] = [
@@ -204,6 +205,51 @@ pub fn delivered(case: &Case<'_>) -> Vec<Refusal> {
             if !brought {
                 refused.push(case.refuse("delivered", object, format!("nobody brings the Secret {name} of {path}")));
             }
+        }
+    }
+    refused
+}
+
+/// Where Prometheus answers questions.
+const QUESTIONS: u64 = 9090;
+
+/// What is recorded is seen: the Grafana of the cluster is told of each Prometheus, and a policy lets its pods in. Of other namespaces only
+/// what scales may ask as a whole.
+pub fn shown(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.of("Prometheus") {
+        let address = format!("http://prometheus-operated.{}.svc:{QUESTIONS}", object.namespace());
+        let told = |map: &Object| {
+            map.label("grafana_datasource") == "1" && map.texts().iter().any(|(_, text)| text.contains(&address))
+        };
+        if !case.of("ConfigMap").any(told) {
+            refused.push(case.refuse("shown", object, "no Grafana is told of it"));
+        }
+        let labels = received::labels(object);
+        let rules: Vec<&Value> = case
+            .of("NetworkPolicy")
+            .filter(|policy| policy.namespace() == object.namespace() && chooses(policy, &labels))
+            .flat_map(|policy| list(&policy.value["spec"]["ingress"]))
+            .filter(|rule| opens(rule, "from", QUESTIONS, |_| true))
+            .collect();
+        if rules.iter().any(|rule| rule["from"].is_null()) {
+            refused.push(case.refuse("shown", object, "answers whoever asks"));
+        }
+        let peers: Vec<&Value> = rules.iter().flat_map(|rule| list(&rule["from"])).collect();
+        // in a region it runs beside the Alertmanager
+        let beside = &object.value["spec"]["alerting"]["alertmanagers"][0]["namespace"];
+        let named = |peer: &Value| peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].clone();
+        let shows = |peer: &&Value| {
+            let there = named(peer);
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "grafana"
+                && if beside.is_null() { there.is_string() } else { there == *beside }
+        };
+        if !peers.iter().any(shows) {
+            refused.push(case.refuse("shown", object, "no policy lets Grafana ask it"));
+        }
+        let whole = |peer: &&&Value| !peer["namespaceSelector"].is_null() && peer["podSelector"].is_null();
+        for peer in peers.iter().filter(whole).filter(|peer| named(peer) != "keda") {
+            refused.push(case.refuse("shown", object, format!("answers whoever runs in {}", named(peer))));
         }
     }
     refused

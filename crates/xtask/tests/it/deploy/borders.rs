@@ -10,7 +10,7 @@ use xtask::layout::checkout;
 use xtask::render::topology::{overlap, within};
 use xtask::render::{self, Sources};
 
-use super::planted::{change, container, judged, remove};
+use super::planted::{add, change, container, judged, push, remove};
 use super::{SITES, received};
 
 pub(super) struct Mistake {
@@ -20,10 +20,6 @@ pub(super) struct Mistake {
     pub(super) says: &'static str,
     pub(super) site: &'static str,
     pub(super) plant: fn(&mut Vec<Object>),
-}
-
-pub(super) fn push(list: &mut Value, item: Value) {
-    list.as_array_mut().unwrap().push(item);
 }
 
 fn acls(value: &mut Value) -> &mut Value {
@@ -291,13 +287,11 @@ const MISTAKES: &[Mistake] = &[
         says: "10.21.4.7 lies in another jurisdiction",
         site: "hq",
         plant: |objects| {
-            objects.push(Object {
-                layer: "hq".to_owned(),
-                value: json!({
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                    "metadata": {"name": "near", "namespace": "shopsphere-hq"}, "endpoints": [{"addresses": ["10.21.4.7"]}],
-                }),
+            let near = json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": "near", "namespace": "shopsphere-hq"}, "endpoints": [{"addresses": ["10.21.4.7"]}],
             });
+            add(objects, "hq", near);
         },
     },
     Mistake {

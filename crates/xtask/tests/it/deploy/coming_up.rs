@@ -155,6 +155,80 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "secrets-first",
+        what: "a password that comes with the store that reads it",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ExternalSecret", "catalog-mongo-users", |value| {
+                _ = value["metadata"]["labels"].as_object_mut().unwrap().remove("shopsphere.example/step")
+            });
+        },
+    },
+    Mistake {
+        rule: "secrets-first",
+        what: "a store that Argo CD makes with its Secrets",
+        site: "dr-b",
+        plant: |objects| {
+            change(objects, "Kafka", "kafka", |value| {
+                value["metadata"]["annotations"] = json!({"argocd.argoproj.io/sync-wave": "-1"})
+            });
+        },
+    },
+    Mistake {
+        rule: "store-certificates",
+        what: "members that show what their operator makes up",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "PerconaServerMongoDB", "catalog", |value| {
+                _ = value["spec"]["secrets"].as_object_mut().unwrap().remove("sslInternal")
+            });
+        },
+    },
+    Mistake {
+        rule: "store-certificates",
+        what: "an Issuer of ours that the operator may write",
+        site: "dr-b",
+        plant: |objects| {
+            change(objects, "PerconaServerMongoDB", "catalog", |value| {
+                value["spec"]["tls"]["issuerConf"] = json!({"name": "mongo", "kind": "Issuer"})
+            });
+        },
+    },
+    Mistake {
+        rule: "store-certificates",
+        what: "a copy that its primary does not believe",
+        site: "dr-a",
+        plant: |objects| {
+            change(objects, "Certificate", "catalog-mongo-tls-internal", |value| {
+                value["spec"]["issuerRef"]["name"] = json!("kafka-clients")
+            });
+        },
+    },
+    Mistake {
+        rule: "store-certificates",
+        what: "members that are not of one set",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "Certificate", "catalog-mongo-tls", |value| {
+                value["spec"]["subject"]["organizations"] = json!(["somebody"])
+            });
+        },
+    },
+    Mistake {
+        rule: "store-certificates",
+        what: "a copy with the name of its primary",
+        site: "dr-c",
+        plant: |objects| {
+            change(objects, "Certificate", "catalog-mongo-tls", |value| {
+                for name in value["spec"]["dnsNames"].as_array_mut().unwrap() {
+                    if *name == "mongo.dr-c.apac.shopsphere.example" {
+                        *name = json!("mongo.rdc-c.apac.shopsphere.example");
+                    }
+                }
+            });
+        },
+    },
+    Mistake {
         rule: "store-roles",
         what: "a standby that reads from no slot",
         site: "dr-a",

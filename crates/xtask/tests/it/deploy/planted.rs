@@ -24,6 +24,16 @@ pub(super) fn change(objects: &mut [Object], kind: &str, name: &str, change: imp
     change(&mut object.unwrap_or_else(|| panic!("{kind} {name} is not there")).value);
 }
 
+/// One item more in a list of an object.
+pub(super) fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap().push(item);
+}
+
+/// One object more in a layer of the site.
+pub(super) fn add(objects: &mut Vec<Object>, layer: &str, value: Value) {
+    objects.push(Object { layer: layer.to_owned(), value });
+}
+
 pub(super) fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
     &mut value["spec"]["template"]["spec"]["containers"][0][key]
 }
@@ -83,10 +93,7 @@ const MISTAKES: &[Mistake] = &[
         site: "rdc-a",
         plant: |objects| {
             change(objects, "NetworkPolicy", "order-payment", |value| {
-                value["spec"]["egress"]
-                    .as_array_mut()
-                    .unwrap()
-                    .push(json!({"to": [{"ipBlock": {"cidr": "10.21.4.0/24"}}]}));
+                push(&mut value["spec"]["egress"], json!({"to": [{"ipBlock": {"cidr": "10.21.4.0/24"}}]}));
             });
         },
     },
@@ -96,11 +103,26 @@ const MISTAKES: &[Mistake] = &[
         site: "dr-b",
         plant: |objects| {
             change(objects, "NetworkPolicy", "user", |value| {
-                value["spec"]["egress"]
-                    .as_array_mut()
-                    .unwrap()
-                    .push(json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}));
+                push(&mut value["spec"]["egress"], json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}));
             });
+        },
+    },
+    Mistake {
+        rule: "only-ours",
+        what: "a collector that takes what anybody sends",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "OpenTelemetryCollector", "collector", |value| {
+                _ = value["spec"].as_object_mut().unwrap().remove("networkPolicy")
+            });
+        },
+    },
+    Mistake {
+        rule: "only-ours",
+        what: "an issuer that anybody in the cluster reaches",
+        site: "dr-b",
+        plant: |objects| {
+            change(objects, "Keycloak", "keycloak", |value| value["spec"]["networkPolicy"]["enabled"] = json!(true));
         },
     },
     Mistake {
@@ -161,9 +183,10 @@ const MISTAKES: &[Mistake] = &[
         what: "a Secret with its data in git",
         site: "rdc-a",
         plant: |objects| {
-            objects.push(Object { layer: "shopsphere".to_owned(), value: json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "gift", "namespace": "shopsphere"}, "stringData": {"key": "hunter2"},
-        }) });
+            let about = json!({"name": "gift", "namespace": "shopsphere"});
+            let gift =
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": {"key": "hunter2"}});
+            add(objects, "shopsphere", gift);
         },
     },
     Mistake {
@@ -389,9 +412,9 @@ const MISTAKES: &[Mistake] = &[
         site: "rdc-a",
         plant: |objects| {
             change(objects, "KafkaUser", "personalization-kafka", |value| {
-                value["spec"]["authorization"]["acls"].as_array_mut().unwrap().push(json!({
-                "resource": {"type": "topic", "name": "eu.user.registered.v1", "patternType": "literal"}, "operations": ["Read"],
-            }));
+                let resource = json!({"type": "topic", "name": "eu.user.registered.v1", "patternType": "literal"});
+                let right = json!({"resource": resource, "operations": ["Read"]});
+                push(&mut value["spec"]["authorization"]["acls"], right);
             });
         },
     },

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::planted::{Mistake, change, remove};
+use super::planted::{Mistake, change, push, remove};
 
 pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
@@ -62,6 +62,39 @@ pub(super) const MISTAKES: &[Mistake] = &[
         what: "a certificate for headquarters that nobody brings",
         site: "dr-c",
         plant: |objects| remove(objects, "Certificate", "hq-metrics"),
+    },
+    Mistake {
+        rule: "shown",
+        what: "a Grafana that no policy lets ask",
+        site: "dr-a",
+        plant: |objects| remove(objects, "NetworkPolicy", "questions"),
+    },
+    Mistake {
+        rule: "shown",
+        what: "a Grafana that is not told whom to ask",
+        site: "rdc-b",
+        plant: |objects| remove(objects, "ConfigMap", "datasource-region"),
+    },
+    Mistake {
+        rule: "shown",
+        what: "a Grafana that runs elsewhere than it is let in from",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "NetworkPolicy", "questions", |value| {
+                let space = &mut value["spec"]["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"];
+                *space = json!({"kubernetes.io/metadata.name": "grafana"});
+            });
+        },
+    },
+    Mistake {
+        rule: "shown",
+        what: "headquarters' series for everybody beside Grafana",
+        site: "hq",
+        plant: |objects| {
+            change(objects, "NetworkPolicy", "metrics", |value| {
+                value["spec"]["ingress"][1]["from"][0].as_object_mut().unwrap().remove("podSelector");
+            });
+        },
     },
     Mistake {
         rule: "found",
@@ -148,10 +181,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
         site: "rdc-b",
         plant: |objects| {
             change(objects, "NetworkPolicy", "gateway", |value| {
-                value["spec"]["ingress"].as_array_mut().unwrap().push(json!({
-                    "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shopsphere"}}}],
-                    "ports": [{"protocol": "TCP", "port": 8444}],
-                }));
+                let service = json!({"matchLabels": {"kubernetes.io/metadata.name": "shopsphere"}});
+                let ports = json!([{"protocol": "TCP", "port": 8444}]);
+                push(&mut value["spec"]["ingress"], json!({"from": [{"namespaceSelector": service}], "ports": ports}));
             });
         },
     },

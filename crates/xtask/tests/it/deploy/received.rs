@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::borders::{Mistake, push};
-use super::planted::{change, remove};
+use super::borders::Mistake;
+use super::planted::{change, push, remove};
 
 /// The settings of what stands in front of headquarters' Prometheus, changed in one place.
 fn settings(value: &mut Value, from: &str, to: &str) {

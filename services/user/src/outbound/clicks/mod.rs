@@ -53,6 +53,8 @@ pub struct DurableClicks {
 
 impl DurableClicks {
     pub fn new(broker: Arc<dyn Broker>, spill: Option<Spill>, records: Records) -> Self {
+        // An increase from nothing is seen by nobody: the count is there before the first loss.
+        metrics::REFUSED_CLICKS_LOST.inc_by(0);
         Self { broker, spill, records }
     }
 }
