@@ -75,7 +75,7 @@ fn judge(
 
 fn refuse(attempt: &mut Attempt, refusal: Refusal, now: DateTime<Utc>) {
     attempt.refuse(refusal, now);
-    metrics::screened(refusal.code());
+    metrics::screened(&refusal.code().to_ascii_lowercase());
     tracing::warn!(order.id = %attempt.order, refused_by = refusal.code(), "a payment is refused; the gateway is not asked");
 }
 
