@@ -94,13 +94,20 @@ async fn whoever_stops_trying_may_pay_again_after_an_hour() {
         }
         *world.gateway.declines.lock().unwrap() = false;
         world.clock.advance(Duration::minutes(2));
-        let refused = order_to_pay(&world, person).await;
-        until_all_ended(&world, &app, &[refused]).await;
-        assert_eq!(world.status(refused).await, OrderStatus::Compensated);
+        for _ in 0..5 {
+            let refused = order_to_pay(&world, person).await;
+            until_all_ended(&world, &app, &[refused]).await;
+            assert_eq!(world.charge(refused).await.refused_by, Some(Refusal::CardTesting));
+        }
         // An hour after the last declined card; what we refused ourselves since does not count.
         world.clock.advance(Duration::minutes(59));
         let later = order_to_pay(&world, person).await;
         until_all_ended(&world, &app, &[later]).await;
+        assert_eq!(
+            world.charge(later).await.refused_by,
+            None,
+            "an hour after the last declined card a good one is refused"
+        );
         assert_eq!(world.status(later).await, OrderStatus::Completed);
     }
 }

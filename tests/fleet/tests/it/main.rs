@@ -2,6 +2,7 @@
 //! they run against.
 
 mod bad_input;
+mod card_testing;
 mod clicks;
 mod kills;
 mod operators;

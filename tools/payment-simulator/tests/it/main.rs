@@ -3,6 +3,7 @@
 mod books;
 mod durability;
 mod faults;
+mod fraud;
 mod keys;
 mod payments;
 mod rates;
