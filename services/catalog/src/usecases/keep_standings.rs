@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use common::Sku;
 
 use super::get_product::level_of;
-use super::ports::products::{ProductStore, TurningIndex};
+use super::ports::products::{ProductStore, StoreDown, TurningIndex};
 use super::ports::standings::{StandingIndex, Standings};
 use super::ports::stock::{MAX_SKUS, StockStore};
 use super::renew_turned::{ROUND, RenewError};
@@ -74,6 +74,18 @@ impl Standings for Known {
 fn bought(product: &Product) -> impl Iterator<Item = &Sku> {
     let itself = product.variants.is_empty().then_some(&product.sku);
     itself.into_iter().chain(product.variants.iter().map(|variant| &variant.sku))
+}
+
+/// The products that `skus` are variants of.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn owners_of(store: &dyn ProductStore, skus: &[Sku]) -> Result<HashSet<Sku>, StoreDown> {
+    let mut owners = HashSet::new();
+    for portion in skus.chunks(ROUND) {
+        owners.extend(store.newest_many(portion).await?.iter().filter_map(Revision::variant_of).cloned());
+    }
+    Ok(owners)
 }
 
 /// Writes anew the documents of `skus`, or of the products whose variants they are, that say something else than is known. Says how
