@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::http::finished::{SHOP_KEY, category_key, product_key};
-use super::purges::HELD;
+use super::purges::{HELD, purge};
 use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
 use crate::metrics::PURGED;
@@ -134,13 +134,9 @@ async fn tell_until(end: Instant, edge: &dyn Purger, keys: &[String]) {
     let mut left = keys;
     while !left.is_empty() {
         let portion = &left[..left.len().min(AT_ONCE)];
-        match edge.purge(portion).await {
-            Ok(()) => {
-                PURGED.with_label_values(&["taken"]).inc_by(portion.len() as u64);
-                left = &left[portion.len()..];
-            }
+        match purge(edge, portion).await {
+            Ok(()) => left = &left[portion.len()..],
             Err(error) => {
-                PURGED.with_label_values(&["refused"]).inc_by(portion.len() as u64);
                 if Instant::now() + PAUSE > end {
                     tracing::warn!(reason = %error, keys = left.len(), "the edge was not told; its copies end by their age");
                     return given_up(left.len());
