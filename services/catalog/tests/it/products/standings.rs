@@ -280,10 +280,17 @@ async fn a_product_is_there_as_long_as_one_of_its_forms_is() {
         let standings = scene.index.standings(std::slice::from_ref(&sku)).await.unwrap();
         standings[&sku].level.map(|level| level.code())
     };
+    let listed = async |scene: &Scene| {
+        let (list, search) = tokio::join!(scene.shop.get("/v1/products"), scene.shop.get("/v1/search"));
+        [list, search].map(|answer| answer.body["items"][0]["availability"].as_str().unwrap_or_default().to_owned())
+    };
+    scene.index.refresh().await.unwrap();
     assert_eq!(code(&scene).await, Some("out"), "nothing ever came in");
+    assert_eq!(listed(&scene).await, ["out", "out"]);
     scene.comes_in("VM", 9).await;
     assert_eq!(scene.look().await, 1, "the movement of a form is its product's affair");
     assert_eq!(code(&scene).await, Some("in_stock"));
+    assert_eq!(listed(&scene).await, ["in_stock", "in_stock"], "in lists too, where its forms are not named");
     scene.shop.close().await;
 }
 
