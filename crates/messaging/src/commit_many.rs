@@ -2,9 +2,10 @@
 //! set-wise, one statement for all events, one commit.
 //!
 //! Decided here: that every member gets the answer it would have got alone. A cause that had its effect before is repeated,
-//! also when the first of two twins is in the same batch; a refused member leaves no trace and its neighbours stay; when the
-//! database refuses the batch, or a lock does not come, its members are tried one by one, so that the one at fault fails
-//! alone. Not decided here: who waits for whom; a batch is what its caller had at hand.
+//! also when the first of two twins is in the same batch; a refused member leaves no trace and its neighbours stay, and so does
+//! what the closure says belongs to none of them; when the database refuses the batch, or a lock does not come, its members are
+//! tried one by one, so that the one at fault fails alone. Not decided here: who waits for whom; a batch is what its caller had
+//! at hand.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -49,11 +50,13 @@ pub struct Written<E> {
     pub refused: Vec<(usize, E)>,
     /// Events that could only be known once the state was seen; they follow the member's own.
     pub events: Vec<(usize, Outgoing)>,
+    /// Something was written that belongs to no member: it is committed also when all of them are refused.
+    pub stays: bool,
 }
 
 impl<E> Default for Written<E> {
     fn default() -> Self {
-        Self { refused: Vec::new(), events: Vec::new() }
+        Self { refused: Vec::new(), events: Vec::new(), stays: false }
     }
 }
 
@@ -215,7 +218,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Batch<E> {
         outcomes
             .extend(written.refused.into_iter().map(|(member, refusal)| (member, Err(CommitError::Refused(refusal)))));
         let applied: Vec<usize> = fresh.into_iter().filter(|member| !refused.contains(member)).collect();
-        if applied.is_empty() {
+        if applied.is_empty() && !written.stays {
             held.roll_back().await;
             return Ok(in_order(round, outcomes));
         }

@@ -188,6 +188,31 @@ async fn a_batch_that_is_refused_as_a_whole_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_no_member_stays_though_all_of_them_are_refused() {
+    let db = database().await;
+    let batch = [told("refused"), asked("refused too", "key-0123456789abcdef")];
+    let members = batch.iter().map(|change| change.member.clone()).collect();
+    let outcomes: Vec<Outcome> = db
+        .database
+        .commit_many(members, |tx, fresh| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO marks (name, seen) VALUES ('heard', 1)").execute(tx).await?;
+                let refused = fresh.iter().map(|member| (*member, Refused)).collect();
+                Ok(Written { refused, stays: true, ..Written::default() })
+            })
+        })
+        .await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(CommitError::Refused(Refused)))), "{outcomes:?}");
+    assert_eq!(marks(&db).await, ["heard"]);
+    for table in ["outbox", "inbox", "requests"] {
+        assert_eq!(db.count(table).await, 0, "{table}");
+    }
+    // The key is free, and the message may come again.
+    let outcomes = commit(&db.database, &[asked("later", "key-0123456789abcdef"), told("again")]).await;
+    assert!(outcomes.iter().all(applied), "{outcomes:?}");
+}
+
+#[tokio::test]
 async fn a_member_that_the_database_refuses_fails_alone() {
     let db = database().await;
     for bad in ["foreign", "undone"] {

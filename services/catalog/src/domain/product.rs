@@ -191,6 +191,12 @@ impl Product {
         self.variants.iter().find(|variant| variant.sku == *sku)
     }
 
+    /// What is ordered of it: itself, or one of its variants.
+    pub fn bought(&self) -> impl Iterator<Item = &Sku> {
+        let itself = self.variants.is_empty().then_some(&self.sku);
+        itself.into_iter().chain(self.variants.iter().map(|variant| &variant.sku))
+    }
+
     /// The moments at which what people of `region` see may change without a new revision, in no order.
     pub fn turns(&self, region: Region) -> impl Iterator<Item = DateTime<Utc>> + '_ {
         let of_variants =

@@ -1,12 +1,13 @@
 //! Tells the edge what pages and lists show otherwise although nobody changed a product: a price or a sale began or ended by its time, a
 //! level of the stock moved, or people want something else. For each of these the documents of the index are written again, and whoever
 //! does so does it through [`Renewing`]: what the index learns in this way, the edge hears of. Changes of products are told by `purges`.
-//! A level of one variant that is not the soonest of its product is in no document, so its page at the edge ends by its age.
+//! The level of one variant is on the page of its product and in no document while another is there sooner: whoever follows the stock
+//! puts that page down.
 //!
 //! Decided here: that nobody waits for the edge, and how long it is tried. No copy lives longer than [`PATIENCE`] at the edge, so news that
 //! was not taken until then need not be told any more, and none has to outlast the process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::http::finished::{SHOP_KEY, category_key, product_key};
-use super::purges::HELD;
+use super::purges::{HELD, purge};
 use crate::domain::product::Revision;
 use crate::domain::standing::Standing;
 use crate::metrics::PURGED;
@@ -56,6 +57,17 @@ impl Post {
             keys.extend(product.category.lineage().map(category_key));
         }
         keys.insert(SHOP_KEY.to_owned());
+        Self::put(post, keys);
+    }
+
+    /// The pages of these products say something else, and no list does.
+    pub(super) fn put_down_pages(&self, products: &HashSet<Sku>) {
+        if let Some(post) = self.0.as_ref().filter(|_| !products.is_empty()) {
+            Self::put(post, products.iter().map(product_key).collect());
+        }
+    }
+
+    fn put(post: &Sender<News>, keys: BTreeSet<String>) {
         let count = keys.len();
         if post.try_send(News { since: Instant::now(), keys }).is_err() {
             given_up(count);
@@ -122,13 +134,9 @@ async fn tell_until(end: Instant, edge: &dyn Purger, keys: &[String]) {
     let mut left = keys;
     while !left.is_empty() {
         let portion = &left[..left.len().min(AT_ONCE)];
-        match edge.purge(portion).await {
-            Ok(()) => {
-                PURGED.with_label_values(&["taken"]).inc_by(portion.len() as u64);
-                left = &left[portion.len()..];
-            }
+        match purge(edge, portion).await {
+            Ok(()) => left = &left[portion.len()..],
             Err(error) => {
-                PURGED.with_label_values(&["refused"]).inc_by(portion.len() as u64);
                 if Instant::now() + PAUSE > end {
                     tracing::warn!(reason = %error, keys = left.len(), "the edge was not told; its copies end by their age");
                     return given_up(left.len());

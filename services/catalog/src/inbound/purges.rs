@@ -22,7 +22,7 @@ use messaging::{BatchHandler, Record};
 use super::http::finished::{SHOP_KEY, category_key, product_key};
 use crate::domain::product::CategoryPath;
 use crate::metrics::PURGED;
-use crate::usecases::ports::purger::Purger;
+use crate::usecases::ports::purger::{PurgeDown, Purger};
 
 /// How old a change is when the edge is told, in milliseconds: the way into the index, its refresh (500), and the longest that an
 /// answer of ours is remembered (1,000).
@@ -49,10 +49,16 @@ impl BatchHandler for Purges {
             return Ok(());
         };
         tokio::time::sleep(until_old_enough(newest, self.clock.now().timestamp_millis())).await;
-        let purged = self.purger.purge(&keys).await;
-        PURGED.with_label_values(&[if purged.is_ok() { "taken" } else { "refused" }]).inc_by(keys.len() as u64);
-        Ok(purged?)
+        Ok(purge(&*self.purger, &keys).await?)
     }
+}
+
+/// Tells the edge once, and counts what became of it. When to try again is the caller's to know: the feed waits for the edge, `edge_news`
+/// gives up.
+pub(super) async fn purge(edge: &dyn Purger, keys: &[String]) -> Result<(), PurgeDown> {
+    let purged = edge.purge(keys).await;
+    PURGED.with_label_values(&[if purged.is_ok() { "taken" } else { "refused" }]).inc_by(keys.len() as u64);
+    purged
 }
 
 /// Never longer than [`HELD`], whatever the clock of the writer says.
@@ -89,7 +95,6 @@ mod tests {
     use common::{Clock as _, ManualClock, SystemClock};
 
     use super::*;
-    use crate::usecases::ports::purger::PurgeDown;
 
     fn record(change: ProductChanged) -> Record {
         Record {

@@ -1,4 +1,5 @@
-//! Follows the stock and the trends, and has the documents written whose standing changed.
+//! Follows the stock and the trends, and has the documents written whose standing changed. The level of one variant may change no
+//! document and is on its product's page all the same: the edge is told of that page here.
 //!
 //! What moved is read from the movements by their number, as the finished pages do it (`freshness`): however often a product moved since
 //! the last look, it is one product; and only one whose level is another than the last time is looked up at all. What moved while no
@@ -14,9 +15,10 @@ use common::Sku;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::edge_news::Post;
 use crate::domain::inventory::Level;
 use crate::metrics::STANDINGS_WRITTEN;
-use crate::usecases::keep_standings::{Known, keep_standings};
+use crate::usecases::keep_standings::{Known, keep_standings, owners_of};
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::{ProductStore, TurningIndex};
 use crate::usecases::ports::standings::{StandingIndex, Trends};
@@ -67,7 +69,7 @@ pub async fn run<I: TurningIndex + StandingIndex>(
     store: &dyn ProductStore,
     index: &I,
     known: &Known,
-    (watch, trends): (&dyn StockWatch, &dyn Trends),
+    (watch, trends, post): (&dyn StockWatch, &dyn Trends, &Post),
     shutdown: CancellationToken,
 ) {
     let (mut seen, mut pause, mut until_trends) = (Seen::default(), LOOK_EVERY, 0_u32);
@@ -77,7 +79,7 @@ pub async fn run<I: TurningIndex + StandingIndex>(
             () = tokio::time::sleep(pause) => {}
         }
         let looked = async {
-            let mut written = look(store, index, known, watch, &mut seen).await?;
+            let mut written = look(store, index, known, (watch, post), &mut seen).await?;
             if until_trends == 0 {
                 written += follow_trends(store, index, known, trends).await?;
                 until_trends = TRENDS_EVERY;
@@ -105,6 +107,8 @@ pub enum LookError {
     #[error(transparent)]
     Renew(#[from] RenewError),
     #[error(transparent)]
+    Products(#[from] crate::usecases::ports::products::StoreDown),
+    #[error(transparent)]
     Index(#[from] crate::usecases::ports::products::IndexDown),
 }
 
@@ -117,7 +121,7 @@ pub async fn look<I: TurningIndex + StandingIndex>(
     store: &dyn ProductStore,
     index: &I,
     known: &Known,
-    watch: &dyn StockWatch,
+    (watch, post): (&dyn StockWatch, &Post),
     seen: &mut Seen,
 ) -> Result<usize, LookError> {
     let since = match seen.mark {
@@ -136,6 +140,8 @@ pub async fn look<I: TurningIndex + StandingIndex>(
     let again = seen.unsettled.iter().take(due).map(|(_, sku)| sku.clone());
     let wanted: BTreeSet<Sku> = changed.iter().cloned().chain(again).collect();
     let written = keep_standings(store, index, known, &wanted.into_iter().collect::<Vec<_>>()).await?;
+    // A level that is seen for the first time may have been another: its page is told too, once.
+    post.put_down_pages(&owners_of(store, &changed).await?);
     seen.unsettled.drain(..due);
     let from = now + seen.settles_in;
     seen.unsettled.extend(changed.iter().map(|sku| (from, sku.clone())));

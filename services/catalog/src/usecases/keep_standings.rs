@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use common::Sku;
 
 use super::get_product::level_of;
-use super::ports::products::{ProductStore, TurningIndex};
+use super::ports::products::{ProductStore, StoreDown, TurningIndex};
 use super::ports::standings::{StandingIndex, Standings};
 use super::ports::stock::{MAX_SKUS, StockStore};
 use super::renew_turned::{ROUND, RenewError};
@@ -56,12 +56,12 @@ impl Known {
 impl Standings for Known {
     async fn of(&self, revisions: &[Revision]) -> HashMap<Sku, Standing> {
         let products: Vec<&Product> = revisions.iter().filter_map(Revision::live).collect();
-        let forms: HashSet<Sku> = products.iter().flat_map(|product| bought(product)).cloned().collect();
+        let forms: HashSet<Sku> = products.iter().flat_map(|product| product.bought()).cloned().collect();
         let levels = self.levels(&forms.into_iter().collect::<Vec<_>>()).await;
         let popular = self.popular.load();
         let standing = |product: &&Product| {
             // As on its page: that of the form which is soonest there.
-            let of_forms = bought(product).filter_map(|sku| levels.get(sku).copied());
+            let of_forms = product.bought().filter_map(|sku| levels.get(sku).copied());
             let level = of_forms.min_by_key(|level| level.distance());
             let popularity = popular.get(&product.sku).copied().unwrap_or(0);
             (product.sku.clone(), Standing { level, popularity })
@@ -70,10 +70,16 @@ impl Standings for Known {
     }
 }
 
-/// What is bought of a product: itself, or one of its variants.
-fn bought(product: &Product) -> impl Iterator<Item = &Sku> {
-    let itself = product.variants.is_empty().then_some(&product.sku);
-    itself.into_iter().chain(product.variants.iter().map(|variant| &variant.sku))
+/// The products that `skus` are variants of.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn owners_of(store: &dyn ProductStore, skus: &[Sku]) -> Result<HashSet<Sku>, StoreDown> {
+    let mut owners = HashSet::new();
+    for portion in skus.chunks(ROUND) {
+        owners.extend(store.newest_many(portion).await?.iter().filter_map(Revision::variant_of).cloned());
+    }
+    Ok(owners)
 }
 
 /// Writes anew the documents of `skus`, or of the products whose variants they are, that say something else than is known. Says how

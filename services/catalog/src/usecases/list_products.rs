@@ -12,9 +12,10 @@ use common::{ErrorKind, Explain, Sku};
 use futures::future::join_all;
 
 use super::App;
-use super::get_product::{level_of, levels};
+use super::get_product::levels;
 use super::personalise::{Shopper, interests_of};
 use super::ports::products::{Hit, IndexDown};
+use super::ports::stock::MAX_SKUS;
 use super::stand_in::Answered;
 use crate::domain::cursor::InvalidCursor;
 use crate::domain::inventory::Level;
@@ -197,13 +198,18 @@ pub(super) fn traits_of(product: &Product) -> Traits<'_> {
     }
 }
 
-/// Adds what the stock says, with one question for the page.
+/// Adds what the stock says, with one question for the page. What comes in forms is not in the stock by itself, and a hit of the index does
+/// not name them: then its document says how soon the soonest of them is there.
 pub(super) async fn with_levels(app: &App, hits: Vec<Hit>) -> Vec<Listed> {
-    let skus: Vec<Sku> = hits.iter().map(|hit| hit.product.sku.clone()).collect();
+    let skus: Vec<Sku> = hits.iter().flat_map(|hit| hit.product.bought()).take(MAX_SKUS).cloned().collect();
     let levels: Option<HashMap<Sku, Level>> = levels(app, &skus).await;
-    hits.into_iter()
-        .map(|hit| Listed { availability: levels.as_ref().map(|levels| level_of(levels, &hit.product.sku)), hit })
-        .collect()
+    let soonest = |hit: &Hit| {
+        let found = levels.as_ref()?;
+        let of_forms = hit.product.bought().filter_map(|sku| found.get(sku).copied());
+        // What nobody ever received cannot be sold.
+        Some(of_forms.min_by_key(|level| level.distance()).or(hit.standing.level).unwrap_or(Level::Out))
+    };
+    hits.into_iter().map(|hit| Listed { availability: soonest(&hit), hit }).collect()
 }
 
 /// Where a page begins.

@@ -5,8 +5,11 @@
 //!
 //! Paging: a cursor names a position, and the order that the list was begun in. Where interests wove the first [`WINDOW`] hits, it
 //! carries that order, so that going on and going back show the list as it was begun, whatever the person clicks meanwhile; a list that
-//! was begun plain stays plain. What was not there at the beginning comes at the end of the window. Beyond [`DEEPEST`] there is no
-//! next page.
+//! was begun plain stays plain. What was not there at the beginning comes at the end of the window.
+//!
+//! A plain list goes on with what was not shown yet: the index changes between two pages, so places alone would repeat what moved down
+//! and pass over what moved up. Its cursor says what was shown last, at most [`WINDOW`] products, and the place behind them; from some
+//! way before that place on it is asked for once more, and what was shown is left out. Beyond [`DEEPEST`] there is no next page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,38 +93,47 @@ pub async fn search_products(
     // Whether somebody has a profile is not known yet; for somebody who might, the whole window is fetched at once.
     let may_weave = shopper.is_somebody() && query.sort == Sort::Relevance && place.order == Order::Fresh;
     let in_window = begin < WINDOW && (may_weave || matches!(place.order, Order::Begun(_)));
+    let shown: &[Print] = match &place.order {
+        Order::Plain(shown) => shown,
+        Order::Fresh | Order::Begun(_) => &[],
+    };
     let page = if in_window {
         Page { query, language, from: 0, size: end.max(WINDOW) }
     } else {
-        Page { query, language, from: begin, size: query.limit }
+        // From the top, as long as all that was shown is remembered. Deeper half of it: what was not shown may have moved up by as many
+        // places, and what was shown before them may have moved down by as many and is remembered still.
+        let back = if shown.len() < WINDOW { shown.len() } else { WINDOW / 2 };
+        // However much of it was shown, a page is left.
+        Page { query, language, from: begin.saturating_sub(back), size: shown.len() + query.limit }
     };
     let (found, interests) =
         tokio::join!(ask(app, page, &place), async { if may_weave { interests_of(app, shopper).await } else { None } });
     let Answered { value: found, degraded } = found?;
     let Found { hits, facets, total, corrected, reading, without_filters } = found;
     let mut ranked = woven(hits, interests.as_ref());
-    let order = match &place.order {
-        Order::Fresh if interests.is_some() => {
-            Order::Begun(ranked.iter().take(WINDOW).map(|(hit, _)| print(hit)).collect())
-        }
-        Order::Fresh | Order::Plain => Order::Plain,
-        Order::Begun(prints) => {
-            if in_window {
-                ranked = as_begun(ranked, prints);
-            }
-            Order::Begun(prints.clone())
-        }
+    let begun: Option<Vec<Print>> = match &place.order {
+        Order::Fresh => interests.map(|_| ranked.iter().take(WINDOW).map(|(hit, _)| print(hit)).collect()),
+        Order::Plain(_) => None,
+        Order::Begun(prints) => Some(prints.clone()),
     };
-    if in_window {
+    let (next, is_left) = if in_window {
+        if let Order::Begun(prints) = &place.order {
+            ranked = as_begun(ranked, prints);
+        }
         ranked = ranked.into_iter().skip(begin).take(query.limit).collect();
-    }
-    let goes_on = ranked.len() == query.limit && total.value > end as u64 && end + query.limit <= DEEPEST;
-    let seal = |position: usize| {
-        let place = Place { position, of_stand_in: degraded, order: order.clone() };
-        app.products.cursors.seal(&scope, &place.encode())
+        (end, total.value > end as u64)
+    } else {
+        let (fresh, passed, is_left) = not_shown(ranked, shown, query.limit);
+        ranked = fresh;
+        (page.from + passed, is_left || total.value > (page.from + page.size) as u64)
     };
-    let next_cursor = goes_on.then(|| seal(end));
-    let cursor = query.cursor.clone().or_else(|| may_weave.then(|| seal(begin)));
+    let goes_on = ranked.len() == query.limit && is_left && next + query.limit <= DEEPEST;
+    let seal = |position: usize, plain: Vec<Print>| {
+        let order = begun.clone().map_or(Order::Plain(plain), Order::Begun);
+        app.products.cursors.seal(&scope, &Place { position, of_stand_in: degraded, order }.encode())
+    };
+    let next_cursor = goes_on.then(|| seal(next, shown_last(shown, &ranked)));
+    let cursor = query.cursor.clone().or_else(|| may_weave.then(|| seal(begin, shown.to_vec())));
     let (hits, ranks): (Vec<Hit>, Vec<Rank>) = ranked.into_iter().unzip();
     let listed = with_levels(app, hits).await;
     let items: Vec<Ranked> = listed.into_iter().zip(ranks).map(|(listed, rank)| Ranked { listed, rank }).collect();
@@ -194,14 +206,39 @@ fn as_begun(mut ranked: Vec<(Hit, Rank)>, prints: &[Print]) -> Vec<(Hit, Rank)> 
     ranked
 }
 
+/// The first `limit` that were not shown before, the places up to the last of them, and whether one more is behind it. A print that was
+/// shown stands for one product, so that of two that collide one is left.
+fn not_shown(ranked: Vec<(Hit, Rank)>, shown: &[Print], limit: usize) -> (Vec<(Hit, Rank)>, usize, bool) {
+    let (mut shown, mut page, mut passed) = (shown.to_vec(), Vec::with_capacity(limit), 0);
+    for (place, (hit, rank)) in (1..).zip(ranked) {
+        let print = print(&hit);
+        if let Some(at) = shown.iter().position(|shown| *shown == print) {
+            shown.swap_remove(at);
+        } else if page.len() == limit {
+            return (page, passed, true);
+        } else {
+            page.push((hit, rank));
+            passed = place;
+        }
+    }
+    (page, passed, false)
+}
+
+/// What was shown last, after another page.
+fn shown_last(before: &[Print], page: &[(Hit, Rank)]) -> Vec<Print> {
+    let mut shown: Vec<Print> = before.iter().copied().chain(page.iter().map(|(hit, _)| print(hit))).collect();
+    shown.drain(..shown.len().saturating_sub(WINDOW));
+    shown
+}
+
 /// In which order the list was begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Order {
     /// It begins now.
     #[default]
     Fresh,
-    /// In that of the index, or of the stand-in.
-    Plain,
+    /// In that of the index, or of the stand-in; with what was shown last, at most [`WINDOW`] products.
+    Plain(Vec<Print>),
     /// Woven with interests, as they were then: the window.
     Begun(Vec<Print>),
 }
@@ -216,30 +253,33 @@ struct Place {
 
 impl Place {
     const OF_STAND_IN: char = '~';
-    const ORDER: char = ';';
+    const PRINTS: char = ';';
+    /// Stands behind prints that were shown. A process of the release before passes over it and takes them for the order that the list was
+    /// begun in, which has them in front as well: during a roll-out nobody loses their place.
+    const SHOWN: u8 = 0;
 
     fn encode(&self) -> String {
         let mark = if self.of_stand_in { String::from(Self::OF_STAND_IN) } else { String::new() };
-        let order = match &self.order {
-            Order::Fresh | Order::Plain => String::new(),
-            Order::Begun(prints) => format!("{}{}", Self::ORDER, URL_SAFE_NO_PAD.encode(prints.concat())),
+        let prints = match &self.order {
+            Order::Fresh => None,
+            Order::Plain(shown) if shown.is_empty() => None,
+            Order::Plain(shown) => Some([shown.as_flattened(), &[Self::SHOWN][..]].concat()),
+            Order::Begun(prints) => Some(prints.concat()),
         };
-        format!("{mark}{}{order}", self.position)
+        let prints = prints.map(|bytes| format!("{}{}", Self::PRINTS, URL_SAFE_NO_PAD.encode(bytes)));
+        format!("{mark}{}{}", self.position, prints.unwrap_or_default())
     }
 
     /// A cursor always names an order: one that names none is of a plain list.
     fn decode(payload: &str) -> Result<Self, InvalidCursor> {
         let own = payload.strip_prefix(Self::OF_STAND_IN);
-        let (position, order) = match own.unwrap_or(payload).split_once(Self::ORDER) {
-            None => (own.unwrap_or(payload), Order::Plain),
+        let (position, order) = match own.unwrap_or(payload).split_once(Self::PRINTS) {
+            None => (own.unwrap_or(payload), Order::Plain(Vec::new())),
             Some((position, prints)) => {
                 let bytes = URL_SAFE_NO_PAD.decode(prints).map_err(|_| InvalidCursor)?;
-                (
-                    position,
-                    Order::Begun(
-                        bytes.chunks_exact(3).take(WINDOW).map(|print| [print[0], print[1], print[2]]).collect(),
-                    ),
-                )
+                let (prints, mark) = bytes.as_chunks::<3>();
+                let prints = prints.iter().take(WINDOW).copied().collect();
+                (position, if mark == [Self::SHOWN] { Order::Plain(prints) } else { Order::Begun(prints) })
             }
         };
         let position = position.parse().ok().filter(|position| *position < DEEPEST).ok_or(InvalidCursor)?;
@@ -256,9 +296,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_place_survives_being_a_cursor(
-            position in 0..DEEPEST, of_stand_in in any::<bool>(), prints in prop::option::of(prop::collection::vec(any::<Print>(), 0..WINDOW))
+            position in 0..DEEPEST, of_stand_in in any::<bool>(), is_begun in any::<bool>(), prints in prop::collection::vec(any::<Print>(), 0..=WINDOW)
         ) {
-            let place = Place { position, of_stand_in, order: prints.map_or(Order::Plain, Order::Begun) };
+            let order = if is_begun { Order::Begun(prints) } else { Order::Plain(prints) };
+            let place = Place { position, of_stand_in, order };
             let cursor = place.encode();
             prop_assert!(cursor.len() < 500, "it fits into an address");
             prop_assert_eq!(Place::decode(&cursor), Ok(place));

@@ -77,7 +77,7 @@ pub async fn strip(app: &App, recommender: &dyn Recommender, wanted: Wanted<'_>,
     };
     let sold = sold_here(app, itself.as_deref().map_or(wanted.sku, Revision::sku), candidates.items).await;
     let woven = weave(sold, interests.as_ref(), |item: &StripItem| traits_of(&item.product));
-    let skus: Vec<Sku> = woven.iter().flat_map(|(item, _)| bought(&item.product)).take(MAX_SKUS).cloned().collect();
+    let skus: Vec<Sku> = woven.iter().flat_map(|(item, _)| item.product.bought()).take(MAX_SKUS).cloned().collect();
     let levels = levels(app, &skus).await;
     let items = woven.into_iter().map(|(item, _)| StripItem {
         availability: levels.as_ref().and_then(|levels| nearest(levels, &item.product)),
@@ -92,15 +92,9 @@ pub async fn strip(app: &App, recommender: &dyn Recommender, wanted: Wanted<'_>,
     }
 }
 
-/// What is bought of a product: itself, or one of its variants.
-fn bought(product: &Product) -> impl Iterator<Item = &Sku> {
-    let itself = product.variants.is_empty().then_some(&product.sku);
-    itself.into_iter().chain(product.variants.iter().map(|variant| &variant.sku))
-}
-
 /// As a product's page has it: that of the variant which is soonest there.
 fn nearest(levels: &HashMap<Sku, Level>, product: &Product) -> Option<Level> {
-    bought(product).map(|sku| level_of(levels, sku)).min_by_key(|level| level.distance())
+    product.bought().map(|sku| level_of(levels, sku)).min_by_key(|level| level.distance())
 }
 
 /// The candidates that can be bought here, without the product itself; each counts a little less than the one before.

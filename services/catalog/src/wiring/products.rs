@@ -198,7 +198,7 @@ pub async fn spawn_workers(
     let trends = GrpcTrends::new(&config.personalization.grpc_url).context("personalization.grpc_url")?;
     let (standing, products, shutdown) = (renewing()?, app.products.store.clone(), process.shutdown());
     process.spawn("product-standings", async move {
-        standings::run(&*products, &standing, &known, (&stock, &trends), shutdown).await;
+        standings::run(&*products, &standing, &known, (&stock, &trends, &post), shutdown).await;
     });
     Ok(())
 }

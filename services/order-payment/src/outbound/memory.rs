@@ -305,8 +305,14 @@ impl Store for MemoryStore {
                 let answer = if let Cause::Request(request) = &cause { books.answer(request)? } else { None };
                 return Ok(Committed::Repeated(answer));
             }
-            let told = events::of(&change);
-            after.apply(change)?;
+            let (told, coupon) = (events::of(&change), change.coupon.clone());
+            if let Err(refused) = after.apply(change) {
+                // Nothing of it stays but the word about the limits that it did not fit in.
+                if let (CommitError::Refused(Conflict::CouponUsed), Some(coupon)) = (&refused, coupon) {
+                    books.coupons.hear(&coupon);
+                }
+                return Err(refused);
+            }
             after.outbox.extend(told);
             *books = after;
         }

@@ -10,7 +10,7 @@ use crate::domain::coupon::{CouponCode, CouponCount, CouponUse};
 pub struct CouponBooks(BTreeMap<CouponCode, Uses>);
 
 #[derive(Clone, Debug)]
-struct Uses {
+pub struct Uses {
     /// With the newest word about its limits.
     coupon: CouponUse,
     /// By orders that have not ended without a sale.
@@ -18,21 +18,27 @@ struct Uses {
 }
 
 impl CouponBooks {
-    /// Takes a use, if one is left. `false`: none is, and nothing has changed.
+    /// Takes a use, if one is left. `false`: none is, and nothing but the word about the limits was heard.
     pub fn take(&mut self, coupon: &CouponUse, order: OrderId, person: UserId) -> bool {
         let count = self.count(&coupon.code, Some(person));
-        let known = self.0.get(&coupon.code).map(|uses| &uses.coupon);
-        let newest = known.filter(|known| known.revision >= coupon.revision).unwrap_or(coupon).clone();
-        if newest.is_used_up(count) {
-            return false;
+        let uses = self.hear(coupon);
+        let is_left = !uses.coupon.is_used_up(count);
+        if is_left {
+            uses.orders.insert(order, person);
         }
+        is_left
+    }
+
+    /// Keeps the newest word about the limits, whatever became of the order that brought it.
+    pub fn hear(&mut self, coupon: &CouponUse) -> &mut Uses {
         let uses = self
             .0
             .entry(coupon.code.clone())
-            .or_insert_with(|| Uses { coupon: newest.clone(), orders: BTreeMap::new() });
-        uses.coupon = newest;
-        uses.orders.insert(order, person);
-        true
+            .or_insert_with(|| Uses { coupon: coupon.clone(), orders: BTreeMap::new() });
+        if uses.coupon.revision < coupon.revision {
+            uses.coupon = coupon.clone();
+        }
+        uses
     }
 
     pub fn give_back(&mut self, order: OrderId) {

@@ -12,7 +12,7 @@ use super::view_cart::CartRefusal;
 use crate::domain::WrongState;
 use crate::domain::basket::BasketProblem;
 
-/// What a store refuses. Nothing was changed.
+/// What a store refuses. Nothing of it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     #[error("another change came first; nothing was changed")]

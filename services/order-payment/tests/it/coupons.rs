@@ -341,6 +341,41 @@ async fn a_locked_reduction_is_charged_as_shown_and_the_newest_word_limits_its_u
 }
 
 #[tokio::test]
+async fn a_limit_lowered_below_what_was_used_holds_from_the_first_refusal_whatever_older_words_say() {
+    for world in worlds().await {
+        let me = shopper();
+        let place = |who: Shopper| place_patiently(&world, who, with_coupon());
+        give_out(&world, 1, Some(5), None);
+        let (first, second) = (place(me).await.unwrap(), place(me).await.unwrap());
+        place(shopper()).await.unwrap();
+        // Staff lowers it. Whoever comes first brings the news, and is refused.
+        give_out(&world, 2, Some(2), None);
+        assert_eq!(place(shopper()).await.unwrap_err().code(), "coupon-used");
+        // A quote of a moment ago, or a lock: an older word raises nothing, also when uses come back.
+        give_out(&world, 1, Some(5), None);
+        for (over, used_then) in [(None, 3), (Some(first), 2)] {
+            if let Some(order) = over {
+                stock_was_rejected(&world.app, world.message(), order).await.unwrap();
+            }
+            assert_eq!(place(shopper()).await.unwrap_err().code(), "coupon-used");
+            assert_eq!(used(&world).await, used_then);
+        }
+        stock_was_rejected(&world.app, world.message(), second).await.unwrap();
+        place(me).await.unwrap();
+        assert_eq!(used(&world).await, 2);
+        // So it is with the limit of one person; a newer word raises what it says.
+        give_out(&world, 3, Some(9), Some(2));
+        place(me).await.unwrap();
+        give_out(&world, 4, Some(9), Some(1));
+        assert_eq!(place(me).await.unwrap_err().code(), "coupon-used");
+        give_out(&world, 3, Some(9), Some(3));
+        assert_eq!(place(me).await.unwrap_err().code(), "coupon-used");
+        place(shopper()).await.unwrap();
+        assert_eq!(count(&world, me).await, CouponCount { used: 4, by_person: 2 });
+    }
+}
+
+#[tokio::test]
 async fn without_a_lock_a_reduction_that_ended_is_a_changed_price() {
     for world in worlds().await {
         let me = shopper();
@@ -535,6 +570,8 @@ async fn the_tables_know_the_limits_and_let_the_service_write_none() {
     }
     for (statement, constraint) in [
         ("UPDATE coupon_uses SET used = 3", "coupon_uses_are_capped"),
+        ("INSERT INTO coupon_uses VALUES ('FREE', 1, 2, NULL, 3)", "coupon_uses_are_capped"),
+        ("UPDATE coupon_uses SET revision = 0", "coupon_uses_know_the_newest_word"),
         ("UPDATE coupon_uses SET used = -1", "coupon_uses_are_counted"),
         ("DELETE FROM coupon_redemptions", "never changed"),
         ("UPDATE coupon_redemptions SET code = 'OTHER'", "given back once"),

@@ -113,7 +113,7 @@ async fn write_all(
     }
     Ok(Batch {
         refused: overtaken.into_iter().map(|member| (member, Refusal::Overtaken)).collect(),
-        events: Vec::new(),
+        ..Batch::default()
     })
 }
 

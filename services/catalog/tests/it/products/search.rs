@@ -5,7 +5,7 @@ use catalog::domain::draft::{ProductDraft, TextDraft};
 use http::Request;
 use serde_json::{Value, json};
 
-use super::world::{Shop, attribute};
+use super::world::{Shop, attribute, gone};
 
 fn titled(shop: &Shop, name: &str, german: &str, english: &str) -> ProductDraft {
     let text = |language: &str, name: &str| TextDraft {
@@ -186,6 +186,71 @@ async fn an_order_can_be_chosen_and_pages_show_everything_once() {
         assert_eq!(seen, expected, "{sort}");
     }
     shop.close().await;
+}
+
+/// Leafs through a search as a stranger does. `meanwhile` happens after each page but the last, and is told how many there were and what
+/// they showed.
+async fn leafed(shop: &Shop, question: &str, meanwhile: impl AsyncFn(usize, &[String])) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for pages in 1..20 {
+        let page = shop.get(&format!("/v1/search?{question}{cursor}")).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        seen.extend(page.skus(shop));
+        let Some(next) = page.body["page"]["next_cursor"].as_str() else { return seen };
+        cursor = format!("&cursor={next}");
+        meanwhile(pages, &seen[..]).await;
+    }
+    panic!("it does not end: {seen:?}");
+}
+
+#[tokio::test]
+async fn what_stays_is_shown_once_though_the_index_changes_between_two_pages() {
+    for (question, is_in_order) in [("sort=price_asc&limit=2", true), ("q=kopfh%C3%B6rer&limit=2", false)] {
+        let shop = Shop::open().await;
+        let priced = |name: &str, euro: usize| ProductDraft {
+            prices: vec![("EUR".to_owned(), euro.to_string())],
+            ..shop.draft(name)
+        };
+        shop.stock_up((1..=7).map(|number| priced(&format!("B{number}"), 10 * number)).collect()).await;
+        let mut seen = leafed(&shop, question, async |pages: usize, seen: &[String]| match pages {
+            // Places move forward: by its place alone the next page would pass over one.
+            1 => shop.bring(&[gone(&shop.sku(&seen[0]), 2)]).await,
+            // And back: by its place alone it would show one again.
+            2 => shop.stock_up(vec![priced("A1", 5)]).await,
+            _ => {}
+        })
+        .await;
+        if is_in_order {
+            assert_eq!(seen, ["B1", "B2", "B3", "B4", "A1", "B5", "B6", "B7"], "what came in before is next");
+        }
+        seen.sort();
+        assert_eq!(seen, ["A1", "B1", "B2", "B3", "B4", "B5", "B6", "B7"], "{question}");
+        shop.close().await;
+    }
+}
+
+#[tokio::test]
+async fn deep_in_a_list_places_may_move_by_half_of_what_a_cursor_remembers() {
+    for forward in [true, false] {
+        let shop = Shop::open().await;
+        let priced = |name: String, euro: usize| ProductDraft {
+            prices: vec![("EUR".to_owned(), euro.to_string())],
+            ..shop.draft(&name)
+        };
+        let all: Vec<String> = (0..150).map(|number| format!("B{number:03}")).collect();
+        shop.stock_up(all.iter().zip(100..).map(|(name, euro)| priced(name.clone(), euro)).collect()).await;
+        let seen = leafed(&shop, "sort=price_asc&limit=60", async |pages: usize, seen: &[String]| {
+            if pages == 2 && forward {
+                let went: Vec<_> = seen[..40].iter().map(|name| gone(&shop.sku(name), 2)).collect();
+                shop.bring(&went).await;
+            } else if pages == 2 {
+                shop.stock_up((0..40).map(|number| priced(format!("A{number:03}"), 1 + number)).collect()).await;
+            }
+        })
+        .await;
+        assert_eq!(seen, all, "forward: {forward}");
+        shop.close().await;
+    }
 }
 
 #[tokio::test]

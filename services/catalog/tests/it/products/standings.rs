@@ -10,6 +10,7 @@ use catalog::domain::draft::ProductDraft;
 use catalog::domain::inventory::{Level, SupplyKind};
 use catalog::domain::product::Revision;
 use catalog::domain::standing::Standing;
+use catalog::inbound::edge_news::{self, Post};
 use catalog::inbound::standings::{Seen, follow_trends, look};
 use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::search::ElasticProducts;
@@ -18,10 +19,13 @@ use catalog::usecases::ports::pages::{StockChanges, StockWatch};
 use catalog::usecases::ports::products::{
     Applied, IndexAudit as _, ProductIndex as _, ProductStore as _, TurningIndex as _,
 };
+use catalog::usecases::ports::purger::{PurgeDown, Purger};
 use catalog::usecases::ports::standings::{StandingIndex as _, Standings, Trends};
 use catalog::usecases::ports::stock::StoreError;
 use common::Sku;
 use serde_json::{Value, json};
+use testkit::wait;
+use tokio_util::sync::CancellationToken;
 
 use super::world::{Shop, live};
 use crate::stock::world::{memory_stock, receive};
@@ -67,6 +71,8 @@ struct Scene {
     index: ElasticProducts,
     moved: Moved,
     seen: Seen,
+    /// Who tells the edge; nobody by default.
+    post: Post,
 }
 
 impl Scene {
@@ -76,7 +82,8 @@ impl Scene {
         let stock = Arc::new(memory_stock());
         let known = Arc::new(Known::new(stock.clone()));
         let index = shop.index.clone().knowing(known.clone());
-        let scene = Self { shop, stock, known, index, moved: Moved::default(), seen: Seen::default() };
+        let (moved, seen, post) = (Moved::default(), Seen::default(), Post::default());
+        let scene = Self { shop, stock, known, index, moved, seen, post };
         for name in names {
             scene.comes_in(name, 1).await;
         }
@@ -112,10 +119,30 @@ impl Scene {
         self.moved.now(&[self.shop.sku(name)]);
     }
 
+    /// A product that comes in these sizes, in the store and in the index; its forms are called `V` and the size.
+    async fn in_forms(&self, name: &str, sizes: &[&str]) -> Sku {
+        let form = |size: &&str| {
+            let attributes = json!([{"key": "size", "value": size}]);
+            json!({"sku": self.shop.sku(&format!("V{size}")), "attributes": attributes})
+        };
+        let body = json!({
+            "family": "general", "category": "a", "brand": "x", "texts": {"de": {"name": "Kopfhörer"}}, "prices": {"EUR": "1.00"},
+            "variants": sizes.iter().map(form).collect::<Vec<_>>()
+        });
+        let path = format!("/v1/admin/products/{}", self.shop.sku(name));
+        let written = self.shop.send_json(&super::world::staff(), http::Method::PUT, &path, None, &body).await;
+        assert_eq!(written.status, 201, "{}", written.body);
+        let sku = Sku::parse(&self.shop.sku(name)).unwrap();
+        let revision = self.shop.store.newest(&sku).await.unwrap().unwrap();
+        self.index.apply(&[revision]).await.unwrap();
+        sku
+    }
+
     /// Says how many documents were written.
     async fn look(&mut self) -> usize {
         let store = &*self.shop.app.products.store;
-        let written = look(store, &self.index, &self.known, &self.moved, &mut self.seen).await.unwrap();
+        let watch = (&self.moved as &dyn StockWatch, &self.post);
+        let written = look(store, &self.index, &self.known, watch, &mut self.seen).await.unwrap();
         self.index.refresh().await.unwrap();
         written
     }
@@ -248,24 +275,69 @@ async fn an_older_revision_overwrites_nothing_and_a_newer_one_keeps_the_standing
 #[tokio::test]
 async fn a_product_is_there_as_long_as_one_of_its_forms_is() {
     let mut scene = Scene::set(&[]).await;
-    let form = |shop: &Shop, size: &str| json!({"sku": shop.sku(&format!("V{size}")), "attributes": [{"key": "size", "value": size}]});
-    let body = json!({
-        "family": "general", "category": "a", "brand": "x", "texts": {"de": {"name": "Kopfhörer"}}, "prices": {"EUR": "1.00"},
-        "variants": [form(&scene.shop, "S"), form(&scene.shop, "M")]
-    });
-    let path = format!("/v1/admin/products/{}", scene.shop.sku("P"));
-    let written = scene.shop.send_json(&super::world::staff(), http::Method::PUT, &path, None, &body).await;
-    assert_eq!(written.status, 201, "{}", written.body);
-    let sku = Sku::parse(&scene.shop.sku("P")).unwrap();
-    let revision = scene.shop.store.newest(&sku).await.unwrap().unwrap();
-    scene.index.apply(&[revision]).await.unwrap();
+    let sku = scene.in_forms("P", &["S", "M"]).await;
     let code = async |scene: &Scene| {
         let standings = scene.index.standings(std::slice::from_ref(&sku)).await.unwrap();
         standings[&sku].level.map(|level| level.code())
     };
+    let listed = async |scene: &Scene| {
+        let (list, search) = tokio::join!(scene.shop.get("/v1/products"), scene.shop.get("/v1/search"));
+        [list, search].map(|answer| answer.body["items"][0]["availability"].as_str().unwrap_or_default().to_owned())
+    };
+    scene.index.refresh().await.unwrap();
     assert_eq!(code(&scene).await, Some("out"), "nothing ever came in");
+    assert_eq!(listed(&scene).await, ["out", "out"]);
     scene.comes_in("VM", 9).await;
     assert_eq!(scene.look().await, 1, "the movement of a form is its product's affair");
     assert_eq!(code(&scene).await, Some("in_stock"));
+    assert_eq!(listed(&scene).await, ["in_stock", "in_stock"], "in lists too, where its forms are not named");
+    scene.shop.close().await;
+}
+
+/// An edge that remembers what it was told to forget.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Purger for Told {
+    async fn purge(&self, keys: &[String]) -> Result<(), PurgeDown> {
+        self.0.lock().unwrap().extend_from_slice(keys);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_sold_out_or_comes_back_is_told_to_the_edge_though_its_product_is_there() {
+    let mut scene = Scene::set(&[]).await;
+    let page = format!("p-{}", scene.in_forms("P", &["S", "M"]).await);
+    let (post, news) = edge_news::post();
+    scene.post = post;
+    let (edge, stop) = (Arc::new(Told::default()), CancellationToken::new());
+    let (told, stopped) = (edge.clone(), stop.clone());
+    let telling = tokio::spawn(async move { edge_news::tell(&*told, news, stopped).await });
+    // Its page, and no list: what lists say of the product is what they said before.
+    let hears = async |times: usize| {
+        wait::until("the edge to hear of the page", Duration::from_secs(30), async || {
+            let told = edge.0.lock().unwrap().clone();
+            if told == vec![page.clone(); times] { Ok(()) } else { Err(told) }
+        })
+        .await;
+    };
+    scene.comes_in("VS", 1).await;
+    scene.comes_in("VM", 9).await;
+    assert_eq!(scene.look().await, 1, "the product is there");
+    hears(1).await;
+    scene.is_sold_out("VS").await;
+    assert_eq!(scene.look().await, 0, "the other form is there, and its document says so");
+    hears(2).await;
+    scene.comes_in("VM", 9).await;
+    assert_eq!(scene.look().await, 0, "more of what was there: no page says anything else");
+    scene.comes_in("VS", 1).await;
+    assert_eq!(scene.look().await, 0);
+    hears(3).await;
+    assert_eq!(scene.look().await, 0);
+    stop.cancel();
+    telling.await.unwrap();
+    assert_eq!(edge.0.lock().unwrap().len(), 3, "nothing that changed no level");
     scene.shop.close().await;
 }

@@ -16,6 +16,22 @@ pub async fn write(tx: &mut PgConnection, region: Region, change: &Change) -> Wr
     if has_named_checks(change) { check_now(tx).await } else { Ok(()) }
 }
 
+/// An order that brings a coupon, as a batch of one: refused, it leaves what it knew of the coupon's limits.
+pub async fn with_coupon(
+    tx: &mut PgConnection,
+    region: Region,
+    change: &Change,
+) -> Result<messaging::Written<Conflict>, WriteError<Conflict>> {
+    match (write(tx, region, change).await, &change.coupon) {
+        // The use is asked for first, so nothing of the order is written.
+        (Err(WriteError::Refused(Conflict::CouponUsed)), Some(coupon)) => {
+            let stays = coupons::hear(tx, &[coupon]).await?;
+            Ok(messaging::Written { refused: vec![(0, Conflict::CouponUsed)], stays, ..Default::default() })
+        }
+        (written, _) => written.map(|()| messaging::Written::default()),
+    }
+}
+
 /// The rows, in the order the foreign keys want.
 pub async fn write_rows(tx: &mut PgConnection, region: Region, change: &Change) -> Written {
     match &change.order {

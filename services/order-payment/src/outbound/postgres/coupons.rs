@@ -1,5 +1,6 @@
 //! Coupons: uses are taken by a function of the database, in the transaction of the orders that use them, and given back by a
-//! trigger when an order ends without a sale. Here they are only asked for and counted.
+//! trigger when an order ends without a sale. Here they are only asked for and counted. Which word about the limits counts is the
+//! database's to know too: the newest that any order brought, also one that was refused.
 
 use std::collections::HashSet;
 
@@ -31,6 +32,19 @@ pub async fn take(
     .fetch_all(tx)
     .await?;
     Ok(taken.into_iter().collect())
+}
+
+/// Keeps what is newer of these words than what the books know of the limits. `true`: there was something.
+pub async fn hear(tx: &mut PgConnection, words: &[&CouponUse]) -> Result<bool, sqlx::Error> {
+    let most = |most: Option<u32>| most.map(i64::from);
+    let news: i64 = sqlx::query_scalar("SELECT hear_coupons($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])")
+        .bind(words.iter().map(|word| word.code.as_str()).collect::<Vec<_>>())
+        .bind(words.iter().map(|word| word.revision).collect::<Vec<_>>())
+        .bind(words.iter().map(|word| most(word.most_uses)).collect::<Vec<_>>())
+        .bind(words.iter().map(|word| most(word.most_per_person)).collect::<Vec<_>>())
+        .fetch_one(tx)
+        .await?;
+    Ok(news > 0)
 }
 
 /// How often `code` was used, and by `person`.

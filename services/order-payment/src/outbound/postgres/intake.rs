@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{coupons, placements};
-use crate::domain::OrderStep;
+use crate::domain::{CouponUse, OrderStep};
 use crate::metrics;
 use crate::outbound::events;
 use crate::usecases::Change;
@@ -132,28 +132,32 @@ async fn write(
 ) -> Result<Written<Conflict>, WriteError<Conflict>> {
     let mut steps: Vec<_> =
         fresh.iter().filter_map(|member| Some((*member, placements::placement(&changes[*member])?))).collect();
-    let mut refused = without_coupon(tx, changes, &mut steps).await?;
+    let mut written = without_coupon(tx, changes, &mut steps).await?;
     let placed = placements::insert(tx, &steps.iter().map(|(_, step)| *step).collect::<Vec<_>>()).await?;
     let known = steps.iter().filter(|(_, step)| !placed.contains(&step.order.id.uuid()));
-    refused.extend(known.map(|(member, _)| (*member, Conflict::OrderExists)));
-    Ok(Written { refused, events: Vec::new() })
+    written.refused.extend(known.map(|(member, _)| (*member, Conflict::OrderExists)));
+    Ok(written)
 }
 
 /// Takes the uses of coupons that the batch needs, in one round trip, and none where nobody brings one. Orders that get none are
-/// taken out and refused; their neighbours stay.
+/// taken out and refused; their neighbours stay, and so does what they knew of the limits.
 async fn without_coupon(
     tx: &mut sqlx::PgConnection,
     changes: &[Change],
     steps: &mut Vec<(usize, &OrderStep)>,
-) -> Result<Vec<(usize, Conflict)>, WriteError<Conflict>> {
+) -> Result<Written<Conflict>, WriteError<Conflict>> {
     let coupon = |member: usize| changes[member].coupon.as_ref();
     let wanted: Vec<_> =
         steps.iter().filter_map(|(member, step)| Some((step.order.id, step.order.user, coupon(*member)?))).collect();
     let Some(region) = steps.first().map(|(_, step)| step.order.region).filter(|_| !wanted.is_empty()) else {
-        return Ok(Vec::new());
+        return Ok(Written::default());
     };
     let taken = coupons::take(tx, region, &wanted).await?;
     let has_none =
         |(member, step): &(usize, &OrderStep)| coupon(*member).is_some() && !taken.contains(&step.order.id.uuid());
-    Ok(steps.extract_if(.., |step| has_none(step)).map(|(member, _)| (member, Conflict::CouponUsed)).collect())
+    let refused: Vec<(usize, Conflict)> =
+        steps.extract_if(.., |step| has_none(step)).map(|(member, _)| (member, Conflict::CouponUsed)).collect();
+    let words: Vec<&CouponUse> = refused.iter().filter_map(|(member, _)| coupon(*member)).collect();
+    let stays = !words.is_empty() && coupons::hear(tx, &words).await?;
+    Ok(Written { refused, stays, ..Written::default() })
 }

@@ -103,6 +103,16 @@ impl Store for PostgresStore {
         let head = messaging::Change { cause, events: events::of(&change), answer: change.answer.clone() };
         let change = Arc::new(change);
         let region = self.database.region();
+        if change.coupon.is_some() {
+            let outcomes = self
+                .database
+                .commit_many(vec![Member::new(head)], move |tx, _| {
+                    let change = Arc::clone(&change);
+                    Box::pin(async move { commit::with_coupon(tx, region, &change).await })
+                })
+                .await;
+            return outcomes.into_iter().next().unwrap_or(Err(CommitError::OutcomeUnknown));
+        }
         self.database
             .commit(head, move |tx| {
                 let change = Arc::clone(&change);

@@ -61,5 +61,5 @@ async fn write_all(
     if left.iter().any(|(_, change)| commit::has_named_checks(change)) {
         commit::check_now(tx).await?;
     }
-    Ok(Written { refused, events: Vec::new() })
+    Ok(Written { refused, ..Written::default() })
 }
