@@ -157,6 +157,8 @@ pub async fn campaign(stack: &Stack, options: &CampaignOptions) -> anyhow::Resul
     let ids: Vec<Uuid> = outcome.accepted.iter().map(|(id, _)| *id).collect();
     let lost = databases.missing(&ids).await?;
     println!("accepted   {} orders were answered with 2xx, {lost} of them are missing", ids.len());
+    let goods = databases.goods(&ids).await?;
+    goods.print();
     let untrue = tell_ends(&outcome, &databases.ends(&ids).await?);
     let astray = strays::tell(stack, &databases, &outcome.strays).await?;
     for failure in outcome.failed.iter().take(10) {
@@ -165,7 +167,8 @@ pub async fn campaign(stack: &Stack, options: &CampaignOptions) -> anyhow::Resul
     if untrue > 0 {
         println!("PROBLEM    {untrue} orders did not end as their card says");
     }
-    let good = findings.is_good() && outcome.failed.is_empty() && lost == 0 && untrue == 0 && astray == 0;
+    let good =
+        findings.is_good() && goods.is_good() && outcome.failed.is_empty() && lost == 0 && untrue == 0 && astray == 0;
     println!("{}", if good { "CAMPAIGN HOLDS" } else { "CAMPAIGN FAILED" });
     Ok(good)
 }

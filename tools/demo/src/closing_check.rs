@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::gateway_books::GatewayBooks;
+use crate::goods::{Goods, ended, served};
 use crate::stack::Stack;
 
 /// Longest wait until every order has come to its end and what was held is sold or released.
@@ -367,6 +368,15 @@ impl Databases {
             "SELECT order_id, concat_ws(' ', status::text, reason) AS stands FROM orders WHERE order_id = ANY($1)";
         let rows = sqlx::query(ends).bind(orders).fetch_all(&self.orders).await?;
         rows.into_iter().map(|row| Ok((row.try_get("order_id")?, row.try_get("stands")?))).collect()
+    }
+
+    /// What became of the goods of these orders.
+    ///
+    /// # Errors
+    /// A database does not answer.
+    pub async fn goods(&self, orders: &[Uuid]) -> anyhow::Result<Goods> {
+        let (ended, served) = tokio::try_join!(ended(&self.orders, orders), served(&self.inventory, orders))?;
+        Ok(Goods::judge(&ended, &served))
     }
 
     /// Of these payments of the gateway, those that the shop found to have no order, each with the state of its refund.

@@ -14,6 +14,7 @@ pub mod closing_check;
 pub mod follow;
 pub mod gateway_books;
 pub mod generate;
+pub mod goods;
 pub mod icecat;
 pub mod import;
 pub mod orders;

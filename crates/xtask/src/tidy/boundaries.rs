@@ -138,9 +138,7 @@ fn steps(source: &Source) -> Vec<usize> {
             || (name == "send" && before(at, 2) == Some("publisher"))
             || (matches!(name, "execute" | "fetch_all" | "fetch_one" | "fetch_optional") && writes_by_itself(all, at))
             // A port of the application, as in `app.gateway.send(…)`.
-            || (is_usecase
-                && !AT_HAND.contains(&name)
-                && before(at, 4) == Some("app") && before(at, 2).is_some_and(|port| PORTS.contains(&port)))
+            || (is_usecase && !AT_HAND.contains(&name) && is_of_a_port(all, at))
     };
     (0..all.len())
         .filter(|at| match &all[*at].kind {
@@ -230,9 +228,17 @@ fn calls(source: &Source, function: &str) -> Vec<usize> {
         .filter(|at| {
             name_at(all, *at) == Some(function)
                 && name_at(all, at - 1) != Some("fn")
+                && !is_of_a_port(all, *at)
                 && (is_punct(all, at + 1, '(') || all.get(at + 1).is_some_and(|next| next.kind == Kind::Separator))
         })
         .collect()
+}
+
+/// `app.gateway.send`: the port's method, whatever function of ours has the same name.
+fn is_of_a_port(all: &[Token], at: usize) -> bool {
+    // `a.b.method(`: the word two, and four, before a method.
+    let before = |words: usize| at.checked_sub(words).and_then(|place| name_at(all, place));
+    is_punct(all, at - 1, '.') && before(4) == Some("app") && before(2).is_some_and(|port| PORTS.contains(&port))
 }
 
 /// Names given to `Cause::Duty("…")` and to a store's `self.duty("…", …)`.

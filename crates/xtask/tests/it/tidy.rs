@@ -289,6 +289,8 @@ fn a_durable_step_outside_a_boundary_is_named() {
         (usecase, "crash::around(B::Capture, app.gateway.send(call)).await?;", false),
         (usecase, "app.gate.pass().await;", true),
         (usecase, "line.prices.quote(x);", false),
+        (usecase, "app.fraud.assess(facts).await;", true),
+        (usecase, "if app.fraud.is_there() { return; }", false),
         (usecase, "Cause::Duty(\"expire\");", false),
         (usecase, "Cause::Duty(\"forgotten\");", true),
         (adapter, "self.duty(\"forgotten\", work);", true),
@@ -320,6 +322,9 @@ fn a_step_may_stand_in_a_function_that_is_only_called_within_a_boundary() {
     let also_without = format!("{only_within}fn other() {{ self.mark().await; }}\n");
     assert_eq!(in_saga("without", file, &also_without).len(), 1);
     assert_eq!(in_saga("nobody", file, inner).len(), 1, "who calls it is not known");
+    // A function that is called like the port's method does not call itself.
+    let namesake = "//! Part.\nfn assess() {\n    app.fraud.assess(facts).await;\n}\n";
+    assert_eq!(in_saga("namesake", "services/order-payment/src/usecases/screen.rs", namesake).len(), 1);
 }
 
 #[test]

@@ -65,10 +65,12 @@ impl Shop {
                 webhook_retry: Duration::from_millis(100),
                 ..Timings::default()
             },
-            ..Settings::new(state)
+            ..Settings::new(state.clone())
         })
         .await
         .unwrap();
+        // It has the file open; nothing is left when it ends.
+        std::fs::remove_file(state).unwrap();
         let gateways = gateways(&simulator.base_url, chosen);
         let prices = Arc::new(FixedPrices::default());
         let app = Arc::new(App {

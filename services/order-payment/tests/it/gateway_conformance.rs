@@ -151,7 +151,9 @@ impl Bench {
         let state = std::env::temp_dir().join(format!("conformance-{}.redb", common::ids::random()));
         let timings =
             Timings { hold: Duration::from_secs(2), settle: Duration::from_millis(200), ..Timings::default() };
-        let simulator = payment_simulator::start(Settings { timings, ..Settings::new(state) }).await.unwrap();
+        let simulator = payment_simulator::start(Settings { timings, ..Settings::new(state.clone()) }).await.unwrap();
+        // It has the file open; nothing is left when it ends.
+        std::fs::remove_file(state).unwrap();
         Self { wire, gateway: wire.adapter(&simulator.base_url), simulator }
     }
 
