@@ -121,6 +121,16 @@ pub fn attempt(outcome: &str) {
     ATTEMPTS.with_label_values(&[outcome]).inc();
 }
 
+/// Shows at nought what alerts count, so that the first of it is an increase.
+pub fn begin() {
+    for outcome in ["waits", "card_testing", "fraud_check", "unassessed"] {
+        SCREENED.with_label_values(&[outcome]);
+    }
+    for outcome in ["captured", "declined", "refused"] {
+        ATTEMPTS.with_label_values(&[outcome]);
+    }
+}
+
 /// A charge was not simply tried: what held or refused it, or that nobody looked at it.
 pub fn screened(outcome: &str) {
     SCREENED.with_label_values(&[outcome]).inc();

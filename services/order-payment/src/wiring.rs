@@ -188,6 +188,7 @@ pub async fn work(config: Config, process: &Process) -> anyhow::Result<()> {
             .overlapping(&STOCK_REJECTED)
             .overlapping(&SHIPMENT_CREATED);
     process.spawn("events", consumer.run(process.shutdown()));
+    crate::metrics::begin();
     process.spawn("payments", timers::payments(Arc::clone(&app), process.shutdown()));
     process.spawn("webhooks", timers::webhooks(Arc::clone(&app), process.shutdown()));
     process.spawn("deadlines", timers::deadlines(Arc::clone(&app), process.shutdown()));

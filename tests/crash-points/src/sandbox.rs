@@ -374,7 +374,7 @@ fn orders(id: &str, ports: &PortsOfShop, issuer: &Issuer, database: &str) -> Str
          [gateway]\nbase_url = \"http://127.0.0.1:{}\"\napi_key = \"{GATEWAY_KEY}\"\nwebhook_secret = \"{WEBHOOK_SECRET}\"\n\
          settlement_url = \"http://127.0.0.1:{}/settlements\"\n[settlement]\nhour_utc = 0\n\
          [card_testing]\nmost_declined = 1000\n\
-         [fraud_check]\nurl = \"http://127.0.0.1:{}/fraud/assessments\"\napi_key = \"{GATEWAY_KEY}\"\ntimeout_ms = 5000\n\
+         [fraud_check]\nurl = \"http://127.0.0.1:{}/fraud/assessments\"\napi_key = \"{GATEWAY_KEY}\"\ntimeout_ms = 1000\n\
          [prices]\nlock_key = \"crash-points-lock-key\"\n\
          [reconcile]\nevery_s = 1\nwindow_s = 3600\ngrace_s = 2\norphan_deadline_s = 1\n",
         common_part(issuer, ports.order_http, ports.order_admin, ports.order_work),

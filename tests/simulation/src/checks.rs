@@ -380,11 +380,18 @@ fn nobody_tries_more_cards(world: &World) {
         return;
     }
     let (books, gateway) = (world.orders.books(), lock(&world.gateway));
-    let of = |attempt: &&Attempt| attempt.kind == AttemptKind::Charge && attempt.state == AttemptState::Declined;
+    let of = |attempt: &&Attempt| {
+        attempt.kind == AttemptKind::Charge
+            && match attempt.state {
+                AttemptState::Declined => true,
+                AttemptState::Voided => attempt.intent.is_some(),
+                _ => false,
+            }
+    };
     let (refused, declined): (Vec<_>, Vec<_>) =
         books.attempts.values().filter(of).partition(|attempt| attempt.refused_by.is_some());
     if declined.len() > usize::try_from(rule.most_declined).unwrap_or(usize::MAX) {
-        complain(world, format!("CARDS {} cards of one person were declined", declined.len()));
+        complain(world, format!("CARDS {} cards of one person were tried for nothing", declined.len()));
     }
     for attempt in refused {
         let name = attempt.order.to_string();

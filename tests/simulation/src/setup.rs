@@ -86,8 +86,7 @@ impl Setup {
         let extras = Extras::new(seed, count);
         extras.bend(&mut rules);
         let mut skew_us = [0; 6];
-        // Whose charge was begun first is read from these clocks where somebody may try only so many cards (docs/adr/0074).
-        if rng.percent(12) && !extras.one_person {
+        if rng.percent(12) {
             for skew in skew_us.iter_mut().take(5) {
                 *skew = rng.between(-300_000_000, 300_000_000);
             }

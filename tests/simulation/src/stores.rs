@@ -332,9 +332,10 @@ impl Store for Orders {
         &self,
         charges: &[AttemptId],
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
         self.here.moment(Moment::Read).await;
-        let tried = self.inner.tried(charges, since).await?;
+        let tried = self.inner.tried(charges, since, now).await?;
         let rule = self.here.world.setup.rules.card_testing;
         for _ in tried.values().filter(|tried| rule.judge(**tried) == Verdict::Wait) {
             self.here.world.count(Rare::CardWaits);

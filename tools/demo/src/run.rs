@@ -34,7 +34,7 @@ pub struct RunOptions {
 /// People of one run. All are new, so that signing up is part of every run.
 const SHOPPERS: usize = 12;
 /// Refused cards of one person, about: well below what is taken for card testing.
-const DECLINED_EACH: usize = 3;
+const DECLINED_EACH: usize = 1;
 const RUN_PASSWORD: &str = "ShopSphere-run-1";
 
 /// Orders followed live.

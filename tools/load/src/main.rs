@@ -40,8 +40,7 @@ enum Task {
         quote_address: SocketAddr,
         #[arg(long)]
         redis: String,
-        // one person orders a few times an hour
-        #[arg(long, default_value_t = 4_096)]
+        #[arg(long, default_value_t = 256)]
         people: usize,
         /// Tokens are written here, one a line, when everything answers
         #[arg(long)]

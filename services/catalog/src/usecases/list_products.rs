@@ -122,7 +122,7 @@ pub async fn list_products(
         Begin::Top => Some(app.products.cursors.seal(&scope, &Begin::Shelf(on_shelf).encode())),
         Begin::Shelf(_) | Begin::At(_) => query.cursor.clone(),
     };
-    Ok(ProductList { items: with_levels(app, items).await, cursor, next_cursor, personal, degraded })
+    Ok(ProductList { items: with_levels(app, items, degraded).await, cursor, next_cursor, personal, degraded })
 }
 
 /// The shelf as it was shown before, without what is no longer sold here.
@@ -199,15 +199,19 @@ pub(super) fn traits_of(product: &Product) -> Traits<'_> {
 }
 
 /// Adds what the stock says, with one question for the page. What comes in forms is not in the stock by itself, and a hit of the index does
-/// not name them: then its document says how soon the soonest of them is there.
-pub(super) async fn with_levels(app: &App, hits: Vec<Hit>) -> Vec<Listed> {
-    let skus: Vec<Sku> = hits.iter().flat_map(|hit| hit.product.bought()).take(MAX_SKUS).cloned().collect();
+/// not name them: then its document says how soon the soonest of them is there. The stand-in (`degraded`) knows neither.
+pub(super) async fn with_levels(app: &App, hits: Vec<Hit>, degraded: bool) -> Vec<Listed> {
+    let mut skus: Vec<Sku> = hits.iter().flat_map(|hit| hit.product.bought()).cloned().collect();
+    // What was not asked about, or comes in forms that nobody named, is not known to be out.
+    let is_whole = skus.len() <= MAX_SKUS && !degraded;
+    skus.truncate(MAX_SKUS);
     let levels: Option<HashMap<Sku, Level>> = levels(app, &skus).await;
     let soonest = |hit: &Hit| {
         let found = levels.as_ref()?;
         let of_forms = hit.product.bought().filter_map(|sku| found.get(sku).copied());
         // What nobody ever received cannot be sold.
-        Some(of_forms.min_by_key(|level| level.distance()).or(hit.standing.level).unwrap_or(Level::Out))
+        let nobody = || is_whole.then_some(Level::Out);
+        of_forms.min_by_key(|level| level.distance()).or(hit.standing.level).or_else(nobody)
     };
     hits.into_iter().map(|hit| Listed { availability: soonest(&hit), hit }).collect()
 }

@@ -135,7 +135,7 @@ pub async fn search_products(
     let next_cursor = goes_on.then(|| seal(next, shown_last(shown, &ranked)));
     let cursor = query.cursor.clone().or_else(|| may_weave.then(|| seal(begin, shown.to_vec())));
     let (hits, ranks): (Vec<Hit>, Vec<Rank>) = ranked.into_iter().unzip();
-    let listed = with_levels(app, hits).await;
+    let listed = with_levels(app, hits, degraded).await;
     let items: Vec<Ranked> = listed.into_iter().zip(ranks).map(|(listed, rank)| Ranked { listed, rank }).collect();
     let personal = shopper.is_somebody() || matches!(place.order, Order::Begun(_));
     let query_id = if personal { common::ids::random() } else { name_of(&scope, &place, language, &items) };

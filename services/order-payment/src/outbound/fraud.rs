@@ -50,14 +50,16 @@ impl HttpFraudCheck {
         Ok(Self { http, url: url.to_owned(), key, guard: Guard::new("fraud-check", settings) })
     }
 
-    async fn ask(&self, facts: &PaymentFacts) -> Result<Assessment, String> {
+    async fn ask(&self, facts: &PaymentFacts) -> Result<Assessment, Silence> {
         let request = self.http.post(&self.url).bearer_auth(self.key.open()).json(&Question::of(facts));
-        let response = http_client::traced(request).send().await.map_err(|error| describe(&error).to_owned())?;
-        if response.status().as_u16() != 200 {
-            return Err(format!("status {}", response.status().as_u16()));
+        let response = http_client::traced(request).send().await.map_err(|error| Silence::fault(describe(&error)))?;
+        let status = response.status();
+        if status != http::StatusCode::OK {
+            return Err(Silence { is_fault: !status.is_client_error(), reason: format!("status {}", status.as_u16()) });
         }
-        let body = http_client::bounded(response, LARGEST_ANSWER).await.map_err(|error| error.to_string())?;
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| "an answer in another shape".to_owned())?;
+        let body =
+            http_client::bounded(response, LARGEST_ANSWER).await.map_err(|error| Silence::fault(&error.to_string()))?;
+        let answer: Answer = serde_json::from_slice(&body).map_err(|_| Silence::fault("an answer in another shape"))?;
         Ok(match answer.verdict {
             Word::Pass => Assessment::Pass,
             Word::Refuse => Assessment::Refuse,
@@ -68,9 +70,9 @@ impl HttpFraudCheck {
 #[async_trait]
 impl FraudCheck for HttpFraudCheck {
     async fn assess(&self, facts: &PaymentFacts) -> Assessment {
-        match self.guard.once_if(|| self.ask(facts), |_| true).await {
+        match self.guard.once_if(|| self.ask(facts), |silence| silence.is_fault).await {
             Ok(assessment) => assessment,
-            Err(CallError::Failed(reason)) => Assessment::Silent(reason),
+            Err(CallError::Failed(silence)) => Assessment::Silent(silence.reason),
             Err(CallError::Open { .. }) => Assessment::Silent("it rests after too many faults".to_owned()),
             Err(CallError::Deadline { .. }) => Assessment::Silent("no answer in time".to_owned()),
         }
@@ -119,6 +121,20 @@ struct Answer {
 enum Word {
     Pass,
     Refuse,
+}
+
+/// No answer that can be read.
+struct Silence {
+    reason: String,
+    /// Counts against the check's health. What it refuses to look at (4xx) does not: whoever provokes such answers must not switch it off for
+    /// everybody.
+    is_fault: bool,
+}
+
+impl Silence {
+    fn fault(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_fault: true }
+    }
 }
 
 fn describe(error: &reqwest::Error) -> &'static str {

@@ -430,8 +430,9 @@ impl Store for MemoryStore {
         &self,
         charges: &[AttemptId],
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
-        Ok(memory_claims::tried(&self.books(), charges, since))
+        Ok(memory_claims::tried(&self.books(), charges, since, now))
     }
 
     async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {

@@ -29,25 +29,49 @@ pub fn claim(books: &mut Books, (now, until): (DateTime<Utc>, DateTime<Utc>), li
 }
 
 /// What else the person of each charge tried, for orders placed at or after `since`.
-pub fn tried(books: &Books, charges: &[AttemptId], since: DateTime<Utc>) -> BTreeMap<AttemptId, Tried> {
-    let person = |attempt: &Attempt| books.orders.get(&attempt.order).map(|order| order.user);
+pub fn tried(
+    books: &Books,
+    charges: &[AttemptId],
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> BTreeMap<AttemptId, Tried> {
+    let order = |attempt: &Attempt| books.orders.get(&attempt.order);
     let recent = |attempt: &&Attempt| {
-        attempt.kind == AttemptKind::Charge
-            && books.orders.get(&attempt.order).is_some_and(|order| order.created_at >= since)
+        attempt.kind == AttemptKind::Charge && order(attempt).is_some_and(|order| order.created_at >= since)
     };
+    let person = |attempt: &Attempt| order(attempt).map(|order| order.user);
     let of = |mine: &Attempt| {
         let mut tried = Tried::default();
         for theirs in books.attempts.values().filter(recent).filter(|theirs| person(theirs) == person(mine)) {
-            if theirs.state == AttemptState::Declined && theirs.refused_by.is_none() {
+            if is_lost(theirs) {
                 tried.declined += 1;
             }
-            if !theirs.state.is_settled() && (theirs.created_at, theirs.id) < (mine.created_at, mine.id) {
+            if comes_first(theirs, mine, now) {
                 tried.ahead += 1;
             }
         }
         tried
     };
     charges.iter().filter_map(|charge| books.attempts.get(charge)).map(|mine| (mine.id, of(mine))).collect()
+}
+
+/// The gateway was asked, and no money came of it.
+fn is_lost(attempt: &Attempt) -> bool {
+    attempt.refused_by.is_none()
+        && match attempt.state {
+            AttemptState::Declined => true,
+            AttemptState::Voided => attempt.intent.is_some(),
+            _ => false,
+        }
+}
+
+/// Open, and either tried already or somebody's to try before this one.
+fn comes_first(theirs: &Attempt, mine: &Attempt, now: DateTime<Utc>) -> bool {
+    let nothing_sent = theirs.state == AttemptState::Prepared && theirs.intent.is_none() && !theirs.in_doubt;
+    let is_taken = theirs.leased_until.is_some_and(|until| until > now);
+    let same_claim = theirs.leased_until == mine.leased_until;
+    let before = theirs.id != mine.id && (!same_claim || (theirs.created_at, theirs.id) < (mine.created_at, mine.id));
+    !theirs.state.is_settled() && if nothing_sent { is_taken && before } else { true }
 }
 
 pub fn hint(books: &mut Books, order: OrderId, now: DateTime<Utc>) {

@@ -64,12 +64,13 @@ pub trait Store: Settlements + Send + Sync {
         limit: u16,
     ) -> Result<Vec<Attempt>, CommitError>;
 
-    /// What else the person of each of these charges tried, for orders placed at or after `since`. A charge that the books do not know
-    /// is left out.
+    /// What else the person of each of these charges tried, for orders placed at or after `since`; a lease that ends after `now` is one. A
+    /// charge that the books do not know is left out.
     async fn tried(
         &self,
         charges: &[AttemptId],
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<BTreeMap<AttemptId, Tried>, StoreError>;
 
     /// Makes the open attempts of `orders` due now, or, when a worker has one, as soon as that worker gives it back: whatever time it

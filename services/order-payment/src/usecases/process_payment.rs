@@ -37,7 +37,7 @@ pub async fn claim_payments(app: &App, free: usize) -> Result<Vec<Attempt>, Fail
     let now = app.clock.now();
     let limit = u16::try_from(free).unwrap_or(u16::MAX);
     let claimed = app.store.claim_due(now, now + app.rules.payment_lease, limit).await?;
-    screen(app, claimed).await
+    Ok(screen(app, claimed).await)
 }
 
 /// Carries one claimed attempt as far as it goes; what happens to it is logged with it. Gives back the claim of a step that could
@@ -62,15 +62,17 @@ pub async fn carry_claimed(app: &App, attempt: Attempt) -> Option<Attempt> {
 /// A step that could not be committed waits a second, not for the end of its lease. Whoever goes on looks at the gateway
 /// first. Says whether it is given back.
 pub async fn give_back(app: &App, claimed: &Attempt) -> bool {
-    give_back_at(app, claimed, app.clock.now() + chrono::Duration::seconds(1)).await
+    let given_back = give_back_at(app, claimed, app.clock.now() + chrono::Duration::seconds(1)).await;
+    if given_back {
+        app.signals.payments.notify_one();
+    }
+    given_back
 }
 
+/// Gives a claim back until then. Says whether it is.
 pub(super) async fn give_back_at(app: &App, claimed: &Attempt, due_at: chrono::DateTime<chrono::Utc>) -> bool {
     match app.store.let_go(claimed, due_at).await {
-        Ok(()) => {
-            app.signals.payments.notify_one();
-            true
-        }
+        Ok(()) => true,
         Err(error) => {
             tracing::debug!(order.id = %claimed.order, error = %error, "an attempt could not be given back");
             false
@@ -285,12 +287,12 @@ async fn given_up(app: &App, version: i64, mut attempt: Attempt) -> Result<(), F
     let (state, reason) = attempt.ending();
     attempt.state = state;
     attempt.giving_up = Some(reason);
-    let (id, from) = (order.id, order.status);
+    let (id, from, is_refused) = (order.id, order.status, attempt.refused_by.is_some());
     let compensates = !from.is_final();
     let change = if compensates { ended(order, reason, now)? } else { Change::default() };
     let change = Change { attempts: vec![AttemptStep::after(version, attempt)], ..change };
     commit(app, "payment-given-up", change).await?;
-    metrics::attempt(&state.code().to_ascii_lowercase());
+    metrics::attempt(&if is_refused { "refused".to_owned() } else { state.code().to_ascii_lowercase() });
     if compensates {
         told(app, id, from, reason);
     }

@@ -11,7 +11,7 @@ use common::AttemptId;
 use messaging::crash::{self, Boundary};
 
 use super::ports::{Assessment, PaymentFacts};
-use super::process_payment::{give_back, give_back_at, lease_covers_a_call};
+use super::process_payment::{give_back_at, lease_covers_a_call};
 use super::{App, Failure};
 use crate::domain::{Attempt, Refusal, Tried, Verdict};
 use crate::metrics;
@@ -20,29 +20,31 @@ use crate::metrics;
 const WAIT: Duration = Duration::seconds(1);
 /// The most of them that count: when one of those ahead hangs, an order behind it is looked at twice a minute.
 const MOST_WAITS: u32 = 30;
+/// Attempts given back side by side: half of the connections, each for a commit.
+const AT_ONCE: usize = 8;
 
 /// Looks at what was just claimed: marks what is refused, gives back what has to wait, and returns the rest to be carried on.
-/// One question for all of them, and none when there is no limit.
-///
-/// # Errors
-/// [`Failure`] when the books cannot be read; everything is given back.
-pub(super) async fn screen(app: &App, claimed: Vec<Attempt>) -> Result<Vec<Attempt>, Failure> {
+/// One question for all of them, and none when there is no limit. Without an answer what was never tried waits.
+pub(super) async fn screen(app: &App, claimed: Vec<Attempt>) -> Vec<Attempt> {
     let untried: Vec<AttemptId> =
         claimed.iter().filter(|attempt| attempt.is_untried()).map(|attempt| attempt.id).collect();
     if !app.rules.card_testing.is_on() || untried.is_empty() {
-        return Ok(claimed);
+        return claimed;
     }
     let now = app.clock.now();
-    let tried = match app.store.tried(&untried, now - app.rules.card_testing.within).await {
-        Ok(tried) => tried,
+    let (go_on, wait) = match app.store.tried(&untried, now - app.rules.card_testing.within, now).await {
+        Ok(tried) => judge(app, claimed, &tried, now),
+        // Nothing new is tried; what is under way goes on.
         Err(error) => {
-            futures::future::join_all(claimed.iter().map(|attempt| give_back(app, attempt))).await;
-            return Err(error.into());
+            tracing::warn!(error = %error, charges = untried.len(), "what else was tried is not known; new charges wait");
+            let (new, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(Attempt::is_untried);
+            (others, new.into_iter().map(|attempt| (attempt, now + WAIT)).collect())
         }
     };
-    let (go_on, wait) = judge(app, claimed, &tried, now);
-    futures::future::join_all(wait.iter().map(|(attempt, due_at)| give_back_at(app, attempt, *due_at))).await;
-    Ok(go_on)
+    for portion in wait.chunks(AT_ONCE) {
+        futures::future::join_all(portion.iter().map(|(attempt, due_at)| give_back_at(app, attempt, *due_at))).await;
+    }
+    go_on
 }
 
 type Waiting = Vec<(Attempt, DateTime<Utc>)>;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use chrono::Duration;
-use order_payment::domain::{Attempt, AttemptState, Call, CardTesting, OrderStatus, Reason, Refusal};
+use order_payment::domain::{Attempt, AttemptState, Call, CardTesting, OrderStatus, Reason, Refusal, Tried};
 use order_payment::outbound::fraud::NoFraudCheck;
 use order_payment::usecases::begin_payment::begin_payment;
+use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::{App, AttemptStep, Change, Rules, Shopper};
 
-use crate::world::{World, a_key, an_order, shopper, worlds};
+use crate::world::{Weather, World, a_key, an_order, answer, shopper, worlds};
 
 /// Five declined cards within an hour.
 fn five() -> Rules {
@@ -112,6 +113,38 @@ async fn whoever_stops_trying_may_pay_again_after_an_hour() {
     }
 }
 
+/// The script cancels each order while the gateway is asked, so that none of them ends as declined.
+#[tokio::test]
+async fn cancelling_in_time_is_no_way_round_the_limit() {
+    for world in worlds().await {
+        world.prices.set("LAMP-1", 4990, 1_000);
+        let (app, thief) = (guarded(&world), shopper());
+        *world.gateway.declines.lock().unwrap() = true;
+        let mut orders = Vec::new();
+        for _ in 0..8 {
+            let order = order_to_pay(&world, thief).await;
+            // The answer to the confirmation is lost, and before anybody asks again the order is cancelled.
+            world.gateway.forecast(&[Weather::Fine, Weather::LostAfter]);
+            process_payments(&app).await.unwrap();
+            if world.charge(order).await.state == AttemptState::Unknown {
+                cancel_order(&app, thief, &a_key(), order, answer).await.unwrap();
+            }
+            world.gateway.forecast(&[]);
+            world.clock.advance(Duration::seconds(30));
+            until_all_ended(&world, &app, &[order]).await;
+            orders.push(order);
+        }
+        let refusals = refusals(&world, &orders).await;
+        assert_eq!(refusals.iter().filter(|refusal| refusal.is_none()).count(), 5, "{refusals:?}");
+        assert_eq!(confirmed(&world), 5);
+        let mut ends = Vec::new();
+        for order in &orders[..5] {
+            ends.push(world.charge(*order).await.state);
+        }
+        assert_eq!(ends, [AttemptState::Voided; 5], "none of them was declined");
+    }
+}
+
 #[tokio::test]
 async fn one_persons_stolen_cards_are_nobody_elses_trouble() {
     for world in worlds().await {
@@ -179,43 +212,62 @@ async fn the_normal_mix_passes() {
 #[tokio::test]
 async fn what_else_a_person_tried_is_counted_alike_in_all_books() {
     for world in worlds().await {
-        let person = shopper();
-        let now = world.app.clock.now();
-        let begun = [
-            order_to_pay(&world, person).await,
-            order_to_pay(&world, person).await,
-            order_to_pay(&world, person).await,
-        ];
-        let elsewhere = order_to_pay(&world, shopper()).await;
+        let (person, store) = (shopper(), Arc::clone(&world.app.store));
+        let placed = world.app.clock.now();
+        let mut orders = Vec::new();
+        for _ in 0..4 {
+            orders.push(order_to_pay(&world, person).await);
+        }
+        orders.push(order_to_pay(&world, shopper()).await);
         let mut charges = Vec::new();
-        for order in begun.iter().chain([&elsewhere]) {
+        for order in &orders {
             charges.push(world.charge(*order).await);
         }
-        let tried = |since| {
-            let ids: Vec<_> = charges.iter().map(|charge| charge.id).collect();
-            let store = Arc::clone(&world.app.store);
+        let ids: Vec<_> = charges.iter().map(|charge| charge.id).collect();
+        let tried = |since, now| {
+            let (store, ids) = (Arc::clone(&store), ids.clone());
             async move {
-                let found = store.tried(&ids, since).await.unwrap();
-                ids.iter().map(|id| found.get(id).map(|tried| (tried.declined, tried.ahead))).collect::<Vec<_>>()
+                let found = store.tried(&ids, since, now).await.unwrap();
+                ids.iter()
+                    .map(|id| found.get(id).map(|tried| (tried.declined, tried.ahead)).unwrap())
+                    .collect::<Vec<_>>()
             }
         };
-        assert_eq!(tried(now).await, [Some((0, 0)), Some((0, 1)), Some((0, 2)), Some((0, 0))]);
-        // The first ends as declined by a bank, the second as refused by us.
-        for (charge, refused_by) in [(&charges[0], None), (&charges[1], Some(Refusal::CardTesting))] {
-            let ended = Attempt {
-                state: AttemptState::Declined,
-                giving_up: Some(Reason::PaymentDeclined),
-                refused_by,
-                ..charge.clone()
-            };
-            let step = AttemptStep::after(charge.version, ended);
-            let change = Change { attempts: vec![step], ..Change::default() };
-            world.app.store.commit(messaging::Cause::Duty("test"), change).await.unwrap();
-        }
-        assert_eq!(world.charge(begun[1]).await.refused_by, Some(Refusal::CardTesting), "read back as it was written");
-        assert_eq!(tried(now).await, [Some((1, 0)), Some((1, 0)), Some((1, 0)), Some((0, 0))]);
+        let now = world.app.clock.now();
+        assert_eq!(tried(placed, now).await, [(0, 0); 5], "what nobody has will count the others when somebody has it");
+
+        // One worker takes three of them, another the fourth and that of somebody else.
+        let (one, other) = (now + Duration::seconds(20), now + Duration::seconds(21));
+        assert_eq!(store.claim_due(now, one, 3).await.unwrap().len(), 3);
+        assert_eq!(store.claim_due(now, other, 3).await.unwrap().len(), 2);
+        assert_eq!(tried(placed, now).await, [(0, 1), (0, 2), (0, 3), (0, 3), (0, 0)]);
+        assert_eq!(
+            tried(placed, one).await,
+            [(0, 1), (0, 1), (0, 1), (0, 0), (0, 0)],
+            "a lease that has ended is none"
+        );
+
+        // The first ends as declined by a bank, the second as refused by us, the third is being tried, the fourth was and is cancelled.
+        let end = |charge: &Attempt, state, giving_up, refused_by, intent: Option<&str>| {
+            let intent = intent.map(str::to_owned);
+            let ended = Attempt { state, giving_up, refused_by, intent, leased_until: None, ..charge.clone() };
+            AttemptStep::after(charge.version, ended)
+        };
+        let declined = Some(Reason::PaymentDeclined);
+        let steps = vec![
+            end(&charges[0], AttemptState::Declined, declined, None, None),
+            end(&charges[1], AttemptState::Declined, declined, Some(Refusal::CardTesting), None),
+            end(&charges[2], AttemptState::Sent, None, None, Some("pi_third")),
+            end(&charges[3], AttemptState::Voided, Some(Reason::Cancelled), None, Some("pi_fourth")),
+        ];
+        let change = Change { attempts: steps, ..Change::default() };
+        store.commit(messaging::Cause::Duty("test"), change).await.unwrap();
+        assert_eq!(world.charge(orders[1]).await.refused_by, Some(Refusal::CardTesting), "read back as it was written");
+        let next = order_to_pay(&world, person).await;
+        let next = world.charge(next).await.id;
+        assert_eq!(store.tried(&[next], placed, now).await.unwrap()[&next], Tried { declined: 2, ahead: 1 });
         // Later than all of them were placed.
-        assert_eq!(tried(now + Duration::seconds(1)).await, [Some((0, 0)); 4]);
-        assert_eq!(world.app.store.tried(&[], now).await.unwrap().len(), 0);
+        assert_eq!(store.tried(&[next], now + Duration::hours(1), now).await.unwrap()[&next], Tried::default());
+        assert_eq!(store.tried(&[], placed, now).await.unwrap().len(), 0);
     }
 }

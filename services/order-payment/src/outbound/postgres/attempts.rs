@@ -105,25 +105,39 @@ pub async fn by_numbers(pool: &PgPool, wanted: &[(OrderId, u32)]) -> Result<Vec<
     rows.into_iter().map(convert).collect()
 }
 
-/// A person's orders of the last while are found by their index; the edge holds somebody with a script to thirty a minute.
+/// Each person's orders of the last while are found by their index and read once, however many of their charges are asked about.
 pub async fn tried(
     pool: &PgPool,
     charges: &[AttemptId],
     since: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
-        "SELECT mine.attempt_id,
-                count(*) FILTER (WHERE theirs.state = 'DECLINED' AND theirs.refused_by IS NULL),
-                count(*) FILTER (WHERE theirs.state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')
-                                 AND (theirs.created_at, theirs.attempt_id) < (mine.created_at, mine.attempt_id))
-         FROM payment_attempts mine JOIN orders of_mine ON of_mine.order_id = mine.order_id
-         LEFT JOIN orders of_theirs ON of_theirs.user_id = of_mine.user_id AND of_theirs.created_at >= $2
-         LEFT JOIN payment_attempts theirs ON theirs.order_id = of_theirs.order_id AND theirs.kind = 'CHARGE'
-         WHERE mine.attempt_id = ANY ($1)
-         GROUP BY mine.attempt_id",
+        "WITH mine AS (
+             SELECT attempt_id, attempt.created_at, leased_until, user_id
+             FROM payment_attempts attempt JOIN orders USING (order_id) WHERE attempt_id = ANY ($1)
+         ), theirs AS MATERIALIZED (
+             SELECT user_id, attempt_id, attempt.created_at, leased_until,
+                    refused_by IS NULL AND (state = 'DECLINED' OR (state = 'VOIDED' AND intent_id IS NOT NULL)) AS is_lost,
+                    state IN ('SENT', 'AUTHORISED', 'UNKNOWN') OR (state = 'PREPARED' AND (intent_id IS NOT NULL OR in_doubt)) AS is_tried,
+                    state = 'PREPARED' AND intent_id IS NULL AND NOT in_doubt AND leased_until > $3 AS is_taken
+             FROM (SELECT DISTINCT user_id FROM mine) person
+             JOIN orders USING (user_id) JOIN payment_attempts attempt USING (order_id)
+             WHERE orders.created_at >= $2 AND kind = 'CHARGE' AND state <> 'CAPTURED'
+         ), sums AS (
+             SELECT user_id, count(*) FILTER (WHERE is_lost) AS lost, count(*) FILTER (WHERE is_tried) AS tried
+             FROM theirs GROUP BY user_id
+         )
+         SELECT mine.attempt_id, coalesce(lost, 0), coalesce(tried, 0) + (
+             SELECT count(*) FROM theirs
+             WHERE theirs.user_id = mine.user_id AND is_taken AND theirs.attempt_id <> mine.attempt_id
+               AND (theirs.leased_until IS DISTINCT FROM mine.leased_until
+                    OR (theirs.created_at, theirs.attempt_id) < (mine.created_at, mine.attempt_id)))
+         FROM mine LEFT JOIN sums USING (user_id)",
     )
     .bind(charges.iter().map(|charge| charge.uuid()).collect::<Vec<_>>())
     .bind(since)
+    .bind(now)
     .fetch_all(pool)
     .await
     .map_err(unread)?;

@@ -220,8 +220,9 @@ impl Store for PostgresStore {
         &self,
         charges: &[AttemptId],
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
-        attempts::tried(self.database.pool(), charges, since).await
+        attempts::tried(self.database.pool(), charges, since, now).await
     }
 
     async fn hint(&self, orders: &[OrderId], now: DateTime<Utc>) -> Result<(), CommitError> {
