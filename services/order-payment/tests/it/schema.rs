@@ -244,6 +244,14 @@ async fn books_that_do_not_balance_are_refused_and_kept_books_never_change() {
             "ledger_entries_move_something",
         ),
         (write("('ID', 1, 'gateway_receivable', -1, 'EUR'), ('ID', 2, 'sales', 1, 'EUR')"), "ledger_refunds_fit"),
+        (write("('ID', 3, 'gateway_receivable', 4990, 'EUR'), ('ID', 4, 'sales', -4989, 'EUR')"), "ledger_balances"),
+        // Added to a transaction that was committed and balanced.
+        (
+            format!(
+                "INSERT INTO ledger_entries (attempt_id, entry_no, account, amount_minor, currency) SELECT attempt_id, 3, 'sales', 1, 'EUR' FROM ledger_transactions WHERE order_id = '{paid}'"
+            ),
+            "ledger_balances",
+        ),
         ("UPDATE ledger_entries SET amount_minor = amount_minor * 2".to_owned(), "ledger_entries_append_only"),
         ("DELETE FROM ledger_entries".to_owned(), "ledger_entries_append_only"),
         ("UPDATE ledger_transactions SET kind = 'REFUND'".to_owned(), "ledger_transactions_append_only"),

@@ -105,7 +105,8 @@ pub async fn by_numbers(pool: &PgPool, wanted: &[(OrderId, u32)]) -> Result<Vec<
     rows.into_iter().map(convert).collect()
 }
 
-/// Each person's orders of the last while are found by their index and read once, however many of their charges are asked about.
+/// Each person's orders of the last while are found by their index and read once, however many of their charges are asked about. Row by row
+/// (`OFFSET 0`): a join was planned while the tables were small, and read all of them from then on.
 pub async fn tried(
     pool: &PgPool,
     charges: &[AttemptId],
@@ -113,17 +114,22 @@ pub async fn tried(
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<AttemptId, Tried>, StoreError> {
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
-        "WITH mine AS (
-             SELECT attempt_id, attempt.created_at, leased_until, user_id
-             FROM payment_attempts attempt JOIN orders USING (order_id) WHERE attempt_id = ANY ($1)
+        "WITH mine AS MATERIALIZED (
+             SELECT asked.attempt_id, attempt.created_at, attempt.leased_until, ordered.user_id
+             FROM UNNEST($1::uuid[]) AS asked (attempt_id)
+             CROSS JOIN LATERAL (SELECT order_id, created_at, leased_until FROM payment_attempts
+                                 WHERE payment_attempts.attempt_id = asked.attempt_id OFFSET 0) attempt
+             CROSS JOIN LATERAL (SELECT user_id FROM orders WHERE orders.order_id = attempt.order_id OFFSET 0) ordered
          ), theirs AS MATERIALIZED (
-             SELECT user_id, attempt_id, attempt.created_at, leased_until,
-                    refused_by IS NULL AND (state = 'DECLINED' OR (state = 'VOIDED' AND intent_id IS NOT NULL)) AS is_lost,
-                    state IN ('SENT', 'AUTHORISED', 'UNKNOWN') OR (state = 'PREPARED' AND (intent_id IS NOT NULL OR in_doubt)) AS is_tried,
-                    state = 'PREPARED' AND intent_id IS NULL AND NOT in_doubt AND leased_until > $3 AS is_taken
+             SELECT person.user_id, attempt.*
              FROM (SELECT DISTINCT user_id FROM mine) person
-             JOIN orders USING (user_id) JOIN payment_attempts attempt USING (order_id)
-             WHERE orders.created_at >= $2 AND kind = 'CHARGE' AND state <> 'CAPTURED'
+             CROSS JOIN LATERAL (SELECT order_id FROM orders WHERE orders.user_id = person.user_id AND created_at >= $2 OFFSET 0) ordered
+             CROSS JOIN LATERAL (
+                 SELECT attempt_id, created_at, leased_until,
+                        refused_by IS NULL AND (state = 'DECLINED' OR (state = 'VOIDED' AND intent_id IS NOT NULL)) AS is_lost,
+                        state IN ('SENT', 'AUTHORISED', 'UNKNOWN') OR (state = 'PREPARED' AND (intent_id IS NOT NULL OR in_doubt)) AS is_tried,
+                        state = 'PREPARED' AND intent_id IS NULL AND NOT in_doubt AND leased_until > $3 AS is_taken
+                 FROM payment_attempts WHERE payment_attempts.order_id = ordered.order_id AND kind = 'CHARGE' OFFSET 0) attempt
          ), sums AS (
              SELECT user_id, count(*) FILTER (WHERE is_lost) AS lost, count(*) FILTER (WHERE is_tried) AS tried
              FROM theirs GROUP BY user_id
