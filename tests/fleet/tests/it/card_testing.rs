@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use fleet::operator;
-use fleet::shopper::{Shopper, key, product_in_stock, send};
+use fleet::shopper::{Shopper, key, send};
 use serde_json::Value;
 use sqlx::types::Uuid;
+
+use crate::price_truth::Priced;
 
 /// As `config.default.toml` has it.
 const MOST_DECLINED: usize = 10;
@@ -30,7 +32,8 @@ async fn place(shopper: &Shopper, product: &Value, card: &str) -> String {
 #[tokio::test]
 async fn a_script_with_stolen_cards_is_stopped_and_its_neighbour_buys() {
     let (thief, neighbour) = (Shopper::new().await, Shopper::new().await);
-    let product = product_in_stock("gadget").await;
+    // Nobody else wants to know how much of it is there.
+    let product = Priced::on_the_shelf("12.50", 100).await.page().await;
     // All at once: each is accepted before the first is declined.
     let scripts: Vec<_> = (0..CARDS)
         .map(|_| {

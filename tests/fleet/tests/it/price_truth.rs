@@ -5,14 +5,14 @@ use fleet::operator;
 use fleet::shopper::{HTTP, Shopper, get, key, send, url};
 use serde_json::{Value, json};
 
-/// A product of this story alone, whose price staff changes.
-struct Priced {
+/// A product of one story alone, whose price staff changes.
+pub struct Priced {
     sku: String,
     staff: String,
 }
 
 impl Priced {
-    async fn on_the_shelf(price: &str) -> Self {
+    pub async fn on_the_shelf(price: &str, units: u32) -> Self {
         // The staff member that the realm of a local region comes with.
         let login = json!({"email": "staff@shopsphere.example", "password": "ShopSphere-staff-1"});
         let session = send(HTTP.post(url("/v1/sessions")).json(&login)).await.expect(200);
@@ -20,7 +20,7 @@ impl Priced {
         let product = Self { sku: format!("PT-{}", ids::random().simple()), staff };
         product.costs(price).await;
         let receipt =
-            json!({"reference": product.sku, "lines": [{"sku": product.sku, "quantity": 20, "kind": "counted"}]});
+            json!({"reference": product.sku, "lines": [{"sku": product.sku, "quantity": units, "kind": "counted"}]});
         send(HTTP.post(url("/v1/admin/stock/receipts")).bearer_auth(&product.staff).json(&receipt)).await.expect(200);
         product
     }
@@ -37,7 +37,7 @@ impl Priced {
         assert!(matches!(written.status, 200 | 201), "{:#}", written.body);
     }
 
-    async fn page(&self) -> Value {
+    pub async fn page(&self) -> Value {
         get(&format!("/v1/products/{}", self.sku)).await.expect(200).body
     }
 }
@@ -57,7 +57,7 @@ async fn captured(order: &str) -> i64 {
 
 #[tokio::test]
 async fn a_price_that_changed_after_the_page_is_refused_and_a_locked_one_is_charged_as_shown() {
-    let (product, shopper) = (Priced::on_the_shelf("50.00").await, Shopper::new().await);
+    let (product, shopper) = (Priced::on_the_shelf("50.00", 20).await, Shopper::new().await);
     let page = product.page().await;
     let cart = send(shopper.get("/v1/cart")).await.expect(200);
     let cart = send(carted(&shopper, &product.sku, cart.header("etag"), &page)).await.expect(200);
@@ -111,7 +111,7 @@ async fn a_price_that_changed_after_the_page_is_refused_and_a_locked_one_is_char
 
 #[tokio::test]
 async fn a_page_that_is_out_of_date_cannot_fill_a_basket() {
-    let (product, shopper) = (Priced::on_the_shelf("50.00").await, Shopper::new().await);
+    let (product, shopper) = (Priced::on_the_shelf("50.00", 20).await, Shopper::new().await);
     let page = product.page().await;
     product.costs("60.00").await;
     let stale = send(carted(&shopper, &product.sku, "\"0\"", &page)).await.expect(409);
@@ -138,7 +138,7 @@ impl Priced {
 
 #[tokio::test]
 async fn what_a_promotion_and_a_coupon_take_off_is_charged_as_shown_and_the_coupon_is_used_once() {
-    let (product, shopper) = (Priced::on_the_shelf("50.00").await, Shopper::new().await);
+    let (product, shopper) = (Priced::on_the_shelf("50.00", 20).await, Shopper::new().await);
     let name = product.sku.to_lowercase();
     let (sale, voucher) = (format!("sale-{}", &name[3..20]), format!("voucher-{}", &name[3..20]));
     let code = voucher.to_uppercase();
