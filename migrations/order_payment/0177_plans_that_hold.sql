@@ -70,6 +70,7 @@ ALTER FUNCTION check_refund_fits() SET enable_seqscan = off;
 
 -- A transaction is looked at once, when it is written, and not once more for each of its first two entries: they are there by then, or it does not
 -- balance. What is added to it under another number is looked at as before.
+-- contract: no reader: the same trigger follows, for the entries that the one on the transaction does not see
 DROP TRIGGER check_ledger_balances ON ledger_entries;
 CREATE CONSTRAINT TRIGGER check_ledger_balances AFTER INSERT ON ledger_entries
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.entry_no NOT IN (1, 2)) EXECUTE FUNCTION check_ledger_balances();
