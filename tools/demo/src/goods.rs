@@ -104,7 +104,8 @@ pub async fn ended(orders: &PgPool, ids: &[Uuid]) -> anyhow::Result<BTreeMap<Uui
 /// # Errors
 /// The database does not answer.
 pub async fn served(inventory: &PgPool, ids: &[Uuid]) -> anyhow::Result<BTreeMap<Uuid, Served>> {
-    let rows: Vec<(Uuid, Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = sqlx::query_as(
+    type Row = (Uuid, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT order_id, CASE WHEN status = 'RELEASED' AND version > 1 THEN settled_at END,
                 (SELECT min(created_at) FROM shipments WHERE shipments.order_id = reservations.order_id)
          FROM reservations WHERE order_id = ANY ($1)",
