@@ -63,6 +63,7 @@ fn every_series_that_a_rule_a_panel_or_a_scaler_asks_for_is_one_we_emit_or_recor
     for file in [
         "crates/chassis/src/metrics.rs",
         "crates/messaging/src/metrics.rs",
+        "services/order-payment/src/metrics.rs",
         "services/catalog/src/metrics.rs",
         "services/user/src/metrics.rs",
     ] {
