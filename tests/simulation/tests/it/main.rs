@@ -38,7 +38,7 @@ fn everything_rare_took_place() {
 }
 
 /// What only those schedules can reach that have something beside orders.
-const FEW: [Rare; 13] = [
+const FEW: [Rare; 15] = [
     Rare::FirstAway,
     Rare::CapturedBySecond,
     Rare::EndedAtFirst,
@@ -52,6 +52,8 @@ const FEW: [Rare; 13] = [
     Rare::OrphanFound,
     Rare::OrphanRefunded,
     Rare::OrphanAtSecond,
+    Rare::CardWaits,
+    Rare::CardRefused,
 ];
 
 #[test]
