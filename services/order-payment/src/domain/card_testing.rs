@@ -61,9 +61,9 @@ pub enum Verdict {
 /// The limit; see `[card_testing]` of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CardTesting {
-    /// Declined charges of one person after which no more are tried; zero: there is no limit.
+    /// Charges of one person that came to nothing ([`Tried::declined`]), after which no more are tried; zero: there is no limit.
     pub most_declined: u32,
-    /// How long a declined charge counts.
+    /// How long such a charge counts, from when its order was placed.
     pub within: Duration,
 }
 
