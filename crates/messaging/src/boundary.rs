@@ -84,7 +84,7 @@ boundaries! {
     12 PaymentSent "payment-sent" Commit "order-payment/usecases/process_payment";
     13 GatewayConfirm "gateway-confirm" Call "order-payment/usecases/process_payment";
     14 PaymentAuthorised "payment-authorised" Commit "order-payment/usecases/process_payment";
-    15 CaptureRequested "payment-capture-requested" Commit "order-payment/usecases/process_payment";
+    15 FraudCheck "fraud-check" Call "order-payment/usecases/screen_payments";
     16 GatewayCapture "gateway-capture" Call "order-payment/usecases/process_payment";
     17 PaymentCaptured "payment-captured" Commit "order-payment/usecases/process_payment";
     18 PaymentPutOff "payment-put-off" Commit "order-payment/usecases/process_payment";
@@ -150,8 +150,6 @@ boundaries! {
     71 SweepCarts "sweep-carts" Commit "order-payment/outbound/postgres/carts";
     // Counts of the shelves.
     72 CorrectStock "correct_stock" Commit "catalog/usecases/correct_stock";
-    // Before a card is charged.
-    73 FraudCheck "fraud-check" Call "order-payment/usecases/screen_payments";
 }
 
 #[cfg(test)]

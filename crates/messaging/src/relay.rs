@@ -1,10 +1,10 @@
 //! Carries committed events from the outbox to Kafka.
 //!
 //! Decided here: claim, publish, mark. The claim is a synchronous commit of its own, and the log is ordered, so once it is
-//! acknowledged everything before it is safe too: an event can never describe a change that a failover will undo. Order
+//! acknowledged everything before it is safe too: an event can never describe a change that a failover will undo. The mark
+//! does not wait for the disk: one that is lost is a second publication, which carries the same id (ADR 0078). Order
 //! per key holds because one relay works at a time (an advisory lock) and one batch is under way. A relay that lost the
-//! lock without noticing does no harm: it cannot mark rows claimed after it (`claim_gen`), and a second publication
-//! carries the same id.
+//! lock without noticing does no harm: it cannot mark rows claimed after it (`claim_gen`).
 //!
 //! Polling instead of NOTIFY or logical decoding: NOTIFY halves the throughput of the business transaction, and a promoted
 //! standby has no logical slot.
@@ -165,7 +165,7 @@ impl Relay {
         }
         let mark = sqlx::query(
             "UPDATE outbox SET published_at = now()
-             FROM UNNEST($1::uuid[], $2::int[]) AS done (message_id, claim_gen)
+             FROM set_config('synchronous_commit', 'off', true), UNNEST($1::uuid[], $2::int[]) AS done (message_id, claim_gen)
              WHERE outbox.message_id = done.message_id AND outbox.claim_gen = done.claim_gen AND published_at IS NULL",
         )
         .bind(&published.0)

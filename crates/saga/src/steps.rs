@@ -271,24 +271,11 @@ pub static STEPS: &[Step] = &[
         Then { calls: &[Call::Confirm], ..NOTHING },
     ),
     step(
-        "learn that it is authorised",
-        OrderPayment,
-        ON_PAYMENT,
-        When { charge: &[Charge::Sent, Charge::Unknown], intent: &[Intent::Authorised], giving_up: Some(false), ..ANY },
-        Then { charge: Some(Charge::Authorised), ..NOTHING },
-    ),
-    step(
         "commit to capture",
         OrderPayment,
         ON_PAYMENT,
-        When {
-            charge: &[Charge::Authorised],
-            intent: &[Intent::Authorised],
-            giving_up: Some(false),
-            capture_requested: Some(false),
-            ..ANY
-        },
-        Then { requests_capture: true, ..NOTHING },
+        When { charge: &[Charge::Sent, Charge::Unknown], intent: &[Intent::Authorised], giving_up: Some(false), ..ANY },
+        Then { charge: Some(Charge::Authorised), requests_capture: true, ..NOTHING },
     ),
     step(
         "capture",

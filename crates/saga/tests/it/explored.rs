@@ -90,7 +90,10 @@ fn a_wrong_step_is_found_by_its_number() {
         ),
         (
             "money is asked for before the decision is committed",
-            with("capture", |step| step.when.capture_requested = None),
+            with("capture", |step| {
+                step.when.charge = &[Charge::Sent, Charge::Authorised];
+                step.when.capture_requested = None;
+            }),
             "N1 money taken",
         ),
         ("units are given back twice", with("nothing to release", |step| step.then.units = 1), "N12"),

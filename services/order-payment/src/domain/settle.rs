@@ -35,9 +35,8 @@ pub enum Step {
 pub enum Mark {
     /// The next call authorises.
     Sent,
+    /// The money is set aside, and the next call takes it.
     Authorised,
-    /// The next call takes the money.
-    CaptureRequested,
     /// The bank said no; the intent is to be cancelled.
     Declined,
 }
@@ -106,9 +105,10 @@ fn next_of_charge(attempt: &Attempt, seen: Option<&Intent>) -> Step {
         IntentStatus::RequiresConfirmation if attempt.state == AttemptState::Prepared => Step::Record(Mark::Sent),
         IntentStatus::RequiresConfirmation => Step::Send(Call::Confirm),
         IntentStatus::RequiresCapture if seen.declined => Step::Record(Mark::Declined),
-        IntentStatus::RequiresCapture if attempt.state != AttemptState::Authorised => Step::Record(Mark::Authorised),
-        IntentStatus::RequiresCapture if !attempt.capture_requested => Step::Record(Mark::CaptureRequested),
-        IntentStatus::RequiresCapture => Step::Send(Call::Capture),
+        IntentStatus::RequiresCapture if attempt.state == AttemptState::Authorised && attempt.capture_requested => {
+            Step::Send(Call::Capture)
+        }
+        IntentStatus::RequiresCapture => Step::Record(Mark::Authorised),
     }
 }
 
@@ -132,9 +132,17 @@ pub fn record(attempt: &mut Attempt, mark: Mark, now: DateTime<Utc>) {
                 attempt.tries = 0;
             }
             attempt.state = AttemptState::Authorised;
+            attempt.capture_requested = true;
         }
-        Mark::CaptureRequested => attempt.capture_requested = true,
         Mark::Declined => attempt.give_up(Reason::PaymentDeclined, now),
+    }
+}
+
+/// Writes every mark that follows from what was seen before anybody is asked again: they belong into one commit with it. There
+/// are two at most, since none follows from itself.
+pub fn record_what_follows(attempt: &mut Attempt, seen: Option<&Intent>, now: DateTime<Utc>) {
+    while let Step::Record(mark) = next(attempt, seen) {
+        record(attempt, mark, now);
     }
 }
 

@@ -68,7 +68,7 @@ fn each_status_of_the_intent_leads_to_one_step() {
         (Sent, IntentStatus::Declined, Step::Record(Mark::Declined)),
         (Sent, IntentStatus::RequiresCapture, Step::Record(Mark::Authorised)),
         (Unknown, IntentStatus::RequiresCapture, Step::Record(Mark::Authorised)),
-        (Authorised, IntentStatus::RequiresCapture, Step::Record(Mark::CaptureRequested)),
+        (Authorised, IntentStatus::RequiresCapture, Step::Record(Mark::Authorised)),
         (Sent, IntentStatus::Processing, Step::Wait),
         (Sent, IntentStatus::RequiresAction, Step::Wait),
         (Authorised, IntentStatus::Succeeded, Step::Settle(Outcome::Captured)),
@@ -312,6 +312,9 @@ proptest! {
                 Lesson::Settled(Outcome::Captured) => { attempt.state = AttemptState::Captured; None }
                 Lesson::Settled(Outcome::GivenUp) => { attempt.state = attempt.ending().0; None }
             };
+            if let Some(seen) = &known {
+                record_what_follows(&mut attempt, Some(seen), now);
+            }
             if attempt.state != committed.state {
                 prop_assert!(committed.state.may_become(attempt.state), "{} → {}", committed.state, attempt.state);
             }

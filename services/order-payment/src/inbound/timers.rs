@@ -20,7 +20,7 @@ use crate::usecases::change_cart::sweep_carts;
 use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::orphan_money::refund_orphans;
 use crate::usecases::process_payment::{CONCURRENCY, carry_claimed, claim_payments, give_back};
-use crate::usecases::receive_webhook::process_webhooks;
+use crate::usecases::receive_webhook::{MOST_TOGETHER as MOST_WEBHOOKS, process_webhooks};
 use crate::usecases::reconcile::{reconcile, reconcile_recent};
 use crate::usecases::seal_ledger::{MOST_LEAVES, seal_ledger};
 use crate::usecases::settle_day::settle_recent_days;
@@ -35,7 +35,8 @@ const CLAIM_TOGETHER: usize = CONCURRENCY / 4;
 /// Tries to give a claim back, and the pause between two: half of the lease, after which it is free anyway.
 const RETURNS: usize = 10;
 const RETURN_PAUSE: Duration = Duration::from_secs(1);
-/// Webhooks come in through another process, so only the timer tells. A hint is worth less than the state it hints at.
+/// Webhooks come in through another process, so only the timer tells. A hint is worth less than the state it hints at: most payments have
+/// ended when their webhook is looked at, and those of half a second share one hint and one commit.
 const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// Deadlines are minutes away; two seconds more are nothing.
 const DEADLINES_EVERY: Duration = Duration::from_secs(2);
@@ -111,7 +112,7 @@ async fn carry(app: &App, attempt: Attempt) {
 pub async fn webhooks(app: Arc<App>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         match process_webhooks(&app).await {
-            Ok(0) => {}
+            Ok(count) if count < usize::from(MOST_WEBHOOKS) => {}
             Ok(_) => continue,
             Err(failure) => complain("webhooks", &failure),
         }

@@ -13,7 +13,7 @@ use crate::domain::{Answer, Attempt, AttemptState, IntentStatus, Look, backoff};
 use crate::metrics;
 
 /// Webhooks per round; the rest waits for the next, which comes at once.
-const ROUND: u16 = 50;
+pub const MOST_TOGETHER: u16 = 50;
 /// Events that can mean money was taken. One wire says it with the event's type, the other only that something changed; either
 /// way the gateway is asked.
 const SUCCESSES: [&str; 2] = ["payment_intent.succeeded", "payment.updated"];
@@ -55,7 +55,7 @@ pub async fn receive_webhook(app: &App, hook: Webhook, region: Option<&str>) -> 
 /// # Errors
 /// The last [`Failure`] of the round, when there was one.
 pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
-    let due = app.store.due_webhooks(app.clock.now(), ROUND).await?;
+    let due = app.store.due_webhooks(app.clock.now(), MOST_TOGETHER).await?;
     let count = due.len();
     let (mut ended, mut failures) = (Vec::with_capacity(count), Failures::default());
     let mut hinted = Vec::new();
