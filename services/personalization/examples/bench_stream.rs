@@ -3,12 +3,14 @@
 //!     bench_stream fill BROKERS PREFIX RECORDS FOLDER    writes reports of 20 clicks to the topic of clicks and to one with a quarter of
 //!                                                        its partitions, each click alone to a third, the features of products to
 //!                                                        FOLDER/features, and says `topic`, `few`, `singles` and their names
+//!     bench_stream features FOLDER                       writes the features alone
 //!     bench_stream fold BROKERS PREFIX REDIS THREADS     for each line `go RECORDS PARTITIONS` one pass over all of it with an empty
 //!                                                        store and a new group: `done RECORDS CLICKS PEOPLE`. PARTITIONS is all or few
 //!     bench_stream lagging BROKERS PREFIX REDIS          the same consumer with some of its partitions behind, see `catch_up`
 //!     bench_stream source BROKERS PREFIX                 who fills both kinds of partitions, see `catch_up`
 //!     bench_stream work BROKERS PREFIX REDIS             the role work, until killed
-//!     bench_stream serve BROKERS PREFIX REDIS PORT       GET /v1/recommendations for visitors, until killed
+//!     bench_stream serve BROKERS PREFIX REDIS PORT       GET /v1/recommendations for visitors, until killed; for each line how many
+//!                                                        were answered so far: `done IN_FULL DEGRADED`
 //!
 //! What runs is the code of the service: its consumer of clicks, its fold, its store, its router. Tokens are not looked at, because
 //! visitors have none. It says `ready` when it begins to listen.
@@ -36,6 +38,7 @@ use personalization::config::Config;
 use personalization::domain::Feature;
 use personalization::inbound::clicks::ClickConsumer;
 use personalization::inbound::http::{Api, router};
+use personalization::metrics::RECOMMENDATIONS;
 use personalization::outbound::redis::RedisStore;
 use personalization::outbound::visit_file::VisitFile;
 use personalization::usecases::ports::{FeatureStore as _, ProductRevision};
@@ -94,6 +97,11 @@ fn main() -> Result<()> {
         match words[..] {
             ["fill", brokers, prefix, records, folder] => {
                 fill(&Bench::open(brokers, prefix, None)?, records.parse()?, Path::new(folder)).await
+            }
+            ["features", folder] => {
+                write_features(Path::new(folder))?;
+                println!("ready");
+                Ok(())
             }
             ["fold", brokers, prefix, redis, _] => fold(&Bench::open(brokers, prefix, Some(redis))?).await,
             ["lagging", brokers, prefix, redis] => catch_up::lagging(&Bench::open(brokers, prefix, Some(redis))?).await,
@@ -223,6 +231,17 @@ fn report_of(pseudonym: String, number: u64, now_ms: i64) -> ClicksReported {
     }
 }
 
+fn write_features(folder: &Path) -> Result<()> {
+    let mut features = String::new();
+    for number in 0..PRODUCTS {
+        let Feature { category, brand, family, attributes, .. } = feature(number);
+        // Writing into a String cannot fail.
+        let _ = writeln!(features, "{}\t{category}\t{brand}\t{family}\t{}", sku(number), attributes.join("\t"));
+    }
+    std::fs::write(folder.join("features"), features)?;
+    Ok(())
+}
+
 async fn fill(bench: &Bench, records: u64, folder: &Path) -> Result<()> {
     let (kafka, region) = (&bench.config.kafka, bench.process.site().region);
     messaging::create_topics(kafka, region, &[&CLICKSTREAM_RAW, &CLICKSTREAM_PARKED, &FEW, &SINGLES]).await?;
@@ -247,13 +266,7 @@ async fn fill(bench: &Bench, records: u64, folder: &Path) -> Result<()> {
     while let Some(sent) = under_way.join_next().await {
         sent??;
     }
-    let mut features = String::new();
-    for number in 0..PRODUCTS {
-        let Feature { category, brand, family, attributes, .. } = feature(number);
-        // Writing into a String cannot fail.
-        let _ = writeln!(features, "{}\t{category}\t{brand}\t{family}\t{}", sku(number), attributes.join("\t"));
-    }
-    std::fs::write(folder.join("features"), features)?;
+    write_features(folder)?;
     for (word, topic) in [("topic", &CLICKSTREAM_RAW), ("few", &FEW), ("singles", &SINGLES)] {
         println!("{word} {}", kafka.topic_name(topic, region));
     }
@@ -371,5 +384,11 @@ async fn serve(mut bench: Bench, port: u16) -> Result<()> {
     let api = Api { app: Arc::new(app), pseudonym_key: Arc::new(bench.config.pseudonym.key.clone()) };
     chassis::http::serve(&bench.process, &bench.config.http, router(api), None).await?;
     println!("ready");
+    tokio::task::spawn_blocking(|| {
+        for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let so_far = |degraded| RECOMMENDATIONS.with_label_values(&["for_you", degraded]).get();
+            println!("done {} {}", so_far("no"), so_far("yes"));
+        }
+    });
     std::future::pending().await
 }

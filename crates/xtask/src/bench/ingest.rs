@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,9 +18,8 @@ use super::program::{self, Program, TESTED};
 use super::results::Side;
 use super::rig::{self, Fsync, Rig};
 use super::stream::brokers;
-use super::{Invalid, Measured, Options, Skipped, cpu};
-use crate::layout::{self, Layout, own};
-use crate::provision::{cached, gomod};
+use super::{Invalid, Measured, Options, Skipped, cpu, peers};
+use crate::layout::{Layout, own};
 use crate::{net, os, stack};
 
 /// The version that `tools/peers/connect/go.mod` names; another one is another folder in the cache.
@@ -192,7 +190,7 @@ impl Bench {
 }
 
 /// How many requests were answered as accepted, when nothing else was answered.
-fn accepted(said: &Value, status: u64) -> Result<u64> {
+pub fn accepted(said: &Value, status: u64) -> Result<u64> {
     // The generator's own word is 200; everything else is told by its status.
     let answered = said["answered"].as_u64().context("what was answered")?;
     let others = said["others"].as_object().context("what else was answered")?;
@@ -206,19 +204,10 @@ fn accepted(said: &Value, status: u64) -> Result<u64> {
 
 /// The peer as its recipe builds it, in the cache of downloads: minutes, once.
 pub fn connect(layout: &Layout) -> Result<PathBuf> {
-    let recipe = layout::checkout().join("tools/peers/connect");
-    let home = cached(layout, "peer-connect", CONNECT, CONNECT_MEGABYTES, |work, log| {
-        gomod::require_go()?;
-        for name in ["main.go", "go.mod", "go.sum"] {
-            fs::copy(recipe.join(name), work.join(name)).with_context(|| format!("copy {name}"))?;
-        }
-        // Adds the sums of what only the build asks for; the Go checksum database vouches for these, and versions follow from go.mod.
-        let mut build = Command::new("go");
-        build.current_dir(work).env("CGO_ENABLED", "0").args(["build", "-mod=mod", "-trimpath", "-o", "connect", "."]);
-        os::run("build the engine of Redpanda Connect", &mut build, log)
-    })?;
+    let home = peers::go_program(layout, "connect", (CONNECT, CONNECT_MEGABYTES), ("main.go", "."))?;
     // Not part of what is built, so that a change of it does not build anything.
-    fs::copy(recipe.join("connect.yaml"), home.join("connect.yaml")).context("copy the peer's configuration")?;
+    let settings = peers::recipe("connect").join("connect.yaml");
+    fs::copy(settings, home.join("connect.yaml")).context("copy the peer's configuration")?;
     own(&home.join("connect.yaml"), None, 0o644)?;
     Ok(home)
 }

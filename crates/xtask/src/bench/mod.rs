@@ -9,6 +9,7 @@ mod all;
 mod capacity;
 mod catch_up;
 mod cpu;
+mod gorse;
 mod growth;
 mod hot_sku;
 mod ingest;

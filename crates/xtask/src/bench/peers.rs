@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::abba::{self, Better, Turn};
 use super::results::Side;
 use super::rig::{Fsync, Rig};
-use super::{Invalid, Measured, Missing, Options, ingest, kstreams, orders, saga};
-use crate::layout::{self, own};
+use super::{Invalid, Measured, Missing, Options, gorse, ingest, kstreams, orders, saga};
+use crate::layout::{self, Layout, own};
 use crate::ports::Port;
+use crate::provision::{cached, gomod};
 use crate::stack::process::{Health, Spec};
 use crate::stack::services::GATEWAY_KEY;
 use crate::{net, os};
@@ -85,8 +86,10 @@ pub fn prepare(options: &Options) -> Result<()> {
         }
     }
     let layout = &rig.stack.layout;
-    for (name, had) in [("connect", ingest::connect(layout)), ("kstreams", kstreams::jars(layout))] {
-        match had {
+    let others: [(&str, fn(&Layout) -> Result<PathBuf>); 3] =
+        [("connect", ingest::connect), ("kstreams", kstreams::jars), ("gorse", gorse::built)];
+    for (name, had) in others {
+        match had(layout) {
             Ok(folder) => println!("{name} is in {}", folder.display()),
             Err(error) => println!("{name} cannot be had: {error:#}"),
         }
@@ -157,6 +160,31 @@ fn port(rig: &Rig, place: u16) -> u16 {
     8100 + place + rig.stack.ports.offset()
 }
 
+pub fn recipe(name: &str) -> PathBuf {
+    layout::checkout().join("tools/peers").join(name)
+}
+
+/// A peer in Go as its recipe builds it, in the cache of downloads: minutes, once. `source` is the recipe's file of Go, `package` what is
+/// built; the program is called like the peer.
+pub fn go_program(
+    layout: &Layout,
+    name: &str,
+    (version, megabytes): (&str, u64),
+    (source, package): (&str, &str),
+) -> Result<PathBuf> {
+    let recipe = recipe(name);
+    cached(layout, &format!("peer-{name}"), version, megabytes, |work, log| {
+        gomod::require_go()?;
+        for file in [source, "go.mod", "go.sum"] {
+            fs::copy(recipe.join(file), work.join(file)).with_context(|| format!("copy {file}"))?;
+        }
+        // Adds the sums of what only the build asks for; the Go checksum database vouches for these, and versions follow from go.mod.
+        let mut build = Command::new("go");
+        build.current_dir(work).env("CGO_ENABLED", "0").args(["build", "-mod=mod", "-trimpath", "-o", name, package]);
+        os::run(&format!("build {name}"), &mut build, log)
+    })
+}
+
 /// The peer's packages, exactly those of its lock file, in the cache of downloads.
 fn install(rig: &Rig, name: &str) -> Result<PathBuf> {
     for program in ["node", "npm"] {
@@ -164,7 +192,7 @@ fn install(rig: &Rig, name: &str) -> Result<PathBuf> {
             bail!(Missing(format!("{program} is not on this machine")));
         }
     }
-    let recipe = layout::checkout().join("tools/peers").join(name);
+    let recipe = recipe(name);
     let folder = rig.stack.layout.cache.join(format!("peer-{name}"));
     let lock = fs::read_to_string(recipe.join("package-lock.json")).context("the peer's lock file")?;
     let done = folder.join("installed-lock.json");

@@ -1,8 +1,8 @@
-//! Recommendations while clicks come in: how long an answer takes beside the least that one can cost, how soon a click changes one, and
-//! gorse, which cannot be had.
+//! Recommendations while clicks come in: how long an answer takes beside the least that one can cost, and how soon a click changes one.
 //!
 //! The service's code runs in three programs, as in the fleet: intake, worker and answers (`services/personalization/examples/bench_stream.rs`,
-//! `services/user/examples/bench_intake.rs`). Decided here: who runs where, and what is a sound answer.
+//! `services/user/examples/bench_intake.rs`). Decided here: who runs where, and what is a sound answer. Beside `gorse`, which asks the same
+//! programs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ use super::program::{self, Program, TESTED};
 use super::results::{Pair, Side};
 use super::rig::{self, Fsync, Rig};
 use super::stream::{PREFIX, brokers, redis, words};
-use super::{Invalid, Measured, Options, Skipped, cpu};
+use super::{Invalid, Measured, Options, cpu};
 use crate::{net, os, stack};
 
 /// Ports above the bench's offset: our answers, and the least.
-const ANSWERS_PORT: u16 = 8_131;
+pub const ANSWERS_PORT: u16 = 8_131;
 const HELLO_PORT: u16 = 8_132;
 /// Visitors with a profile: as many as the bodies have.
-const VISITORS: u64 = 500;
+pub const VISITORS: u64 = 500;
 /// Requests of 20 events in each second while answers are measured: some work for the learner, and no crowd on the processor that it
 /// shares with the generator.
 const INGEST: u64 = 50;
@@ -38,7 +38,6 @@ const LOOKED_AT: u64 = 25;
 const CLICKS: f64 = 50.0;
 /// What a person may wait for a click to show.
 const PROMISED_MS: f64 = 1_000.0;
-const GORSE: &str = "github.com/gorse-io/gorse";
 
 pub const REDIS_GET_SETTINGS: &[&str] = &[
     "GET /v1/recommendations for 500 visitors in turn, each with a profile of 20 clicks, over 64 kept-alive connections in open loop at half of what saturates the slower; lists of 20 products out of 997",
@@ -54,10 +53,6 @@ pub const CLICK_SETTINGS: &[&str] = &[
     "intake, worker and answers as in the service, one thread each for what is measured, with their default settings; one broker, so replication 1",
     "against: one second, which is promised; there is no other side",
     "processor 0: intake, worker and answers; the others: generator, broker, Redis",
-];
-
-pub const GORSE_SETTINGS: &[&str] = &[
-    "gorse with the same products and clicks; it is a Go module that is not to be had here, so there is no recipe for it",
 ];
 
 pub fn vs_redis_get(options: &Options, _: Fsync, count: usize) -> Result<Measured> {
@@ -117,33 +112,18 @@ pub fn click_to_answer(options: &Options, _: Fsync, count: usize) -> Result<Meas
     })
 }
 
-/// # Errors
-/// Always: [`Skipped`] with what the proxy of modules says.
-pub fn vs_gorse(_: &Options, _: Fsync, _: usize) -> Result<Measured> {
-    let asked = os::output(Command::new("go").args(["list", "-m", "-versions", GORSE]).env("GOFLAGS", "-mod=mod"));
-    match asked {
-        Err(error) => {
-            let said = format!("{error:#}");
-            bail!(Skipped(format!("{GORSE} cannot be had: {}", said.lines().last().unwrap_or("Go says nothing"))))
-        }
-        Ok(_) => {
-            bail!(Skipped(format!("{GORSE} can be had now, and nobody has written its recipe for tools/peers yet")))
-        }
-    }
-}
-
 /// Everything from the click to the answer.
-struct Fleet {
-    rig: Rig,
-    folder: PathBuf,
-    intake: Program,
-    worker: Program,
-    answers: Program,
+pub struct Fleet {
+    pub rig: Rig,
+    pub folder: PathBuf,
+    pub intake: Program,
+    pub worker: Program,
+    pub answers: Program,
 }
 
 impl Fleet {
     /// Intake and worker run on `processors`, the answers on that of what is tested.
-    fn open(options: &Options, processors: &str) -> Result<Self> {
+    pub fn open(options: &Options, processors: &str) -> Result<Self> {
         let rig = Rig::bare(options, 0)?;
         stack::wipe(&rig.stack.layout)?;
         rig.broker()?;
@@ -163,12 +143,12 @@ impl Fleet {
         Ok(Self { rig, folder, intake, worker, answers })
     }
 
-    fn port(&self, place: u16) -> u16 {
+    pub fn port(&self, place: u16) -> u16 {
         place + self.rig.stack.ports.offset()
     }
 
     /// Every visitor clicks, and is known when this ends.
-    fn acquaint(&self) -> Result<()> {
+    pub fn acquaint(&self) -> Result<()> {
         let mut load = self.posts();
         load.arg("--once");
         let said: Value = serde_json::from_str(&os::output(&mut load)?)?;
@@ -288,12 +268,16 @@ impl Drop for Background {
 }
 
 /// A visitor of the bodies.
-fn path(visitor: u64) -> String {
-    format!("/v1/recommendations?visitor_id=0191f3f0-0000-7000-8000-{visitor:012x}")
+pub fn visitor(number: u64) -> String {
+    format!("0191f3f0-0000-7000-8000-{number:012x}")
+}
+
+pub fn path(number: u64) -> String {
+    format!("/v1/recommendations?visitor_id={}", visitor(number))
 }
 
 /// Made from a profile with everything there is, and not empty.
-fn personal(body: &str) -> bool {
+pub fn personal(body: &str) -> bool {
     let answer: Value = serde_json::from_str(body).unwrap_or_default();
     answer["profile_age_ms"].is_u64()
         && answer["degraded"] == false
