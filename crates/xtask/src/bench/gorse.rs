@@ -192,7 +192,8 @@ impl Gorse {
         // The models of a run before.
         let _ = fs::remove_file(fleet.folder.join("gorse-models"));
         let (port, parts) = (fleet.port(PORT), fleet.port(PARTS_PORT));
-        // It logs two lines for each answer, says nothing when it is ready, and takes its stores from the environment.
+        // It takes its stores from the environment and says nothing when it is ready. Its log, two lines for each answer, would cost it more
+        // in a file.
         let script = format!(
             "echo ready; exec env GOMAXPROCS=1 'GORSE_DATA_STORE={data}?sslmode=disable' GORSE_CACHE_STORE={cache}/{REDIS_DATABASE} \
              GORSE_MASTER_HOST=127.0.0.1 GORSE_MASTER_PORT={parts} GORSE_MASTER_HTTP_HOST=127.0.0.1 GORSE_MASTER_HTTP_PORT={port} \
@@ -207,7 +208,7 @@ impl Gorse {
         while let Err(error) = net::http_ok(port, "/api/health/ready") {
             os::check_interrupted()?;
             if began.elapsed() > READY_WITHIN {
-                bail!("gorse is not ready: {error:#}; see {}", fleet.folder.join("gorse.log").display());
+                bail!("gorse is not ready: {error:#}; to see why, let its log go to a file in `Gorse::start`");
             }
             std::thread::sleep(Duration::from_millis(100));
         }
