@@ -67,7 +67,7 @@ pub const GROUPED_SETTINGS: &[&str] = &[
 ];
 
 pub const FRESHNESS_SETTINGS: &[&str] = &[
-    "100 new products a second for 20 seconds through write model, relay, Kafka, indexer and Elasticsearch; each is looked for every 50 ms from its commit on",
+    "100 new products a second for 20 seconds through write model, relay, Kafka, indexer and Elasticsearch; every 50 ms from its commit on one search asks for all that are still waited for",
     "the refresh interval that the index tells and a second, divided by the 99th percentile; the write model is in memory",
 ];
 

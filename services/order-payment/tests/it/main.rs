@@ -22,6 +22,7 @@ mod operators;
 mod order_states;
 mod orphans;
 mod place_order;
+mod plans;
 mod price_locks;
 mod price_truth;
 mod reconcile;

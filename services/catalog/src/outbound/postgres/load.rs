@@ -43,7 +43,8 @@ struct PieceRow {
     returned: i64,
 }
 
-/// In one question, so that all of it is of one moment.
+/// In one question, so that all of it is of one moment. Movements are asked for by the order alone: with the SKU beside it, a plan from
+/// before there were many read all movements of that SKU.
 pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
     let row: Option<ReservationRow> = sqlx::query_as(
         r#"
@@ -53,11 +54,12 @@ pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<
                (SELECT jsonb_agg(jsonb_build_object(
                            'sku', taken.sku, 'fulfilment_centre', taken.fulfilment_centre, 'quantity', taken.quantity,
                            'waiting', COALESCE(waiting, 0),
-                           'returned', COALESCE((SELECT sum(moved.quantity) FROM stock_movements moved
-                                                 WHERE moved.order_id = taken.order_id AND moved.sku = taken.sku
-                                                   AND moved.fulfilment_centre = taken.fulfilment_centre AND moved.kind = 'returned'), 0)::bigint)
+                           'returned', COALESCE(returned.quantity, 0))
                        ORDER BY taken.sku, taken.fulfilment_centre)
                 FROM allocations taken LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
+                LEFT JOIN (SELECT sku, fulfilment_centre, sum(quantity)::bigint AS quantity FROM stock_movements
+                           WHERE order_id = $1 AND kind = 'returned' GROUP BY sku, fulfilment_centre) returned
+                       USING (sku, fulfilment_centre)
                 WHERE taken.order_id = $1) AS pieces
         FROM reservations WHERE order_id = $1
         "#,

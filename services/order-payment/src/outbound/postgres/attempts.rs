@@ -191,13 +191,14 @@ pub async fn claim(
 }
 
 /// Makes the open attempts of some orders due; one that a worker has, when it gives it back. Their version stays: a hint is no change
-/// of state. One that is due and nobody has needs none. Locked in the order of orders, as steps of payments are.
+/// of state. One that is due and nobody has needs none. Locked in the order of orders, as steps of payments are. Asked for in these words,
+/// the index of what is due does not offer itself, which would read all that is open.
 pub async fn hint(tx: &mut PgConnection, orders: &[OrderId], now: DateTime<Utc>) -> Written {
     sqlx::query(
         "UPDATE payment_attempts SET due_at = LEAST(due_at, $2), hinted_at = $2
          WHERE attempt_id = ANY (ARRAY(
              SELECT attempt_id FROM payment_attempts
-             WHERE order_id = ANY ($1) AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN')
+             WHERE order_id = ANY ($1) AND state NOT IN ('CAPTURED', 'DECLINED', 'VOIDED')
                AND (due_at > $2 OR leased_until IS NOT NULL)
              ORDER BY order_id FOR NO KEY UPDATE))",
     )

@@ -266,7 +266,7 @@ pub async fn is_shipped(tx: &mut PgConnection, order: OrderId) -> Result<bool, S
 pub async fn has_open_attempt(tx: &mut PgConnection, order: OrderId) -> Result<bool, WriteError<Conflict>> {
     let open = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM payment_attempts
-                        WHERE order_id = $1 AND state IN ('PREPARED', 'SENT', 'AUTHORISED', 'UNKNOWN'))",
+                        WHERE order_id = $1 AND state NOT IN ('CAPTURED', 'DECLINED', 'VOIDED'))",
     )
     .bind(order.uuid())
     .fetch_one(tx)
