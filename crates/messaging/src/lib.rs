@@ -1,7 +1,8 @@
 //! How events travel: committed with the change that caused them, carried to Kafka by a relay, applied once by consumers.
 //!
 //! The one way to write is [`Database::commit`]: fence, cause (request or message), state and outbox in one transaction;
-//! [`Database::commit_many`] is the same for many changes at once, and [`Together`] is where changes meet that share a commit.
+//! [`Database::commit_many`] is the same for many changes at once, and [`Together`] is where changes meet that share a commit,
+//! [`Gathered`] where questions do.
 //! [`Relay`] publishes what was committed; [`Consumer`] hands each event to a [`Handler`], keeps order per key, and parks
 //! what cannot be applied; [`BatchConsumer`] and [`Firehose`] are the same for clicks, where a batch is the unit,
 //! [`Aside`] is where a batch puts what cannot be read, and [`Rewind`] how it asks for what it should have had before; [`Tail`] lets every process hear everything;
@@ -18,6 +19,7 @@ pub mod consumer;
 pub mod crash;
 pub mod database;
 pub mod firehose;
+mod gathered;
 pub mod kafka;
 mod lag;
 pub mod metrics;
@@ -42,6 +44,7 @@ pub use commit_many::{Member, Written};
 pub use consumer::{Consumer, Delivery, Handler, Verdict};
 pub use database::{Database, DatabaseSettings, Epoch};
 pub use firehose::{Firehose, FirehoseError};
+pub use gathered::Gathered;
 pub use kafka::{KafkaSettings, KafkaTls, Record, create_topics};
 pub use operators::Action;
 pub use parking::{Redriven, Which, redrive, redrive_some};

@@ -3,6 +3,7 @@
 
 use chrono::Duration;
 use common::{Explain as _, OrderId};
+use futures::future::join_all;
 use messaging::crash::{self, Boundary};
 
 use super::one_by_one::Failures;
@@ -59,8 +60,10 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     let count = due.len();
     let (mut ended, mut failures) = (Vec::with_capacity(count), Failures::default());
     let mut hinted = Vec::new();
-    for hook in due {
-        let failure = match process(app, &hook, &mut hinted).await {
+    // At once: the books answer them in one question.
+    let found = join_all(due.iter().map(|hook| find(app, hook))).await;
+    for (hook, found) in due.into_iter().zip(found) {
+        let failure = match process(app, &hook, found, &mut hinted).await {
             Ok(end) => {
                 ended.push((hook, end));
                 continue;
@@ -86,12 +89,17 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     failures.outcome().map(|()| count)
 }
 
-/// What `hook` comes to; an order whose open attempts are to be looked at is added to `hinted`.
-async fn process(app: &App, hook: &Webhook, hinted: &mut Vec<OrderId>) -> Result<WebhookEnd, Failure> {
+/// What `hook` comes to, which is about the charge that was `found`; an order whose open attempts are to be looked at is added to `hinted`.
+async fn process(
+    app: &App,
+    hook: &Webhook,
+    found: Result<Option<Attempt>, Failure>,
+    hinted: &mut Vec<OrderId>,
+) -> Result<WebhookEnd, Failure> {
     if hook.intent.is_empty() {
         return Ok(WebhookEnd::NothingToDo);
     }
-    let Some(attempt) = find(app, hook).await? else {
+    let Some(attempt) = found? else {
         let end = not_yet(app, hook);
         if end == WebhookEnd::GaveUp {
             let finding = Finding {
@@ -134,6 +142,9 @@ async fn process(app: &App, hook: &Webhook, hinted: &mut Vec<OrderId>) -> Result
 
 /// The charge a webhook is about. An early one knows the order before we have stored the intent.
 async fn find(app: &App, hook: &Webhook) -> Result<Option<Attempt>, Failure> {
+    if hook.intent.is_empty() {
+        return Ok(None);
+    }
     if let Some(attempt) = app.store.charge_of_intent(&hook.intent).await? {
         return Ok(Some(attempt));
     }

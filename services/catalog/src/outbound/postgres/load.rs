@@ -7,6 +7,7 @@ use common::{OrderId, Sku};
 use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::failure::{inconsistent, of_read};
 use crate::domain::centre::Centre;
@@ -19,6 +20,7 @@ use crate::usecases::ports::stock::{Failure, MAX_SKUS, Rows, StoreError};
 
 #[derive(sqlx::FromRow)]
 struct ReservationRow {
+    order_id: Uuid,
     status: String,
     version: i64,
     created_at: DateTime<Utc>,
@@ -43,14 +45,14 @@ struct PieceRow {
     returned: i64,
 }
 
-/// In one question, so that all of it is of one moment. Movements are asked for by the order alone: with the SKU beside it, a plan from
+/// Each in one question, so that all of it is of one moment. Movements are asked for by the order alone: with the SKU beside it, a plan from
 /// before there were many read all movements of that SKU.
-pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<Reservation>, StoreError> {
-    let row: Option<ReservationRow> = sqlx::query_as(
+pub(super) async fn reservations(pool: PgPool, orders: Vec<OrderId>) -> Result<HashMap<OrderId, Reservation>, StoreError> {
+    let rows: Vec<ReservationRow> = sqlx::query_as(
         r#"
-        SELECT status, version, created_at, held_until,
+        SELECT reservations.order_id, status, version, created_at, held_until,
                (SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity, 'options', options) ORDER BY sku)
-                FROM reservation_lines WHERE order_id = $1) AS lines,
+                FROM reservation_lines WHERE order_id = reservations.order_id) AS lines,
                (SELECT jsonb_agg(jsonb_build_object(
                            'sku', taken.sku, 'fulfilment_centre', taken.fulfilment_centre, 'quantity', taken.quantity,
                            'waiting', COALESCE(waiting, 0),
@@ -58,21 +60,22 @@ pub(super) async fn reservation(pool: &PgPool, order: OrderId) -> Result<Option<
                        ORDER BY taken.sku, taken.fulfilment_centre)
                 FROM allocations taken LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
                 LEFT JOIN (SELECT sku, fulfilment_centre, sum(quantity)::bigint AS quantity FROM stock_movements
-                           WHERE order_id = $1 AND kind = 'returned' GROUP BY sku, fulfilment_centre) returned
+                           WHERE order_id = reservations.order_id AND kind = 'returned' GROUP BY sku, fulfilment_centre) returned
                        USING (sku, fulfilment_centre)
-                WHERE taken.order_id = $1) AS pieces
-        FROM reservations WHERE order_id = $1
+                WHERE taken.order_id = reservations.order_id) AS pieces
+        FROM reservations WHERE order_id = ANY ($1)
         "#,
     )
-    .bind(order.uuid())
-    .fetch_optional(pool)
+    .bind(orders.iter().map(|order| order.uuid()).collect::<Vec<_>>())
+    .fetch_all(&pool)
     .await
     .map_err(of_read)?;
-    row.map(|row| row.into_reservation(order)).transpose()
+    rows.into_iter().map(|row| row.into_reservation().map(|reservation| (reservation.order, reservation))).collect()
 }
 
 impl ReservationRow {
-    fn into_reservation(self, order: OrderId) -> Result<Reservation, StoreError> {
+    fn into_reservation(self) -> Result<Reservation, StoreError> {
+        let order = OrderId::from_uuid(self.order_id);
         let status = self.status.parse().map_err(|_| inconsistent("reservations", "status", &order))?;
         let (lines, options) = lines(self.lines.map(|Json(rows)| rows).unwrap_or_default(), order)?;
         let pieces = self.pieces.map(|Json(rows)| rows).unwrap_or_default();

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{OrderId, Sku, UserId};
-use messaging::{Database, Together};
+use futures::future::BoxFuture;
+use messaging::{Database, Gathered, Together};
 
 use crate::domain::audit::{Audited, Finding};
 use crate::domain::centre::{Centre, Centres};
@@ -40,19 +41,27 @@ pub struct PgStock {
     centres: Centres,
     /// Where decisions about known orders meet.
     decisions: Arc<Together<commit::Decided, failure::Refusal>>,
+    /// Where questions about reservations meet.
+    reservations: Arc<Gathered<OrderId, Reservation, StoreError>>,
 }
+
+/// Reservations that are asked for in one question: a few rows each.
+const MOST_ASKED: usize = 64;
 
 impl PgStock {
     pub fn new(database: Database, centres: Centres) -> Self {
         let decisions = Arc::new(commit::together(database.clone()));
-        Self { database, centres, decisions }
+        let pool = database.pool().clone();
+        let ask = move |orders| -> BoxFuture<'static, _> { Box::pin(load::reservations(pool.clone(), orders)) };
+        let reservations = Arc::new(Gathered::new(MOST_ASKED, ask));
+        Self { database, centres, decisions, reservations }
     }
 }
 
 #[async_trait]
 impl StockStore for PgStock {
     async fn reservation(&self, order: OrderId) -> Result<Option<Reservation>, StoreError> {
-        load::reservation(self.database.pool(), order).await
+        self.reservations.ask(order).await
     }
 
     async fn rows(&self, skus: &[Sku]) -> Result<HashMap<Sku, Rows>, StoreError> {

@@ -1,6 +1,6 @@
 //! Attempts to move money: read, claimed, changed by one winner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use common::{AttemptId, Currency, Money, OrderId, Private};
@@ -52,17 +52,21 @@ pub async fn charge_of_order(pool: &PgPool, order: OrderId) -> Result<Option<Att
     row.map(convert).transpose()
 }
 
-pub async fn charge_of_intent(pool: &PgPool, intent: &str) -> Result<Option<Attempt>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(
+/// Charges by the gateway's id.
+pub async fn charges_of_intents(pool: PgPool, intents: Vec<String>) -> Result<HashMap<String, Attempt>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT attempt_id, order_id, number, kind::text, gateway, gateway_flow, state::text, amount_minor, currency, payment_token, intent_id,
                 capture_requested, giving_up, refused_by, in_doubt, tries, due_at, leased_until, version, traceparent, created_at
-         FROM payment_attempts WHERE intent_id = $1 AND kind = 'CHARGE'",
+         FROM payment_attempts WHERE intent_id = ANY ($1) AND kind = 'CHARGE'",
     )
-    .bind(intent)
-    .fetch_optional(pool)
+    .bind(intents)
+    .fetch_all(&pool)
     .await
     .map_err(unread)?;
-    row.map(convert).transpose()
+    rows.into_iter()
+        .map(convert)
+        .filter_map(|attempt| attempt.map(|attempt| Some((attempt.intent.clone()?, attempt))).transpose())
+        .collect()
 }
 
 /// Charges that have reached the gateway, by the time they were made.

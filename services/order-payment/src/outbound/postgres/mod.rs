@@ -25,13 +25,15 @@ mod together;
 mod views;
 mod webhooks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{AttemptId, Currency, OrderId, Region, UserId};
-use messaging::{Cause, Committed, Database, Member, RequestKey, StoredAnswer, Together, WriteError};
+use messaging::{Cause, Committed, Database, Gathered, Member, RequestKey, StoredAnswer, Together, WriteError};
+use sqlx::PgPool;
 
 use crate::domain::accounts::Account;
 use crate::domain::ledger_seal::{Leaf, Seal};
@@ -57,6 +59,23 @@ pub struct PostgresStore {
     steps: Arc<Together<Change, Conflict>>,
     webhooks: Arc<Together<webhooks::Keeping, Conflict>>,
     shipments: Arc<Together<Shipment, Conflict>>,
+    /// Where questions meet that every saga asks.
+    orders: Arc<Gathered<OrderId, Order, StoreError>>,
+    charges: Arc<Gathered<String, Attempt, StoreError>>,
+}
+
+/// Orders or charges that are asked for in one question: a few rows each.
+const MOST_ASKED: usize = 64;
+
+type Answers<K, V> = futures::future::BoxFuture<'static, Result<HashMap<K, V>, StoreError>>;
+
+fn gathered<K, V>(database: &Database, ask: fn(PgPool, Vec<K>) -> Answers<K, V>) -> Arc<Gathered<K, V, StoreError>>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    let pool = database.pool().clone();
+    Arc::new(Gathered::new(MOST_ASKED, move |keys| ask(pool.clone(), keys)))
 }
 
 impl PostgresStore {
@@ -65,6 +84,8 @@ impl PostgresStore {
             steps: Arc::new(together::together(database.clone())),
             webhooks: Arc::new(webhooks::together(database.clone())),
             shipments: Arc::new(shipments::together(database.clone())),
+            orders: gathered(&database, |pool, ids| Box::pin(orders::by_ids(pool, ids))),
+            charges: gathered(&database, |pool, intents| Box::pin(attempts::charges_of_intents(pool, intents))),
             intake: None,
             database,
         }
@@ -122,7 +143,7 @@ impl Store for PostgresStore {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        orders::by_id(self.database.pool(), id).await
+        self.orders.ask(id).await
     }
 
     async fn charge_of(&self, order: OrderId) -> Result<Option<Attempt>, StoreError> {
@@ -258,7 +279,7 @@ impl Store for PostgresStore {
     }
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError> {
-        attempts::charge_of_intent(self.database.pool(), intent).await
+        self.charges.ask(intent.to_owned()).await
     }
 
     async fn charges_between(

@@ -1,6 +1,6 @@
 //! Orders: read whole, moved by one winner.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use common::{Currency, Money, OrderId, Private, Region, Sku};
@@ -66,20 +66,20 @@ struct ReductionRow {
     minor: i64,
 }
 
-/// An order with its lines.
-pub async fn by_id(pool: &PgPool, id: OrderId) -> Result<Option<Order>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(
+/// Orders with their lines.
+pub async fn by_ids(pool: PgPool, ids: Vec<OrderId>) -> Result<HashMap<OrderId, Order>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT order_id, user_id, residency_region, status::text, currency, total_minor, credit_minor, shipping_address, payment_token,
                 fingerprint, reason, version, created_at, deadline_at, tax_place, net_minor, tax_minor,
                 (SELECT jsonb_agg(to_jsonb(order_lines) - 'order_id' ORDER BY line_no)
                  FROM order_lines WHERE order_lines.order_id = orders.order_id) AS lines
-         FROM orders WHERE order_id = $1",
+         FROM orders WHERE order_id = ANY ($1)",
     )
-    .bind(id.uuid())
-    .fetch_optional(pool)
+    .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+    .fetch_all(&pool)
     .await
     .map_err(unread)?;
-    row.map(convert).transpose()
+    rows.into_iter().map(|row| convert(row).map(|order| (order.id, order))).collect()
 }
 
 /// The most overdue open orders whose payment is not being given up already.
