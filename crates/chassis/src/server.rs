@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use axum::{Extension, Router};
+use axum::Router;
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -169,7 +169,7 @@ async fn converse(
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let service = Faced { front, stay, behind: TowerToHyperService::new(router.layer(Extension(Peer(peer)))) };
+    let service = Faced { peer: Peer(peer), front, stay, behind: TowerToHyperService::new(router) };
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // An error here is the peer's doing (it went away, it sent garbage) and was answered if it could be.
     if let Err(error) = watcher.watch(connection).await {
@@ -179,6 +179,7 @@ async fn converse(
 
 /// Gives what is at hand, and asks the router for the rest: here, or where the rest is answered.
 struct Faced {
+    peer: Peer,
     front: Option<Arc<Front>>,
     stay: Option<Stay>,
     behind: TowerToHyperService<Router>,
@@ -192,10 +193,12 @@ impl Service<Request<Incoming>> for Faced {
     type Error = Infallible;
     type Future = Either<AtHand, Either<Here, Crossed>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(response) = self.front.as_ref().and_then(|front| front.answer(&request)) {
             return Either::Left(ready(Ok(response)));
         }
+        // Not a layer of the router: that would be laid around every route for every connection.
+        request.extensions_mut().insert(self.peer);
         let crosses = self.stay.as_ref().filter(|stay| !stay.paths.contains(&request.uri().path()));
         Either::Right(match crosses {
             None => Either::Left(self.behind.call(request)),

@@ -48,6 +48,9 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Clicks of one report: what a page reports at once.
 const CLICKS: u64 = 20;
 /// Reports of one person.

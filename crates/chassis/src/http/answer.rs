@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderName, HeaderValue};
@@ -15,29 +14,34 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(super) const SITE: HeaderName = HeaderName::from_static("shopsphere-site");
 pub(super) const EPOCH: HeaderName = HeaderName::from_static("shopsphere-epoch");
 
-/// The id of the request, for the layers further in.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestId(pub Arc<str>);
+/// What an answer says of its request.
+pub(super) struct Identity {
+    pub id: Arc<str>,
+    personal: bool,
+}
 
-pub(super) async fn identify(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let id: Arc<str> = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(sane)
-        .map_or_else(|| common::ids::random().to_string().into(), Into::into);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let personal = request.headers().contains_key(AUTHORIZATION);
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(&*id) {
-        headers.insert(REQUEST_ID, value);
+impl Identity {
+    /// The caller's own id where it is one, else a new one.
+    pub fn of(request: &Request) -> Self {
+        let id: Arc<str> = request
+            .headers()
+            .get(REQUEST_ID)
+            .and_then(sane)
+            .map_or_else(|| common::ids::random().to_string().into(), Into::into);
+        Self { id, personal: request.headers().contains_key(AUTHORIZATION) }
     }
-    if personal && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+    pub fn put(&self, shared: &Shared, response: &mut Response) {
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::try_from(&*self.id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        if self.personal && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        headers.insert(SITE, shared.site_header.clone());
+        headers.insert(EPOCH, shared.epoch_header.clone());
     }
-    headers.insert(SITE, shared.site_header.clone());
-    headers.insert(EPOCH, shared.epoch_header.clone());
-    response
 }
 
 /// A client's id is taken over when it cannot do harm in a log: 8 to 64 of `A-Z a-z 0-9 . _ -`.

@@ -12,13 +12,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
-use axum::{Extension, Router, middleware};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use common::ErrorKind;
 use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::auth::Authenticator;
 use crate::config::{Http, Site, Telemetry};
@@ -31,7 +33,12 @@ pub(crate) use front::Front;
 pub use front::{AtHand, IDENTIFYING, Shelf};
 pub use sse::sse;
 
-/// What the layers share. One per port.
+use answer::Identity;
+use observe::Observed;
+
+use crate::extract::Home;
+
+/// What surrounds every handler of a port.
 pub(crate) struct Shared {
     site: Site,
     site_header: HeaderValue,
@@ -39,6 +46,9 @@ pub(crate) struct Shared {
     in_flight: Semaphore,
     request_timeout: Duration,
     header_limit: usize,
+    body_limit: DefaultBodyLimit,
+    home: Home,
+    authenticator: Option<Arc<Authenticator>>,
 }
 
 /// Opens the public port and serves `router` with everything around it. Returns the bound address (port 0 takes any).
@@ -109,29 +119,46 @@ pub fn dress(site: &Site, settings: &Http, router: Router, authenticator: Option
         in_flight: Semaphore::new(settings.max_in_flight),
         request_timeout: Duration::from_millis(settings.request_timeout_ms),
         header_limit: settings.header_limit_bytes,
+        body_limit: DefaultBodyLimit::max(settings.body_limit_bytes),
+        home: Home { region: site.region, trust_forwarded: settings.trust_forwarded },
+        authenticator,
     });
-    let mut router = router
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        // Innermost: what extractors look up.
-        .layer(Extension(crate::extract::Home { region: site.region, trust_forwarded: settings.trust_forwarded }));
-    if let Some(authenticator) = authenticator {
-        router = router.layer(Extension(authenticator));
+    // One layer: each would be a box around the next, and all of them are copied for every request.
+    router.fallback(no_route).method_not_allowed_fallback(no_method).layer(from_fn_with_state(shared, around))
+}
+
+/// Everything around a handler, from the outermost inwards.
+async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    // No answer leaves without its identifying headers.
+    let identity = Identity::of(&request);
+    // Span, access log and metrics see every refusal of what is further in.
+    let observed = Observed::begin(&shared, &request, &identity.id);
+    let span = observed.span.clone();
+    let mut response = guarded(&shared, identity.id.clone(), request, next).instrument(span).await;
+    observed.end(&response);
+    identity.put(&shared, &mut response);
+    response
+}
+
+async fn guarded(shared: &Shared, id: Arc<str>, mut request: Request, next: Next) -> Response {
+    if let Some(refusal) = guards::too_large(shared, &request) {
+        return refusal.into_response();
     }
-    router
-        // Bounds what body extractors read; a route may lay its own `DefaultBodyLimit` under this one.
-        .layer(DefaultBodyLimit::max(settings.body_limit_bytes))
-        // The deadline covers the handler up to its answer's head, not the body: a live stream (SSE) is not cut.
-        .layer(from_fn_with_state(shared.clone(), guards::deadline))
-        // A panic becomes a 500 here, inside the layers below, so that it is counted, logged and gets its headers.
-        .layer(middleware::from_fn(guards::catch_panic))
-        // Sheds before a body is read or a token verified: refusing must stay cheap when there is too much to do.
-        .layer(from_fn_with_state(shared.clone(), guards::shed))
-        .layer(from_fn_with_state(shared.clone(), guards::header_limit))
-        // Span, access log and metrics see every refusal of the layers above.
-        .layer(from_fn_with_state(shared.clone(), observe::observe))
-        // Outermost: no answer leaves without its identifying headers.
-        .layer(from_fn_with_state(shared, answer::identify))
+    // Sheds before a body is read or a token verified: refusing must stay cheap when there is too much to do. The place is held until the
+    // answer's head: streams do not occupy it.
+    let Ok(_place) = shared.in_flight.try_acquire() else {
+        return Problem::overloaded().into_response();
+    };
+    // What extractors look up. A route may lay a body limit of its own over this one.
+    shared.body_limit.apply(&mut request);
+    request.extensions_mut().insert(shared.home);
+    if let Some(authenticator) = &shared.authenticator {
+        request.extensions_mut().insert(Arc::clone(authenticator));
+    }
+    let route = observe::route_of(request.extensions().get::<MatchedPath>()).to_owned();
+    // A panic becomes a 500 here, so that it is counted, logged and gets its headers. The deadline covers the handler up to its answer's
+    // head, not the body: a live stream (SSE) is not cut.
+    guards::catch_panic(route, guards::deadline(shared, id, request, next)).await
 }
 
 /// Sets another body limit for the routes of `router`, in bytes.

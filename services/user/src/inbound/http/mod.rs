@@ -33,7 +33,7 @@ pub struct SignUpAnswers {
 /// What handlers work with.
 #[derive(Clone)]
 pub struct Api {
-    app: App,
+    app: Arc<App>,
     sign_up_answers: SignUpAnswers,
     /// Base URL of this site as clients know it.
     public_url: Arc<str>,
@@ -41,7 +41,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(app: App, sign_up_answers: SignUpAnswers, public_url: &str) -> Self {
-        Self { app, sign_up_answers, public_url: public_url.into() }
+        Self { app: Arc::new(app), sign_up_answers, public_url: public_url.into() }
     }
 }
 
