@@ -10,7 +10,7 @@ use common::Region;
 use contracts::Topic;
 use futures::future::try_join_all;
 
-use crate::firehose::{Firehose, FirehoseError};
+use crate::firehose::{Firehose, FirehoseError, Loose};
 use crate::kafka::{KafkaSettings, Record};
 use crate::metrics;
 
@@ -81,7 +81,7 @@ impl TopicAside {
             (headers::BYTES, bytes.as_str()),
         ];
         let (key, payload) = (beginning(&record.key, KEPT_OF_KEY), beginning(&record.payload, KEPT_BYTES));
-        self.firehose.publish_beside(self.topic, key, payload, &beside).await
+        self.firehose.publish_all(&[Loose { topic: self.topic, key, payload, beside: &beside }]).await
     }
 }
 

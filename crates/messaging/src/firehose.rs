@@ -1,14 +1,17 @@
 //! Clicks to Kafka: many, small, without a transaction. A call resolves when the broker has the record on all in-sync
 //! copies, because *accepted* must mean *durable*.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::{ErrorKind, Explain, Region};
 use contracts::Topic;
+use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use tokio::sync::Semaphore;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::kafka::KafkaSettings;
 use crate::metrics;
@@ -41,9 +44,51 @@ impl Explain for FirehoseError {
     }
 }
 
+/// A record of a stream without a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Loose<'a> {
+    pub topic: &'static Topic,
+    pub key: &'a [u8],
+    pub payload: &'a [u8],
+    /// Headers beside the class of its data and the current trace.
+    pub beside: &'a [(&'a str, &'a str)],
+}
+
+/// Records of one caller that the broker has not confirmed yet. One for all of them: a caller that is woken, and something allocated, for
+/// each event would cost more than the event.
+struct Pending {
+    left: AtomicUsize,
+    failed: OnceLock<KafkaError>,
+    all: Notify,
+}
+
+impl Pending {
+    fn end(&self, records: usize) {
+        if self.left.fetch_sub(records, Ordering::AcqRel) == records {
+            self.all.notify_one();
+        }
+    }
+}
+
+struct Confirming;
+
+impl ClientContext for Confirming {}
+
+impl ProducerContext for Confirming {
+    type DeliveryOpaque = Arc<Pending>;
+
+    fn delivery(&self, outcome: &DeliveryResult<'_>, pending: Arc<Pending>) {
+        if let Err((error, _)) = outcome {
+            // The first says enough.
+            let _ = pending.failed.set(error.clone());
+        }
+        pending.end(1);
+    }
+}
+
 /// A bounded producer of small records.
 pub struct Firehose {
-    producer: FutureProducer,
+    producer: ThreadedProducer<Confirming>,
     settings: KafkaSettings,
     region: Region,
     in_flight: Semaphore,
@@ -55,7 +100,8 @@ impl Firehose {
     pub fn new(settings: &KafkaSettings, region: Region) -> anyhow::Result<Self> {
         // Clicks of 5 ms share a batch: far fewer requests for a delay that nobody sees.
         // Level 1 of zstd takes off what level 3 does for two thirds of the time.
-        let producer = settings.producer(Duration::from_millis(5)).set("compression.level", "1").create()?;
+        let mut config = settings.producer(Duration::from_millis(5));
+        let producer = config.set("compression.level", "1").create_with_context(Confirming)?;
         Ok(Self { producer, settings: settings.clone(), region, in_flight: Semaphore::new(IN_FLIGHT) })
     }
 
@@ -63,51 +109,68 @@ impl Firehose {
     ///
     /// # Errors
     /// [`FirehoseError`]; after [`FirehoseError::NotConfirmed`] the record may still arrive.
-    pub async fn publish(&self, topic: &Topic, key: &str, payload: &[u8]) -> Result<(), FirehoseError> {
-        self.publish_beside(topic, key.as_bytes(), payload, &[]).await
+    pub async fn publish(&self, topic: &'static Topic, key: &str, payload: &[u8]) -> Result<(), FirehoseError> {
+        self.publish_all(&[Loose { topic, key: key.as_bytes(), payload, beside: &[] }]).await
     }
 
-    /// As [`publish`](Self::publish), with headers beside it.
-    pub(crate) async fn publish_beside(
-        &self,
-        topic: &Topic,
-        key: &[u8],
-        payload: &[u8],
-        beside: &[(&str, &str)],
-    ) -> Result<(), FirehoseError> {
-        let outcome = self.try_publish(topic, key, payload, beside).await;
+    /// Publishes `records`, those of a partition in their order, and resolves when all of them are durable.
+    ///
+    /// # Errors
+    /// [`FirehoseError`]; after either some of the records may still arrive.
+    pub async fn publish_all(&self, records: &[Loose<'_>]) -> Result<(), FirehoseError> {
+        let outcome = self.try_publish(records).await;
         let label = match outcome {
             Ok(()) => "confirmed",
             Err(FirehoseError::Overloaded) => "refused",
             Err(FirehoseError::NotConfirmed(_)) => "not_confirmed",
         };
-        metrics::FIREHOSE.with_label_values(&[label]).inc();
+        metrics::FIREHOSE.with_label_values(&[label]).inc_by(records.len() as u64);
         outcome
     }
 
-    async fn try_publish(
-        &self,
-        topic: &Topic,
-        key: &[u8],
-        payload: &[u8],
-        beside: &[(&str, &str)],
-    ) -> Result<(), FirehoseError> {
-        let _permit = self.in_flight.try_acquire().map_err(|_| FirehoseError::Overloaded)?;
-        let name = self.settings.topic_name(topic, self.region);
-        let mut headers = OwnedHeaders::new()
-            .insert(Header { key: contracts::envelope::headers::DATA_CLASS, value: Some(topic.class.code()) });
-        if let Some(traceparent) = contracts::trace::current_traceparent() {
-            headers = headers.insert(Header { key: contracts::trace::TRACEPARENT, value: Some(&traceparent) });
+    async fn try_publish(&self, records: &[Loose<'_>]) -> Result<(), FirehoseError> {
+        if records.is_empty() {
+            return Ok(());
         }
-        for &(key, value) in beside {
-            headers = headers.insert(Header { key, value: Some(value) });
+        let places = u32::try_from(records.len()).map_err(|_| FirehoseError::Overloaded)?;
+        let _places = self.in_flight.try_acquire_many(places).map_err(|_| FirehoseError::Overloaded)?;
+        let pending =
+            Arc::new(Pending { left: AtomicUsize::new(records.len()), failed: OnceLock::new(), all: Notify::new() });
+        let traceparent = contracts::trace::current_traceparent();
+        let mut named: Option<(&str, String)> = None;
+        for (place, record) in records.iter().enumerate() {
+            let name = match named.take() {
+                Some((kind, name)) if kind == record.topic.kind => name,
+                _ => self.settings.topic_name(record.topic, self.region),
+            };
+            let sent = self.producer.send(
+                BaseRecord::with_opaque_to(&name, Arc::clone(&pending))
+                    .key(record.key)
+                    .payload(record.payload)
+                    .headers(headers(record, traceparent.as_deref())),
+            );
+            if sent.is_err() {
+                // Those before it are on their way and may arrive; nobody waits for them.
+                pending.end(records.len() - place);
+                return Err(FirehoseError::Overloaded);
+            }
+            named = Some((record.topic.kind, name));
         }
-        let record = FutureRecord::to(&name).key(key).payload(payload).headers(headers);
-        let queued = self.producer.send_result(record).map_err(|_| FirehoseError::Overloaded)?;
-        match tokio::time::timeout(PATIENCE, queued).await {
-            Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err((error, _)))) => Err(FirehoseError::NotConfirmed(Some(error))),
-            Ok(Err(_)) | Err(_) => Err(FirehoseError::NotConfirmed(None)),
+        match tokio::time::timeout(PATIENCE, pending.all.notified()).await {
+            Ok(()) => match pending.failed.get() {
+                None => Ok(()),
+                Some(error) => Err(FirehoseError::NotConfirmed(Some(error.clone()))),
+            },
+            Err(_) => Err(FirehoseError::NotConfirmed(None)),
         }
     }
+}
+
+fn headers(record: &Loose<'_>, traceparent: Option<&str>) -> OwnedHeaders {
+    let class = Header { key: contracts::envelope::headers::DATA_CLASS, value: Some(record.topic.class.code()) };
+    let mut headers = OwnedHeaders::new_with_capacity(2 + record.beside.len()).insert(class);
+    if let Some(traceparent) = traceparent {
+        headers = headers.insert(Header { key: contracts::trace::TRACEPARENT, value: Some(traceparent) });
+    }
+    record.beside.iter().fold(headers, |headers, &(key, value)| headers.insert(Header { key, value: Some(value) }))
 }

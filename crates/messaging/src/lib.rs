@@ -43,7 +43,7 @@ pub use commit::{Cause, Change, CommitError, Committed, Outgoing, RequestKey, St
 pub use commit_many::{Member, Written};
 pub use consumer::{Consumer, Delivery, Handler, Verdict};
 pub use database::{Database, DatabaseSettings, Epoch};
-pub use firehose::{Firehose, FirehoseError};
+pub use firehose::{Firehose, FirehoseError, Loose};
 pub use gathered::Gathered;
 pub use kafka::{KafkaSettings, KafkaTls, Record, create_topics};
 pub use operators::Action;

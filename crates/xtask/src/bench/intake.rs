@@ -35,7 +35,7 @@ pub const EVENTS: u64 = 20;
 /// Different bodies, sent in turn: more than fit a processor's caches.
 const BODIES: u64 = 500;
 /// Connections of the browsers' edge.
-pub const CONNECTIONS: &str = "64";
+pub const CONNECTIONS: &str = "256";
 /// Records of the peer's first run, from which the number for a turn is told.
 const FIRST: u64 = 200_000;
 

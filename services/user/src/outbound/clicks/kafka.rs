@@ -5,8 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Explain as _;
-use futures::future::try_join_all;
-use messaging::{Firehose, FirehoseError};
+use messaging::{Firehose, FirehoseError, Loose};
 
 use super::Broker;
 use super::line::Line;
@@ -37,10 +36,14 @@ impl Broker for KafkaBroker {
     async fn publish(&self, lines: &[Line<'_>]) -> Result<(), Down> {
         // A full queue says that we are fast, not that the broker is down. Nothing is repeated: the browser or the spill will.
         let is_fault = |error: &FirehoseError| matches!(error, FirehoseError::NotConfirmed(_));
-        // Each is handed to the client when it is first asked, that is, in this order; the client keeps it per partition.
-        let all = || try_join_all(lines.iter().map(|line| self.firehose.publish(line.topic, &line.key, &line.payload)));
+        // Handed to the client in this order; it keeps it per partition.
+        let records: Vec<Loose<'_>> = lines
+            .iter()
+            .map(|line| Loose { topic: line.topic, key: line.key.as_bytes(), payload: &line.payload, beside: &[] })
+            .collect();
+        let all = || self.firehose.publish_all(&records);
         let guard = if lines.iter().all(Line::is_refused) { &self.refused } else { &self.guard };
-        guard.once_if(all, is_fault).await.map(drop).map_err(down)
+        guard.once_if(all, is_fault).await.map_err(down)
     }
 }
 
