@@ -33,7 +33,7 @@ const COUNT_WITHIN: Duration = Duration::from_secs(30);
 const UNIT: &str = "acknowledged events per processor second";
 
 const BOTH: [&str; 3] = [
-    "one Kafka broker on the processors of the generator, so replication 1; 24 partitions, acks=all, zstd level 1, linger 5 ms, idempotent; each request of 20 events is one record with the visitor as its key; 64 kept-alive connections in closed loop",
+    "one Kafka broker on the processors of the generator, so replication 1; 24 partitions, acks=all, zstd level 1, linger 5 ms, idempotent; each request of 20 events is one record with the visitor as its key; 256 kept-alive connections in closed loop",
     "ours: the user service's router, use case and producer behind chassis' server: every event is parsed, judged and written again; visitors without a login, limits that nobody meets",
     "values are acknowledged events per processor second of the tested process alone; checked in the end: the topics have a record for each request that was accepted",
 ];

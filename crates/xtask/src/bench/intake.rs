@@ -41,7 +41,7 @@ const FIRST: u64 = 200_000;
 
 const BOTH: [&str; 5] = [
     "one Kafka broker on the processors of the generator, so replication 1; 24 partitions, acks=all, zstd level 1, linger 5 ms, idempotent, on both sides",
-    "ours: the user service's router, use case and producer behind chassis' server on one runtime of one thread, with the producer's threads and one for everything else beside it; visitors without a login, limits that nobody meets; 64 kept-alive connections in closed loop, 20 events a request",
+    "ours: the user service's router, use case and producer behind chassis' server on one runtime of one thread, with the producer's threads and one for everything else beside it; visitors without a login, limits that nobody meets; 256 kept-alive connections in closed loop, 20 events a request",
     "against: rdkafka_performance -P of the same librdkafka, one event in each record, of the size that our record of one event has with its key; it repeats one payload, so its batches compress better than ours",
     "values are acknowledged events per processor second of the tested process alone; checked in the end: the topic has exactly the events that were answered with 202",
     "processor 0: the tested process; the others: broker and generator",
