@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use super::abba::{self, Better, Turn};
 use super::ingest::accepted;
-use super::intake::CONNECTIONS;
 use super::program::{self, Program, TESTED};
 use super::recs::{self, ANSWERS_PORT, Fleet, VISITORS, visitor};
 use super::results::{Pair, Side};
@@ -24,6 +23,9 @@ use super::{Invalid, Measured, Options, Skipped, cpu, peers};
 use crate::layout::Layout;
 use crate::stack::postgres;
 use crate::{net, os};
+
+/// Connections of visitors.
+const CONNECTIONS: &str = "64";
 
 /// The version that `tools/peers/gorse/go.mod` names; another one is another folder in the cache.
 const VERSION: &str = "0.4.15";
