@@ -11,9 +11,9 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use axum::Router;
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
 use hyper::body::Incoming;

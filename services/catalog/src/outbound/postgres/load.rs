@@ -47,7 +47,10 @@ struct PieceRow {
 
 /// Each in one question, so that all of it is of one moment. Movements are asked for by the order alone: with the SKU beside it, a plan from
 /// before there were many read all movements of that SKU.
-pub(super) async fn reservations(pool: PgPool, orders: Vec<OrderId>) -> Result<HashMap<OrderId, Reservation>, StoreError> {
+pub(super) async fn reservations(
+    pool: PgPool,
+    orders: Vec<OrderId>,
+) -> Result<HashMap<OrderId, Reservation>, StoreError> {
     let rows: Vec<ReservationRow> = sqlx::query_as(
         r#"
         SELECT reservations.order_id, status, version, created_at, held_until,
