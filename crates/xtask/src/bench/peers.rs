@@ -86,10 +86,10 @@ pub fn prepare(options: &Options) -> Result<()> {
         }
     }
     let layout = &rig.stack.layout;
-    let others: [(&str, fn(&Layout) -> Result<PathBuf>); 3] =
-        [("connect", ingest::connect), ("kstreams", kstreams::jars), ("gorse", gorse::built)];
+    let others =
+        [("connect", ingest::connect(layout)), ("kstreams", kstreams::jars(layout)), ("gorse", gorse::built(layout))];
     for (name, had) in others {
-        match had(layout) {
+        match had {
             Ok(folder) => println!("{name} is in {}", folder.display()),
             Err(error) => println!("{name} cannot be had: {error:#}"),
         }
