@@ -138,14 +138,6 @@ pub fn record(attempt: &mut Attempt, mark: Mark, now: DateTime<Utc>) {
     }
 }
 
-/// Writes every mark that follows from what was seen before anybody is asked again: they belong into one commit with it. There
-/// are two at most, since none follows from itself.
-pub fn record_what_follows(attempt: &mut Attempt, seen: Option<&Intent>, now: DateTime<Utc>) {
-    while let Step::Record(mark) = next(attempt, seen) {
-        record(attempt, mark, now);
-    }
-}
-
 /// Takes in the answer to a call that changes something.
 pub fn learn(attempt: &mut Attempt, call: Call, answer: Answer, now: DateTime<Utc>) -> Lesson {
     // A cancel of an intent that was never confirmed is a courtesy: whatever the answer, no money can move any more.

@@ -312,9 +312,6 @@ proptest! {
                 Lesson::Settled(Outcome::Captured) => { attempt.state = AttemptState::Captured; None }
                 Lesson::Settled(Outcome::GivenUp) => { attempt.state = attempt.ending().0; None }
             };
-            if let Some(seen) = &known {
-                record_what_follows(&mut attempt, Some(seen), now);
-            }
             if attempt.state != committed.state {
                 prop_assert!(committed.state.may_become(attempt.state), "{} → {}", committed.state, attempt.state);
             }

@@ -1,6 +1,5 @@
 //! `ProcessPayment`: carries each attempt from its intent to its outcome. One path for good days and for what a crash left:
-//! it takes no input, looks at the state, does one step, commits what it learned with the decision that follows from it, and goes on: four commits from the claim to the
-//! money (ADR 0078).
+//! it takes no input, looks at the state, does one step, commits what it learned, and goes on.
 //!
 //! Decided here: what is committed between two calls, and what the outcome writes (attempt, ledger, order, event: one
 //! commit). Decided in `domain::settle`: which step comes next.
@@ -26,7 +25,7 @@ use crate::metrics;
 /// sixteen places a campaign of orders with such calls was paid at a quarter of the rate at which it was accepted. The gateway's breaker and
 /// the pool of connections bound what is asked of either.
 pub const CONCURRENCY: usize = 64;
-/// Steps of one attempt per claim. A whole payment takes four; the limit breaks a circle that should not be.
+/// Steps of one attempt per claim. A whole payment takes seven; the limit breaks a circle that should not be.
 const MOST_STEPS: usize = 16;
 
 /// Takes up to `free` due attempts, for this worker alone until the lease ends; those that have to wait for others of the same
@@ -145,7 +144,6 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
         };
         match lesson {
             Lesson::GoOn(intent) => {
-                settle::record_what_follows(&mut attempt, intent.as_ref(), app.clock.now());
                 seen = intent;
                 held = keep(app, &held, attempt).await?;
             }
