@@ -214,7 +214,7 @@ impl Future for Crossed {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
-        // It did not end: a panic outside all layers, which the panic hook has logged, or a runtime that is going down.
+        // It did not end: a panic outside of what catches them, which the panic hook has logged, or a runtime that is going down.
         let lost = |_| Ok(Problem::internal_logged().into_response());
         Pin::new(&mut self.0).poll(context).map(|ended| ended.unwrap_or_else(lost))
     }

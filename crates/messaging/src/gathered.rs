@@ -1,17 +1,22 @@
 //! Questions of one kind that wait at the same time are asked together.
 //!
 //! Decided here: that nobody waits for company, and who asks for whom. Whoever comes first asks for all that wait; meanwhile the next
-//! gather. When a question for many fails, or whoever asked it goes away, each is asked alone, so that nobody fails for another. Each
-//! answer is from after its question was put. [`Together`](crate::Together) is the same for changes.
+//! gather. When a question for many fails, or takes longer than [`PATIENCE`], or whoever asked it goes away, each is asked alone, so that
+//! nobody fails or waits for another. Each answer is from after its question was put. [`Together`](crate::Together) is the same for changes.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Semaphore, oneshot};
+
+/// How long those who wait for the next question wait for this one. One is some milliseconds; a database that vanished without a word would
+/// be waited for until the connection is given up, by everybody.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers to many keys; a key that there is nothing under is not among them.
 type AskAll<K, V, E> = Box<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, E>> + Send + Sync>;
@@ -21,7 +26,7 @@ pub struct Gathered<K, V, E> {
     ask: AskAll<K, V, E>,
     /// Keys of one question: bounds how long its first waits for its last.
     most: usize,
-    /// As long as there are callers, and each waits for its answer.
+    /// As long as there are callers: who went away is dropped before the next question.
     waiting: Mutex<Vec<Waiting<K, V>>>,
     leader: Semaphore,
 }
@@ -84,6 +89,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E> Gathered<K, V, E> {
     async fn ask_next(&self) -> bool {
         let batch: Vec<Waiting<K, V>> = {
             let mut queue = self.queue();
+            queue.retain(|waiting| !waiting.answer.is_closed());
             let count = queue.len().min(self.most);
             queue.drain(..count).collect()
         };
@@ -91,7 +97,7 @@ impl<K: Clone + Eq + Hash, V: Clone, E> Gathered<K, V, E> {
             return false;
         }
         let keys: Vec<K> = batch.iter().map(|waiting| waiting.key.clone()).collect();
-        if let Ok(answers) = (self.ask)(keys).await {
+        if let Ok(Ok(answers)) = tokio::time::timeout(PATIENCE, (self.ask)(keys)).await {
             for Waiting { key, answer } in batch {
                 // Who went away needs none.
                 let _ = answer.send(answers.get(&key).cloned());
@@ -159,6 +165,39 @@ mod tests {
             let expected = if key == 7 { Err("seven") } else { Ok((key % 2 == 0).then_some(key * 2)) };
             assert_eq!(answer, expected, "{key}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_never_answered_keeps_nobody_else() {
+        let first = AtomicUsize::new(0);
+        let answers = Gathered::<u32, u32, ()>::new(64, move |keys| {
+            // The first question meets a connection whose other end is gone.
+            let hangs = first.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::pin(async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(keys.into_iter().map(|key| (key, key * 2)).collect())
+            })
+        });
+        let begun = tokio::time::Instant::now();
+        assert_eq!(tokio::join!(answers.ask(1), answers.ask(2)), (Ok(Some(2)), Ok(Some(4))));
+        assert!(begun.elapsed() <= PATIENCE * 2, "the clock of the test stood still but for these");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_for_who_has_gone_away() {
+        let asked = Arc::new(Asked::default());
+        let doubles = doubles(&asked);
+        let first = doubles.ask(2);
+        let gone = async {
+            for key in 10..20 {
+                let _ = tokio::time::timeout(std::time::Duration::from_millis(1), doubles.ask(key)).await;
+            }
+            doubles.ask(4).await
+        };
+        assert_eq!(tokio::join!(first, gone), (Ok(Some(4)), Ok(Some(8))));
+        assert!(asked.keys.load(Ordering::Relaxed) < 12, "those who had left were asked for");
     }
 
     #[tokio::test(start_paused = true)]

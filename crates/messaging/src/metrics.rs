@@ -30,7 +30,7 @@ metric!(OUTBOX_OLDEST_AGE: Histogram = register_histogram!(
 ));
 metric!(OUTBOX_WAITING: IntGaugeVec = register_int_gauge_vec!("shopsphere_outbox_relay_state", "1 for the state the relay is in", &["state"]));
 metric!(CONSUMED: IntCounterVec = register_int_counter_vec!("shopsphere_messages_consumed_total", "records by consumer group and verdict", &["group", "verdict"]));
-metric!(FIREHOSE: IntCounterVec = register_int_counter_vec!("shopsphere_firehose_records_total", "records by outcome", &["outcome"]));
+metric!(FIREHOSE: IntCounterVec = register_int_counter_vec!("shopsphere_firehose_records_total", "records by outcome of the call that brought them", &["outcome"]));
 metric!(CONSUMER_LAG: IntGaugeVec = register_int_gauge_vec!(
     "shopsphere_consumer_lag_records",
     "records of a partition that its owner has not done yet",

@@ -110,7 +110,7 @@ pub async fn serve_on_cores(
     server::serve_on(process, listening, Served { router, front: None, stay }, Cores::start(process, runtimes)?).await
 }
 
-/// The router with all layers, without a port: what [`serve`] serves. Tests may call it as a tower service.
+/// The router with everything around it, without a port: what [`serve`] serves. Tests may call it as a tower service.
 pub fn dress(site: &Site, settings: &Http, router: Router, authenticator: Option<Arc<Authenticator>>) -> Router {
     let shared = Arc::new(Shared {
         site: site.clone(),

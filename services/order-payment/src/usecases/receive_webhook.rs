@@ -6,6 +6,7 @@ use common::{Explain as _, OrderId};
 use futures::future::join_all;
 use messaging::crash::{self, Boundary};
 
+use super::error::StoreError;
 use super::one_by_one::Failures;
 use super::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 use super::process_payment::captured;
@@ -61,7 +62,7 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     let (mut ended, mut failures) = (Vec::with_capacity(count), Failures::default());
     let mut hinted = Vec::new();
     // At once: the books answer them in one question.
-    let found = join_all(due.iter().map(|hook| find(app, hook))).await;
+    let found = join_all(due.iter().map(|hook| app.store.charge_of_intent(&hook.intent))).await;
     for (hook, found) in due.into_iter().zip(found) {
         let failure = match process(app, &hook, found, &mut hinted).await {
             Ok(end) => {
@@ -89,17 +90,18 @@ pub async fn process_webhooks(app: &App) -> Result<usize, Failure> {
     failures.outcome().map(|()| count)
 }
 
-/// What `hook` comes to, which is about the charge that was `found`; an order whose open attempts are to be looked at is added to `hinted`.
+/// What `hook` comes to; `found` is the charge of its intent when the round began. An order whose open attempts are to be looked at is added to
+/// `hinted`.
 async fn process(
     app: &App,
     hook: &Webhook,
-    found: Result<Option<Attempt>, Failure>,
+    found: Result<Option<Attempt>, StoreError>,
     hinted: &mut Vec<OrderId>,
 ) -> Result<WebhookEnd, Failure> {
     if hook.intent.is_empty() {
         return Ok(WebhookEnd::NothingToDo);
     }
-    let Some(attempt) = found? else {
+    let Some(attempt) = known(app, hook, found?).await? else {
         let end = not_yet(app, hook);
         if end == WebhookEnd::GaveUp {
             let finding = Finding {
@@ -133,6 +135,13 @@ async fn process(
     if attempt.state == AttemptState::Captured || !SUCCESSES.contains(&hook.event_type.as_str()) {
         return Ok(WebhookEnd::NothingToDo);
     }
+    // Another webhook of the same round may have brought the success already.
+    let Some(attempt) = known(app, hook, app.store.charge_of_intent(&hook.intent).await?).await? else {
+        return Ok(not_yet(app, hook));
+    };
+    if attempt.state == AttemptState::Captured {
+        return Ok(WebhookEnd::NothingToDo);
+    }
     match look_for_late_success(app, attempt).await? {
         Some(true) => Ok(WebhookEnd::LateSuccess),
         Some(false) => Ok(WebhookEnd::NothingToDo),
@@ -140,13 +149,10 @@ async fn process(
     }
 }
 
-/// The charge a webhook is about. An early one knows the order before we have stored the intent.
-async fn find(app: &App, hook: &Webhook) -> Result<Option<Attempt>, Failure> {
-    if hook.intent.is_empty() {
-        return Ok(None);
-    }
-    if let Some(attempt) = app.store.charge_of_intent(&hook.intent).await? {
-        return Ok(Some(attempt));
+/// The charge a webhook is about: that of its intent, if there is one. An early one knows the order before we have stored the intent.
+async fn known(app: &App, hook: &Webhook, of_intent: Option<Attempt>) -> Result<Option<Attempt>, Failure> {
+    if of_intent.is_some() {
+        return Ok(of_intent);
     }
     let Some(order) = hook.order else { return Ok(None) };
     let attempt = app.store.charge_of(order).await?;
