@@ -283,10 +283,13 @@ async fn a_late_success_told_by_a_webhook_is_sent_back() {
         send(&world, &routes, event("evt_1", "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
         process_webhooks(&world.app).await.unwrap();
         assert_eq!((world.charge(id).await.state, world.ledger(id).await), (AttemptState::Voided, 0));
-        // Said, and so.
+        // Said, and so, and twice in one round.
         world.gateway.force(id, IntentStatus::Succeeded);
-        send(&world, &routes, event("evt_2", "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
-        process_webhooks(&world.app).await.unwrap();
+        for name in ["evt_2", "evt_3"] {
+            send(&world, &routes, event(name, "payment_intent.succeeded", id, 4990).to_string().as_bytes()).await;
+        }
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 2);
+        assert_eq!(process_webhooks(&world.app).await.unwrap(), 0, "the second sees what the first has done");
         assert_eq!(world.ledger(id).await, 4990);
         world.pay().await;
         assert_eq!((world.ledger(id).await, world.gateway.net(id)), (0, 0));
