@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use super::archive::{self, Entry, Image};
 use crate::{os, provision};
 
+/// Whom a program trusts that speaks TLS: a client without such a list refuses to be made. The base of the Dockerfile has one too.
+const TRUSTED: &str = "etc/ssl/certs/ca-certificates.crt";
 /// Where the Dockerfile puts the program too.
 const PROGRAM: &str = "usr/local/bin/program";
 /// Letters of a digest that make a tag.
@@ -38,10 +40,11 @@ pub fn of_program(program: &Path, repository: &str, folder: &Path) -> Result<Mad
         os::output(Command::new("strip").args(["--strip-debug", "-o"]).arg(&slim).arg(program))?;
         let mut entries = base();
         let libraries = libraries(&os::output(Command::new("ldd").arg(program))?);
-        entries.extend(folders(libraries.iter().map(String::as_str).chain([PROGRAM])));
-        for library in &libraries {
-            let bytes = fs::read(Path::new("/").join(library)).with_context(|| format!("read /{library}"))?;
-            entries.push(Entry { name: library.clone(), mode: 0o755, bytes });
+        let taken = || libraries.iter().map(|library| (library.as_str(), 0o755)).chain([(TRUSTED, 0o644)]);
+        entries.extend(folders(taken().map(|(name, _)| name).chain([PROGRAM])));
+        for (name, mode) in taken() {
+            let bytes = fs::read(Path::new("/").join(name)).with_context(|| format!("read /{name}"))?;
+            entries.push(Entry { name: name.to_owned(), mode, bytes });
         }
         entries.push(Entry { name: PROGRAM.to_owned(), mode: 0o755, bytes: fs::read(&slim)? });
         let image = Image { name: format!("{repository}:{tag}"), entries, entrypoint: vec![format!("/{PROGRAM}")] };
