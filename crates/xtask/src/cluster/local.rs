@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::kubectl::until;
-use super::machine::{self, ADDRESS, Machine};
-use super::node::Node;
+use super::machine::{self, ADDRESS, FIRST, Machine, SECOND};
+use super::node::Nodes;
 use super::region::{self, Region, STORES};
 use super::tools::Tools;
 use crate::deploy::checks::Building;
@@ -36,7 +36,9 @@ const PASSAGE_TO_PODS: &str = "passage-to-pods";
 struct Place {
     layout: Layout,
     stack: Stack,
+    /// The one with the control plane and the passages.
     machine: Machine,
+    second: Machine,
 }
 
 impl Place {
@@ -46,8 +48,12 @@ impl Place {
         let region = Layout::open(&top.checkout, &top.state.join("region"))?;
         let mut stack = Stack::open(region, Ports::at(offset)?, Purpose::Development, true)?;
         stack.kafka_elsewhere = Some(region::kafka_for_pods());
-        let machine = Machine::of(&layout);
-        Ok(Place { layout, stack, machine })
+        let (machine, second) = (Machine::of(&layout, &FIRST), Machine::of(&layout, &SECOND));
+        Ok(Place { layout, stack, machine, second })
+    }
+
+    fn machines(&self) -> [&Machine; 2] {
+        [&self.machine, &self.second]
     }
 
     fn socket(&self, name: &str) -> String {
@@ -75,11 +81,11 @@ pub fn up(offset: u16) -> Result<()> {
     for tool in ["payment-simulator", "edge-tracer"] {
         progress.step(tool, "ready", || place.stack.start(tool))?;
     }
-    progress.step("machine", "ready", || place.machine.begin())?;
-    let node = progress.step("programs of a node", "found", || Node::of(&place.layout, &tools, &place.machine))?;
-    progress.step("node", "ready", || node.start(&tools))?;
+    progress.step("machines", "ready", || place.machines().into_iter().try_for_each(Machine::begin))?;
+    let nodes = progress.step("programs of a node", "found", || Nodes::of(&place.layout, &tools, place.machines()))?;
+    progress.step("nodes", "ready", || nodes.start(&tools))?;
     progress.step("passages to the stores", "open", || to_stores(&place))?;
-    let region = Region { stack: &place.stack, node: &node, folder: place.layout.state.join("data") };
+    let region = Region { stack: &place.stack, nodes: &nodes, folder: place.layout.state.join("data") };
     progress.step("region", "ready", || region.install())?;
     progress.step("passages to the pods", "open", || to_pods(&place, &region))?;
     progress.step("edge", "answers", || {
@@ -87,15 +93,15 @@ pub fn up(offset: u16) -> Result<()> {
         answers(&place.stack)
     })?;
     println!("\na region in Kubernetes answers at {}", place.stack.ports.url(Port::Edge));
-    println!("  pods        {}", kubectl_line(&node));
+    println!("  pods        {}", kubectl_line(&nodes));
     println!("  people      ./dev demo --offset {offset}");
     println!("  to its end  ./dev cluster down");
     Ok(())
 }
 
 /// The line that asks about pods by hand.
-fn kubectl_line(node: &Node<'_>) -> String {
-    let kubectl = &node.kubectl;
+fn kubectl_line(nodes: &Nodes<'_>) -> String {
+    let kubectl = &nodes.kubectl;
     format!(
         "{} env KUBECONFIG={} {} get pods -A",
         kubectl.way.join(" "),
@@ -195,9 +201,9 @@ pub fn status(offset: u16) -> Result<bool> {
         return Ok(false);
     }
     let tools = Tools::find(&place.layout, Building::Forbidden)?;
-    let node = Node::of(&place.layout, &tools, &place.machine)?;
-    println!("{}", node.kubectl.run(&["get", "pods", "-A", "-o", "wide"])?);
-    let pods = node.kubectl.items(&["get", "pods", "-n", "shopsphere"])?;
+    let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    println!("{}", nodes.kubectl.run(&["get", "pods", "-A", "-o", "wide"])?);
+    let pods = nodes.kubectl.items(&["get", "pods", "-n", "shopsphere"])?;
     let ready = |pod: &serde_json::Value| {
         let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
         pod["status"]["phase"] == "Succeeded"
@@ -223,7 +229,7 @@ pub fn down(offset: u16) -> Result<()> {
             process::stop(&place.layout, &record);
         }
     }
-    place.machine.end()?;
+    place.machines().into_iter().try_for_each(Machine::end)?;
     place.stack.down();
     stack::wipe(&place.stack.layout)?;
     for state in [&place.layout.state, &place.stack.layout.state] {

@@ -1,6 +1,6 @@
-//! A control plane and one real node in the throw-away machine: containerd, kubelet, kube-proxy, names. Decided here: their settings, each
-//! with what is special about a node inside of another machine. Programs of Debian are only unpacked, so that nothing of theirs is started
-//! on the machine itself.
+//! A control plane and two real nodes in throw-away machines: containerd, kubelet, kube-proxy, names. Decided here: their settings, each
+//! with what is special about a node inside of another machine. The control plane is in the first machine, the ways to the stores too.
+//! Programs of Debian are only unpacked, so that nothing of theirs is started on the machine itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,20 @@ use anyhow::{Context, Result, ensure};
 
 use super::images;
 use super::kubectl::{Kubectl, until};
-use super::machine::{ADDRESS, Machine, NODE};
+use super::machine::{ADDRESS, FIRST, Machine, PODS, SECOND};
 use super::pki::Authority;
 use super::tools::Tools;
 use crate::layout::Layout;
 use crate::os;
 use crate::provision::{debian, gomod};
 
-/// Networks of pods and services; none of a site.
-const PODS: &str = "10.244.0.0/24";
+/// The network of services; none of a site.
 const SERVICES: &str = "10.96.0.0/16";
 const FIRST_SERVICE: &str = "10.96.0.1";
 const NAMES: &str = "10.96.0.10";
 const DOMAIN: &str = "cluster.local";
-/// Of an API server that has its certificates.
-const SERVER: &str = "https://127.0.0.1:6443";
+/// The port of an API server that has its certificates.
+const SERVER: u16 = 6443;
 /// The sandbox of every pod.
 const PAUSE: &str = "localhost/pause:local";
 const COREDNS: &str = "localhost/coredns:local";
@@ -69,107 +68,118 @@ fn programs(layout: &Layout) -> Result<Programs> {
     })
 }
 
-/// A node that runs.
-pub struct Node<'a> {
+/// The nodes, and whom one asks about them.
+pub struct Nodes<'a> {
+    /// With the control plane.
     pub machine: &'a Machine,
+    second: &'a Machine,
     pub kubectl: Kubectl,
     programs: Programs,
 }
 
-impl<'a> Node<'a> {
-    /// The node of a machine; nothing is started.
+impl<'a> Nodes<'a> {
+    /// The nodes of two machines; nothing is started.
     ///
     /// # Errors
     /// When a program cannot be had.
-    pub fn of(layout: &Layout, tools: &Tools, machine: &'a Machine) -> Result<Node<'a>> {
+    pub fn of(layout: &Layout, tools: &Tools, [machine, second]: [&'a Machine; 2]) -> Result<Nodes<'a>> {
         let (config, folder) = (machine.folder.join("admin.kubeconfig"), machine.folder.join("kubectl"));
         let kubectl =
             Kubectl { kubectl: tools.kubectl.clone(), helm: tools.helm.clone(), config, folder, way: machine.way() };
-        Ok(Node { machine, kubectl, programs: programs(layout)? })
+        Ok(Nodes { machine, second, kubectl, programs: programs(layout)? })
     }
 
-    /// Starts control plane and node in a machine that runs, and waits until names are answered. Does nothing when that was done.
+    fn machines(&self) -> [&'a Machine; 2] {
+        [self.machine, self.second]
+    }
+
+    /// Starts control plane and nodes in machines that run, and waits until names are answered. Does nothing when that was done.
     ///
     /// # Errors
     /// When something does not become ready.
     pub fn start(&self, tools: &Tools) -> Result<()> {
-        let done = self.machine.folder.join("node-is-ready");
+        let done = self.machine.folder.join("nodes-are-ready");
         if done.is_file() {
             return Ok(());
         }
         fs::create_dir_all(&self.kubectl.folder)?;
         let authority = Authority::create(&self.machine.folder.join("pki"))?;
         certificates(&authority)?;
-        for name in ["admin", "kubelet", "kube-proxy"] {
-            let file = self.machine.folder.join(format!("{name}.kubeconfig"));
-            fs::write(&file, authority.kubeconfig(name, SERVER))
-                .with_context(|| format!("write {}", file.display()))?;
-        }
+        configured(self.machine, &authority, "admin", "admin")?;
         control(self.machine, tools, &authority)?;
         until("the API server", READY, || self.kubectl.run(&["get", "--raw", "/readyz"]))?;
-        self.containers()?;
-        self.kubelet(&authority)?;
-        until("the node", READY, || self.ready())?;
+        self.machine.join(self.second)?;
+        for machine in self.machines() {
+            self.containers(machine)?;
+            self.kubelet(machine, &authority)?;
+        }
+        until("the nodes", READY, || self.machines().into_iter().try_for_each(|machine| self.ready(machine)))?;
         self.names()?;
-        fs::write(done, "").context("note that the node is ready")
+        fs::write(done, "").context("note that the nodes are ready")
     }
 
-    /// Puts images where the node finds them.
+    /// Puts images where each node finds them.
     ///
     /// # Errors
     /// When containerd refuses one.
     pub fn import(&self, files: &[PathBuf]) -> Result<()> {
+        self.machines().into_iter().try_for_each(|machine| self.import_to(machine, files))
+    }
+
+    fn import_to(&self, machine: &Machine, files: &[PathBuf]) -> Result<()> {
         let ctr = self.programs.containerd.join("ctr").display().to_string();
         for file in files {
             let file = file.display().to_string();
-            self.machine
+            machine
                 .run(&[&ctr, "-a", SOCKET, "-n", "k8s.io", "images", "import", &file])
                 .with_context(|| format!("import {file}"))?;
         }
         Ok(())
     }
 
-    fn containers(&self) -> Result<()> {
-        let network = self.machine.folder.join("cni");
+    fn containers(&self, machine: &Machine) -> Result<()> {
+        let network = machine.folder.join("cni");
         fs::create_dir_all(&network)?;
-        fs::write(network.join("10-pods.conflist"), network_of_pods())?;
-        let file = self.machine.folder.join("containerd.toml");
-        fs::write(&file, containerd(&self.machine.folder, &self.programs.plugins))?;
+        fs::write(network.join("10-pods.conflist"), network_of_pods(machine.seat.pods))?;
+        let file = machine.folder.join("containerd.toml");
+        fs::write(&file, containerd(&machine.folder, &self.programs.plugins))?;
         let path = std::env::var("PATH").unwrap_or_default();
         let (containerd, runc) = (self.programs.containerd.display(), self.programs.runc.display());
         // it looks for its shim and for runc there
         let env = [("PATH", format!("{containerd}:{runc}:/usr/sbin:/sbin:{path}"))];
         let arguments = ["-c".to_owned(), file.display().to_string()];
-        self.machine.start("containerd", &self.programs.containerd.join("containerd"), &arguments, &env)?;
+        machine.start("containerd", &self.programs.containerd.join("containerd"), &arguments, &env)?;
         let ctr = self.programs.containerd.join("ctr").display().to_string();
-        until("containerd", READY, || self.machine.run(&[&ctr, "-a", SOCKET, "version"]))?;
-        let folder = self.machine.folder.join("images");
+        until("containerd", READY, || machine.run(&[&ctr, "-a", SOCKET, "version"]))?;
+        let folder = machine.folder.join("images");
         let pause = images::of_static(&self.programs.pause, PAUSE, &folder)?;
         let coredns = images::of_static(&self.programs.coredns, COREDNS, &folder)?;
-        self.import(&[pause, coredns])
+        self.import_to(machine, &[pause, coredns])
     }
 
-    fn kubelet(&self, authority: &Authority) -> Result<()> {
-        let folder = &self.machine.folder;
+    fn kubelet(&self, machine: &Machine, authority: &Authority) -> Result<()> {
+        let (folder, node) = (&machine.folder, machine.seat.node);
         let settings = folder.join("kubelet.yaml");
-        fs::write(&settings, kubelet(folder, authority))?;
+        fs::write(&settings, kubelet(folder, authority, node))?;
+        configured(machine, authority, "kubelet", node)?;
+        configured(machine, authority, "kube-proxy", "kube-proxy")?;
         let arguments = [
             format!("--config={}", settings.display()),
             format!("--kubeconfig={}", folder.join("kubelet.kubeconfig").display()),
-            format!("--node-ip={ADDRESS}"),
-            format!("--hostname-override={NODE}"),
+            format!("--node-ip={}", machine.seat.address),
+            format!("--hostname-override={node}"),
             "--node-labels=topology.kubernetes.io/zone=local,topology.kubernetes.io/region=local".to_owned(),
         ];
         let path = std::env::var("PATH").unwrap_or_default();
         let env = [("PATH", format!("/usr/sbin:/sbin:{path}"))];
-        self.machine.start("kubelet", &self.programs.kubelet, &arguments, &env)?;
+        machine.start("kubelet", &self.programs.kubelet, &arguments, &env)?;
         let settings = folder.join("kube-proxy.yaml");
-        fs::write(&settings, proxy(folder))?;
-        self.machine.start("kube-proxy", &self.programs.proxy, &[format!("--config={}", settings.display())], &env)
+        fs::write(&settings, proxy(folder, node))?;
+        machine.start("kube-proxy", &self.programs.proxy, &[format!("--config={}", settings.display())], &env)
     }
 
-    fn ready(&self) -> Result<()> {
-        let node = self.kubectl.json(&["get", "node", NODE])?;
+    fn ready(&self, machine: &Machine) -> Result<()> {
+        let node = self.kubectl.json(&["get", "node", machine.seat.node])?;
         let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready").context("it says nothing yet")?;
         ensure!(ready["status"] == "True", "{}", ready["message"].as_str().unwrap_or("not ready"));
@@ -180,9 +190,16 @@ impl<'a> Node<'a> {
         let file = self.machine.folder.join("coredns.yaml");
         fs::write(&file, include_str!("machine/coredns.yaml"))?;
         self.kubectl.run(&["apply", "-f", &file.to_string_lossy()])?;
-        let wait = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
+        let wait = ["-n", "kube-system", "rollout", "status", "daemonset/coredns", "--timeout=120s"];
         self.kubectl.run_within(&wait, READY).map(|_| ())
     }
+}
+
+/// How `who`, signed as `signed`, reaches the API server from a machine.
+fn configured(machine: &Machine, authority: &Authority, who: &str, signed: &str) -> Result<()> {
+    let file = machine.folder.join(format!("{who}.kubeconfig"));
+    let server = format!("https://{ADDRESS}:{SERVER}");
+    fs::write(&file, authority.kubeconfig(signed, &server)).with_context(|| format!("write {}", file.display()))
 }
 
 fn certificates(authority: &Authority) -> Result<()> {
@@ -198,8 +215,10 @@ fn certificates(authority: &Authority) -> Result<()> {
         &inside,
     ];
     authority.sign("apiserver", "/CN=kube-apiserver", &names)?;
-    let node = format!("DNS:{NODE}");
-    authority.sign("kubelet", &format!("/O=system:nodes/CN=system:node:{NODE}"), &[&address, &node])?;
+    for seat in [&FIRST, &SECOND] {
+        let (address, name) = (format!("IP:{}", seat.address), format!("DNS:{}", seat.node));
+        authority.sign(seat.node, &format!("/O=system:nodes/CN=system:node:{}", seat.node), &[&address, &name])?;
+    }
     authority.sign("kube-proxy", "/CN=system:kube-proxy", &[])?;
     authority.sign("admin", "/O=system:masters/CN=admin", &[])?;
     authority.sign("to-kubelets", "/O=system:masters/CN=kube-apiserver", &[])
@@ -217,7 +236,7 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
         "--bind-address=0.0.0.0".to_owned(),
         format!("--advertise-address={ADDRESS}"),
-        "--secure-port=6443".to_owned(),
+        format!("--secure-port={SERVER}"),
         format!("--tls-cert-file={}", authority.path("apiserver.crt")),
         format!("--tls-private-key-file={}", authority.path("apiserver.key")),
         format!("--client-ca-file={}", authority.path("ca.crt")),
@@ -284,14 +303,14 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     )
 }
 
-fn network_of_pods() -> String {
+fn network_of_pods(pods: &str) -> String {
     serde_json::json!({
         "cniVersion": "0.4.0",
         "name": "pods",
         "plugins": [
             {
                 "type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-                "ipam": {"type": "host-local", "ranges": [[{"subnet": PODS}]], "routes": [{"dst": "0.0.0.0/0"}]},
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]},
             },
             {"type": "portmap", "capabilities": {"portMappings": true}},
         ],
@@ -300,7 +319,7 @@ fn network_of_pods() -> String {
 }
 
 /// Its disk is the machine's own, so it evicts only when that is nearly full.
-fn kubelet(folder: &Path, authority: &Authority) -> String {
+fn kubelet(folder: &Path, authority: &Authority, node: &str) -> String {
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -321,8 +340,8 @@ imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 5s
 volumePluginDir: {folder}/volume-plugins
 "#,
-        certificate = authority.path("kubelet.crt"),
-        key = authority.path("kubelet.key"),
+        certificate = authority.path(&format!("{node}.crt")),
+        key = authority.path(&format!("{node}.key")),
         ca = authority.path("ca.crt"),
         folder = folder.display(),
     )
@@ -330,13 +349,13 @@ volumePluginDir: {folder}/volume-plugins
 
 /// Settings of the kernel's table of connections are the machine's, and stay. Rules follow a change within a tenth of a second, or the first
 /// request after a release would meet no pod.
-fn proxy(folder: &Path) -> String {
+fn proxy(folder: &Path, node: &str) -> String {
     format!(
         r"apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: iptables
 clusterCIDR: {PODS}
-hostnameOverride: {NODE}
+hostnameOverride: {node}
 clientConnection: {{ kubeconfig: {folder}/kube-proxy.kubeconfig }}
 conntrack: {{ maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s }}
 iptables: {{ minSyncPeriod: 100ms }}

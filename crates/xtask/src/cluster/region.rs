@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::machine::ADDRESS;
-use super::node::Node;
+use super::node::Nodes;
 use super::{crds, images, played};
 use crate::deploy::{Layer, SERVING, helm, objects};
 use crate::layout::own;
@@ -23,8 +23,11 @@ use crate::stack::{Stack, keycloak};
 const ENVIRONMENT: &str = "local";
 const DATA: &str = "shopsphere-data";
 const APPS: &str = "shopsphere";
-/// Migrations, and eight pods on two cores that the stores need too.
+/// Migrations, and sixteen pods on two cores that the stores need too.
 const RELEASE: Duration = Duration::from_secs(420);
+
+/// Pods of each Deployment: one for each node.
+const REPLICAS: &str = "--replicas=2";
 
 /// A store as pods know it: name in the namespace of the stores, port there, and the listener here.
 pub const STORES: &[(&str, u16, Port)] = &[
@@ -42,10 +45,10 @@ pub fn kafka_for_pods() -> String {
     format!("kafka-kafka-bootstrap.{DATA}.svc:9093")
 }
 
-/// A region on a node.
+/// A region on its nodes.
 pub struct Region<'a> {
     pub stack: &'a Stack,
-    pub node: &'a Node<'a>,
+    pub nodes: &'a Nodes<'a>,
     /// Where what is made for it lies.
     pub folder: PathBuf,
 }
@@ -69,7 +72,25 @@ impl Region<'_> {
         let shared = self.shared()?;
         let volumes = own_site.map(|rendered| played::volumes(rendered, &shared.to_string_lossy())).unwrap_or_default();
         self.apply("volumes", &volumes)?;
-        self.helm(layer("shopsphere")?, &self.values(&tags)?)
+        self.helm(layer("shopsphere")?, &self.values(&tags)?)?;
+        self.scale()
+    }
+
+    /// Plays the scaler, whose operator is not there: so many of each that one can go while another serves.
+    fn scale(&self) -> Result<()> {
+        let kubectl = &self.nodes.kubectl;
+        let roles =
+            SERVICES.iter().flat_map(|service| ["serve", "work"].map(|role| format!("{}-{role}", service.name)));
+        let names: Vec<_> = roles.map(|name| format!("deployment/{name}")).collect();
+        let mut scale: Vec<&str> = vec!["-n", APPS, "scale", REPLICAS];
+        scale.extend(names.iter().map(String::as_str));
+        kubectl.run(&scale)?;
+        let limit = format!("--timeout={}s", RELEASE.as_secs());
+        for name in &names {
+            let wait = ["-n", APPS, "rollout", "status", name, &limit];
+            kubectl.run_within(&wait, RELEASE).with_context(|| format!("pods of {name}"))?;
+        }
+        Ok(())
     }
 
     /// Addresses of a service in the cluster: HTTP and admin.
@@ -77,7 +98,7 @@ impl Region<'_> {
     /// # Errors
     /// When the service is not there.
     pub fn addresses(&self, service: &Service) -> Result<(String, String)> {
-        let found = self.node.kubectl.json(&["-n", APPS, "get", "service", service.name])?;
+        let found = self.nodes.kubectl.json(&["-n", APPS, "get", "service", service.name])?;
         let address = found["spec"]["clusterIP"].as_str().context("a service has an address")?.to_owned();
         let port = |name: &str| {
             let ports = found["spec"]["ports"].as_array().into_iter().flatten();
@@ -96,7 +117,7 @@ impl Region<'_> {
             files.push(made.file);
             tags.insert(service.name, made.tag);
         }
-        self.node.import(&files)?;
+        self.nodes.import(&files)?;
         Ok(tags)
     }
 
@@ -105,7 +126,7 @@ impl Region<'_> {
             return Ok(());
         }
         let apply = ["apply", "--server-side", "--force-conflicts"];
-        self.node.kubectl.fed(&apply, name, objects).map(|_| ()).with_context(|| format!("apply {name}"))
+        self.nodes.kubectl.fed(&apply, name, objects).map(|_| ()).with_context(|| format!("apply {name}"))
     }
 
     fn helm(&self, layer: &Layer, values: &Value) -> Result<()> {
@@ -115,12 +136,12 @@ impl Region<'_> {
         command.args(["upgrade", "--install", layer.name, "--wait"]);
         helm::arguments_in(&mut command, &self.stack.layout.checkout, ENVIRONMENT, &self.stack.region.site, layer);
         command.arg("--values").arg(&file);
-        self.node.kubectl.helm(&command, RELEASE).map(|_| ()).with_context(|| format!("install {}", layer.name))
+        self.nodes.kubectl.helm(&command, RELEASE).map(|_| ()).with_context(|| format!("install {}", layer.name))
     }
 
     /// The folder that pods of the catalog share.
     fn shared(&self) -> Result<PathBuf> {
-        let folder = self.node.machine.folder.join("shared");
+        let folder = self.nodes.machine.folder.join("shared");
         fs::create_dir_all(&folder)?;
         // the account of the pods is none of this machine
         own(&folder, None, 0o777)?;

@@ -1,6 +1,7 @@
 //! The throw-away machine: network, mounts, processes, control groups and names of its own, so that a kubelet and its containers touch
-//! nothing of the machine they run on. Decided here: how it is made and that ending its first process ends everything in it. What needs
-//! the kernel's tools is three short scripts beside this file. Only for control groups of the first version, and only for root.
+//! nothing of the machine they run on. Decided here: how it is made, how two of them are joined, and that ending its first process ends
+//! everything in it. What needs the kernel's tools is four short scripts beside this file. Only for control groups of the first version, and
+//! only for root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,7 @@ use crate::stack::process::{self, Health, Spec};
 const INIT: &str = include_str!("init.sh");
 const BEGIN: &str = include_str!("begin.sh");
 const ENTER: &str = include_str!("enter.sh");
-/// The name of the process, and of the control groups.
-const NAME: &str = "cluster-machine";
+const JOIN: &str = include_str!("join.sh");
 /// The role of what runs in it.
 const INSIDE: &str = "inside";
 /// Mounts and one interface.
@@ -26,15 +26,35 @@ const READY: Duration = Duration::from_secs(30);
 /// Ended processes leave their control groups a moment later.
 const GONE: Duration = Duration::from_secs(20);
 
-/// The node's name and address, and the next hop of a way that leads nowhere.
-pub const NODE: &str = "node-1";
-pub const ADDRESS: &str = "10.200.0.1";
+/// The address of the first, where the control plane and the ways to the stores are.
+pub const ADDRESS: &str = FIRST.address;
+/// The next hop of a way that leads nowhere.
 const GATEWAY: &str = "10.200.0.254";
+
+/// What a machine is called and where its node and the pods on it are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The name of its process, of its control groups and of its folder; what runs in it ends with `mark`.
+    name: &'static str,
+    mark: &'static str,
+    pub node: &'static str,
+    pub address: &'static str,
+    pub pods: &'static str,
+}
+
+pub const FIRST: Seat =
+    Seat { name: "cluster-machine", mark: "", node: "node-1", address: "10.200.0.1", pods: "10.244.0.0/24" };
+/// There is a second, so that the first can be drained.
+pub const SECOND: Seat =
+    Seat { name: "cluster-machine-2", mark: "-2", node: "node-2", address: "10.200.0.2", pods: "10.244.1.0/24" };
+/// The pods of both.
+pub const PODS: &str = "10.244.0.0/16";
 
 /// A machine and the folder that it shares with this one.
 #[derive(Debug, Clone)]
 pub struct Machine {
     layout: Layout,
+    pub seat: &'static Seat,
     pub folder: PathBuf,
 }
 
@@ -69,8 +89,8 @@ fn groups(own: &str) -> Vec<(String, PathBuf)> {
 }
 
 impl Machine {
-    pub fn of(layout: &Layout) -> Machine {
-        Machine { layout: layout.clone(), folder: layout.state.join("machine") }
+    pub fn of(layout: &Layout, seat: &'static Seat) -> Machine {
+        Machine { layout: layout.clone(), seat, folder: layout.state.join(format!("machine{}", seat.mark)) }
     }
 
     /// Begins it, unless it runs.
@@ -90,15 +110,15 @@ impl Machine {
         let script = |name: &str| self.folder.join(name).display().to_string();
         let args = [script("begin.sh"), self.folder.display().to_string(), script("init.sh")];
         let mut args = args.to_vec();
-        args.extend([NODE, ADDRESS, GATEWAY].map(str::to_owned));
-        let spec = self.process(NAME, PathBuf::from("/bin/bash"), args);
+        args.extend([self.seat.node, self.seat.address, GATEWAY].map(str::to_owned));
+        let spec = self.process(self.seat.name, PathBuf::from("/bin/bash"), args);
         spec.start(&self.layout)?;
-        let log = self.layout.log(NAME);
+        let log = self.layout.log(self.seat.name);
         until("the machine", READY, || {
             ensure!(self.folder.join("ready").is_file(), "{}", os::tail(&log, 0, 5));
             Ok(())
         })?;
-        let record = process::running(&self.layout, NAME).context("the machine ended at once")?;
+        let record = process::running(&self.layout, self.seat.name).context("the machine ended at once")?;
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", record.pid))
             .context("the kernel names no children")?;
         let first = children.split_whitespace().next().context("the machine has no first process")?;
@@ -106,7 +126,28 @@ impl Machine {
     }
 
     pub fn runs(&self) -> bool {
-        process::running(&self.layout, NAME).is_some() && self.folder.join("first-pid").is_file()
+        process::running(&self.layout, self.seat.name).is_some() && self.folder.join("first-pid").is_file()
+    }
+
+    /// A cable to another machine and the way to its pods, unless they are joined.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn join(&self, other: &Machine) -> Result<()> {
+        let done = other.folder.join("joined");
+        if done.is_file() {
+            return Ok(());
+        }
+        let script = other.folder.join("join.sh");
+        fs::write(&script, JOIN)?;
+        let mut join = Command::new("/bin/bash");
+        join.arg(&script);
+        for machine in [self, other] {
+            join.arg(fs::read_to_string(machine.folder.join("first-pid")).context("read the first process")?);
+            join.args([machine.seat.address, machine.seat.pods]);
+        }
+        os::output(&mut join)?;
+        fs::write(done, "").context("note that they are joined")
     }
 
     /// Ends everything in it and removes what it has left.
@@ -114,12 +155,15 @@ impl Machine {
     /// # Errors
     /// When something cannot be removed.
     pub fn end(&self) -> Result<()> {
-        if let Some(record) = process::running(&self.layout, NAME) {
+        if let Some(record) = process::running(&self.layout, self.seat.name) {
             process::stop(&self.layout, &record);
         }
         // they ended with it; what is stopped here is their way in
-        for record in process::records(&self.layout).into_iter().filter(|record| record.role == INSIDE) {
-            process::stop(&self.layout, &record);
+        let ours = |name: &str| name.ends_with(SECOND.mark) == (*self.seat == SECOND);
+        for record in process::records(&self.layout) {
+            if record.role == INSIDE && ours(&record.name) {
+                process::stop(&self.layout, &record);
+            }
         }
         self.remove_groups()?;
         match fs::remove_dir_all(&self.folder) {
@@ -155,7 +199,7 @@ impl Machine {
         let shell = PathBuf::from(way.remove(0));
         way.push(program.display().to_string());
         way.extend_from_slice(arguments);
-        let mut spec = self.process(name, shell, way);
+        let mut spec = self.process(&format!("{name}{}", self.seat.mark), shell, way);
         spec.role = INSIDE;
         spec.env.extend(env.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         spec.start(&self.layout).map(|_| ())
@@ -186,7 +230,7 @@ impl Machine {
         let own = fs::read_to_string("/proc/self/cgroup").context("read our control groups")?;
         let mut lines = String::new();
         for (controllers, parent) in groups(&own) {
-            let group = parent.join(NAME);
+            let group = parent.join(self.seat.name);
             fs::create_dir_all(&group).with_context(|| format!("make {}", group.display()))?;
             if controllers.split(',').any(|controller| controller == "cpuset") {
                 // a group without processors takes no process
