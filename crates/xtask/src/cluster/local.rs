@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::kubectl::until;
 use super::machine::{self, ADDRESS, Machine};
@@ -33,14 +33,14 @@ const PASSAGE_PODS: &str = "passage-pods";
 const PASSAGE_TO_PODS: &str = "passage-to-pods";
 
 /// Where everything of it is.
-struct Place {
-    layout: Layout,
-    stack: Stack,
-    machine: Machine,
+pub(super) struct Place {
+    pub layout: Layout,
+    pub stack: Stack,
+    pub machine: Machine,
 }
 
 impl Place {
-    fn open(offset: u16) -> Result<Place> {
+    pub fn open(offset: u16) -> Result<Place> {
         let top = super::layout_at(0)?;
         let layout = Layout::open(&top.checkout, &top.state.join("local"))?;
         let region = Layout::open(&top.checkout, &top.state.join("region"))?;
@@ -48,6 +48,11 @@ impl Place {
         stack.kafka_elsewhere = Some(region::kafka_for_pods());
         let machine = Machine::of(&layout);
         Ok(Place { layout, stack, machine })
+    }
+
+    /// The region on a node of it.
+    pub fn region<'a>(&'a self, node: &'a Node<'a>) -> Region<'a> {
+        Region { stack: &self.stack, node, folder: self.layout.state.join("data") }
     }
 
     fn socket(&self, name: &str) -> String {
@@ -65,10 +70,7 @@ pub fn up(offset: u16) -> Result<()> {
         return Ok(());
     }
     let place = Place::open(offset)?;
-    let missing = region::not_built(&place.stack);
-    if !missing.is_empty() {
-        bail!("not built: {}; run cargo build --release --workspace", missing.join(", "));
-    }
+    region::built(&place.stack)?;
     let progress = Progress::new();
     let tools = progress.step("tools", "found", || Tools::find(&place.layout, Building::Allowed))?;
     start_servers(&place.stack, &progress, Wanted { build: false, services: false })?;
@@ -79,7 +81,7 @@ pub fn up(offset: u16) -> Result<()> {
     let node = progress.step("programs of a node", "found", || Node::of(&place.layout, &tools, &place.machine))?;
     progress.step("node", "ready", || node.start(&tools))?;
     progress.step("passages to the stores", "open", || to_stores(&place))?;
-    let region = Region { stack: &place.stack, node: &node, folder: place.layout.state.join("data") };
+    let region = place.region(&node);
     progress.step("region", "ready", || region.install())?;
     progress.step("passages to the pods", "open", || to_pods(&place, &region))?;
     progress.step("edge", "answers", || {
@@ -88,7 +90,9 @@ pub fn up(offset: u16) -> Result<()> {
     })?;
     println!("\na region in Kubernetes answers at {}", place.stack.ports.url(Port::Edge));
     println!("  pods        {}", kubectl_line(&node));
-    println!("  people      ./dev demo --offset {offset}");
+    let people = if offset == OFFSET { "--cluster".to_owned() } else { format!("--offset {offset}") };
+    println!("  people      ./dev demo {people}");
+    println!("  harm        ./dev cluster drill");
     println!("  to its end  ./dev cluster down");
     Ok(())
 }
@@ -167,7 +171,7 @@ fn arguments(rules: Vec<String>) -> Vec<String> {
 }
 
 /// The edge answers with something that came from a pod.
-fn answers(stack: &Stack) -> Result<()> {
+pub(super) fn answers(stack: &Stack) -> Result<()> {
     until("an answer through the edge", ANSWERS, || net::http_ok(stack.ports.of(Port::Edge), "/v1/products?limit=1"))
 }
 

@@ -119,14 +119,24 @@ impl<'a> Node<'a> {
     /// # Errors
     /// When containerd refuses one.
     pub fn import(&self, files: &[PathBuf]) -> Result<()> {
-        let ctr = self.programs.containerd.join("ctr").display().to_string();
         for file in files {
             let file = file.display().to_string();
-            self.machine
-                .run(&[&ctr, "-a", SOCKET, "-n", "k8s.io", "images", "import", &file])
-                .with_context(|| format!("import {file}"))?;
+            self.ctr(&["images", "import", &file]).with_context(|| format!("import {file}"))?;
         }
         Ok(())
+    }
+
+    /// Ends the process of a container with SIGKILL, as the kernel does where memory is short: there is no shell in our images.
+    ///
+    /// # Errors
+    /// When no such container runs on this node.
+    pub fn kill(&self, container: &str) -> Result<()> {
+        self.ctr(&["tasks", "kill", "--signal", "SIGKILL", container]).map(|_| ())
+    }
+
+    fn ctr(&self, arguments: &[&str]) -> Result<String> {
+        let ctr = self.programs.containerd.join("ctr").display().to_string();
+        self.machine.run(&[&[ctr.as_str(), "-a", SOCKET, "-n", "k8s.io"][..], arguments].concat())
     }
 
     fn containers(&self) -> Result<()> {
