@@ -65,7 +65,7 @@ enum Task {
         #[arg(short, long)]
         follow: bool,
     },
-    /// People sign up, look and buy; ends with stock, ledger and gateway compared
+    /// People sign up, look and buy; ends with stock, ledger and gateway compared. With --cluster: in the region of `cluster up`
     #[command(disable_help_flag = true)]
     Demo {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -338,6 +338,15 @@ enum OnCluster {
         #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
         offset: u16,
     },
+    /// Under load: replace every Deployment, kill pods and processes, drain a node, bring a bad release that helm takes back; writes
+    /// docs/drills and fails when a request failed, an event was lost or a step was not done
+    Drill {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+        /// Same seed, same questions and orders
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// End all of it and remove its data
     Down {
         #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
@@ -386,7 +395,13 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Down { which, wipe } => end(&which.open(false)?, wipe)?,
         Task::Status(which) => return Ok(code(status::status(&which.open(false)?)?)),
         Task::Logs { name, which, follow } => status::logs(&which.open(false)?, &name, follow)?,
-        Task::Demo { arguments } => demo(&["run"], &arguments)?,
+        Task::Demo { mut arguments } => match arguments.iter().position(|argument| argument == "--cluster") {
+            Some(place) => {
+                arguments.remove(place);
+                demo_on_cluster(&arguments)?;
+            }
+            None => demo(&["run"], &arguments)?,
+        },
         Task::Import { arguments } => demo(&["import"], &arguments)?,
         Task::Seed(which) => {
             let stack = which.open(false)?;
@@ -499,6 +514,7 @@ fn on_cluster(action: OnCluster) -> Result<ExitCode> {
         }
         OnCluster::Up { offset } => cluster::local::up(offset)?,
         OnCluster::Status { offset } => return cluster::local::status(offset).map(code),
+        OnCluster::Drill { offset, seed } => return cluster::drill::run(offset, seed).map(code),
         OnCluster::Down { offset } => cluster::local::down(offset)?,
         OnCluster::Forward { .. } => {}
     }
@@ -545,5 +561,16 @@ fn demo(words: &[&str], arguments: &[String]) -> Result<()> {
         bail!("the demo program does not build; see the messages above");
     }
     let error = Command::new(target.join("debug/demo")).args(words).args(arguments).exec();
+    Err(error.into())
+}
+
+/// The same for the region in Kubernetes, with the optimised program that stands beside those of its images.
+fn demo_on_cluster(arguments: &[String]) -> Result<()> {
+    let program = cluster::layout_at(0)?.binaries(true).join("demo");
+    if !program.is_file() {
+        bail!("not built: demo; run cargo build --release --workspace");
+    }
+    let offset = cluster::local::OFFSET.to_string();
+    let error = Command::new(program).args(["run", "--offset", &offset]).args(arguments).exec();
     Err(error.into())
 }

@@ -82,12 +82,29 @@ impl Kubectl {
     /// # Errors
     /// What it says when it fails.
     pub fn helm(&self, command: &Command, limit: Duration) -> Result<String> {
+        // its own limit comes first, and says what was missing
+        self.helm_in_parts(command, limit, limit + CALL)
+    }
+
+    /// The same for what helm does in several parts (each hook, the wait, a roll-back): for each of them it waits for at most `part`.
+    ///
+    /// # Errors
+    /// As [`Kubectl::helm`].
+    pub fn helm_in_parts(&self, command: &Command, part: Duration, limit: Duration) -> Result<String> {
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let seconds = format!("{}s", limit.as_secs());
+        let seconds = format!("{}s", part.as_secs());
         let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
         all.extend(["--timeout", &seconds]);
-        // its own limit comes first, and says what was missing
-        self.bounded(&self.helm, &all, limit + CALL)
+        self.bounded(&self.helm, &all, limit)
+    }
+
+    /// The revisions of a release, the oldest first: `revision`, `status`, `description`.
+    ///
+    /// # Errors
+    /// When helm does not know the release.
+    pub fn history(&self, release: &str, namespace: &str) -> Result<Vec<Value>> {
+        let text = self.bounded(&self.helm, &["history", release, "--namespace", namespace, "-o", "json"], CALL)?;
+        serde_json::from_str(&text).with_context(|| format!("helm history of {release} is no list"))
     }
 
     fn bounded(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<String> {

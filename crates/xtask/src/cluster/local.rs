@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::kubectl::until;
 use super::machine::{self, ADDRESS, FIRST, Machine, SECOND};
@@ -33,16 +33,16 @@ const PASSAGE_PODS: &str = "passage-pods";
 const PASSAGE_TO_PODS: &str = "passage-to-pods";
 
 /// Where everything of it is.
-struct Place {
-    layout: Layout,
-    stack: Stack,
+pub(super) struct Place {
+    pub layout: Layout,
+    pub stack: Stack,
     /// The one with the control plane and the passages.
-    machine: Machine,
+    pub machine: Machine,
     second: Machine,
 }
 
 impl Place {
-    fn open(offset: u16) -> Result<Place> {
+    pub fn open(offset: u16) -> Result<Place> {
         let top = super::layout_at(0)?;
         let layout = Layout::open(&top.checkout, &top.state.join("local"))?;
         let region = Layout::open(&top.checkout, &top.state.join("region"))?;
@@ -52,8 +52,13 @@ impl Place {
         Ok(Place { layout, stack, machine, second })
     }
 
-    fn machines(&self) -> [&Machine; 2] {
+    pub fn machines(&self) -> [&Machine; 2] {
         [&self.machine, &self.second]
+    }
+
+    /// The region on its nodes.
+    pub fn region<'a>(&'a self, nodes: &'a Nodes<'a>) -> Region<'a> {
+        Region { stack: &self.stack, nodes, folder: self.layout.state.join("data") }
     }
 
     fn socket(&self, name: &str) -> String {
@@ -71,10 +76,7 @@ pub fn up(offset: u16) -> Result<()> {
         return Ok(());
     }
     let place = Place::open(offset)?;
-    let missing = region::not_built(&place.stack);
-    if !missing.is_empty() {
-        bail!("not built: {}; run cargo build --release --workspace", missing.join(", "));
-    }
+    region::built(&place.stack)?;
     let progress = Progress::new();
     let tools = progress.step("tools", "found", || Tools::find(&place.layout, Building::Allowed))?;
     start_servers(&place.stack, &progress, Wanted { build: false, services: false })?;
@@ -85,7 +87,7 @@ pub fn up(offset: u16) -> Result<()> {
     let nodes = progress.step("programs of a node", "found", || Nodes::of(&place.layout, &tools, place.machines()))?;
     progress.step("nodes", "ready", || nodes.start(&tools))?;
     progress.step("passages to the stores", "open", || to_stores(&place))?;
-    let region = Region { stack: &place.stack, nodes: &nodes, folder: place.layout.state.join("data") };
+    let region = place.region(&nodes);
     progress.step("region", "ready", || region.install())?;
     progress.step("passages to the pods", "open", || to_pods(&place, &region))?;
     progress.step("edge", "answers", || {
@@ -94,7 +96,9 @@ pub fn up(offset: u16) -> Result<()> {
     })?;
     println!("\na region in Kubernetes answers at {}", place.stack.ports.url(Port::Edge));
     println!("  pods        {}", kubectl_line(&nodes));
-    println!("  people      ./dev demo --offset {offset}");
+    let people = if offset == OFFSET { "--cluster".to_owned() } else { format!("--offset {offset}") };
+    println!("  people      ./dev demo {people}");
+    println!("  harm        ./dev cluster drill");
     println!("  to its end  ./dev cluster down");
     Ok(())
 }
@@ -173,7 +177,7 @@ fn arguments(rules: Vec<String>) -> Vec<String> {
 }
 
 /// The edge answers with something that came from a pod.
-fn answers(stack: &Stack) -> Result<()> {
+pub(super) fn answers(stack: &Stack) -> Result<()> {
     until("an answer through the edge", ANSWERS, || net::http_ok(stack.ports.of(Port::Edge), "/v1/products?limit=1"))
 }
 

@@ -8,6 +8,7 @@ pub mod book;
 pub mod check;
 pub mod control;
 pub mod crds;
+pub mod drill;
 pub mod forward;
 pub mod images;
 pub mod kubectl;

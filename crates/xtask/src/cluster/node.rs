@@ -127,14 +127,26 @@ impl<'a> Nodes<'a> {
     }
 
     fn import_to(&self, machine: &Machine, files: &[PathBuf]) -> Result<()> {
-        let ctr = self.programs.containerd.join("ctr").display().to_string();
         for file in files {
             let file = file.display().to_string();
-            machine
-                .run(&[&ctr, "-a", SOCKET, "-n", "k8s.io", "images", "import", &file])
-                .with_context(|| format!("import {file}"))?;
+            self.ctr(machine, &["images", "import", &file]).with_context(|| format!("import {file}"))?;
         }
         Ok(())
+    }
+
+    /// Ends the process of a container on `node` with SIGKILL, as the kernel does where memory is short: there is no shell in our images.
+    ///
+    /// # Errors
+    /// When there is no such node, or no such container runs on it.
+    pub fn kill(&self, node: &str, container: &str) -> Result<()> {
+        let machine = self.machines().into_iter().find(|machine| machine.seat.node == node);
+        let machine = machine.with_context(|| format!("{node} is no node of this cluster"))?;
+        self.ctr(machine, &["tasks", "kill", "--signal", "SIGKILL", container]).map(|_| ())
+    }
+
+    fn ctr(&self, machine: &Machine, arguments: &[&str]) -> Result<String> {
+        let ctr = self.programs.containerd.join("ctr").display().to_string();
+        machine.run(&[&[ctr.as_str(), "-a", SOCKET, "-n", "k8s.io"][..], arguments].concat())
     }
 
     fn containers(&self, machine: &Machine) -> Result<()> {

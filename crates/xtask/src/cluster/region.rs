@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use super::machine::ADDRESS;
@@ -22,9 +22,14 @@ use crate::stack::{Stack, keycloak};
 
 const ENVIRONMENT: &str = "local";
 const DATA: &str = "shopsphere-data";
-const APPS: &str = "shopsphere";
+/// The namespace of the services, and the name of their release.
+pub const APPS: &str = "shopsphere";
 /// Migrations, and sixteen pods on two cores that the stores need too.
 const RELEASE: Duration = Duration::from_secs(420);
+/// A release that may be bad: for each migration, for its pods and for those of the roll-back. Pods that are not ready by then are not coming.
+const TRIED: Duration = Duration::from_secs(150);
+/// Four migrations, the wait and the roll-back.
+const TRIED_PARTS: u32 = 6;
 
 /// Pods of each Deployment: one for each node.
 const REPLICAS: &str = "--replicas=2";
@@ -64,7 +69,6 @@ impl Region<'_> {
         let sites = objects::read(checkout)?;
         let kinds = crds::definitions(&checkout.join("../shared/schemas/crds"), &crds::kinds(&sites))?;
         self.apply("definitions", &kinds.objects)?;
-        let layer = |name: &str| SERVING.iter().find(|layer| layer.name == name).context("there is no such layer");
         self.helm(layer("cluster")?, &json!({"balloon": {"replicas": 0, "standbyReplicas": 0}}))?;
         self.apply("stores", &stores())?;
         self.apply("secrets", &self.secrets()?)?;
@@ -130,13 +134,36 @@ impl Region<'_> {
     }
 
     fn helm(&self, layer: &Layer, values: &Value) -> Result<()> {
-        let file = self.folder.join(format!("{}-values.yaml", layer.name));
-        fs::write(&file, values.to_string()).with_context(|| format!("write {}", file.display()))?;
-        let mut command = Command::new("helm");
-        command.args(["upgrade", "--install", layer.name, "--wait"]);
-        helm::arguments_in(&mut command, &self.stack.layout.checkout, ENVIRONMENT, &self.stack.region.site, layer);
-        command.arg("--values").arg(&file);
+        write(&self.values_of(layer), values)?;
+        let mut command = self.upgrade(layer);
+        command.args(["--install", "--wait"]);
         self.nodes.kubectl.helm(&command, RELEASE).map(|_| ()).with_context(|| format!("install {}", layer.name))
+    }
+
+    /// The services as they were installed last, with `changed` laid over their values. Helm takes it back by itself when it fails.
+    ///
+    /// # Errors
+    /// What helm says when it has failed, also when it could not take it back.
+    pub fn try_release(&self, changed: &Value) -> Result<()> {
+        let layer = layer("shopsphere")?;
+        let file = self.folder.join("tried-values.yaml");
+        write(&file, changed)?;
+        let mut command = self.upgrade(layer);
+        command.arg("--values").arg(&file).arg("--atomic");
+        self.nodes.kubectl.helm_in_parts(&command, TRIED, TRIED * TRIED_PARTS).map(|_| ())
+    }
+
+    /// An upgrade to the charts and to what was written down as their values.
+    fn upgrade(&self, layer: &Layer) -> Command {
+        let mut command = Command::new("helm");
+        command.args(["upgrade", layer.name]);
+        helm::arguments_in(&mut command, &self.stack.layout.checkout, ENVIRONMENT, &self.stack.region.site, layer);
+        command.arg("--values").arg(self.values_of(layer));
+        command
+    }
+
+    fn values_of(&self, layer: &Layer) -> PathBuf {
+        self.folder.join(format!("{}-values.yaml", layer.name))
     }
 
     /// The folder that pods of the catalog share.
@@ -197,7 +224,7 @@ impl Region<'_> {
         let ports = self.stack.ports;
         let issuer = format!("{}/realms/{}", ports.url(Port::Keycloak), self.stack.realm());
         let gateway = format!("http://payment-simulator.{DATA}.svc:8140");
-        let settings = [
+        let mut settings = vec![
             ("site.public_url", json!(ports.url(Port::Edge))),
             ("auth.issuer", json!(issuer)),
             ("kafka.replication", json!(1)),
@@ -212,6 +239,7 @@ impl Region<'_> {
             // a cold search server on cores that everybody shares
             ("elasticsearch.search_deadline_ms", json!(3_000)),
         ];
+        settings.extend(self.stack.most_declined.map(|most| ("card_testing.most_declined", json!(most))));
         let mut values = Map::new();
         for service in SERVICES {
             let chart = self.stack.layout.checkout.join("deploy/helm/services").join(service.name);
@@ -229,6 +257,14 @@ impl Region<'_> {
         }
         Ok(Value::Object(values))
     }
+}
+
+fn layer(name: &str) -> Result<&'static Layer> {
+    SERVING.iter().find(|layer| layer.name == name).context("there is no such layer")
+}
+
+fn write(file: &Path, values: &Value) -> Result<()> {
+    fs::write(file, values.to_string()).with_context(|| format!("write {}", file.display()))
 }
 
 /// `a.b.c` stands as `c` in `b` in `a`.
@@ -281,9 +317,15 @@ fn stores() -> Vec<Value> {
 pub const PROGRAMS: &[&str] =
     &["user", "catalog", "order-payment", "personalization", "payment-simulator", "edge-tracer", "jwks-sync", "demo"];
 
-/// Which of them are not built.
-pub fn not_built(stack: &Stack) -> Vec<&'static str> {
-    PROGRAMS.iter().copied().filter(|program| !stack.layout.binaries(true).join(program).is_file()).collect()
+/// They are.
+///
+/// # Errors
+/// Naming those that are not.
+pub fn built(stack: &Stack) -> Result<()> {
+    let is_built = |program: &&str| stack.layout.binaries(true).join(program).is_file();
+    let missing: Vec<&str> = PROGRAMS.iter().copied().filter(|program| !is_built(program)).collect();
+    ensure!(missing.is_empty(), "not built: {}; run cargo build --release --workspace", missing.join(", "));
+    Ok(())
 }
 
 /// Brings keys to the edge and fills the shop, once pods answer.

@@ -2,10 +2,11 @@
 //! Kubernetes does it; no request may fail and no event may be lost. The report is written to `docs/drills`.
 //!
 //! Decided here: the order of things. Which processes there are and how one takes another's place is decided in `fleet`, what is promised in
-//! `verdict`, what is asked in the demo program (`tools/demo/src/rolling.rs`).
+//! `verdict`, what is asked in the demo program (`tools/demo/src/rolling.rs`). The same load and promise serve a region in Kubernetes
+//! (`cluster::drill`).
 
 pub mod fleet;
-mod report;
+pub(crate) mod report;
 pub mod told;
 pub(super) mod topic;
 pub(super) mod verdict;
@@ -29,8 +30,8 @@ const STATE: &str = ".dev/rolling";
 const COMMAND: &str = "rolling";
 /// Processes of each service that work.
 const WORKING: u16 = 1;
-/// Seconds of the load alone, before the first process is replaced and after the last.
-const ALONE_S: u64 = 10;
+/// Seconds of the load alone, before anything is done to the region and after the last of it.
+pub(crate) const ALONE_S: u64 = 10;
 
 pub struct Options {
     /// Same seed, same questions and orders.
@@ -45,10 +46,15 @@ pub struct Options {
 /// What was done and what was seen.
 struct Found {
     steps: Vec<Step>,
-    told: Told,
-    recorded: Recorded,
+    seen: Seen,
+}
+
+/// What the load has seen while something was done to a region.
+pub(crate) struct Seen {
+    pub told: Told,
+    pub recorded: Recorded,
     /// How the promise was broken; empty when it was held.
-    broken: Vec<String>,
+    pub broken: Vec<String>,
 }
 
 /// Runs the update. `false`: the promise is broken.
@@ -63,29 +69,37 @@ pub fn run(options: &Options) -> Result<bool> {
     let found = super::in_a_region((STATE, OFFSET), options.release, options.no_build, |stack| drill(stack, options))?;
     let page = report::page(options, &found, begun.elapsed().as_secs_f64())?;
     super::write("rolling", &page)?;
-    found.broken.iter().for_each(|broken| println!("BROKEN: {broken}"));
-    Ok(found.broken.is_empty())
+    Ok(found.seen.held())
 }
 
 fn drill(stack: &Stack, options: &Options) -> Result<Found> {
     let mut fleet = Fleet::start(stack, WORKING)?;
-    let load = Load::start(stack, COMMAND, &words(&[("--seed", options.seed)]))?;
     let mut steps = Vec::new();
-    let done = roll(&mut fleet, options.rounds, &mut steps);
+    let mut seen = under_load(stack, options.seed, || (0..options.rounds).try_for_each(|_| fleet.roll(&mut steps)))?;
+    seen.broken.extend(fleet.gone().into_iter().map(|name| format!("{name} does not run any more")));
+    Ok(Found { steps, seen })
+}
+
+/// Does `work` to a region that runs, under load, and judges what the load tells.
+///
+/// # Errors
+/// When the demo program does not run or the topic of clicks cannot be read. An interrupt.
+pub(crate) fn under_load(stack: &Stack, seed: u64, work: impl FnOnce() -> Result<()>) -> Result<Seen> {
+    let load = Load::start(stack, COMMAND, &words(&[("--seed", seed)]))?;
+    let done = pause(ALONE_S).and_then(|()| work()).and_then(|()| pause(ALONE_S));
     os::check_interrupted()?;
     let told: Told = load.finish()?;
     let recorded = topic::recorded(stack, &told::clicks_of(&told.run))?;
     let mut broken = verdict::broken(&told, &recorded);
-    // An update that was not done as meant has shown nothing.
+    // Work that was not done as meant has shown nothing.
     broken.extend(done.err().map(|error| format!("{error:#}")));
-    broken.extend(fleet.gone().into_iter().map(|name| format!("{name} does not run any more")));
-    Ok(Found { steps, told, recorded, broken })
+    Ok(Seen { told, recorded, broken })
 }
 
-fn roll(fleet: &mut Fleet<'_>, rounds: u64, steps: &mut Vec<Step>) -> Result<()> {
-    pause(ALONE_S)?;
-    for _ in 0..rounds {
-        fleet.roll(steps)?;
+impl Seen {
+    /// Says how the promise was broken. `true`: it was held.
+    pub fn held(&self) -> bool {
+        self.broken.iter().for_each(|broken| println!("BROKEN: {broken}"));
+        self.broken.is_empty()
     }
-    pause(ALONE_S)
 }

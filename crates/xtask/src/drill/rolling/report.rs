@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::fleet::Step;
 use super::verdict::{doubled, failed, limited, lost};
-use super::{Found, Options};
+use super::{Found, Options, Seen};
 use crate::campaign::commit;
 use crate::drill::report::reasons;
 
@@ -16,7 +16,8 @@ const HEAD: &str = "| Asked | Requests | failed | 429 | without the index | p50 
 ///
 /// # Errors
 /// When the commit cannot be told.
-pub fn page(options: &Options, found: &Found, seconds: f64) -> Result<String> {
+pub(super) fn page(options: &Options, found: &Found, seconds: f64) -> Result<String> {
+    let Found { steps, seen } = found;
     let Options { seed, rounds, release, no_build: _ } = options;
     let build = if *release { " --release" } else { "" };
     let head = format!(
@@ -25,32 +26,32 @@ pub fn page(options: &Options, found: &Found, seconds: f64) -> Result<String> {
          - machine: {} cores; servers, services, gateway and load on it together\n- whole run: {seconds:.0} s\n\n\
          No request was sent again. Failed: no answer within 20 s, an answer that is no success, or one to another question. Times are \
          recorded, not judged: everything shares the machine.\n",
-        verdict(found),
+        verdict(&format!("{} processes replaced", steps.len()), seen),
         commit()?,
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
     );
-    Ok(head + &requests(found) + &events(found) + &replaced(&found.steps))
+    Ok(head + &requests(seen) + &events(seen) + &replaced(steps))
 }
 
-fn verdict(found: &Found) -> String {
-    let (requests, failures) = found
+/// Whether the promise was held, behind what was done the sums, and every sentence that is broken.
+pub(crate) fn verdict(done: &str, seen: &Seen) -> String {
+    let (requests, failures) = seen
         .told
         .asked
         .values()
         .fold((0, 0), |(requests, failures), counts| (requests + counts.asked, failures + failed(counts)));
     let sums = format!(
-        "{} processes replaced, {requests} requests, {failures} failed; {} clicks and {} orders accepted, {} lost.",
-        found.steps.len(),
-        found.told.clicks.len(),
-        found.told.orders,
-        lost(&found.told, &found.recorded) + found.told.orders_missing
+        "{done}, {requests} requests, {failures} failed; {} clicks and {} orders accepted, {} lost.",
+        seen.told.clicks.len(),
+        seen.told.orders,
+        lost(&seen.told, &seen.recorded) + seen.told.orders_missing
     );
-    if found.broken.is_empty() {
+    if seen.broken.is_empty() {
         format!("The promise was held: {sums}")
     } else {
         // Writing into a String cannot fail.
         let mut text = format!("**The promise was broken**: {sums}\n");
-        for broken in &found.broken {
+        for broken in &seen.broken {
             let _ = write!(text, "\n- **{}**", broken.trim().replace('\n', " / "));
         }
         text
@@ -58,10 +59,10 @@ fn verdict(found: &Found) -> String {
 }
 
 /// A row per kind of question, and why some failed.
-fn requests(found: &Found) -> String {
+pub(crate) fn requests(seen: &Seen) -> String {
     let columns = HEAD.matches('|').count() - 1;
     let mut text = format!("\n## Requests\n\n{HEAD}\n|{}\n", " --- |".repeat(columns));
-    for (kind, counts) in &found.told.asked {
+    for (kind, counts) in &seen.told.asked {
         let _ = writeln!(
             text,
             "| {kind} | {} | {} | {} | {} | {:.1} | {:.1} |",
@@ -74,14 +75,15 @@ fn requests(found: &Found) -> String {
         );
     }
     text.push('\n');
-    for (kind, counts) in found.told.asked.iter().filter(|(_, counts)| !counts.why.is_empty()) {
+    for (kind, counts) in seen.told.asked.iter().filter(|(_, counts)| !counts.why.is_empty()) {
         let _ = writeln!(text, "- {kind}: {}", reasons(counts));
     }
     text
 }
 
-fn events(found: &Found) -> String {
-    let Found { told, recorded, .. } = found;
+/// What became of clicks and orders, and what the books say.
+pub(crate) fn events(seen: &Seen) -> String {
+    let Seen { told, recorded, .. } = seen;
     let mut text = format!(
         "\n## Events\n\n- clicks: {} accepted, {} of them in the topic, {} more than once\n\
          - orders: {} accepted, {} in no book, {} with an end that their card does not allow\n\
@@ -127,13 +129,14 @@ mod tests {
     fn a_page_says_first_whether_the_promise_was_held_and_rows_have_as_many_cells_as_the_head() {
         let asked = BTreeMap::from([("orders".to_owned(), Counts { asked: 7, ..Counts::default() })]);
         let told = Told { asked, clicks: vec![1, 2], orders: 6, ..Told::default() };
-        let mut found = Found { steps: Vec::new(), told, recorded: BTreeMap::from([(1, 1)]), broken: Vec::new() };
-        assert!(verdict(&found).starts_with("The promise was held: 0 processes"), "{}", verdict(&found));
-        found.broken.push("1 clicks were accepted and are lost".to_owned());
-        let said = verdict(&found);
+        let mut seen = Seen { told, recorded: BTreeMap::from([(1, 1)]), broken: Vec::new() };
+        let said = verdict("0 processes replaced", &seen);
+        assert!(said.starts_with("The promise was held: 0 processes"), "{said}");
+        seen.broken.push("1 clicks were accepted and are lost".to_owned());
+        let said = verdict("0 processes replaced", &seen);
         assert!(said.contains("2 clicks and 6 orders accepted, 1 lost."), "{said}");
         assert!(said.ends_with("\n- **1 clicks were accepted and are lost**"), "{said}");
-        let rows = requests(&found);
+        let rows = requests(&seen);
         let cells = |line: &str| line.matches('|').count();
         assert!(rows.lines().filter(|line| line.starts_with('|')).all(|line| cells(line) == cells(HEAD)), "{rows}");
     }
