@@ -24,7 +24,9 @@ const FIRST_SERVICE: &str = "10.96.0.1";
 const NAMES: &str = "10.96.0.10";
 const DOMAIN: &str = "cluster.local";
 /// Of an API server that has its certificates.
-const SERVER: &str = "https://127.0.0.1:6443";
+pub(super) const SERVER: &str = "https://127.0.0.1:6443";
+/// Who speaks for others to servers behind the API server, and the folder of an authority that has signed nobody else.
+pub(super) const FRONT: &str = "front-proxy";
 /// The sandbox of every pod.
 const PAUSE: &str = "localhost/pause:local";
 const COREDNS: &str = "localhost/coredns:local";
@@ -202,7 +204,8 @@ fn certificates(authority: &Authority) -> Result<()> {
     authority.sign("kubelet", &format!("/O=system:nodes/CN=system:node:{NODE}"), &[&address, &node])?;
     authority.sign("kube-proxy", "/CN=system:kube-proxy", &[])?;
     authority.sign("admin", "/O=system:masters/CN=admin", &[])?;
-    authority.sign("to-kubelets", "/O=system:masters/CN=kube-apiserver", &[])
+    authority.sign("to-kubelets", "/O=system:masters/CN=kube-apiserver", &[])?;
+    Authority::create(&authority.folder.join(FRONT))?.sign(FRONT, &format!("/CN={FRONT}"), &[])
 }
 
 fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()> {
@@ -213,6 +216,7 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
     ];
     machine.start("etcd", &tools.etcd, &etcd, &[])?;
     let key = authority.path("service-accounts.key");
+    let front = Authority { folder: authority.folder.join(FRONT) };
     let apiserver = [
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
         "--bind-address=0.0.0.0".to_owned(),
@@ -232,6 +236,14 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
         format!("--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}"),
         format!("--service-cluster-ip-range={SERVICES}"),
         "--profiling=false".to_owned(),
+        // what others serve is asked for in the name of whoever asked, and they believe that from nobody else
+        format!("--requestheader-client-ca-file={}", front.path("ca.crt")),
+        format!("--requestheader-allowed-names={FRONT}"),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        format!("--proxy-client-cert-file={}", front.path(&format!("{FRONT}.crt"))),
+        format!("--proxy-client-key-file={}", front.path(&format!("{FRONT}.key"))),
     ];
     machine.start("kube-apiserver", &tools.apiserver, &apiserver, &[])?;
     let config = machine.folder.join("admin.kubeconfig").display().to_string();

@@ -22,7 +22,9 @@ use crate::stack::{Stack, keycloak};
 
 const ENVIRONMENT: &str = "local";
 const DATA: &str = "shopsphere-data";
-const APPS: &str = "shopsphere";
+pub const APPS: &str = "shopsphere";
+/// Thousandths of a processor that each pod asks for.
+pub const CPU_M: u32 = 20;
 /// Migrations, and eight pods on two cores that the stores need too.
 const RELEASE: Duration = Duration::from_secs(420);
 
@@ -196,7 +198,7 @@ impl Region<'_> {
             let chart = self.stack.layout.checkout.join("deploy/helm/services").join(service.name);
             let known = yaml(&chart.join("files/settings.yaml"))?;
             let own = settings.iter().filter(|(key, _)| known.get(key).is_some());
-            let small = json!({"resources": {"requests": {"cpu": "20m"}}});
+            let small = json!({"resources": {"requests": {"cpu": format!("{CPU_M}m")}}});
             values.insert(
                 service.name.to_owned(),
                 json!({
