@@ -29,8 +29,8 @@ pub struct StepOptions {
     pub seed: u64,
 }
 
-/// People of one load; as many ask for their orders side by side.
-const SHOPPERS: usize = 8;
+/// People of one load; each asks for their orders, one answer after the other.
+const SHOPPERS: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -48,7 +48,7 @@ impl Kind {
     fn plan(self) -> (&'static str, usize, Duration) {
         let plan = |name, askers, pause_ms| (name, askers, Duration::from_millis(pause_ms));
         match self {
-            Kind::Search => plan("searches", 4, 30),
+            Kind::Search => plan("searches", 6, 30),
             Kind::Page => plan("product pages", 6, 10),
             Kind::Orders => plan("lists of a person's orders", SHOPPERS, 10),
             Kind::Order => plan("orders", 2, 200),

@@ -23,7 +23,7 @@ const OBJECTS: &str = include_str!("machine/metrics-server.yaml");
 const SERVED: &str = "DNS:metrics-server.kube-system.svc";
 /// The kubelet has the usual one.
 const PORT: u16 = 4443;
-/// Seconds between two looks at the kubelet: the default, which is what clusters have.
+/// Seconds between two looks at the kubelet: what its own manifests ask for, and clusters have.
 pub const RESOLUTION: u32 = 15;
 /// Seconds between two looks of the kubelet at a container.
 pub const HOUSEKEEPING: u32 = 10;
