@@ -347,6 +347,12 @@ enum OnCluster {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A step of load on the region that `up` has started: order-payment and catalog from 2 to 10 replicas; writes docs/drills and fails
+    /// when it took too long or a request failed
+    Scale {
+        #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
+        offset: u16,
+    },
     /// End all of it and remove its data
     Down {
         #[arg(long, default_value_t = cluster::local::OFFSET, value_name = "N")]
@@ -515,6 +521,7 @@ fn on_cluster(action: OnCluster) -> Result<ExitCode> {
         OnCluster::Up { offset } => cluster::local::up(offset)?,
         OnCluster::Status { offset } => return cluster::local::status(offset).map(code),
         OnCluster::Drill { offset, seed } => return cluster::drill::run(offset, seed).map(code),
+        OnCluster::Scale { offset } => return cluster::local::scale(offset).map(code),
         OnCluster::Down { offset } => cluster::local::down(offset)?,
         OnCluster::Forward { .. } => {}
     }

@@ -25,5 +25,6 @@ pub mod run;
 pub mod seed;
 pub mod shopper;
 pub mod stack;
+pub mod step;
 pub mod stock;
 pub mod strays;

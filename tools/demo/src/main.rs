@@ -14,7 +14,8 @@ use demo::price_truth::TruthOptions;
 use demo::rolling::RollingOptions;
 use demo::run::RunOptions;
 use demo::stack::Stack;
-use demo::{campaign, catalog_drill, clicks, closing_check, import, price_truth, rolling, run, seed};
+use demo::step::StepOptions;
+use demo::{campaign, catalog_drill, clicks, closing_check, import, price_truth, rolling, run, seed, step};
 
 /// Fills the shop, shops in it, and adds everything up.
 #[derive(Parser)]
@@ -52,6 +53,8 @@ enum Command {
     Drill(DrillArguments),
     /// Everything shoppers do, each thing asked once, until standard input is closed; `cargo xtask rolling` replaces processes meanwhile.
     Rolling(RollingArguments),
+    /// Pages, searches and orders, each asked once, until standard input is closed; `cargo xtask cluster scale` sees replicas follow.
+    Step(StepArguments),
     /// Clicks of very many visitors until standard input is closed, then accepted and counted compared; `cargo xtask clicks` kills meanwhile.
     Clicks(ClickArguments),
     /// Very many clicks for the scorer while memory is looked at; the feed of `cargo xtask clicks --memory`.
@@ -134,6 +137,13 @@ struct RollingArguments {
 }
 
 #[derive(Args)]
+struct StepArguments {
+    /// Same seed, same questions and orders.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args)]
 struct ClickArguments {
     /// Same seed, same questions; which requests are sent again.
     #[arg(long, default_value_t = 1)]
@@ -201,6 +211,7 @@ async fn carry_out(line: CommandLine) -> anyhow::Result<bool> {
             catalog_drill::drill(&stack, &options).await
         }
         Command::Rolling(RollingArguments { seed }) => rolling::rolling(&stack, &RollingOptions { seed }).await,
+        Command::Step(StepArguments { seed }) => step::step(&stack, &StepOptions { seed }).await,
         Command::Clicks(ClickArguments { seed, connections }) => {
             clicks::clicks(&stack, &ClickOptions { seed, connections }).await
         }

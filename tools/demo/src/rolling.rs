@@ -136,7 +136,7 @@ fn taken<T>(collected: Mutex<Vec<T>>) -> Vec<T> {
 }
 
 /// Books in what will be ordered; gives the products.
-async fn fill_shelves(stack: &Stack, run: &str) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn fill_shelves(stack: &Stack, run: &str) -> anyhow::Result<Vec<String>> {
     let offers = catalog().into_iter();
     let offers = offers.filter(|offer| matches!(offer.supply, Supply::Counted(_) | Supply::Serialised(_)));
     let lines: Vec<ReceiptLine> = offers

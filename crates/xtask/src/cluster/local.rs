@@ -1,4 +1,4 @@
-//! `cluster up`, `status`, `down`: a region in a Kubernetes of our own. Decided here: the order, the passages between this machine and the
+//! `cluster up`, `status`, `scale`, `down`: a region in a Kubernetes of our own. Decided here: the order, the passages between this machine and the
 //! throw-away one, and that `down` leaves nothing, neither processes nor data. Saying `up` again brings programs that were built since.
 
 use std::fs;
@@ -216,6 +216,22 @@ pub fn status(offset: u16) -> Result<bool> {
     let edge = net::http_ok(place.stack.ports.of(Port::Edge), "/v1/products?limit=1");
     println!("edge: {}", edge.as_ref().map_or_else(|error| format!("{error:#}"), |()| "answers".to_owned()));
     Ok(!pods.is_empty() && pods.iter().all(ready) && edge.is_ok())
+}
+
+/// Puts the region that runs under a step of load and has it scaled. `false`: what is promised was broken.
+///
+/// # Errors
+/// When no region runs, or what is needed beside it cannot be started.
+pub fn scale(offset: u16) -> Result<bool> {
+    if let Some(why) = machine::impossible() {
+        println!("skipped: {why}");
+        return Ok(true);
+    }
+    let place = Place::open(offset)?;
+    ensure!(place.machine.runs(), "no region runs in Kubernetes here; run ./dev cluster up first");
+    let tools = Tools::find(&place.layout, Building::Forbidden)?;
+    let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    super::scale::run(&place.layout, &place.stack, &nodes)
 }
 
 /// Ends everything and removes it, images that were made included.

@@ -1,6 +1,7 @@
 //! A real Kubernetes for our charts, without a cloud and without a registry. Decided here: two of them. `check` starts a control plane on
 //! loopback ports with nodes that are only played, and has every site installed, changed and removed; that is a part of `./dev test
-//! --cluster`. `local` starts the same control plane with a kubelet and containers in namespaces of their own, and runs a region there.
+//! --cluster`. `local` starts the same control plane with a kubelet and containers in namespaces of their own, and runs a region there, which
+//! `scale` puts under load.
 //! Not decided here: what is deployed (`deploy/helm`), and the rules that need no cluster (`deploy::rules`). See docs/adr/0059.
 
 pub mod archive;
@@ -15,6 +16,7 @@ pub mod kubectl;
 pub mod leftovers;
 pub mod local;
 pub mod machine;
+pub mod metrics;
 pub mod node;
 pub mod pki;
 pub mod placement;
@@ -22,6 +24,7 @@ pub mod planted;
 pub mod played;
 pub mod region;
 pub mod releases;
+pub mod scale;
 pub mod tools;
 
 use std::path::Path;

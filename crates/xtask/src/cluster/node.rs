@@ -23,7 +23,9 @@ const FIRST_SERVICE: &str = "10.96.0.1";
 const NAMES: &str = "10.96.0.10";
 const DOMAIN: &str = "cluster.local";
 /// The port of an API server that has its certificates.
-const SERVER: u16 = 6443;
+const SECURE: u16 = 6443;
+/// Who speaks for others to servers behind the API server, and the folder of an authority that has signed nobody else.
+pub(super) const FRONT: &str = "front-proxy";
 /// The sandbox of every pod.
 const PAUSE: &str = "localhost/pause:local";
 const COREDNS: &str = "localhost/coredns:local";
@@ -207,11 +209,15 @@ impl<'a> Nodes<'a> {
     }
 }
 
+/// Where the API server is, for who is in one of the machines.
+pub(super) fn server() -> String {
+    format!("https://{ADDRESS}:{SECURE}")
+}
+
 /// How `who`, signed as `signed`, reaches the API server from a machine.
 fn configured(machine: &Machine, authority: &Authority, who: &str, signed: &str) -> Result<()> {
     let file = machine.folder.join(format!("{who}.kubeconfig"));
-    let server = format!("https://{ADDRESS}:{SERVER}");
-    fs::write(&file, authority.kubeconfig(signed, &server)).with_context(|| format!("write {}", file.display()))
+    fs::write(&file, authority.kubeconfig(signed, &server())).with_context(|| format!("write {}", file.display()))
 }
 
 fn certificates(authority: &Authority) -> Result<()> {
@@ -233,7 +239,8 @@ fn certificates(authority: &Authority) -> Result<()> {
     }
     authority.sign("kube-proxy", "/CN=system:kube-proxy", &[])?;
     authority.sign("admin", "/O=system:masters/CN=admin", &[])?;
-    authority.sign("to-kubelets", "/O=system:masters/CN=kube-apiserver", &[])
+    authority.sign("to-kubelets", "/O=system:masters/CN=kube-apiserver", &[])?;
+    Authority::create(&authority.folder.join(FRONT))?.sign(FRONT, &format!("/CN={FRONT}"), &[])
 }
 
 fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()> {
@@ -244,11 +251,12 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
     ];
     machine.start("etcd", &tools.etcd, &etcd, &[])?;
     let key = authority.path("service-accounts.key");
+    let front = Authority { folder: authority.folder.join(FRONT) };
     let apiserver = [
         "--etcd-servers=http://127.0.0.1:2379".to_owned(),
         "--bind-address=0.0.0.0".to_owned(),
         format!("--advertise-address={ADDRESS}"),
-        format!("--secure-port={SERVER}"),
+        format!("--secure-port={SECURE}"),
         format!("--tls-cert-file={}", authority.path("apiserver.crt")),
         format!("--tls-private-key-file={}", authority.path("apiserver.key")),
         format!("--client-ca-file={}", authority.path("ca.crt")),
@@ -263,6 +271,14 @@ fn control(machine: &Machine, tools: &Tools, authority: &Authority) -> Result<()
         format!("--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}"),
         format!("--service-cluster-ip-range={SERVICES}"),
         "--profiling=false".to_owned(),
+        // what others serve is asked for in the name of whoever asked, and they believe that from nobody else
+        format!("--requestheader-client-ca-file={}", front.path("ca.crt")),
+        format!("--requestheader-allowed-names={FRONT}"),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        format!("--proxy-client-cert-file={}", front.path(&format!("{FRONT}.crt"))),
+        format!("--proxy-client-key-file={}", front.path(&format!("{FRONT}.key"))),
     ];
     machine.start("kube-apiserver", &tools.apiserver, &apiserver, &[])?;
     let config = machine.folder.join("admin.kubeconfig").display().to_string();

@@ -24,6 +24,8 @@ const ENVIRONMENT: &str = "local";
 const DATA: &str = "shopsphere-data";
 /// The namespace of the services, and the name of their release.
 pub const APPS: &str = "shopsphere";
+/// Thousandths of a processor that each pod asks for.
+pub const CPU_M: u32 = 20;
 /// Migrations, and sixteen pods on two cores that the stores need too.
 const RELEASE: Duration = Duration::from_secs(420);
 /// A release that may be bad: for each migration, for its pods and for those of the roll-back. Pods that are not ready by then are not coming.
@@ -245,7 +247,7 @@ impl Region<'_> {
             let chart = self.stack.layout.checkout.join("deploy/helm/services").join(service.name);
             let known = yaml(&chart.join("files/settings.yaml"))?;
             let own = settings.iter().filter(|(key, _)| known.get(key).is_some());
-            let small = json!({"resources": {"requests": {"cpu": "20m"}}});
+            let small = json!({"resources": {"requests": {"cpu": format!("{CPU_M}m")}}});
             values.insert(
                 service.name.to_owned(),
                 json!({

@@ -6,7 +6,7 @@
 //! from one release to the next and back, and the kills on the path of a click are drills of their own (`rolling`, `matrix`, `clicks`).
 
 pub mod clicks;
-mod load;
+pub(crate) mod load;
 pub mod matrix;
 mod phases;
 mod promise;
@@ -27,6 +27,7 @@ use crate::ports::Ports;
 use crate::progress::Progress;
 use crate::stack::up::{Wanted, up};
 use crate::stack::{Purpose, Stack};
+pub(crate) use phases::pause;
 use region::Region;
 use report::Row;
 

@@ -211,7 +211,7 @@ pub(super) fn words(arguments: &[(&str, u64)]) -> Vec<String> {
     arguments.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect()
 }
 
-pub(super) fn pause(seconds: u64) -> Result<()> {
+pub(crate) fn pause(seconds: u64) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         os::check_interrupted()?;

@@ -1,5 +1,5 @@
 //! What is built from Go modules. Decided here: three ways. `go install` where a module lets itself be installed (helm, kube-score, hclfmt,
-//! stripe-mock, kwok, coredns). A copy of the module with two files written into it for FerretDB, the MongoDB-wire server, which wants
+//! stripe-mock, kwok, coredns, metrics-server). A copy of the module with two files written into it for FerretDB, the MongoDB-wire server, which wants
 //! generated version files beside its sources. A module of ours that requires the other one for etcd, whose server is a library, and for
 //! Kubernetes, whose go.mod replaces its own parts by folders that only its repository has.
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cached;
 use super::pins::ferretdb::{GO, MEGABYTES, MODULE, VERSION};
-use super::pins::{coredns, etcd, hclfmt, helm, kube_score, kubernetes, kwok, stripe_mock};
+use super::pins::{coredns, etcd, hclfmt, helm, kube_score, kubernetes, kwok, metrics_server, stripe_mock};
 use crate::layout::Layout;
 use crate::os;
 
@@ -87,6 +87,15 @@ pub fn kwok(layout: &Layout) -> Result<PathBuf> {
 /// No Go, no network, a failed build, no space.
 pub fn coredns(layout: &Layout) -> Result<PathBuf> {
     installed(layout, "coredns", coredns::MODULE, coredns::VERSION, coredns::MEGABYTES)
+}
+
+/// The metrics-server program; three minutes on two cores, once.
+///
+/// # Errors
+/// No Go, no network, a failed build, no space.
+pub fn metrics_server(layout: &Layout) -> Result<PathBuf> {
+    let (module, version) = (metrics_server::MODULE, metrics_server::VERSION);
+    installed(layout, "metrics-server", module, version, metrics_server::MEGABYTES)
 }
 
 /// The etcd program; a minute on two cores, once.

@@ -124,6 +124,13 @@ pub mod coredns {
     pub const MEGABYTES: u64 = 1_500;
 }
 
+/// Says what pods take, to those who scale by it.
+pub mod metrics_server {
+    pub const MODULE: &str = "sigs.k8s.io/metrics-server/cmd/metrics-server";
+    pub const VERSION: &str = "v0.9.0";
+    pub const MEGABYTES: u64 = 1_500;
+}
+
 /// The plugin that fetches artifacts for us, pinned like what it fetches.
 pub const MAVEN_DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1";
 

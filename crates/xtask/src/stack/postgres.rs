@@ -39,12 +39,14 @@ pub fn spec(stack: &Stack) -> Result<Spec> {
     let port = stack.ports.of(Port::Postgres);
     // Tests make and drop hundreds of databases and never survive a power cut, so they need not wait for the disk.
     let durable = if stack.purpose == Purpose::Test { "off" } else { "on" };
+    // Four services of two roles with small pools, Keycloak, FerretDB, and room for a parallel test run; where the services are pods, ten of
+    // each that serves.
+    let connections = if stack.kafka_elsewhere.is_some() { 400 } else { 200 };
     let settings = [
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         "unix_socket_directories=".to_owned(),
-        // four services of two roles with small pools, Keycloak, FerretDB, and room for a parallel test run
-        "max_connections=200".to_owned(),
+        format!("max_connections={connections}"),
         "shared_buffers=128MB".to_owned(),
         // the first touch of a page after a checkpoint is logged whole, and most keys are spread over all pages
         "wal_compression=lz4".to_owned(),

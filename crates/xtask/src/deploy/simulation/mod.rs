@@ -10,9 +10,9 @@ mod workload;
 pub use workload::{Behaviour, Measure, Size, Workload};
 
 /// Seconds between two looks of the horizontal autoscaler.
-const CONTROLLER: u32 = 15;
+pub const CONTROLLER: u32 = 15;
 /// Scrape interval of the monitors.
-const SCRAPE: u32 = 5;
+pub const SCRAPE: u32 = 5;
 /// Seconds until a pod for which no node has room has one: an autoscaler of nodes asks for a machine that is prepared. Assumed, not measured;
 /// a site that has racks instead of a cloud has what stands in its racks, and waits for ever.
 const NODE: u32 = 120;
