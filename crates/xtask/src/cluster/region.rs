@@ -238,8 +238,9 @@ impl Region<'_> {
             // it would wait for a second data centre
             ("gate.slot", json!("")),
             ("telemetry.otlp_endpoint", json!("")),
-            // a cold search server on cores that everybody shares
+            // cores that everybody shares, pods that start among them: a cold search server, and a session store behind two passages
             ("elasticsearch.search_deadline_ms", json!(3_000)),
+            ("auth.session_deadline_ms", json!(2_000)),
         ];
         settings.extend(self.stack.most_declined.map(|most| ("card_testing.most_declined", json!(most))));
         let mut values = Map::new();

@@ -34,7 +34,7 @@ pub fn judge(question: Question<'_>, answer: anyhow::Result<Reply>) -> Verdict {
     let failed = |why: &str| Verdict::Failed(why.to_owned());
     let Ok(reply) = answer else { return failed("no answer") };
     if !reply.status.is_success() {
-        return Verdict::Failed(format!("{} {}", reply.status.as_u16(), reply.code()));
+        return Verdict::Failed(why(&reply));
     }
     match question {
         Question::Write => Verdict::Good,
@@ -106,6 +106,12 @@ impl Tally {
     }
 }
 
+/// Status, code and, where the answer has one, its sentence: edge and services have the same code for what they wait for.
+fn why(reply: &Reply) -> String {
+    let detail = reply.body["detail"].as_str().map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("{} {}{detail}", reply.status.as_u16(), reply.code())
+}
+
 #[cfg(test)]
 mod tests {
     use reqwest::StatusCode;
@@ -151,6 +157,11 @@ mod tests {
             ),
             (Question::SearchOfAnyRelease(None), reply(200, json!({"sku": "A"})), failed("not the answer to a search")),
             (Question::Search(None), reply(503, json!({"code": "dependency-down"})), failed("503 dependency-down")),
+            (
+                Question::Search(None),
+                reply(503, json!({"code": "dependency-down", "detail": "the service is not ready"})),
+                failed("503 dependency-down: the service is not ready"),
+            ),
             (Question::Search(None), Err(anyhow::anyhow!("reset")), failed("no answer")),
             (Question::Page("A"), reply(200, json!({"sku": "A"})), Verdict::Good),
             (Question::Page("A"), reply(200, json!({"sku": "B"})), failed("another product's page")),
