@@ -35,6 +35,8 @@ pub struct Mongo {
     /// May carry a password.
     pub url: Secret,
     pub database: String,
+    /// Longest a page waits for its product.
+    pub read_deadline_ms: u64,
     /// The PostgreSQL database behind FerretDB; empty where the server is MongoDB. Used by the role migrate only.
     pub ferretdb_postgres_url: Secret,
 }

@@ -238,7 +238,8 @@ impl Region<'_> {
             // it would wait for a second data centre
             ("gate.slot", json!("")),
             ("telemetry.otlp_endpoint", json!("")),
-            // cores that everybody shares, pods that start among them: a cold search server, and a session store behind two passages
+            // cores that everybody shares, pods that start among them: a cold search server, and stores behind two passages
+            ("mongo.read_deadline_ms", json!(2_500)),
             ("elasticsearch.search_deadline_ms", json!(3_000)),
             ("auth.session_deadline_ms", json!(2_000)),
         ];

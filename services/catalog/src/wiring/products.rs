@@ -284,7 +284,8 @@ async fn store_and_families(config: &Config) -> anyhow::Result<(MongoProducts, F
 }
 
 async fn store(config: &Config) -> anyhow::Result<MongoProducts> {
-    MongoProducts::connect(config.mongo.url.open(), &config.mongo.database).await
+    let read_deadline = Duration::from_millis(config.mongo.read_deadline_ms);
+    MongoProducts::connect(config.mongo.url.open(), &config.mongo.database, read_deadline).await
 }
 
 pub fn index(config: &Config, process: &Process) -> anyhow::Result<ElasticProducts> {

@@ -36,10 +36,9 @@ use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 pub use promotions::MongoPromotions;
 pub use schema::migrate;
 
-/// Longest a page waits for one product.
-const READ_DEADLINE: Duration = Duration::from_millis(800);
-/// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`.
-const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
+/// A quote or a list waits for all its products so many times as long as a page for its one: fifty lines are seven rounds of
+/// [`AT_ONCE`], most of which take a small part of what is allowed.
+const MANY_READS: u32 = 4;
 /// More products than a basket holds.
 const MANY: usize = 100;
 /// Longest a batch of writes, or the reading of one, takes.
@@ -68,18 +67,18 @@ pub struct MongoProducts {
 }
 
 impl MongoProducts {
-    /// Connects when first used.
+    /// Connects when first used. A page waits for its product for as long as `read_deadline`, a quote for its products longer.
     ///
     /// # Errors
     /// The URL is not one, or it asks for less durability than a majority with journal, or for reads from anybody but the primary.
-    pub async fn connect(url: &str, database: &str) -> anyhow::Result<Self> {
+    pub async fn connect(url: &str, database: &str, read_deadline: Duration) -> anyhow::Result<Self> {
         let client = client(url).await?;
         Ok(Self {
             revisions: client.database(database).collection(schema::COLLECTION),
-            reads: Guard::new("mongo", GuardSettings { deadline: READ_DEADLINE, ..GuardSettings::default() }),
+            reads: Guard::new("mongo", GuardSettings { deadline: read_deadline, ..GuardSettings::default() }),
             many_reads: Guard::new(
                 "mongo-many",
-                GuardSettings { deadline: MANY_READS_DEADLINE, ..GuardSettings::default() },
+                GuardSettings { deadline: read_deadline * MANY_READS, ..GuardSettings::default() },
             ),
             batches: Guard::new(
                 "mongo-batch",

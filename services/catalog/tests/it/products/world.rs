@@ -36,6 +36,9 @@ use serde_json::Value;
 use testkit::servers;
 use tower::ServiceExt as _;
 
+/// That of the default settings.
+const READ_DEADLINE: Duration = Duration::from_millis(800);
+
 /// The region's key in tests.
 pub const PSEUDONYM_KEY: &[u8] = b"pseudonym key of the tests";
 
@@ -57,7 +60,7 @@ pub fn unique() -> String {
 pub async fn document_store() -> MongoProducts {
     let (url, database) = (servers().mongo_url, unique());
     mongo::migrate(&url, &database, &ferretdb_postgres()).await.expect("the document store of the test stack answers");
-    MongoProducts::connect(&url, &database).await.expect("its URL is one")
+    MongoProducts::connect(&url, &database, READ_DEADLINE).await.expect("its URL is one")
 }
 
 /// An index of its own; patient, since tests run beside each other.
