@@ -511,6 +511,9 @@ fn on_cluster(action: OnCluster) -> Result<ExitCode> {
         cluster::forward::run(rules)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let OnCluster::Status { offset } = action {
+        return cluster::local::status(offset).map(code);
+    }
     // two at once would take each other's ports
     let _lock = provision::lock(&cluster::layout_at(0)?.state.join(".lock"))?;
     match action {
@@ -519,11 +522,10 @@ fn on_cluster(action: OnCluster) -> Result<ExitCode> {
             return Ok(code(checks::report(&made)));
         }
         OnCluster::Up { offset } => cluster::local::up(offset)?,
-        OnCluster::Status { offset } => return cluster::local::status(offset).map(code),
         OnCluster::Drill { offset, seed } => return cluster::drill::run(offset, seed).map(code),
         OnCluster::Scale { offset } => return cluster::local::scale(offset).map(code),
         OnCluster::Down { offset } => cluster::local::down(offset)?,
-        OnCluster::Forward { .. } => {}
+        OnCluster::Forward { .. } | OnCluster::Status { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -132,6 +132,9 @@ const PSEUDONYM_KEY_MIN_LENGTH: usize = 16;
 /// Less than this and a page may not find room in its part of the memory.
 const LEAST_PAGES: u64 = 1 << 20;
 
+/// A page waits no longer for its product than a quote for all of its own.
+const MOST_READ_MS: u64 = 3_000;
+
 /// Looks for values that do not fit together, before anything is opened.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     if config.pseudonym.key.open().len() < PSEUDONYM_KEY_MIN_LENGTH {
@@ -139,6 +142,12 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.pages.max_bytes < LEAST_PAGES {
         return Err(ConfigError::invalid("pages.max_bytes", "must be at least 1048576: a few hundred pages"));
+    }
+    if !(1..=MOST_READ_MS).contains(&config.mongo.read_deadline_ms) {
+        return Err(ConfigError::invalid(
+            "mongo.read_deadline_ms",
+            "must be from 1 to 3000: a page waits no longer than a quote",
+        ));
     }
     if config.ratings.patience_ms >= config.elasticsearch.search_deadline_ms {
         return Err(ConfigError::invalid(

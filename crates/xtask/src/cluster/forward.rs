@@ -7,11 +7,17 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 /// Connections of one rule at once; each has two threads. Four services with pools of eight to sixteen connections need a tenth.
 const MOST: usize = 1_000;
+
+/// Who connects to us has been let in before we connect for it, so we have to try again where it would have: a pod that is leaving refuses until
+/// the rules of its service have followed, a tenth of a second later.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// `tcp:127.0.0.1:9101` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,16 @@ impl Address {
     }
 
     fn connect(&self) -> io::Result<Line> {
+        for _ in 1..TRIES {
+            match self.connect_once() {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::thread::sleep(PAUSE),
+                done => return done,
+            }
+        }
+        self.connect_once()
+    }
+
+    fn connect_once(&self) -> io::Result<Line> {
         match self {
             Address::Tcp(address) => TcpStream::connect(address).and_then(tcp),
             Address::Unix(path) => UnixStream::connect(path).map(Line::Unix),
@@ -137,7 +153,7 @@ fn serve(door: &Door, to: &Address) {
     loop {
         let Ok(line) = door.next() else {
             // too many open files, most likely: a moment later some are closed
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(PAUSE);
             continue;
         };
         if open.load(Ordering::Relaxed) >= MOST {
@@ -196,6 +212,29 @@ mod tests {
         let mut answer = String::new();
         line.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "heard hello");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_is_let_in_reaches_a_server_that_listens_a_moment_later() {
+        let folder = std::env::temp_dir().join(format!("shopsphere-forward-later-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let middle = folder.join("middle.sock");
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let rule = format!("unix:{}=tcp:{free}", middle.display());
+        std::thread::spawn(move || run(&[rule]));
+        let mut line = loop {
+            if let Ok(line) = UnixStream::connect(&middle) {
+                break line;
+            }
+            std::thread::yield_now();
+        };
+        std::thread::sleep(PAUSE);
+        let server = TcpListener::bind(free).unwrap();
+        std::thread::spawn(move || server.accept().unwrap().0.write_all(b"here").unwrap());
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "here");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -52,8 +52,37 @@ impl Place {
         Ok(Place { layout, stack, machine, second })
     }
 
+    /// The place of a region that runs.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn running(offset: u16) -> Result<Place> {
+        let place = Place::open(offset)?;
+        let runs = place.machines().into_iter().all(Machine::runs);
+        ensure!(runs, "no region runs in Kubernetes, or a part of it has ended; run ./dev cluster up first");
+        Ok(place)
+    }
+
     pub fn machines(&self) -> [&Machine; 2] {
         [&self.machine, &self.second]
+    }
+
+    /// Begins what does not run. A cluster that is not whole is thrown away first: certificates, cable and sockets are of one birth. What
+    /// shoppers did is in the stores.
+    fn begin(&self) -> Result<()> {
+        if !(self.machines().into_iter().all(Machine::runs) && Nodes::were_ready(&self.machine)) {
+            self.end_passages();
+            self.machines().into_iter().try_for_each(Machine::end)?;
+        }
+        self.machines().into_iter().try_for_each(Machine::begin)
+    }
+
+    fn end_passages(&self) {
+        for name in [PASSAGE_TO_PODS, PASSAGE_HERE] {
+            if let Some(record) = process::running(&self.layout, name) {
+                process::stop(&self.layout, &record);
+            }
+        }
     }
 
     /// The region on its nodes.
@@ -83,7 +112,7 @@ pub fn up(offset: u16) -> Result<()> {
     for tool in ["payment-simulator", "edge-tracer"] {
         progress.step(tool, "ready", || place.stack.start(tool))?;
     }
-    progress.step("machines", "ready", || place.machines().into_iter().try_for_each(Machine::begin))?;
+    progress.step("machines", "ready", || place.begin())?;
     let nodes = progress.step("programs of a node", "found", || Nodes::of(&place.layout, &tools, place.machines()))?;
     progress.step("nodes", "ready", || nodes.start(&tools))?;
     progress.step("passages to the stores", "open", || to_stores(&place))?;
@@ -96,10 +125,12 @@ pub fn up(offset: u16) -> Result<()> {
     })?;
     println!("\na region in Kubernetes answers at {}", place.stack.ports.url(Port::Edge));
     println!("  pods        {}", kubectl_line(&nodes));
-    let people = if offset == OFFSET { "--cluster".to_owned() } else { format!("--offset {offset}") };
-    println!("  people      ./dev demo {people}");
-    println!("  harm        ./dev cluster drill");
-    println!("  to its end  ./dev cluster down");
+    let there = if offset == OFFSET { String::new() } else { format!(" --offset {offset}") };
+    let people = if offset == OFFSET { " --cluster" } else { &there };
+    println!("  people      ./dev demo{people}");
+    println!("  harm        ./dev cluster drill{there}");
+    println!("  load        ./dev cluster scale{there}");
+    println!("  to its end  ./dev cluster down{there}");
     Ok(())
 }
 
@@ -200,8 +231,8 @@ pub fn status(offset: u16) -> Result<bool> {
             os::group_rss(record.pid) / (1024 * 1024)
         );
     }
-    if !place.machine.runs() {
-        println!("there is no machine; ./dev cluster up makes one");
+    if !place.machines().into_iter().all(Machine::runs) {
+        println!("no cluster runs, or a part of it has ended; ./dev cluster up makes one");
         return Ok(false);
     }
     let tools = Tools::find(&place.layout, Building::Forbidden)?;
@@ -227,10 +258,11 @@ pub fn scale(offset: u16) -> Result<bool> {
         println!("skipped: {why}");
         return Ok(true);
     }
-    let place = Place::open(offset)?;
-    ensure!(place.machine.runs(), "no region runs in Kubernetes here; run ./dev cluster up first");
+    let place = Place::running(offset)?;
     let tools = Tools::find(&place.layout, Building::Forbidden)?;
     let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    // what is measured is what the report names, and nothing that an earlier one has left
+    Progress::new().step("region of now", "ready", || place.region(&nodes).install())?;
     super::scale::run(&place.layout, &place.stack, &nodes)
 }
 
@@ -244,13 +276,12 @@ pub fn down(offset: u16) -> Result<()> {
         return Ok(());
     }
     let place = Place::open(offset)?;
-    for name in [PASSAGE_TO_PODS, PASSAGE_HERE] {
-        if let Some(record) = process::running(&place.layout, name) {
-            process::stop(&place.layout, &record);
-        }
-    }
-    place.machines().into_iter().try_for_each(Machine::end)?;
+    place.end_passages();
+    // all of them, whatever becomes of one
+    let ended: Vec<_> = place.machines().into_iter().map(Machine::end).collect();
     place.stack.down();
+    ended.into_iter().collect::<Result<()>>()?;
+    machine::remove_places();
     stack::wipe(&place.stack.layout)?;
     for state in [&place.layout.state, &place.stack.layout.state] {
         fs::remove_dir_all(state).with_context(|| format!("remove {}", state.display()))?;

@@ -1,7 +1,7 @@
 //! A real Kubernetes for our charts, without a cloud and without a registry. Decided here: two of them. `check` starts a control plane on
 //! loopback ports with nodes that are only played, and has every site installed, changed and removed; that is a part of `./dev test
-//! --cluster`. `local` starts the same control plane with a kubelet and containers in namespaces of their own, and runs a region there, which
-//! `scale` puts under load.
+//! --cluster`. `local` starts the same control plane with two kubelets and containers in namespaces of their own, and runs a region there, which
+//! `drill` harms and `scale` puts under load.
 //! Not decided here: what is deployed (`deploy/helm`), and the rules that need no cluster (`deploy::rules`). See docs/adr/0059.
 
 pub mod archive;

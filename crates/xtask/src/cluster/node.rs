@@ -95,14 +95,14 @@ impl<'a> Nodes<'a> {
         [self.machine, self.second]
     }
 
-    /// Starts control plane and nodes in machines that run, and waits until names are answered. Does nothing when that was done.
+    /// Starts control plane and nodes in machines that run, and waits until names are answered. When that was done before, it only
+    /// looks whether the nodes are ready.
     ///
     /// # Errors
     /// When something does not become ready.
     pub fn start(&self, tools: &Tools) -> Result<()> {
-        let done = self.machine.folder.join("nodes-are-ready");
-        if done.is_file() {
-            return Ok(());
+        if Self::were_ready(self.machine) {
+            return self.all_ready();
         }
         fs::create_dir_all(&self.kubectl.folder)?;
         let authority = Authority::create(&self.machine.folder.join("pki"))?;
@@ -115,9 +115,18 @@ impl<'a> Nodes<'a> {
             self.containers(machine)?;
             self.kubelet(machine, &authority)?;
         }
-        until("the nodes", READY, || self.machines().into_iter().try_for_each(|machine| self.ready(machine)))?;
+        self.all_ready()?;
         self.names()?;
-        fs::write(done, "").context("note that the nodes are ready")
+        fs::write(done(self.machine), "").context("note that the nodes are ready")
+    }
+
+    /// Nodes of this control plane were ready once, and answered names.
+    pub fn were_ready(machine: &Machine) -> bool {
+        done(machine).is_file()
+    }
+
+    fn all_ready(&self) -> Result<()> {
+        until("the nodes", READY, || self.machines().into_iter().try_for_each(|machine| self.ready(machine)))
     }
 
     /// Puts images where each node finds them.
@@ -207,6 +216,11 @@ impl<'a> Nodes<'a> {
         let wait = ["-n", "kube-system", "rollout", "status", "daemonset/coredns", "--timeout=120s"];
         self.kubectl.run_within(&wait, READY).map(|_| ())
     }
+}
+
+/// Written once all was ready.
+fn done(machine: &Machine) -> PathBuf {
+    machine.folder.join("nodes-are-ready")
 }
 
 /// Where the API server is, for who is in one of the machines.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
-use super::machine::ADDRESS;
+use super::machine::{ADDRESS, FIRST, SECOND};
 use super::node::Nodes;
 use super::{crds, images, played};
 use crate::deploy::{Layer, SERVING, helm, objects};
@@ -85,6 +85,9 @@ impl Region<'_> {
     /// Plays the scaler, whose operator is not there: so many of each that one can go while another serves.
     fn scale(&self) -> Result<()> {
         let kubectl = &self.nodes.kubectl;
+        // what a drill or a step of load has left that was interrupted
+        kubectl.run(&["uncordon", FIRST.node, SECOND.node])?;
+        kubectl.run(&["-n", APPS, "delete", "horizontalpodautoscalers.v2.autoscaling", "--all"])?;
         let roles =
             SERVICES.iter().flat_map(|service| ["serve", "work"].map(|role| format!("{}-{role}", service.name)));
         let names: Vec<_> = roles.map(|name| format!("deployment/{name}")).collect();

@@ -32,6 +32,9 @@ fn offset(test: u16) -> u16 {
     12_000 + u16::try_from(std::process::id() % 10).expect("below 10") * 1_200 + test * 100
 }
 
+/// The first request with this header gets no answer: the service ends its connection.
+const CUT_OFF: &str = "x-cut-off";
+
 fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>) {
     let mut head = Vec::new();
     let mut byte = [0_u8; 1];
@@ -40,7 +43,13 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>) {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     if !head.starts_with("GET /readyz") {
-        seen.lock().expect("the list of requests").push(head);
+        let mut seen = seen.lock().expect("the list of requests");
+        let cut_off = |head: &String| head.to_ascii_lowercase().contains(CUT_OFF);
+        let first = cut_off(&head) && !seen.iter().any(cut_off);
+        seen.push(head);
+        if first {
+            return;
+        }
     }
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
 }
@@ -226,6 +235,21 @@ fn a_service_that_is_not_ready_is_answered_for_quickly() {
 }
 
 /// How often an answer begins with that status.
+#[test]
+fn a_question_that_was_cut_off_is_asked_again_and_an_act_never_is() {
+    let edge = Edge::start(9);
+    let seen = || edge.seen.lock().expect("the list of requests").len();
+    let answer = edge.get("/v1/products/A", "X-Cut-Off: 1\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(seen(), 2, "once cut off, once answered");
+    edge.seen.lock().expect("the list of requests").clear();
+    let head =
+        "POST /v1/events HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nX-Cut-Off: 1\r\nContent-Length: 2\r\n\r\n[]";
+    let answer = edge.request(head);
+    assert!(answer.starts_with("HTTP/1.1 502 "), "it may have been done: {answer}");
+    assert_eq!(seen(), 1, "nobody knows whether it was done, so nobody does it again");
+}
+
 fn count(answers: &[String], status: &str) -> usize {
     answers.iter().filter(|answer| answer.starts_with(&format!("HTTP/1.1 {status}"))).count()
 }

@@ -62,20 +62,13 @@ impl fmt::Display for Step {
     }
 }
 
-/// What became of a step, with a word for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
-    Done(String),
-    Skipped(String),
-    Failed(String),
-}
-
 /// A step that was tried.
 #[derive(Debug, Clone)]
 struct Row {
     step: Step,
     seconds: f64,
-    outcome: Outcome,
+    /// What became of it, with a word for people; or why it was not done.
+    outcome: std::result::Result<String, String>,
 }
 
 /// All steps, in their order.
@@ -107,8 +100,7 @@ pub fn run(offset: u16, seed: u64) -> Result<bool> {
         return Ok(true);
     }
     let begun = Instant::now();
-    let mut place = Place::open(offset)?;
-    ensure!(place.machine.runs(), "no region runs in Kubernetes; run ./dev cluster up first");
+    let mut place = Place::running(offset)?;
     region::built(&place.stack)?;
     // A few people pay for all the orders of the load.
     place.stack.most_declined = Some(0);
@@ -119,7 +111,6 @@ pub fn run(offset: u16, seed: u64) -> Result<bool> {
     progress.step("region of a drill", "ready", || region.install())?;
     let drill = Drill { region: &region, kubectl: &nodes.kubectl };
     let names: Vec<String> = drill.deployments()?.iter().map(|one| text(one, "/metadata/name").to_owned()).collect();
-    ensure!(names.len() == 2 * SERVICES.len(), "{} Deployments, not two of each service", names.len());
     let plan = plan(&names);
     let mut rows = Vec::new();
     progress.step("edge", "answers", || local::answers(&place.stack))?;
@@ -142,11 +133,11 @@ impl Drill<'_> {
     fn all(&self, plan: &[Step], rows: &mut Vec<Row>) -> Result<()> {
         for step in plan {
             let begun = Instant::now();
-            let outcome = self.done(step).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+            let outcome = self.done(step).map_err(|error| format!("{error:#}"));
             os::check_interrupted()?;
             let row = Row { step: step.clone(), seconds: begun.elapsed().as_secs_f64(), outcome };
             println!("{}", report::line(&row));
-            let failed = matches!(row.outcome, Outcome::Failed(_));
+            let failed = row.outcome.is_err();
             rows.push(row);
             if failed {
                 break;
@@ -155,18 +146,20 @@ impl Drill<'_> {
         Ok(())
     }
 
-    fn done(&self, step: &Step) -> Result<Outcome> {
+    fn done(&self, step: &Step) -> Result<String> {
         match step {
-            Step::Replaced(name) => self.replace(name).map(Outcome::Done),
-            Step::Deleted(name) => self.delete(name).map(Outcome::Done),
-            Step::Killed(name) => self.kill(name).map(Outcome::Done),
+            Step::Replaced(name) => self.replace(name),
+            Step::Deleted(name) => self.delete(name),
+            Step::Killed(name) => self.kill(name),
             Step::Drained => self.drain(),
-            Step::BadRelease => self.release_badly().map(Outcome::Done),
+            Step::BadRelease => self.release_badly(),
         }
     }
 
     fn deployments(&self) -> Result<Vec<Value>> {
-        self.kubectl.items(&["-n", APPS, "get", "deployments", "-l", ROLES])
+        let found = self.kubectl.items(&["-n", APPS, "get", "deployments", "-l", ROLES])?;
+        ensure!(found.len() == 2 * SERVICES.len(), "{} Deployments, not two of each service", found.len());
+        Ok(found)
     }
 
     /// Pods of our Deployments, those on their way out too.
@@ -229,11 +222,11 @@ impl Drill<'_> {
         Ok(format!("SIGKILL in {}, another process in its place", text(pod, "/metadata/name")))
     }
 
-    /// Empties the first node, when its pods have somewhere to go, and lets it take pods again.
-    fn drain(&self) -> Result<Outcome> {
+    /// Empties the first node and lets it take pods again.
+    fn drain(&self) -> Result<String> {
         let nodes = self.kubectl.items(&["get", "nodes"])?;
         let [node, _, ..] = verdict::taking_pods(&nodes)[..] else {
-            return Ok(Outcome::Skipped("one node, nowhere to go".to_owned()));
+            bail!("fewer than two nodes take pods: those of one would have nowhere to go");
         };
         let on_it = |pods: Vec<Value>| pods.iter().filter(|pod| text(pod, "/spec/nodeName") == node).count();
         let had = on_it(self.pods()?);
@@ -250,7 +243,7 @@ impl Drill<'_> {
         let back = self.kubectl.run(&["uncordon", node]);
         drained?;
         back?;
-        Ok(Outcome::Done(format!("{had} pods left {node}")))
+        Ok(format!("{had} pods left {node}"))
     }
 
     /// A release whose pods end at once comes and is taken back.
@@ -270,6 +263,7 @@ impl Drill<'_> {
     fn moment(&self) -> Result<Moment> {
         let settings =
             self.kubectl.items(&["-n", APPS, "get", "configmaps", "-l", "app.kubernetes.io/part-of=shopsphere"])?;
+        ensure!(!settings.is_empty(), "no settings are found");
         let history = self.kubectl.history(APPS, APPS)?;
         Ok(Moment::of(&self.deployments()?, &self.pods()?, &settings, history))
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Outcome, Row, Step};
+use super::{Row, Step};
 use crate::campaign::commit;
 use crate::drill::rolling::{ALONE_S, Seen, report};
 
@@ -22,9 +22,8 @@ pub struct Facts<'a> {
 /// The row of the table.
 pub fn line(row: &Row) -> String {
     let said = match &row.outcome {
-        Outcome::Done(said) => said.clone(),
-        Outcome::Skipped(why) => format!("skipped: {why}"),
-        Outcome::Failed(why) => format!("**failed**: {why}"),
+        Ok(said) => said.clone(),
+        Err(why) => format!("**failed**: {why}"),
     };
     // A cell is one line without bars.
     let said = said.trim().replace('\n', " / ").replace('|', "/");
@@ -51,17 +50,9 @@ pub fn page(facts: &Facts<'_>, seen: &Seen) -> Result<String> {
     Ok(head + &table(plan, rows) + &report::requests(seen) + &report::events(seen))
 }
 
-/// How many steps were done, and which were left out.
+/// How many steps were done.
 fn done(plan: &[Step], rows: &[Row]) -> String {
-    let done = rows.iter().filter(|row| matches!(row.outcome, Outcome::Done(_))).count();
-    let mut text = format!("{done} of {} steps done", plan.len());
-    for row in rows {
-        if let Outcome::Skipped(why) = &row.outcome {
-            // Writing into a String cannot fail.
-            let _ = write!(text, " ({}: skipped: {why})", row.step);
-        }
-    }
-    text
+    format!("{} of {} steps done", rows.iter().filter(|row| row.outcome.is_ok()).count(), plan.len())
 }
 
 fn table(plan: &[Step], rows: &[Row]) -> String {
@@ -81,17 +72,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_names_what_was_left_out_and_every_row_has_as_many_cells_as_the_head() {
+    fn a_page_counts_what_was_done_and_every_row_has_as_many_cells_as_the_head() {
         let plan = [Step::Replaced("user-serve".to_owned()), Step::Drained, Step::BadRelease];
         let rows = [
-            Row { step: plan[0].clone(), seconds: 21.04, outcome: Outcome::Done("2 pods replaced".to_owned()) },
-            Row { step: Step::Drained, seconds: 0.2, outcome: Outcome::Skipped("one node, nowhere to go".to_owned()) },
+            Row { step: plan[0].clone(), seconds: 21.04, outcome: Ok("2 pods replaced".to_owned()) },
+            Row { step: Step::Drained, seconds: 0.2, outcome: Err("2 pods stay".to_owned()) },
         ];
-        assert_eq!(done(&plan, &rows), "1 of 3 steps done (node drained: skipped: one node, nowhere to go)");
+        assert_eq!(done(&plan, &rows), "1 of 3 steps done");
         let table = table(&plan, &rows);
         assert!(table.contains("| rolling update of user-serve | 21.0 | 2 pods replaced |\n"), "{table}");
         assert!(table.ends_with("| bad release | | not tried |\n"), "{table}");
-        let failed = Outcome::Failed("a | b\nc".to_owned());
+        let failed = Err("a | b\nc".to_owned());
         assert_eq!(
             line(&Row { step: Step::BadRelease, seconds: 1.0, outcome: failed }),
             "| bad release | 1.0 | **failed**: a / b / c |"

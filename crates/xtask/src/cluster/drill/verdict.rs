@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Outcome, Row, Step};
+use super::{Row, Step};
 
 /// What stands there in an object; empty when nothing does.
 pub fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
@@ -83,13 +83,12 @@ pub fn taking_pods(nodes: &[Value]) -> Vec<&str> {
     names
 }
 
-/// Every step was done; only a drain may be left out.
+/// Every step was done.
 pub fn steps(plan: &[Step], rows: &[Row]) -> Vec<String> {
     let said = |step: &Step| match rows.iter().find(|row| row.step == *step).map(|row| &row.outcome) {
         None => Some(format!("{step}: not tried")),
-        Some(Outcome::Failed(why)) => Some(format!("{step}: {why}")),
-        Some(Outcome::Skipped(why)) if *step != Step::Drained => Some(format!("{step}: skipped: {why}")),
-        Some(Outcome::Done(_) | Outcome::Skipped(_)) => None,
+        Some(Err(why)) => Some(format!("{step}: {why}")),
+        Some(Ok(_)) => None,
     };
     plan.iter().filter_map(said).collect()
 }
@@ -256,18 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_failed_or_was_not_tried_breaks_the_promise_and_only_a_drain_may_be_left_out() {
+    fn a_step_that_failed_or_was_not_tried_breaks_the_promise() {
         let killed = || Step::Killed("user-work".to_owned());
         let plan = [killed(), Step::Drained, Step::BadRelease];
-        let row = |step: Step, outcome: Outcome| Row { step, seconds: 1.0, outcome };
-        let (done, nowhere) = (Outcome::Done(String::new()), Outcome::Skipped("one node".to_owned()));
-        let all = [row(killed(), done.clone()), row(Step::Drained, nowhere.clone()), row(Step::BadRelease, done)];
+        let row = |step: Step, outcome: Result<&str, &str>| Row {
+            step,
+            seconds: 1.0,
+            outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+        };
+        let all = [row(killed(), Ok("")), row(Step::Drained, Ok("")), row(Step::BadRelease, Ok(""))];
         assert_eq!(steps(&plan, &all), [""; 0]);
-        let bad = [row(killed(), nowhere), row(Step::Drained, Outcome::Failed("2 pods stay".to_owned()))];
-        assert_eq!(
-            steps(&plan, &bad),
-            ["process of user-work killed: skipped: one node", "node drained: 2 pods stay", "bad release: not tried"]
-        );
+        let bad = [row(killed(), Ok("")), row(Step::Drained, Err("2 pods stay"))];
+        assert_eq!(steps(&plan, &bad), ["node drained: 2 pods stay", "bad release: not tried"]);
     }
 
     fn revision(number: u64, status: &str, description: &str) -> Value {

@@ -129,15 +129,11 @@ impl Machine {
         process::running(&self.layout, self.seat.name).is_some() && self.folder.join("first-pid").is_file()
     }
 
-    /// A cable to another machine and the way to its pods, unless they are joined.
+    /// A cable to another machine and the way to its pods.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn join(&self, other: &Machine) -> Result<()> {
-        let done = other.folder.join("joined");
-        if done.is_file() {
-            return Ok(());
-        }
         let script = other.folder.join("join.sh");
         fs::write(&script, JOIN)?;
         let mut join = Command::new("/bin/bash");
@@ -146,8 +142,7 @@ impl Machine {
             join.arg(fs::read_to_string(machine.folder.join("first-pid")).context("read the first process")?);
             join.args([machine.seat.address, machine.seat.pods]);
         }
-        os::output(&mut join)?;
-        fs::write(done, "").context("note that they are joined")
+        os::output(&mut join).map(drop)
     }
 
     /// Ends everything in it and removes what it has left.
@@ -228,8 +223,14 @@ impl Machine {
 
     fn make_groups(&self) -> Result<()> {
         let own = fs::read_to_string("/proc/self/cgroup").context("read our control groups")?;
-        let mut lines = String::new();
-        for (controllers, parent) in groups(&own) {
+        let groups = groups(&own);
+        let line = |(controllers, parent): &(String, PathBuf)| {
+            format!("{controllers} {}\n", parent.join(self.seat.name).display())
+        };
+        // before they are made, so that whoever ends it finds those of a beginning that failed
+        fs::write(self.folder.join("groups"), groups.iter().map(line).collect::<String>())
+            .context("note the control groups")?;
+        for (controllers, parent) in groups {
             let group = parent.join(self.seat.name);
             fs::create_dir_all(&group).with_context(|| format!("make {}", group.display()))?;
             if controllers.split(',').any(|controller| controller == "cpuset") {
@@ -238,9 +239,8 @@ impl Machine {
                     fs::write(group.join(file), fs::read(parent.join(file))?).with_context(|| format!("set {file}"))?;
                 }
             }
-            lines.push_str(&format!("{controllers} {}\n", group.display()));
         }
-        fs::write(self.folder.join("groups"), lines).context("note the control groups")
+        Ok(())
     }
 
     /// Groups are removed from the inside out; those of pods lie in ours.
@@ -249,6 +249,16 @@ impl Machine {
         let groups: Vec<_> =
             lines.lines().filter_map(|line| line.split_once(' ')).map(|(_, group)| PathBuf::from(group)).collect();
         until("control groups", GONE, || groups.iter().try_for_each(|group| remove_group(group)))
+    }
+}
+
+/// Folders of this machine that `init.sh` lays its own over, and makes where there were none.
+const PLACES: [&str; 4] = ["/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers"];
+
+/// Removes those that are empty: others are somebody else's.
+pub fn remove_places() {
+    for place in PLACES {
+        let _ = fs::remove_dir(place);
     }
 }
 

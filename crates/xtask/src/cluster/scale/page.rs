@@ -9,7 +9,7 @@ use super::super::region::CPU_M;
 use super::scaler::{LEAST, MOST, allows_m};
 use super::seen::{Sample, reached, steps};
 use super::told::{Told, sums};
-use super::verdict::FACTOR;
+use super::verdict::{FACTOR, TURNS};
 use super::{Found, Grown};
 use crate::campaign::commit;
 use crate::deploy::scale::start_times::StartTimes;
@@ -58,7 +58,7 @@ fn row(one: &Grown) -> String {
         both.map_or_else(|| "-".to_owned(), |(seen, said)| format!("{:.2}", seen / said))
     };
     let said = one.reckoned.ready_after_s.map(f64::from);
-    let with_start = one.with_seen_start.and_then(|reckoned| reckoned.ready_after_s).map(f64::from);
+    let with_start = one.with_seen_start.map(|reckoned| reckoned.ready_after_s.map(f64::from));
     let starts = match one.starts.as_slice() {
         [] => "none".to_owned(),
         all => format!("{}, {}, {}", all[0], all[all.len() / 2], all[all.len() - 1]),
@@ -70,8 +70,9 @@ fn row(one: &Grown) -> String {
         seconds(ready),
         seconds(said),
         ratio(said),
-        seconds(with_start),
-        ratio(with_start),
+        // without a new pod there is no start to reckon with
+        with_start.map_or_else(|| "-".to_owned(), seconds),
+        ratio(with_start.flatten()),
         one.restarts
     )
 }
@@ -134,7 +135,7 @@ pub fn page(found: &Found, times: &StartTimes) -> Result<String> {
     let start_s = found.grown.iter().map(|one| one.reckoned.start_s).max().unwrap_or(0);
     let mut text = format!(
         "# From two replicas to ten on a real cluster\n\nWritten by `cargo xtask cluster scale`. {}\n\n\
-         - commit: {}\n- machine: {} cores; control plane, node, pods, stores, edge and load on it together\n\
+         - commit: {}\n- machine: {} cores; control plane, nodes, pods, stores, edge and load on it together\n\
          - start of our programs in the simulation: {}\n- the load went on until {:.0} s after the step\n\n\
          A HorizontalPodAutoscaler with the `behavior` of the site's rendered ScaledObject, between {LEAST} and {MOST} replicas. There is no \
          KEDA and no Prometheus here, so it does not follow requests of a second but the processor that pods take, by metrics-server: \
@@ -150,8 +151,8 @@ pub fn page(found: &Found, times: &StartTimes) -> Result<String> {
     let _ = write!(
         text,
         "\nNo request was sent again. *Simulation*: the same behaviour, turns of the controller and delays of the metric, a step to exactly ten, \
-         a pod that starts within {start_s} s; the second one with the start that 95 of 100 new pods had here. A time may be {FACTOR} times the \
-         first one; it is a bound for what is of another kind. From a pod's making to its being ready is told by Kubernetes in whole seconds. \
+         a pod that starts within {start_s} s; the second one with the start that 95 of 100 new pods had here. It may take {FACTOR} times the \
+         first one, because everything shares the machine, and ten are to be wanted at most {TURNS} turns later. From a pod's making to its being ready is told by Kubernetes in whole seconds. \
          Growing smaller was not waited for: the behaviour allows it after five minutes.\n\n## Why ten\n\n\
          Each pod asks for {CPU_M}m of a processor. The controller wants `ceil(replicas * utilisation / target)`, which is what all pods take \
          together divided by what one may take at the target. The target was chosen from the load on two replicas without a scaler, so that a \
@@ -189,7 +190,9 @@ mod tests {
             with_seen_start: None,
         };
         let said = row(&one);
-        assert_eq!(said, "| catalog-serve | 41 | 81 | 54 | 1.50 | **never** | - | 9, 12, 30 | 0 |\n");
+        assert_eq!(said, "| catalog-serve | 41 | 81 | 54 | 1.50 | - | - | 9, 12, 30 | 0 |\n");
+        let never = Grown { with_seen_start: Some(Reckoned { start_s: 9, ready_after_s: None }), ..one.clone() };
+        assert!(row(&never).contains("| 1.50 | **never** | - |"), "{}", row(&never));
         assert_eq!(targets(&one), "| catalog-serve | 2.0m | 100m | 40 % | 8.0m | 12.5 |\n");
         let why = BTreeMap::from([("no answer".to_owned(), 2)]);
         let counts = Counts { asked: 9, failed: 2, why, ..Counts::default() };

@@ -1,4 +1,4 @@
-//! What the simulation says of the same step: the behaviour of the rendered object, two replicas that become ten, and a node that has room
+//! What the simulation says of the same step: the behaviour of the rendered object, two replicas that become ten, and nodes that have room
 //! for all. Decided here: what the simulation is told of a metric that comes by metrics-server instead of Prometheus and KEDA.
 
 use anyhow::Result;
@@ -33,7 +33,7 @@ pub fn reckoned(scaled: &Object, site: &Rendered, times: &StartTimes, start_s: O
         poll: HOUSEKEEPING + RESOLUTION - SCRAPE,
         ..workload.behaviour
     };
-    // this node has room
+    // these nodes have room
     workload.size = Size::default();
     let course = alone(&workload, Size::default(), MOST / LEAST);
     Ok(Reckoned { start_s: workload.start_s, ready_after_s: course.ready_after_s })
@@ -43,6 +43,7 @@ pub fn reckoned(scaled: &Object, site: &Rendered, times: &StartTimes, start_s: O
 mod tests {
     use super::super::DEPLOYMENTS;
     use super::super::scaler::scaled;
+    use super::super::verdict::latest_decision;
     use super::*;
     use crate::deploy::objects;
     use crate::layout::checkout;
@@ -64,8 +65,9 @@ mod tests {
             let mut slow = scaled.clone();
             let up = &mut slow.value["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleUp"];
             up["policies"] = serde_json::json!([{"type": "Pods", "value": 1, "periodSeconds": 15}]);
-            let slow = reckoned(&slow, site, &times, Some(7)).unwrap().ready_after_s.unwrap();
-            assert!(slow > 120, "{slow}");
+            let slow = reckoned(&slow, site, &times, Some(7)).unwrap();
+            let decided = slow.ready_after_s.unwrap() - slow.start_s;
+            assert!(decided > latest_decision(&as_committed).unwrap(), "{decided}");
         }
     }
 }

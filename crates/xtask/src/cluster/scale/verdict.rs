@@ -2,13 +2,23 @@
 //! simulation says. Decided here: how much later that may be. Times are recorded; their bound only refuses what is of another kind.
 
 use super::Grown;
+use super::reckoned::Reckoned;
 use super::scaler::{LEAST, MOST};
+use super::seen::reached;
 use super::told::{Told, sums};
+use crate::deploy::simulation::CONTROLLER;
 
-/// So many times what is reckoned. The simulation starts each pod as its program starts alone on a quiet machine; here sixteen start at the
-/// same moment on two processors that stores, edge and load share. A loop that misses a turn or two is within; one that goes up by single
-/// pods is not.
+/// So many times what is reckoned may pass until all are ready. The simulation starts each pod as its program starts alone on a quiet
+/// machine; here sixteen start at the same moment on two processors that stores, edge and load share.
 pub const FACTOR: f64 = 3.0;
+/// Turns of the controller that ten may be wanted later than is reckoned: a look at the metric that just missed a turn, twice. A loop that
+/// goes up by single pods wants them four turns later.
+pub const TURNS: u32 = 2;
+
+/// The last moment to want ten, in seconds after the step.
+pub fn latest_decision(reckoned: &Reckoned) -> Option<u32> {
+    Some(reckoned.ready_after_s?.saturating_sub(reckoned.start_s) + TURNS * CONTROLLER)
+}
 
 /// Every sentence of the promise that is broken; none when it is held. `tried` is what the load told before there was a scaler.
 pub fn broken(grown: &[Grown], tried: &Told, told: &Told) -> Vec<String> {
@@ -46,6 +56,14 @@ fn late(grown: &Grown) -> Vec<String> {
         }
         (Some(_), Some(_)) => {}
     }
+    let wanted = reached(&grown.samples, MOST, |sample| sample.wanted);
+    if let (Some(wanted), Some(latest)) = (wanted, latest_decision(&grown.reckoned))
+        && wanted > f64::from(latest)
+    {
+        broken.push(format!(
+            "{name} was to have {MOST} after {wanted:.0} s; with {TURNS} turns missed it would be {latest} s"
+        ));
+    }
     if grown.restarts > 0 {
         broken.push(format!("containers of {name} were started again {} times", grown.restarts));
     }
@@ -56,7 +74,6 @@ fn late(grown: &Grown) -> Vec<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::reckoned::Reckoned;
     use super::super::scaler::Taken;
     use super::super::seen::Sample;
     use super::*;
@@ -93,12 +110,17 @@ mod tests {
         };
         assert_eq!(with(|_| {}), Vec::<String>::new());
         assert_eq!(with(|one| one.samples[2].at_s = 162.0), Vec::<String>::new());
+        assert_eq!(with(|one| one.samples[1].at_s = 75.0), Vec::<String>::new());
         let failed = |count| told(Counts { asked: 100, failed: count, ..Counts::default() });
         let empty = told(Counts { asked: 100, empty: 1, ..Counts::default() });
         let under = |told: &Told| broken(&[grown()], &good(), told);
         for (found, said) in [
             (with(|one| one.samples[2].ready = 9), "catalog-serve came to 9 ready replicas, not 10"),
             (with(|one| one.samples[2].at_s = 163.0), "catalog-serve had 10 after 163 s; the simulation says 54 s"),
+            (
+                with(|one| one.samples[1].at_s = 76.0),
+                "catalog-serve was to have 10 after 76 s; with 2 turns missed it would be 75 s",
+            ),
             (with(|one| one.samples[0].wanted = 3), "catalog-serve began with 3 replicas, not 2"),
             (with(|one| one.restarts = 1), "containers of catalog-serve were started again 1 times"),
             (with(|one| one.reckoned.ready_after_s = None), "catalog-serve never has 10 replicas, says the simulation"),

@@ -36,9 +36,9 @@ use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 pub use promotions::MongoPromotions;
 pub use schema::migrate;
 
-/// A quote or a list waits for all its products so many times as long as a page for its one: fifty lines are seven rounds of
-/// [`AT_ONCE`], most of which take a small part of what is allowed.
-const MANY_READS: u32 = 4;
+/// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`. Who asks for a quote waits a
+/// second longer (`outbound/prices.rs` of order-payment), so that the reason arrives there.
+const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
 /// More products than a basket holds.
 const MANY: usize = 100;
 /// Longest a batch of writes, or the reading of one, takes.
@@ -67,7 +67,7 @@ pub struct MongoProducts {
 }
 
 impl MongoProducts {
-    /// Connects when first used. A page waits for its product for as long as `read_deadline`, a quote for its products longer.
+    /// Connects when first used. A page waits for its product for as long as `read_deadline`.
     ///
     /// # Errors
     /// The URL is not one, or it asks for less durability than a majority with journal, or for reads from anybody but the primary.
@@ -78,7 +78,7 @@ impl MongoProducts {
             reads: Guard::new("mongo", GuardSettings { deadline: read_deadline, ..GuardSettings::default() }),
             many_reads: Guard::new(
                 "mongo-many",
-                GuardSettings { deadline: read_deadline * MANY_READS, ..GuardSettings::default() },
+                GuardSettings { deadline: MANY_READS_DEADLINE, ..GuardSettings::default() },
             ),
             batches: Guard::new(
                 "mongo-batch",

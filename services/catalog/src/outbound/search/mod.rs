@@ -58,6 +58,13 @@ pub struct ElasticProducts {
     weights: Weights,
     /// Who is asked how products stand, before they are written.
     known: Option<Arc<dyn Standings>>,
+    /// How long the index may take, as it is told.
+    give_up: String,
+}
+
+/// The index gives up by itself a little before we do: after four fifths of our deadline.
+fn give_up(deadline: Duration) -> String {
+    format!("{}ms", deadline.as_millis() * 4 / 5)
 }
 
 impl ElasticProducts {
@@ -78,6 +85,7 @@ impl ElasticProducts {
         let alias = format!("{prefix}products-{}", region.code());
         Ok(Self {
             lanes: Lanes::new(client.clone(), &alias, settings.grouped),
+            give_up: give_up(deadline),
             remembered: Remembered::new(settings.remembered),
             client,
             alias,
@@ -118,11 +126,16 @@ impl ElasticProducts {
 
     /// What a search asks of the index, as it is sent: for whoever wants to try or to measure it without us.
     pub fn question(&self, page: Page<'_>) -> String {
-        query::search(page, page.query.text.as_deref(), Strictness::Exact, self.weights, self.region).to_string()
+        self.bounded(query::search(page, page.query.text.as_deref(), Strictness::Exact, self.weights, self.region))
+    }
+
+    fn bounded(&self, mut body: Value) -> String {
+        body["timeout"] = json!(self.give_up);
+        body.to_string()
     }
 
     async fn ask(&self, body: Value) -> Result<Arc<Answer>, IndexDown> {
-        let question = Bytes::from(body.to_string());
+        let question = Bytes::from(self.bounded(body));
         let asked =
             async { self.searches.call_if(|| self.lanes.ask(question.clone()), Failure::is_fault).await.map_err(down) };
         self.remembered.or_ask(question.clone(), asked).await
@@ -231,4 +244,15 @@ fn down(error: CallError<Failure>) -> IndexDown {
 /// An empty JSON object as a body.
 fn nothing() -> Value {
     json!({})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_gives_up_before_we_do_whatever_our_deadline_is() {
+        assert_eq!(give_up(Duration::from_millis(500)), "400ms");
+        assert_eq!(give_up(Duration::from_secs(3)), "2400ms");
+    }
 }

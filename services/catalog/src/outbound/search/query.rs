@@ -14,8 +14,6 @@ use crate::domain::search_query::{COUNT_UP_TO, Filters, SearchQuery, Sort};
 use crate::domain::standing::{MOST_POPULAR, Standing};
 use crate::usecases::ports::products::Page;
 
-/// The index gives up by itself a little before we do.
-const GIVE_UP: &str = "400ms";
 /// Categories of a shop that are listed.
 const MAX_CATEGORIES: usize = 1000;
 /// Strongest interests that candidates are looked for with.
@@ -43,7 +41,6 @@ pub(super) fn search(
     let mut body = json!({
         "from": from,
         "size": size,
-        "timeout": GIVE_UP,
         "track_total_hits": COUNT_UP_TO,
         "_source": shown_fields(language, region),
         "query": {"bool": {"must": [standing(text, relevance(text, language, strictness, weights))], "filter": for_sale(region)}},
@@ -206,7 +203,6 @@ pub(super) fn list(
 ) -> Value {
     let mut body = json!({
         "size": size,
-        "timeout": GIVE_UP,
         "track_total_hits": false,
         "_source": shown_fields(language, region),
         "query": {"bool": {"filter": in_category(category, region)}},
@@ -247,7 +243,6 @@ pub(super) fn interesting(
     }
     json!({
         "size": size,
-        "timeout": GIVE_UP,
         "track_total_hits": false,
         "_source": shown_fields(language, region),
         "query": {"bool": {"should": wishes, "minimum_should_match": 1, "filter": in_category(category, region)}},
@@ -258,7 +253,6 @@ pub(super) fn interesting(
 pub(super) fn categories(region: Region) -> Value {
     json!({
         "size": 0,
-        "timeout": GIVE_UP,
         "track_total_hits": false,
         "query": {"bool": {"filter": for_sale(region)}},
         "aggs": {"categories": {"terms": {"field": "lineage", "size": MAX_CATEGORIES, "order": {"_key": "asc"}}}},
