@@ -1,4 +1,5 @@
-//! Sessions as `user` writes them to Redis (layout in `contracts::session`): one GET per request, with little patience.
+//! Sessions as `user` writes them to Redis (layout in `contracts::session`): one GET per request, with little patience; a second one only
+//! when the connection of the first has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,13 @@ impl SessionReader for RedisSessions {
         let mut connection = self.connection.clone();
         let key = session::key(session);
         // Whoever asked may go away; then the look-up ends with the patience of the connection.
-        let look_up = self.home.spawn(async move { connection.get::<_, Option<String>>(key).await });
+        let look_up = self.home.spawn(async move {
+            match connection.get::<_, Option<String>>(&key).await {
+                // Found out by using it: the first look-up after Redis has changed places is not to be the one that fails.
+                Err(error) if error.is_connection_dropped() => connection.get(&key).await,
+                done => done,
+            }
+        });
         match tokio::time::timeout(self.deadline, look_up).await {
             Ok(Ok(Ok(text))) => Ok(text.as_deref().and_then(SessionRecord::decode)),
             Ok(Ok(Err(error))) => Err(SessionStoreDown(error.to_string())),

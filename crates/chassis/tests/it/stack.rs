@@ -9,6 +9,9 @@ use common::{Region, SessionId, UserId, ids};
 use contracts::session::{self, SessionRecord};
 use redis::AsyncCommands;
 use serde_json::Value;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::support::{client, process, settings};
 
@@ -62,6 +65,34 @@ async fn a_connection_stays_when_the_runtime_that_used_it_first_has_ended() {
     assert_eq!(answer, Ok(None));
     for _ in 0..3 {
         assert_eq!(sessions.read(&id).await, Ok(None), "nobody has to connect anew");
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_on_a_connection_that_has_ended_is_made_on_a_new_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sessions = reader(&format!("redis://{}", listener.local_addr().unwrap()));
+    let all_end = Arc::new(Notify::new());
+    let told = all_end.clone();
+    tokio::spawn(async move {
+        while let Ok((mut caller, _)) = listener.accept().await {
+            let told = told.clone();
+            tokio::spawn(async move {
+                let mut redis =
+                    TcpStream::connect(("127.0.0.1", port(8151))).await.expect("the test stack's redis runs");
+                tokio::select! {
+                    _ = copy_bidirectional(&mut caller, &mut redis) => {}
+                    () = told.notified() => {}
+                }
+            });
+        }
+    });
+    let id = SessionId::parse(&ids::random().to_string()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(sessions.read(&id).await, Ok(None));
+        all_end.notify_waiters();
+        // until our side has heard of it
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
