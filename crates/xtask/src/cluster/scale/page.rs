@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn rows_have_as_many_cells_as_their_heads_and_never_is_said_aloud() {
         let sample = |at_s, wanted, ready| Sample { at_s, wanted, ready };
-        let one = Grown {
+        let mut one = Grown {
             name: "catalog-serve".to_owned(),
             taken: Taken { idle_m: 2.0, loaded_m: 100.0 },
             percent: 40,
@@ -191,8 +191,8 @@ mod tests {
         };
         let said = row(&one);
         assert_eq!(said, "| catalog-serve | 41 | 81 | 54 | 1.50 | - | - | 9, 12, 30 | 0 |\n");
-        let never = Grown { with_seen_start: Some(Reckoned { start_s: 9, ready_after_s: None }), ..one.clone() };
-        assert!(row(&never).contains("| 1.50 | **never** | - |"), "{}", row(&never));
+        one.with_seen_start = Some(Reckoned { start_s: 9, ready_after_s: None });
+        assert!(row(&one).contains("| 1.50 | **never** | - |"), "{}", row(&one));
         assert_eq!(targets(&one), "| catalog-serve | 2.0m | 100m | 40 % | 8.0m | 12.5 |\n");
         let why = BTreeMap::from([("no answer".to_owned(), 2)]);
         let counts = Counts { asked: 9, failed: 2, why, ..Counts::default() };

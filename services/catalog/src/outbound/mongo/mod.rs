@@ -270,12 +270,12 @@ mod tests {
             "readPreference=nearest",
         ] {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{weak}");
-            assert!(MongoProducts::connect(&url, "catalog").await.is_err(), "{weak}");
+            assert!(MongoProducts::connect(&url, "catalog", BATCH_DEADLINE).await.is_err(), "{weak}");
         }
         for strong in ["appName=x", "w=majority", "journal=true", "readConcernLevel=majority", "readPreference=primary"]
         {
             let url = format!("mongodb://127.0.0.1:1/?directConnection=true&{strong}");
-            assert!(MongoProducts::connect(&url, "catalog").await.is_ok(), "{strong}");
+            assert!(MongoProducts::connect(&url, "catalog", BATCH_DEADLINE).await.is_ok(), "{strong}");
         }
     }
 
