@@ -5,6 +5,8 @@ use chassis::config::{Auth, Common, ConfigError, Grpc, Http, Redis, Secret};
 use messaging::{DatabaseSettings, KafkaSettings};
 use serde::Deserialize;
 
+use crate::outbound::mongo::MANY_READS_DEADLINE;
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     #[serde(flatten)]
@@ -132,9 +134,6 @@ const PSEUDONYM_KEY_MIN_LENGTH: usize = 16;
 /// Less than this and a page may not find room in its part of the memory.
 const LEAST_PAGES: u64 = 1 << 20;
 
-/// A page waits no longer for its product than a quote for all of its own.
-const MOST_READ_MS: u64 = 3_000;
-
 /// Looks for values that do not fit together, before anything is opened.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     if config.pseudonym.key.open().len() < PSEUDONYM_KEY_MIN_LENGTH {
@@ -143,10 +142,10 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     if config.pages.max_bytes < LEAST_PAGES {
         return Err(ConfigError::invalid("pages.max_bytes", "must be at least 1048576: a few hundred pages"));
     }
-    if !(1..=MOST_READ_MS).contains(&config.mongo.read_deadline_ms) {
+    if !(1..=MANY_READS_DEADLINE.as_millis()).contains(&config.mongo.read_deadline_ms.into()) {
         return Err(ConfigError::invalid(
             "mongo.read_deadline_ms",
-            "must be from 1 to 3000: a page waits no longer than a quote",
+            format!("must be from 1 to {}: a page waits no longer than a quote", MANY_READS_DEADLINE.as_millis()),
         ));
     }
     if config.ratings.patience_ms >= config.elasticsearch.search_deadline_ms {
@@ -156,4 +155,28 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::Service as _;
+
+    use super::*;
+
+    #[test]
+    fn a_page_waits_for_its_product_but_no_longer_than_a_quote_does() {
+        let with = |read_deadline_ms: u64| {
+            let mut config =
+                chassis::config::load::<Config>(crate::Service::DEFAULTS, None, &[]).expect("defaults").config;
+            config.mongo.read_deadline_ms = read_deadline_ms;
+            check(&config).map_err(|error| error.to_string())
+        };
+        for good in [1, 800, 3_000] {
+            assert_eq!(with(good), Ok(()));
+        }
+        for bad in [0, 3_001, u64::MAX] {
+            let refused = with(bad).expect_err("too short or too long");
+            assert!(refused.contains("mongo.read_deadline_ms"), "{refused}");
+        }
+    }
 }

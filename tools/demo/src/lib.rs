@@ -11,6 +11,7 @@ pub mod catalog_data;
 pub mod catalog_drill;
 pub mod clicks;
 pub mod closing_check;
+pub mod crowd;
 pub mod follow;
 pub mod gateway_books;
 pub mod generate;

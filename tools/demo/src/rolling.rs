@@ -1,36 +1,29 @@
-//! The load of a rolling update: shoppers search, read pages, ask for recommendations, log in, click and order through the edge, for as
-//! long as somebody holds our standard input open. Each thing is asked once: what fails has failed.
+//! The load of a rolling update: shoppers search, read pages, ask for recommendations, log in, click and order through the edge.
 //!
 //! Decided here: who asks what and how often (from the seed alone), and what is counted afterwards. Not decided here: which processes are
 //! replaced meanwhile and which counts are promised (`cargo xtask rolling`, and `cargo xtask matrix`, where an earlier release answers too).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
-use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xtask::drill::rolling::told::{Told, click};
-use xtask::drill::told::{BEGINS, ENDS};
 
 use crate::api::{Call, Reply};
 use crate::campaign::may_end;
-use crate::catalog_drill::assortment::Assortment;
-use crate::catalog_drill::judge::{Question, Tally, Verdict, judge};
-use crate::catalog_drill::{say, until_input_ends};
+use crate::catalog_drill::judge::{Question, Verdict, judge};
+use crate::catalog_drill::say;
 use crate::closing_check::{Databases, Findings, units, unsent};
-use crate::generate::{Supply, catalog, spread};
-use crate::orders::{ClickCount, Counter, pages};
+use crate::crowd::{Asked, Plan, Shop, ask_on};
+use crate::generate::spread;
+use crate::orders::Counter;
 use crate::plan::PlannedOrder;
-use crate::run::sign_up;
-use crate::seed::staff;
 use crate::stack::Stack;
-use crate::stock::{ReceiptLine, receive};
 
 pub struct RollingOptions {
     pub seed: u64,
@@ -39,9 +32,6 @@ pub struct RollingOptions {
 /// People of one load. Each logs in again long before a token is old, so that no other request has to.
 const SHOPPERS: usize = 8;
 
-/// Products that are ordered, and the units of each that are booked in: many times what a load orders.
-const PRODUCTS: usize = 40;
-const UNITS: u32 = 400;
 /// Of a hundred orders, so many are paid with a card that is refused.
 const DECLINED_PERCENT: usize = 5;
 
@@ -64,91 +54,43 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 7] =
-        [Kind::Search, Kind::Page, Kind::Recommendation, Kind::Order, Kind::Click, Kind::VisitorClick, Kind::LogIn];
-
-    /// For people; how many ask one question after the other, and for how long each pauses in between. The load has to be there, not to be
-    /// heavy: below all limits, and a login costs the identity provider a password hash.
-    fn plan(self) -> (&'static str, usize, Duration) {
-        let plan = |name, askers, pause_ms| (name, askers, Duration::from_millis(pause_ms));
-        match self {
-            Kind::Search => plan("searches", 2, 60),
-            Kind::Page => plan("product pages", 2, 40),
-            Kind::Recommendation => plan("recommendations", 2, 60),
-            Kind::Order => plan("orders", 2, 250),
-            Kind::Click => plan("reports of clicks with a token", 2, 300),
-            Kind::VisitorClick => plan("reports of clicks by visitors", 2, 150),
-            Kind::LogIn => plan("log-ins", 1, 1_500),
-        }
+    /// The load has to be there, not to be heavy: below all limits, and a login costs the identity provider a password hash.
+    fn plans() -> [(Kind, Plan); 7] {
+        [
+            (Kind::Search, Plan::new("searches", 2, 60)),
+            (Kind::Page, Plan::new("product pages", 2, 40)),
+            (Kind::Recommendation, Plan::new("recommendations", 2, 60)),
+            (Kind::Order, Plan::new("orders", 2, 250)),
+            (Kind::Click, Plan::new("reports of clicks with a token", 2, 300)),
+            (Kind::VisitorClick, Plan::new("reports of clicks by visitors", 2, 150)),
+            (Kind::LogIn, Plan::new("log-ins", 1, 1_500)),
+        ]
     }
 }
 
 /// # Errors
 /// The shop does not let people in, has too little to ask for, or a database does not answer. `false`: it ran, and something is missing.
 pub async fn rolling(stack: &Stack, options: &RollingOptions) -> anyhow::Result<bool> {
-    let (api, seed) = (&stack.api, options.seed);
-    let run = common::ids::time_ordered().simple().to_string()[..12].to_owned();
-    let skus = fill_shelves(stack, &run).await?;
-    let shoppers = sign_up(stack, &run, SHOPPERS).await?;
-    let pages = pages(api, &skus).await?;
-    if pages.len() != skus.len() {
-        bail!("the shop shows {} of {} products; run `./dev seed` first", pages.len(), skus.len());
-    }
-    let assortment = Assortment::read(api, Vec::new()).await?;
-    let counter = Counter {
-        api,
-        region: stack.region,
-        run: &run,
-        shoppers: &shoppers,
-        pages: &pages,
-        clicks: ClickCount::default(),
-    };
+    let shop = Shop::open(stack, SHOPPERS).await?;
     let crowd = Crowd {
-        counter: &counter,
-        assortment: &assortment,
-        skus: &skus,
-        seed,
+        counter: &shop.counter(stack),
+        shop: &shop,
         orders: AtomicUsize::new(0),
         accepted: Mutex::default(),
         clicks: AtomicU64::new(0),
         accepted_clicks: Mutex::default(),
     };
-    let over = until_input_ends();
-    let before = api.repeats();
-    say(BEGINS)?;
-    let askers = Kind::ALL.into_iter().flat_map(|kind| (0..kind.plan().1).map(move |who| (kind, who)));
-    let tallies = join_all(askers.map(|(kind, who)| crowd.ask_on(kind, who, &over))).await;
-    say(ENDS)?;
-    let repeated = api.repeats() != before;
-    let mut by_kind: BTreeMap<&str, Vec<Tally>> = BTreeMap::new();
-    for (kind, tally) in tallies {
-        by_kind.entry(kind.plan().0).or_default().push(tally);
-    }
-    let asked = by_kind.into_iter().map(|(name, tallies)| (name.to_owned(), Tally::together(tallies).counts()));
-    let (asked, clicks, orders) = (asked.collect(), taken(crowd.accepted_clicks), taken(crowd.accepted));
-    let told = settled(stack, Told { run: run.clone(), asked, repeated, clicks, ..Told::default() }, &orders).await?;
+    let ask = async |kind, _, dice: &str| crowd.ask(kind, dice).await;
+    let Asked { counts, repeated } = ask_on(&stack.api, &Kind::plans(), options.seed, ask).await?;
+    let (clicks, orders) = (taken(crowd.accepted_clicks), taken(crowd.accepted));
+    let told = Told { run: shop.run.clone(), asked: counts, repeated, clicks, ..Told::default() };
+    let told = settled(stack, told, &orders).await?;
     say(&serde_json::to_string(&told)?)?;
     Ok(told.books_agree && told.orders_missing == 0 && told.orders_untrue == 0 && told.unsent == 0)
 }
 
 fn taken<T>(collected: Mutex<Vec<T>>) -> Vec<T> {
     collected.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Books in what will be ordered; gives the products.
-pub(crate) async fn fill_shelves(stack: &Stack, run: &str) -> anyhow::Result<Vec<String>> {
-    let offers = catalog().into_iter();
-    let offers = offers.filter(|offer| matches!(offer.supply, Supply::Counted(_) | Supply::Serialised(_)));
-    let lines: Vec<ReceiptLine> = offers
-        .take(PRODUCTS)
-        .map(|offer| {
-            let mut line = ReceiptLine::of(&offer.product.sku, offer.supply);
-            line.quantity = UNITS;
-            line
-        })
-        .collect();
-    receive(&stack.api, &staff(&stack.api).await?, &format!("rolling-{run}"), &lines).await?;
-    Ok(lines.into_iter().map(|line| line.sku).collect())
 }
 
 /// Waits until nothing is under way any more and adds to `told` what the books say then.
@@ -201,9 +143,7 @@ fn books(findings: &Findings) -> Vec<String> {
 /// Everybody who asks, and what the shop has promised to them.
 struct Crowd<'a> {
     counter: &'a Counter<'a>,
-    assortment: &'a Assortment,
-    skus: &'a [String],
-    seed: u64,
+    shop: &'a Shop,
     /// Orders that were sent.
     orders: AtomicUsize,
     /// Orders that were accepted, with their cards.
@@ -214,32 +154,15 @@ struct Crowd<'a> {
 }
 
 impl Crowd<'_> {
-    /// Asks one question after the other until the load is over.
-    async fn ask_on(&self, kind: Kind, who: usize, over: &AtomicBool) -> (Kind, Tally) {
-        let mut tally = Tally::default();
-        let (name, _, pause) = kind.plan();
-        for number in 0_u64.. {
-            if over.load(Ordering::Relaxed) {
-                break;
-            }
-            let dice = format!("{}-{name}-{who}-{number}", self.seed);
-            let asked = Instant::now();
-            let verdict = self.ask(kind, &dice).await;
-            tally.note(verdict, asked.elapsed());
-            tokio::time::sleep(pause).await;
-        }
-        (kind, tally)
-    }
-
     async fn ask(&self, kind: Kind, dice: &str) -> Verdict {
         match kind {
             Kind::Search => {
-                let search = self.assortment.search(dice);
+                let search = self.shop.assortment.search(dice);
                 let path = search.path(spread(&format!("size-{dice}")));
                 judge(Question::SearchOfAnyRelease(search.first.as_deref()), self.get(&path, None).await)
             }
             Kind::Page => {
-                let sku = self.assortment.sku(dice);
+                let sku = self.shop.assortment.sku(dice);
                 judge(Question::Page(sku), self.get(&format!("/v1/products/{sku}"), None).await)
             }
             Kind::Recommendation => self.recommendation(dice).await,
@@ -258,7 +181,7 @@ impl Crowd<'_> {
     }
 
     async fn token(&self, dice: &str) -> anyhow::Result<String> {
-        let shoppers = self.counter.shoppers;
+        let shoppers = &self.shop.shoppers;
         shoppers[spread(dice) % shoppers.len()].token(self.counter.api).await
     }
 
@@ -278,7 +201,7 @@ impl Crowd<'_> {
     async fn log_in(&self, dice: &str) -> Verdict {
         // In turn, so that nobody's token grows old.
         let number: usize = dice.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        let shoppers = self.counter.shoppers;
+        let shoppers = &self.shop.shoppers;
         judge(Question::Write, shoppers[number % shoppers.len()].log_in_once(self.counter.api).await)
     }
 
@@ -299,21 +222,21 @@ impl Crowd<'_> {
 
     fn planned(&self, dice: &str) -> PlannedOrder {
         let roll = |what: &str| spread(&format!("{what}-{dice}"));
-        let sku = self.skus[roll("sku") % self.skus.len()].clone();
+        let sku = self.shop.skus[roll("sku") % self.shop.skus.len()].clone();
         let units = if roll("units").is_multiple_of(4) { 2 } else { 1 };
         let card = if roll("card") % 100 < DECLINED_PERCENT { "tok_declined" } else { "tok_ok" };
         let number = self.orders.fetch_add(1, Ordering::Relaxed);
-        PlannedOrder { number, shopper: roll("buyer") % self.counter.shoppers.len(), lines: vec![(sku, units)], card }
+        PlannedOrder { number, shopper: roll("buyer") % self.shop.shoppers.len(), lines: vec![(sku, units)], card }
     }
 
     /// Reports clicks, as a person or as a browser that nobody has logged in with.
     async fn clicks(&self, dice: &str, token: Option<&str>) -> Verdict {
         let first = self.clicks.fetch_add(CLICKS, Ordering::Relaxed);
         let numbers = first..first + CLICKS;
-        let sku = self.assortment.sku(dice);
+        let sku = self.shop.assortment.sku(dice);
         let events: Vec<Value> = numbers
             .clone()
-            .map(|number| json!({"event_id": click(self.counter.run, number), "type": "view", "sku": sku}))
+            .map(|number| json!({"event_id": click(&self.shop.run, number), "type": "view", "sku": sku}))
             .collect();
         let body = match token {
             Some(_) => Value::from(events),

@@ -85,6 +85,14 @@ impl Place {
         }
     }
 
+    /// The nodes of a cluster that was made already.
+    ///
+    /// # Errors
+    /// When a program cannot be had.
+    pub fn nodes(&self) -> Result<Nodes<'_>> {
+        Nodes::of(&self.layout, &Tools::find(&self.layout, Building::Forbidden)?, self.machines())
+    }
+
     /// The region on its nodes.
     pub fn region<'a>(&'a self, nodes: &'a Nodes<'a>) -> Region<'a> {
         Region { stack: &self.stack, nodes, folder: self.layout.state.join("data") }
@@ -235,8 +243,7 @@ pub fn status(offset: u16) -> Result<bool> {
         println!("no cluster runs, or a part of it has ended; ./dev cluster up makes one");
         return Ok(false);
     }
-    let tools = Tools::find(&place.layout, Building::Forbidden)?;
-    let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    let nodes = place.nodes()?;
     println!("{}", nodes.kubectl.run(&["get", "pods", "-A", "-o", "wide"])?);
     let pods = nodes.kubectl.items(&["get", "pods", "-n", "shopsphere"])?;
     let ready = |pod: &serde_json::Value| {
@@ -259,8 +266,7 @@ pub fn scale(offset: u16) -> Result<bool> {
         return Ok(true);
     }
     let place = Place::running(offset)?;
-    let tools = Tools::find(&place.layout, Building::Forbidden)?;
-    let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    let nodes = place.nodes()?;
     // what is measured is what the report names, and nothing that an earlier one has left
     Progress::new().step("region of now", "ready", || place.region(&nodes).install())?;
     super::scale::run(&place.layout, &place.stack, &nodes)

@@ -24,6 +24,8 @@ const ENVIRONMENT: &str = "local";
 const DATA: &str = "shopsphere-data";
 /// The namespace of the services, and the name of their release.
 pub const APPS: &str = "shopsphere";
+/// Scalers of Kubernetes' own; by this name in full, or another API group might be meant.
+pub const SCALERS: &str = "horizontalpodautoscalers.v2.autoscaling";
 /// Thousandths of a processor that each pod asks for.
 pub const CPU_M: u32 = 20;
 /// Migrations, and sixteen pods on two cores that the stores need too.
@@ -87,7 +89,7 @@ impl Region<'_> {
         let kubectl = &self.nodes.kubectl;
         // what a drill or a step of load has left that was interrupted
         kubectl.run(&["uncordon", FIRST.node, SECOND.node])?;
-        kubectl.run(&["-n", APPS, "delete", "horizontalpodautoscalers.v2.autoscaling", "--all"])?;
+        kubectl.run(&["-n", APPS, "delete", SCALERS, "--all"])?;
         let roles =
             SERVICES.iter().flat_map(|service| ["serve", "work"].map(|role| format!("{}-{role}", service.name)));
         let names: Vec<_> = roles.map(|name| format!("deployment/{name}")).collect();

@@ -17,10 +17,7 @@ use serde_json::{Value, json};
 use super::kubectl::{Kubectl, until};
 use super::local::{self, Place};
 use super::machine;
-use super::node::Nodes;
 use super::region::{self, APPS, Region};
-use super::tools::Tools;
-use crate::deploy::checks::Building;
 use crate::drill::rolling::under_load;
 use crate::os;
 use crate::progress::Progress;
@@ -104,8 +101,7 @@ pub fn run(offset: u16, seed: u64) -> Result<bool> {
     region::built(&place.stack)?;
     // A few people pay for all the orders of the load.
     place.stack.most_declined = Some(0);
-    let tools = Tools::find(&place.layout, Building::Forbidden)?;
-    let nodes = Nodes::of(&place.layout, &tools, place.machines())?;
+    let nodes = place.nodes()?;
     let region = place.region(&nodes);
     let progress = Progress::new();
     progress.step("region of a drill", "ready", || region.install())?;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The first process of the throw-away machine: makes its own view of the kernel, then only collects what has ended. It is begun inside
-# fresh namespaces and inside the control groups that FOLDER/groups names, one line each: controllers, folder.
+# fresh namespaces and inside the control groups that FOLDER/groups names, one line each: controllers, folder. What is to be
+# its own lies where FOLDER/places says.
 #
 #     init.sh FOLDER NODE ADDRESS GATEWAY
 set -eu
@@ -27,10 +28,10 @@ done <"$folder/groups"
 # what containers and kubelet write where they always do goes into our folder
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/containerd /run/netns /run/lock
-for place in /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers; do
+while read -r place; do
     mkdir -p "$place" "$folder/var$place"
     mount --bind "$folder/var$place" "$place"
-done
+done <"$folder/places"
 
 # the kubelet insists on these values; it finds them, and the machine keeps its own
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1; do

@@ -106,6 +106,7 @@ impl Machine {
         for (name, text) in [("init.sh", INIT), ("begin.sh", BEGIN), ("enter.sh", ENTER)] {
             fs::write(self.folder.join(name), text)?;
         }
+        fs::write(self.folder.join("places"), PLACES.join("\n") + "\n").context("note the places")?;
         self.make_groups()?;
         let script = |name: &str| self.folder.join(name).display().to_string();
         let args = [script("begin.sh"), self.folder.display().to_string(), script("init.sh")];
@@ -252,7 +253,7 @@ impl Machine {
     }
 }
 
-/// Folders of this machine that `init.sh` lays its own over, and makes where there were none.
+/// Folders of this machine that the throw-away one lays its own over, and that are made where there were none.
 const PLACES: [&str; 4] = ["/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers"];
 
 /// Removes those that are empty: others are somebody else's.

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::kubectl::{Kubectl, until};
 use super::metrics::{self, RESOLUTION};
 use super::node::Nodes;
-use super::region::APPS;
+use super::region::{APPS, SCALERS};
 use crate::deploy::objects::{self, Rendered};
 use crate::deploy::scale::start_times::{StartTimes, p95};
 use crate::deploy::simulation::CONTROLLER;
@@ -40,8 +40,6 @@ use told::Told;
 pub const DEPLOYMENTS: [&str; 2] = ["order-payment-serve", "catalog-serve"];
 /// The load's command of the demo program.
 const COMMAND: &str = "step";
-/// By this name in full, or another API group might be meant.
-const SCALERS: &str = "horizontalpodautoscalers.v2.autoscaling";
 /// Two pods where one was, and none of those that an earlier run has left.
 const PODS: Duration = Duration::from_secs(240);
 /// A scaler looks every 15 s, and first at what it was told before.
@@ -100,10 +98,9 @@ pub fn run(layout: &Layout, stack: &Stack, nodes: &Nodes<'_>) -> Result<bool> {
     let site = sites.iter().find(|rendered| rendered.site == stack.region.site);
     let site = site.with_context(|| format!("{} is not rendered", stack.region.site))?;
     progress.step("metrics-server", "ready", || metrics::start(layout, nodes, &DEPLOYMENTS))?;
-    let before = looked_at(kubectl, 0.0)?;
     let outcome = step(stack, kubectl, &progress, site, &times);
-    // also when it went wrong: nobody else would
-    let back = progress.step("replicas as before", "wanted", || put_back(kubectl, &before));
+    // also when it went wrong: nobody else would before the next `up`
+    let back = progress.step("replicas as before", "wanted", || put_back(kubectl));
     let found = outcome?;
     back?;
     println!("{}", page::tables(&found));
@@ -162,19 +159,16 @@ fn pods(kubectl: &Kubectl) -> Result<Vec<Value>> {
     kubectl.items(&["-n", APPS, "get", "pods"])
 }
 
-/// One look at both Deployments.
-fn looked_at(kubectl: &Kubectl, at_s: f64) -> Result<Vec<Sample>> {
+/// One look at both Deployments. Its moment is that of the answer, so that nothing is called earlier than it was.
+fn looked_at(kubectl: &Kubectl, began: Instant) -> Result<Vec<Sample>> {
     let [one, other] = DEPLOYMENTS;
     let deployments = kubectl.items(&["-n", APPS, "get", "deployments.v1.apps", one, other])?;
+    let at_s = began.elapsed().as_secs_f64();
     DEPLOYMENTS.iter().map(|name| Sample::read(&deployments, name, at_s)).collect()
 }
 
-/// No scaler, two pods, and nobody else.
+/// Two pods as the region has been installed, and none of before on its way out.
 fn two_of_each(kubectl: &Kubectl) -> Result<()> {
-    for name in DEPLOYMENTS {
-        kubectl.run(&["-n", APPS, "delete", SCALERS, name, "--ignore-not-found"])?;
-        scale(kubectl, name, LEAST)?;
-    }
     until("two replicas of each", PODS, || {
         for name in DEPLOYMENTS {
             let status = kubectl.json(&["-n", APPS, "get", "deployments.v1.apps", name])?["status"].clone();
@@ -187,10 +181,6 @@ fn two_of_each(kubectl: &Kubectl) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn scale(kubectl: &Kubectl, name: &str, replicas: u32) -> Result<()> {
-    kubectl.run(&["-n", APPS, "scale", "deployment", name, &format!("--replicas={replicas}")]).map(|_| ())
 }
 
 /// The least and the most of several looks at what all pods of each Deployment take together, once that has settled.
@@ -237,11 +227,8 @@ fn watch(kubectl: &Kubectl, load: &Load, began: Instant, grown: &mut [Grown]) ->
             bail!("the load ended by itself");
         }
         let looking = Instant::now();
-        let samples = looked_at(kubectl, 0.0)?;
-        // when the answer was there, so that nothing is called earlier than it was
-        let at_s = began.elapsed().as_secs_f64();
-        for (one, sample) in grown.iter_mut().zip(samples) {
-            one.samples.push(Sample { at_s, ..sample });
+        for (one, sample) in grown.iter_mut().zip(looked_at(kubectl, began)?) {
+            one.samples.push(sample);
         }
         if grown.iter().all(|one| one.ready_after_s().is_some()) {
             all_ready.get_or_insert_with(Instant::now);
@@ -251,11 +238,11 @@ fn watch(kubectl: &Kubectl, load: &Load, began: Instant, grown: &mut [Grown]) ->
     Ok(())
 }
 
-/// As it was before: no scaler, and as many replicas.
-fn put_back(kubectl: &Kubectl, before: &[Sample]) -> Result<()> {
-    for (name, sample) in DEPLOYMENTS.iter().zip(before) {
+/// As it was before: no scaler, and two of each.
+fn put_back(kubectl: &Kubectl) -> Result<()> {
+    for name in DEPLOYMENTS {
         kubectl.run(&["-n", APPS, "delete", SCALERS, name, "--ignore-not-found"])?;
-        scale(kubectl, name, sample.wanted)?;
+        kubectl.run(&["-n", APPS, "scale", "deployment", name, &format!("--replicas={LEAST}")])?;
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ pub use schema::migrate;
 
 /// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`. Who asks for a quote waits a
 /// second longer (`outbound/prices.rs` of order-payment), so that the reason arrives there.
-const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
+pub const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
 /// More products than a basket holds.
 const MANY: usize = 100;
 /// Longest a batch of writes, or the reading of one, takes.
