@@ -23,8 +23,11 @@ use crate::usecases::ports::{Created, Down, Identities, Identity, TokenPair};
 use admin::Admin;
 use under_way::UnderWay;
 
-/// Hashing a password takes some 50 ms, more on a cold or busy server; the request itself has 10 s.
+/// A read or a change of an identity.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// A log-in. Hashing a password takes some 50 ms of a processor: seconds where many want it (the slowest of a hundred takes 3 s in
+/// `docs/drills`). It is not repeated, so giving up early only has people come again, for another hash; the request itself has 10 s.
+const LOG_IN_DEADLINE: Duration = Duration::from_secs(7);
 /// When to try again while another log-in of the same account is under way: most have ended by then.
 const ANOTHER_UNDER_WAY: Duration = Duration::from_secs(2);
 /// Largest answer that is read: a user with its attributes has about 2 KiB, a pair of tokens about 3.
@@ -63,14 +66,14 @@ impl Keycloak {
         let http = http_client::new(HttpClientSettings::default()).context("keycloak")?;
         let base = settings.base_url.trim_end_matches('/');
         let token_url = format!("{base}/realms/{}/protocol/openid-connect/token", settings.realm);
-        let guard = |target| Guard::new(target, GuardSettings { deadline: DEADLINE, ..GuardSettings::default() });
+        let guard = |target, deadline| Guard::new(target, GuardSettings { deadline, ..GuardSettings::default() });
         Ok(Self {
             login_client: (settings.client_id.clone(), settings.client_secret.open().to_owned()),
             admin: Admin::new(http.clone(), settings, token_url.clone(), clock),
             http,
             token_url,
-            tokens: guard("keycloak-tokens"),
-            identities: guard("keycloak-admin"),
+            tokens: guard("keycloak-tokens", LOG_IN_DEADLINE),
+            identities: guard("keycloak-admin", DEADLINE),
             log_ins: UnderWay::default(),
         })
     }
