@@ -25,9 +25,9 @@ use under_way::UnderWay;
 
 /// A read or a change of an identity.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// A log-in. Hashing a password takes some 50 ms of a processor: seconds where many want it (the slowest of a hundred takes 3 s in
-/// `docs/drills`). It is not repeated, so giving up early only has people come again, for another hash; the request itself has 10 s.
-const LOG_IN_DEADLINE: Duration = Duration::from_secs(7);
+/// A log-in, or a refresh of its tokens. Hashing a password takes some 50 ms of a processor: seconds where many want it (the slowest of a
+/// hundred takes 3 s in `docs/drills`). Neither is repeated, so giving up early only has people come again; the request itself has 10 s.
+const TOKENS_DEADLINE: Duration = Duration::from_secs(7);
 /// When to try again while another log-in of the same account is under way: most have ended by then.
 const ANOTHER_UNDER_WAY: Duration = Duration::from_secs(2);
 /// Largest answer that is read: a user with its attributes has about 2 KiB, a pair of tokens about 3.
@@ -72,7 +72,7 @@ impl Keycloak {
             admin: Admin::new(http.clone(), settings, token_url.clone(), clock),
             http,
             token_url,
-            tokens: guard("keycloak-tokens", LOG_IN_DEADLINE),
+            tokens: guard("keycloak-tokens", TOKENS_DEADLINE),
             identities: guard("keycloak-admin", DEADLINE),
             log_ins: UnderWay::default(),
         })
