@@ -20,7 +20,7 @@ use crate::ports::{Port, Ports};
 use crate::progress::Progress;
 use crate::stack::process::{self, Health, Spec};
 use crate::stack::services::SERVICES;
-use crate::stack::up::{Wanted, up as start_servers};
+use crate::stack::up::{Wanted, build, up as start_servers};
 use crate::stack::{self, Purpose, Stack};
 
 /// The offset of the region whose services are pods; no other stack of ours stands there.
@@ -85,6 +85,14 @@ impl Place {
         }
     }
 
+    /// The optimised programs of now, which pods, edge and load are of.
+    ///
+    /// # Errors
+    /// When cargo fails.
+    pub fn build(&self, progress: &Progress) -> Result<()> {
+        progress.step("programs", "built", || build(&self.stack))
+    }
+
     /// The nodes of a cluster that was made already.
     ///
     /// # Errors
@@ -113,8 +121,8 @@ pub fn up(offset: u16) -> Result<()> {
         return Ok(());
     }
     let place = Place::open(offset)?;
-    region::built(&place.stack)?;
     let progress = Progress::new();
+    place.build(&progress)?;
     let tools = progress.step("tools", "found", || Tools::find(&place.layout, Building::Allowed))?;
     start_servers(&place.stack, &progress, Wanted { build: false, services: false })?;
     for tool in ["payment-simulator", "edge-tracer"] {
@@ -268,7 +276,9 @@ pub fn scale(offset: u16) -> Result<bool> {
     let place = Place::running(offset)?;
     let nodes = place.nodes()?;
     // what is measured is what the report names, and nothing that an earlier one has left
-    Progress::new().step("region of now", "ready", || place.region(&nodes).install())?;
+    let progress = Progress::new();
+    place.build(&progress)?;
+    progress.step("region of now", "ready", || place.region(&nodes).install())?;
     super::scale::run(&place.layout, &place.stack, &nodes)
 }
 

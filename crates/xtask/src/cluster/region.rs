@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::machine::{ADDRESS, FIRST, SECOND};
@@ -320,21 +320,6 @@ fn stores() -> Vec<Value> {
         ]
     };
     STORES.iter().flat_map(each).collect()
-}
-
-/// Programs that must have been built before any of this.
-pub const PROGRAMS: &[&str] =
-    &["user", "catalog", "order-payment", "personalization", "payment-simulator", "edge-tracer", "jwks-sync", "demo"];
-
-/// They are.
-///
-/// # Errors
-/// Naming those that are not.
-pub fn built(stack: &Stack) -> Result<()> {
-    let is_built = |program: &&str| stack.layout.binaries(true).join(program).is_file();
-    let missing: Vec<&str> = PROGRAMS.iter().copied().filter(|program| !is_built(program)).collect();
-    ensure!(missing.is_empty(), "not built: {}; run cargo build --release --workspace", missing.join(", "));
-    Ok(())
 }
 
 /// Brings keys to the edge and fills the shop, once pods answer.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::kubectl::{Kubectl, until};
 use super::local::{self, Place};
 use super::machine;
-use super::region::{self, APPS, Region};
+use super::region::{APPS, Region};
 use crate::drill::rolling::under_load;
 use crate::os;
 use crate::progress::Progress;
@@ -98,12 +98,12 @@ pub fn run(offset: u16, seed: u64) -> Result<bool> {
     }
     let begun = Instant::now();
     let mut place = Place::running(offset)?;
-    region::built(&place.stack)?;
     // A few people pay for all the orders of the load.
     place.stack.most_declined = Some(0);
     let nodes = place.nodes()?;
     let region = place.region(&nodes);
     let progress = Progress::new();
+    place.build(&progress)?;
     progress.step("region of a drill", "ready", || region.install())?;
     let drill = Drill { region: &region, kubectl: &nodes.kubectl };
     let names: Vec<String> = drill.deployments()?.iter().map(|one| text(one, "/metadata/name").to_owned()).collect();
