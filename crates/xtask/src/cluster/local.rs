@@ -90,7 +90,7 @@ impl Place {
     /// # Errors
     /// When cargo fails.
     pub fn build(&self, progress: &Progress) -> Result<()> {
-        progress.step("programs", "built", || build(&self.stack))
+        progress.step("cargo build", "built", || build(&self.stack))
     }
 
     /// The nodes of a cluster that was made already.
@@ -122,9 +122,8 @@ pub fn up(offset: u16) -> Result<()> {
     }
     let place = Place::open(offset)?;
     let progress = Progress::new();
-    place.build(&progress)?;
     let tools = progress.step("tools", "found", || Tools::find(&place.layout, Building::Allowed))?;
-    start_servers(&place.stack, &progress, Wanted { build: false, services: false })?;
+    start_servers(&place.stack, &progress, Wanted { build: true, services: false })?;
     for tool in ["payment-simulator", "edge-tracer"] {
         progress.step(tool, "ready", || place.stack.start(tool))?;
     }
