@@ -3,9 +3,10 @@
 //!
 //! Decided here: who wants what and how it is ordered (from the seed alone): at once or after a while, with the lock or without, with
 //! the coupon or without; a refusal `price-changed` is accepted as it was shown in half of the cases. Every basket is that of a new
-//! browser, as locks of browsers are good for whoever logs in there.
+//! browser, as locks of browsers are good for whoever logs in there. A season of baskets has products and promotions of its own.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,9 @@ pub struct TruthOptions {
 const PRODUCTS: usize = 20;
 const MOST_LINES: usize = 3;
 const MOST_UNITS: u32 = 4;
+/// Baskets until other products and promotions take the place of these: every change leaves a revision for ever, and the stand-in for
+/// MongoDB reads all of a product's to find its newest. A hundred thousand baskets on the same twenty products would measure that.
+const SEASON: usize = 2_000;
 /// Between two changes of a price, and of a promotion: faster than anybody fills in a form.
 const PRICE_PAUSE: Duration = Duration::from_millis(25);
 const PROMOTION_PAUSE: Duration = Duration::from_millis(100);
@@ -95,13 +99,15 @@ struct Outcome {
     reduced: usize,
 }
 
-/// Everything that one run shares.
+/// Everything that one season shares.
 struct Truth<'a> {
     stack: &'a Stack,
-    run: String,
-    seed: u64,
-    shoppers: Vec<Shopper>,
-    staff: Shopper,
+    options: &'a TruthOptions,
+    /// Of the run and the season: part of every name.
+    name: String,
+    shoppers: &'a [Shopper],
+    staff: &'a Shopper,
+    started: Instant,
     changes: AtomicU64,
     over: AtomicBool,
 }
@@ -111,28 +117,23 @@ struct Truth<'a> {
 pub async fn price_truth(stack: &Stack, options: &TruthOptions) -> anyhow::Result<bool> {
     let run = common::ids::time_ordered().simple().to_string()[..12].to_owned();
     println!("price truth {run}: {} baskets, seed {}, {} at once", options.carts, options.seed, options.concurrency);
-    let truth = Truth {
-        stack,
-        shoppers: sign_up(stack, &run, options.buyers).await?,
-        staff: staff(&stack.api).await?,
-        run,
-        seed: options.seed,
-        changes: AtomicU64::new(0),
-        over: AtomicBool::new(false),
-    };
-    truth.open_shop(options).await?;
-    let started = Instant::now();
-    let shopping = async {
-        let outcome = truth.shop(options, started).await;
-        truth.over.store(true, Ordering::Relaxed);
-        outcome
-    };
-    let (outcome, prices, promotions) = futures::join!(shopping, truth.change_prices(), truth.change_promotions());
-    prices?;
-    promotions?;
-    truth.close_shop().await?;
+    let (shoppers, staff) = (sign_up(stack, &run, options.buyers).await?, staff(&stack.api).await?);
+    let (started, mut outcome, mut changes) = (Instant::now(), Outcome::default(), 0);
+    for (season, first) in (0..options.carts).step_by(SEASON).enumerate() {
+        let truth = Truth {
+            stack,
+            options,
+            name: format!("{run}-{season}"),
+            shoppers: &shoppers,
+            staff: &staff,
+            started,
+            changes: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        };
+        truth.season(first..options.carts.min(first + SEASON), &mut outcome).await?;
+        changes += truth.changes.load(Ordering::Relaxed);
+    }
     let seconds = started.elapsed().as_secs_f64();
-    let changes = truth.changes.load(Ordering::Relaxed);
     println!("changes    {changes} of prices and promotions in {seconds:.0} s ({:.1} per s)", changes as f64 / seconds);
     println!(
         "baskets    {} ordered, {} of them at the price that a refusal showed, {} with a reduction; refused: {:?}",
@@ -173,8 +174,21 @@ async fn judge(stack: &Stack, outcome: &Outcome) -> anyhow::Result<usize> {
 }
 
 impl Truth<'_> {
+    /// Opens, is shopped in while prices and promotions change, and closes.
+    async fn season(&self, baskets: Range<usize>, outcome: &mut Outcome) -> anyhow::Result<()> {
+        self.open_shop(baskets.clone()).await?;
+        let shopping = async {
+            self.shop(baskets, outcome).await;
+            self.over.store(true, Ordering::Relaxed);
+        };
+        let ((), prices, promotions) = futures::join!(shopping, self.change_prices(), self.change_promotions());
+        prices?;
+        promotions?;
+        self.close_shop().await
+    }
+
     fn sku(&self, product: usize) -> String {
-        format!("PT-{}-{product:02}", self.run)
+        format!("PT-{}-{product:02}", self.name)
     }
 
     fn currency(&self) -> Currency {
@@ -182,7 +196,7 @@ impl Truth<'_> {
     }
 
     fn code(&self) -> String {
-        format!("PT-{}", self.run)
+        format!("PT-{}", self.name)
     }
 
     async fn by_staff(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
@@ -190,7 +204,7 @@ impl Truth<'_> {
     }
 
     async fn put_product(&self, product: usize, change: u64) -> anyhow::Result<()> {
-        let minor = 500 + i64::try_from(spread(&format!("{}-price-{product}-{change}", self.seed)) % 20_000)?;
+        let minor = 500 + i64::try_from(spread(&format!("{}-price-{product}-{change}", self.options.seed)) % 20_000)?;
         let price = Money::from_minor(minor, self.currency())?;
         let body = json!({
             "family": "gadget", "category": "gadgets/price-truth", "brand": "Lumen",
@@ -203,8 +217,8 @@ impl Truth<'_> {
 
     /// One of three promotions: off the category, off the basket, by coupon. Some changes end one, the next makes it again.
     async fn put_promotion(&self, which: usize, change: u64) -> anyhow::Result<()> {
-        let path = format!("/v1/admin/promotions/pt-{}-{which}", self.run);
-        let dice = |what: &str| spread(&format!("{}-{what}-{which}-{change}", self.seed));
+        let path = format!("/v1/admin/promotions/pt-{}-{which}", self.name);
+        let dice = |what: &str| spread(&format!("{}-{what}-{which}-{change}", self.options.seed));
         if change > 0 && dice("ends") % 4 == 0 {
             let reply = self.by_staff(Method::DELETE, &path, None).await?;
             return if reply.status.as_u16() == 404 { Ok(()) } else { reply.success("end of a promotion").map(drop) };
@@ -232,7 +246,7 @@ impl Truth<'_> {
         self.by_staff(Method::PUT, &path, Some(&body)).await?.success("promotion").map(drop)
     }
 
-    async fn open_shop(&self, options: &TruthOptions) -> anyhow::Result<()> {
+    async fn open_shop(&self, baskets: Range<usize>) -> anyhow::Result<()> {
         for product in 0..PRODUCTS {
             self.put_product(product, 0).await?;
         }
@@ -240,19 +254,19 @@ impl Truth<'_> {
             self.put_promotion(which, 0).await?;
         }
         let mut wanted: BTreeMap<usize, u32> = BTreeMap::new();
-        for number in 0..options.carts {
-            for (product, units) in planned(options.seed, number, options.buyers).lines {
+        for number in baskets {
+            for (product, units) in planned(self.options.seed, number, self.options.buyers).lines {
                 *wanted.entry(product).or_default() += units;
             }
         }
         let line = |(product, quantity)| ReceiptLine { sku: self.sku(product), quantity, kind: "counted" };
         let lines: Vec<_> = wanted.into_iter().map(line).collect();
-        receive(&self.stack.api, &self.staff, &format!("truth-{}", self.run), &lines).await.map(drop)
+        receive(&self.stack.api, self.staff, &format!("truth-{}", self.name), &lines).await.map(drop)
     }
 
     async fn close_shop(&self) -> anyhow::Result<()> {
         for which in 0..3 {
-            let path = format!("/v1/admin/promotions/pt-{}-{which}", self.run);
+            let path = format!("/v1/admin/promotions/pt-{}-{which}", self.name);
             self.by_staff(Method::DELETE, &path, None).await?;
         }
         Ok(())
@@ -262,7 +276,7 @@ impl Truth<'_> {
         let mut change = 0;
         while !self.over.load(Ordering::Relaxed) {
             change += 1;
-            let product = spread(&format!("{}-which-{change}", self.seed)) % PRODUCTS;
+            let product = spread(&format!("{}-which-{change}", self.options.seed)) % PRODUCTS;
             self.put_product(product, change).await?;
             self.changes.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PRICE_PAUSE).await;
@@ -281,14 +295,15 @@ impl Truth<'_> {
         Ok(())
     }
 
-    async fn shop(&self, options: &TruthOptions, started: Instant) -> Outcome {
-        let report_every = (options.carts / 50).max(100);
-        let baskets = (0..options.carts).map(|number| async move {
-            let plan = planned(options.seed, number, options.buyers);
+    async fn shop(&self, baskets: Range<usize>, outcome: &mut Outcome) {
+        let TruthOptions { carts, seed, concurrency, buyers } = *self.options;
+        let report_every = (carts / 50).max(100);
+        let mut done = baskets.start;
+        let baskets = baskets.map(|number| async move {
+            let plan = planned(seed, number, buyers);
             (number, self.basket(number, &plan).await)
         });
-        let mut baskets = futures::stream::iter(baskets).buffer_unordered(options.concurrency.max(1));
-        let (mut outcome, mut done) = (Outcome::default(), 0_usize);
+        let mut baskets = futures::stream::iter(baskets).buffer_unordered(concurrency.max(1));
         while let Some((number, ended)) = baskets.next().await {
             done += 1;
             match ended {
@@ -301,11 +316,10 @@ impl Truth<'_> {
                 Err(error) => outcome.failed.push(format!("basket {number}: {error:#}")),
             }
             if done.is_multiple_of(report_every) {
-                let rate = done as f64 / started.elapsed().as_secs_f64();
-                println!("           {done:>7} of {} baskets · {rate:.0} per s", options.carts);
+                let rate = done as f64 / self.started.elapsed().as_secs_f64();
+                println!("           {done:>7} of {carts} baskets · {rate:.0} per s");
             }
         }
-        outcome
     }
 
     /// Fills a basket, looks at it, orders it.
@@ -345,7 +359,7 @@ impl Truth<'_> {
         if let Some(code) = coupon {
             order["coupon"] = code;
         }
-        let reply = self.order(shopper, &format!("truth-{}-{number}", self.run), &order).await?;
+        let reply = self.order(shopper, &format!("truth-{}-{number}", self.name), &order).await?;
         if reply.code() != "price-changed" || !plan.insists {
             return ended(reply, &order, false, reduced);
         }
@@ -354,7 +368,7 @@ impl Truth<'_> {
         }
         order["expected_total"] = reply.body["quote"]["total"].clone();
         order["price_lock"] = reply.body["quote"]["price_lock"].clone();
-        let reply = self.order(shopper, &format!("truth-{}-{number}-again", self.run), &order).await?;
+        let reply = self.order(shopper, &format!("truth-{}-{number}-again", self.name), &order).await?;
         ended(reply, &order, true, reduced)
     }
 
