@@ -1,9 +1,11 @@
 //! Brings the index up to the store: change by change as the feed tells them, or all at once into a new index.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use common::Sku;
 use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use super::ports::products::{Applied, IndexBuilder, IndexDown, ProductCache, ProductIndex, ProductStore, StoreDown};
 use crate::domain::product::Revision;
@@ -52,9 +54,15 @@ fn newest_of_each(revisions: &[Revision]) -> Vec<Revision> {
 
 /// Builds a new index from the store and lets everybody use it. The old one, or whoever stands in for an index that was lost, answers
 /// until then, so search is never empty. A new one that cannot be filled or turns out to lack products is deleted, and nobody sees it.
+/// `patience` is how long a search may take that met the old one.
+///
+/// # Errors
+/// A store or an index that does not answer. When everybody was switched already, the old index stays as the sign that
+/// [`finish_rebuild`] is still to be done.
 pub async fn rebuild_index(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
+    patience: Duration,
 ) -> Result<Applied, IndexProductsError> {
     let index = builder.begin().await?;
     let applied = match fill_and_count(store, builder, &index).await {
@@ -66,11 +74,37 @@ pub async fn rebuild_index(
             return Err(error);
         }
     };
-    builder.switch_to(&index).await?;
-    // Changes that went to the old index between the second reading and the switch are in the store as well. Prices that turned and
-    // availability that moved went there too, under the revision that the new index has already: so everything is written once more.
-    fill(store, builder, &index, Writing::Again).await?;
+    let former = builder.switch_to(&index).await?;
+    finish_rebuild(store, builder, &index, former.as_slice(), patience).await?;
     Ok(applied)
+}
+
+/// What is to be done after everybody was switched to `index`: it is filled once more, and only then are the `former` ones deleted, so
+/// whoever finds one beside `index` knows that this was not done. Safe to repeat.
+///
+/// Changes that went to the old index between the second reading and the switch are in the store as well. Prices that turned and
+/// availability that moved went there too, under the revision that the new index has already: so everything is written once more.
+///
+/// # Errors
+/// A store or an index that does not answer; the former indexes stay.
+pub async fn finish_rebuild(
+    store: &dyn ProductStore,
+    builder: &dyn IndexBuilder,
+    index: &str,
+    former: &[String],
+    patience: Duration,
+) -> Result<(), IndexProductsError> {
+    let switched = Instant::now();
+    fill(store, builder, index, Writing::Again).await?;
+    if former.is_empty() {
+        return Ok(());
+    }
+    // A search that met the old index just before the switch would find it gone, and its shopper would get the stand-in's answer.
+    tokio::time::sleep_until(switched + patience).await;
+    for former in former {
+        builder.discard(former).await?;
+    }
+    Ok(())
 }
 
 async fn fill_and_count(

@@ -249,10 +249,10 @@ pub trait IndexBuilder: Send + Sync {
     /// How many products `index` has, tombstones among them.
     async fn count(&self, index: &str) -> Result<usize, IndexDown>;
 
-    /// From now on everybody reads and writes `index`; the former one is deleted.
-    async fn switch_to(&self, index: &str) -> Result<(), IndexDown>;
+    /// From now on everybody reads and writes `index`. Gives the one they came from, which stays as it is.
+    async fn switch_to(&self, index: &str) -> Result<Option<String>, IndexDown>;
 
-    /// Deletes an index that nobody was switched to.
+    /// Deletes an index that nobody was switched to, or that everybody has left; one that is gone already is no failure.
     async fn discard(&self, index: &str) -> Result<(), IndexDown>;
 }
 
