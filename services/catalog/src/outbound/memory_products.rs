@@ -40,6 +40,10 @@ impl ProductStore for MemoryProducts {
         Ok(found)
     }
 
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        self.newest_many(skus).await
+    }
+
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
         let mut stored = self.lock();
         let insert = |revision: &Revision| match stored.entry((revision.sku().clone(), revision.number)) {

@@ -84,7 +84,7 @@ async fn compare(
     if skus.is_empty() {
         return Ok(());
     }
-    let newest = store.newest_many(skus).await?;
+    let newest = store.newest_readable(skus).await?;
     drift.compared += newest.len();
     let differences = index.differences(&newest).await?;
     let now = clock.now();
@@ -115,7 +115,7 @@ async fn look_again(
     // not have then is ahead indeed; read the other way round, each change that comes in between would look so.
     let seen = index.seen(suspects).await?;
     let seen: HashMap<&Sku, &Seen> = seen.iter().map(|seen| (&seen.sku, seen)).collect();
-    let newest = store.newest_many(suspects).await?;
+    let newest = store.newest_readable(suspects).await?;
     let differences = index.differences(&newest).await?;
     let now = clock.now();
     let (mut wrong, mut ahead) = (Vec::new(), Vec::new());
@@ -154,9 +154,15 @@ async fn strangers(
         let seen = index.seen_after(after.as_ref(), PORTION).await?;
         let Some(last) = seen.last().map(|seen| seen.sku.clone()) else { return Ok(()) };
         let skus: Vec<Sku> = seen.iter().map(|seen| seen.sku.clone()).collect();
-        let known = store.newest_many(&skus).await?;
+        let known = store.newest_readable(&skus).await?;
         let known: BTreeSet<&Sku> = known.iter().map(Revision::sku).collect();
-        let unknown: Vec<Seen> = seen.into_iter().filter(|seen| !known.contains(&seen.sku)).collect();
+        let mut unknown: Vec<Seen> = Vec::new();
+        for seen in seen.into_iter().filter(|seen| !known.contains(&seen.sku)) {
+            // A product of the store that cannot be read is no stranger.
+            if matches!(store.newest(&seen.sku).await, Ok(None)) {
+                unknown.push(seen);
+            }
+        }
         unknown.iter().for_each(|seen| drift.note(&seen.sku, Difference::Unknown));
         drift.compared += unknown.len();
         if !unknown.is_empty() {

@@ -27,7 +27,7 @@ pub async fn export_products(
     let portions: Vec<Vec<Sku>> = skus.chunks(PORTION).map(<[Sku]>::to_vec).collect();
     let products = stream::iter(portions).then(move |portion| {
         let store = store.clone();
-        async move { store.newest_many(&portion).await.map(in_order) }
+        async move { store.newest_readable(&portion).await.map(in_order) }
     });
     Ok(products.map_ok(|products| stream::iter(products.into_iter().map(Ok))).try_flatten().boxed())
 }

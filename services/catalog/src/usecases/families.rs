@@ -154,6 +154,12 @@ impl ProductStore for InNewestForm {
         Ok(newest.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
     }
 
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        let schemas = self.families.known();
+        let newest = self.store.newest_readable(skus).await?;
+        Ok(newest.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
+    }
+
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
         self.store.insert(revisions).await
     }
@@ -211,7 +217,7 @@ pub async fn migrate_products(
     let mut sum = Migrated::default();
     for portion in skus.chunks(PORTION) {
         let mut adopted = Vec::new();
-        for revision in store.newest_many(portion).await? {
+        for revision in store.newest_readable(portion).await? {
             let Some(product) = revision.live() else { continue };
             match schemas.adopt(product) {
                 Some(product) => {

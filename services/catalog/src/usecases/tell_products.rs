@@ -41,7 +41,7 @@ async fn tell(
 ) -> Result<(), PublishProductsError> {
     let mut told: HashMap<Sku, i64> = HashMap::new();
     for _ in 0..LOOKS {
-        let mut newest = store.newest_many(skus).await?;
+        let mut newest = store.newest_readable(skus).await?;
         // A variant is told with its product.
         newest.retain(|revision| revision.variant_of().is_none() && told.get(revision.sku()) != Some(&revision.number));
         if newest.is_empty() {

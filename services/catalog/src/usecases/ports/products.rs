@@ -83,16 +83,21 @@ pub enum Insertion {
 /// Append-only revisions. Writing a number that exists changes nothing and says so: that is the compare-and-set.
 #[async_trait]
 pub trait ProductStore: Send + Sync {
-    /// The newest revision, which may be a tombstone.
+    /// The newest revision, which may be a tombstone. One that cannot be read is an error, also for [`Self::newest_many`]: whoever decides
+    /// something by a product must not take it for absent.
     async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown>;
 
     /// The newest revisions of those of `skus` (at most 500) that exist, in any order.
     async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown>;
 
+    /// As [`Self::newest_many`], for work on the whole shop that nobody waits for: it may take its time, and leaves out those that cannot
+    /// be read.
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown>;
+
     /// Writes each revision whose number is free, unpublished. The outcomes are in the order of `revisions` (at most 500).
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown>;
 
-    /// Up to `limit` revisions that were not published yet, oldest number first for each product.
+    /// Up to `limit` revisions that were not published yet, oldest number first for each product; what cannot be read is left out.
     async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
     /// Remembers that these were published. Forgetting it only publishes them again.
@@ -101,7 +106,7 @@ pub trait ProductStore: Send + Sync {
     /// Revisions of `sku` with a number below `before`, the newest first, at most `limit`.
     async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
-    /// All revisions of all products, in any order.
+    /// All revisions of all products that can be read, in any order.
     async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown>;
 }
 

@@ -23,4 +23,5 @@ mod stand_in;
 mod standings;
 mod store_suite;
 mod strip;
+mod unreadable;
 mod world;
