@@ -1,10 +1,9 @@
 //! Brings the index up to the store: change by change as the feed tells them, or all at once into a new index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use common::Sku;
-use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use super::ports::products::{Applied, IndexBuilder, IndexDown, ProductCache, ProductIndex, ProductStore, StoreDown};
@@ -12,7 +11,7 @@ use crate::domain::product::Revision;
 
 /// Revisions sent to the index at once.
 const PORTION: usize = 500;
-/// Revisions between two lines of progress.
+/// Products between two lines of progress.
 const TELL_EVERY: usize = 5_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +140,7 @@ enum Writing {
     Again,
 }
 
-/// Fills `index` with everything the store has. Versions decide, so the order of reading does not matter. One portion is under
+/// Fills `index` with the newest revision of everything the store has. Versions decide, so the order of reading does not matter. One portion is under
 /// way at a time: the index sets the pace.
 async fn fill(
     store: &dyn ProductStore,
@@ -149,24 +148,21 @@ async fn fill(
     index: &str,
     writing: Writing,
 ) -> Result<Filled, IndexProductsError> {
-    let mut portions = store.all().await?.chunks(PORTION);
-    let (mut applied, mut read, mut told) = (Applied::default(), 0, 0);
-    let mut skus: HashSet<Sku> = HashSet::new();
-    while let Some(portion) = portions.next().await {
-        let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (mut applied, mut products, mut told) = (Applied::default(), 0, 0);
+    for portion in store.skus().await?.chunks(PORTION) {
+        let portion = store.newest_readable(portion).await?;
         let written = match writing {
             Writing::New => builder.fill(index, &portion).await?,
             Writing::Again => builder.fill_again(index, &portion).await?,
         };
         applied = applied.and(written);
-        skus.extend(portion.iter().map(|revision| revision.sku().clone()));
-        read += portion.len();
-        if read - told >= TELL_EVERY {
-            told = read;
-            tracing::info!(read, written = applied.written, products = skus.len(), "the search index is being filled");
+        products += portion.len();
+        if products - told >= TELL_EVERY {
+            told = products;
+            tracing::info!(products, written = applied.written, "the search index is being filled");
         }
     }
-    Ok(Filled { applied, products: skus.len() })
+    Ok(Filled { applied, products })
 }
 
 impl Applied {

@@ -12,7 +12,7 @@ mod reading;
 mod schema;
 mod schemas;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +22,12 @@ use chassis::lifecycle;
 use chassis::problem::chain;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
 use mongodb::{Client, Collection};
 use tokio::sync::Semaphore;
 
@@ -47,6 +48,8 @@ const MANY: usize = 100;
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Products read within one [`BATCH_DEADLINE`] by whoever reads the whole shop: FerretDB sorts all revisions of each.
 const FEW: usize = 50;
+/// Names of revisions that come at once, some fifty bytes each.
+const NAMES: u32 = 10_000;
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
 const AT_ONCE: usize = 8;
 /// Reads under way at once; more wait here, for as long as their deadline lets them. Never in the driver's own queue, and never
@@ -253,15 +256,23 @@ impl ProductStore for MongoProducts {
         documents.iter().map(revision).collect()
     }
 
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
-        let open = || async { self.raw().find(doc! {}).batch_size(500).await };
-        let cursor = self.batches.call(open).await.map_err(down)?;
-        let unreadable = self.unreadable.clone();
-        let revisions = cursor.map_err(|error| StoreDown(chain(&error))).try_filter_map(move |document| {
-            let revision = unreadable.leave_out(&document);
-            async move { Ok(revision) }
-        });
-        Ok(revisions.boxed())
+    /// All that is asked for is in the index, so no document is read. FerretDB does not know hints, reads them all and sends as much.
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
+        let documents = self.raw();
+        let open = || async {
+            let named = documents.find(doc! {}).projection(doc! {"_id": 0, "sku": 1, "revision": 1});
+            named.hint(Hint::Name(schema::NEWEST_OF_PRODUCT.to_owned())).batch_size(NAMES).await
+        };
+        let mut names = self.batches.call(open).await.map_err(down)?;
+        let mut skus = BTreeSet::new();
+        loop {
+            let next = tokio::time::timeout(BATCH_DEADLINE, names.try_next()).await;
+            let next = next.map_err(|_| StoreDown("the names of the products do not come".to_owned()))?;
+            match next.map_err(|error| StoreDown(chain(&error)))? {
+                Some(document) => skus.extend(self.unreadable.sku_of(&document)),
+                None => return Ok(skus.into_iter().collect()),
+            }
+        }
     }
 }
 

@@ -35,19 +35,32 @@ impl Unreadable {
     pub(super) fn leave_out(&self, document: &RawDocumentBuf) -> Option<Revision> {
         match revision(document) {
             Ok(revision) => Some(revision),
-            Err(Inconsistent { revision, field, .. }) => {
-                let mut met = self.lock();
-                if met.len() < MOST && met.insert(format!("{:?}", document.get("_id"))) {
-                    UNREADABLE.with_label_values::<&str>(&[]).inc();
-                    tracing::error!(
-                        product.sku = name(document),
-                        product.revision = revision,
-                        field,
-                        "a document of the store cannot be read and is left out"
-                    );
-                }
+            Err(Inconsistent { field, .. }) => {
+                self.note(document, field);
                 None
             }
+        }
+    }
+
+    /// The SKU of `document`, or none and a word about it.
+    pub(super) fn sku_of(&self, document: &RawDocumentBuf) -> Option<Sku> {
+        let sku = document.get_str("sku").ok().and_then(|sku| Sku::parse(sku).ok());
+        if sku.is_none() {
+            self.note(document, "sku");
+        }
+        sku
+    }
+
+    fn note(&self, document: &RawDocumentBuf, field: &'static str) {
+        let mut met = self.lock();
+        if met.len() < MOST && met.insert(format!("{:?}", document.get("_id"))) {
+            UNREADABLE.with_label_values::<&str>(&[]).inc();
+            tracing::error!(
+                product.sku = name(document),
+                product.revision = number(document),
+                field,
+                "a document of the store cannot be read and is left out"
+            );
         }
     }
 
@@ -62,7 +75,7 @@ pub(super) fn revision(document: &RawDocumentBuf) -> Result<Revision, Inconsiste
     // What the decoder has to say quotes the document.
     let read: RevisionDocument = deserialize_from_slice(document.as_bytes()).map_err(|_| Inconsistent {
         sku: name(document).to_owned(),
-        revision: document.get_i64("revision").unwrap_or_default(),
+        revision: number(document),
         field: "its shape",
     })?;
     Revision::try_from(read)
@@ -71,6 +84,11 @@ pub(super) fn revision(document: &RawDocumentBuf) -> Result<Revision, Inconsiste
 /// The SKU, where there is one.
 fn name(document: &RawDocumentBuf) -> &str {
     document.get_str("sku").ok().filter(|sku| Sku::parse(sku).is_ok()).unwrap_or("?")
+}
+
+/// 0 where there is none.
+fn number(document: &RawDocumentBuf) -> i64 {
+    document.get_i64("revision").unwrap_or_default()
 }
 
 #[cfg(test)]

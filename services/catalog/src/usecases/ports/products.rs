@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, Sku};
 use contracts::interest::Subject;
-use futures::stream::BoxStream;
 
 use super::audit::Audit;
 use super::pages::Forgets;
@@ -106,8 +105,9 @@ pub trait ProductStore: Send + Sync {
     /// Revisions of `sku` with a number below `before`, the newest first, at most `limit`.
     async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
-    /// All revisions of all products that can be read, in any order.
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown>;
+    /// The SKU of everything that was ever written, each once and in order; some fifty bytes each. Who looks at the whole shop walks along
+    /// them with [`Self::newest_readable`]: what a product was before is read by nobody but its history.
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown>;
 }
 
 /// Versions of the schemas of families, append-only as well.

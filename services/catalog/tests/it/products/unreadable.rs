@@ -37,6 +37,7 @@ async fn a_document_that_cannot_be_read_holds_up_nobody_at_the_store() {
     assert_eq!(waiting.len(), 2);
     assert_eq!(store.unpublished(2).await.unwrap(), waiting);
     let all = [sku(&unreadable), sku(&first), sku(&second)];
+    assert_eq!(store.skus().await.unwrap().len(), 3);
     assert_eq!(store.newest_readable(&all).await.unwrap().len(), 2);
     // Whoever decides something by it must not take it for absent.
     assert!(store.newest(&all[0]).await.is_err());
