@@ -140,8 +140,8 @@ enum Writing {
     Again,
 }
 
-/// Fills `index` with the newest revision of everything the store has. Versions decide, so the order of reading does not matter. One portion is under
-/// way at a time: the index sets the pace.
+/// Fills `index` with the newest revision of everything the store has. Versions decide, so the order of reading does not matter. One
+/// portion is under way at a time: the index sets the pace.
 async fn fill(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
@@ -163,14 +163,4 @@ async fn fill(
         }
     }
     Ok(Filled { applied, products })
-}
-
-impl Applied {
-    fn and(self, other: Self) -> Self {
-        Self {
-            written: self.written + other.written,
-            stale: self.stale + other.stale,
-            refused: self.refused + other.refused,
-        }
-    }
 }

@@ -225,7 +225,8 @@ fn spawn_edge(config: &Config, process: &Process) -> anyhow::Result<Post> {
 }
 
 /// Role migrate: collection, indexes, index template, index and alias. An index that was lost comes back by itself, filled from the store
-/// before anybody uses it, and a rebuild that did not finish is finished; `migrate reindex` builds the next one. `migrate tell` tells the feed of every product once more.
+/// before anybody uses it, and a rebuild that did not finish is finished; `migrate reindex` builds the next one. `migrate tell` tells the
+/// feed of every product once more.
 pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;

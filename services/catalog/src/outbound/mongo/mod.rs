@@ -48,6 +48,8 @@ const MANY: usize = 100;
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// Products read within one [`BATCH_DEADLINE`] by whoever reads the whole shop: FerretDB sorts all revisions of each.
 const FEW: usize = 50;
+/// Bytes of unpublished revisions at which no more are read: the rest is read when these are told.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Names of revisions that come at once, some fifty bytes each.
 const NAMES: u32 = 10_000;
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
@@ -218,10 +220,12 @@ impl ProductStore for MongoProducts {
         let most = i64::try_from(limit.saturating_add(self.unreadable.count())).unwrap_or(i64::MAX);
         let find = || async {
             let mut waiting = self.raw().find(doc! {"published": false}).limit(most).await?;
-            let mut revisions = Vec::new();
+            let (mut revisions, mut bytes) = (Vec::new(), 0);
             while revisions.len() < limit
+                && bytes < MOST_BYTES
                 && let Some(document) = waiting.try_next().await?
             {
+                bytes += document.as_bytes().len();
                 revisions.extend(self.unreadable.leave_out(&document));
             }
             Ok::<_, Error>(revisions)

@@ -96,7 +96,8 @@ pub trait ProductStore: Send + Sync {
     /// Writes each revision whose number is free, unpublished. The outcomes are in the order of `revisions` (at most 500).
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown>;
 
-    /// Up to `limit` revisions that were not published yet, oldest number first for each product; what cannot be read is left out.
+    /// Up to `limit` revisions that were not published yet, oldest number first for each product; fewer where
+    /// they are large. What cannot be read is left out.
     async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
     /// Remembers that these were published. Forgetting it only publishes them again.
@@ -188,6 +189,17 @@ pub struct Applied {
     pub stale: usize,
     /// Refused for good; trying again cannot help.
     pub refused: usize,
+}
+
+impl Applied {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            written: self.written + other.written,
+            stale: self.stale + other.stale,
+            refused: self.refused + other.refused,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod grouping;
 mod http;
 mod imports;
 mod index;
+mod large;
 mod personal;
 mod pictures;
 mod pipeline;
