@@ -237,6 +237,7 @@ async fn the_old_index_stays_until_everything_is_written_and_the_searches_that_m
     assert_eq!(*builder.there.lock().unwrap(), [numbered(1), numbered(2)]);
     assert!(began.elapsed() >= patience, "{:?}", began.elapsed());
     assert_eq!(indexes(&shop.index).await, [numbered(2)]);
+    drop(builder);
     shop.close().await;
 }
 
