@@ -145,9 +145,9 @@ async fn strangers(
         let known = store.newest_readable(&skus).await?;
         let known: BTreeSet<&Sku> = known.iter().map(Revision::sku).collect();
         let mut unknown: Vec<Seen> = Vec::new();
-        for seen in seen.into_iter().filter(|seen| !known.contains(&seen.sku)) {
-            // A product of the store that cannot be read is no stranger.
-            if matches!(store.newest(&seen.sku).await, Ok(None)) {
+        for seen in seen {
+            // A product of the store that cannot be read is no stranger: asked for by itself, it is an error.
+            if !known.contains(&seen.sku) && matches!(store.newest(&seen.sku).await, Ok(None)) {
                 unknown.push(seen);
             }
         }
