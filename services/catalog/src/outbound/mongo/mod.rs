@@ -225,8 +225,10 @@ impl ProductStore for MongoProducts {
                 && bytes < MOST_BYTES
                 && let Some(document) = waiting.try_next().await?
             {
-                bytes += document.as_bytes().len();
-                revisions.extend(self.unreadable.leave_out(&document));
+                if let Some(revision) = self.unreadable.leave_out(&document) {
+                    bytes += document.as_bytes().len();
+                    revisions.push(revision);
+                }
             }
             Ok::<_, Error>(revisions)
         };
