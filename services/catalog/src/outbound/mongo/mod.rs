@@ -262,7 +262,7 @@ impl ProductStore for MongoProducts {
         documents.iter().map(revision).collect()
     }
 
-    /// All that is asked for is in the index, so no document is read. FerretDB does not know hints, reads them all and sends as much.
+    /// All that is asked for is in the index, so no document is read. FerretDB passes over hints and reads them all.
     async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
         let documents = self.raw();
         let open = || async {
