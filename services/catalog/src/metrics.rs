@@ -135,6 +135,15 @@ pub static LEFT_OUT: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+/// Documents of the store that cannot be read, each counted once by each process. Each is a product that is left as it was.
+pub static UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_products_unreadable_total",
+        "documents of the product store that could not be read",
+        &[],
+    )
+});
+
 /// Product pages made by outcome: made, absent, down. Hits are counted with the requests of their route.
 pub static PAGES_MADE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_pages_made_total", "product pages made by outcome", &["outcome"])

@@ -14,7 +14,7 @@ use super::indexer;
 use crate::usecases::ports::products::ProductStore;
 use crate::usecases::stand_in::{StandIn, fill};
 
-/// After a portion of 200 revisions: a hundred thousand are read within twenty seconds, beside the first requests of the process.
+/// After a portion of 200 products: a hundred thousand wait ten seconds in all, beside the first requests of the process.
 const PACE: Duration = Duration::from_millis(20);
 /// The second reading: a consumer that was still finding its place while the first went on has missed nothing after it.
 const SECOND: Duration = Duration::from_secs(60);

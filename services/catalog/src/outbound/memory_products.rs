@@ -5,8 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use common::Sku;
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
 
 use crate::domain::product::{Author, Revision};
 use crate::domain::schema::Schema;
@@ -38,6 +36,10 @@ impl ProductStore for MemoryProducts {
             found.extend(self.newest(sku).await?);
         }
         Ok(found)
+    }
+
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        self.newest_many(skus).await
     }
 
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
@@ -74,9 +76,10 @@ impl ProductStore for MemoryProducts {
         Ok(of_product.rev().take(limit).map(|(_, (revision, _))| revision.clone()).collect())
     }
 
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
-        let revisions: Vec<_> = self.lock().values().map(|(revision, _)| Ok(revision.clone())).collect();
-        Ok(stream::iter(revisions).boxed())
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
+        let mut skus: Vec<Sku> = self.lock().keys().map(|(sku, _)| sku.clone()).collect();
+        skus.dedup();
+        Ok(skus)
     }
 }
 

@@ -6,11 +6,10 @@
 //! read one after the other, and both go on meanwhile: so a difference is believed only when it is still there at a second look, and
 //! nothing is taken out of the index that was written since it was seen there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use common::{SharedClock, Sku};
-use futures::StreamExt as _;
 
 use super::index_products::IndexProductsError;
 use super::ports::products::{Difference, IndexAudit, ProductStore, Seen};
@@ -58,16 +57,8 @@ pub async fn audit_index(
     pace: Duration,
 ) -> Result<Drift, IndexProductsError> {
     let mut drift = Drift::default();
-    // Some fifty bytes each. A product has revisions in many portions and is compared once.
-    let mut compared: HashSet<Sku> = HashSet::new();
-    let mut portions = store.all().await?.chunks(PORTION);
-    while let Some(portion) = portions.next().await {
-        let portion = portion.into_iter().collect::<Result<Vec<Revision>, _>>()?;
-        // Of the revisions of a product only the newest says anything, and it may be in another portion.
-        let skus: BTreeSet<&Sku> = portion.iter().map(Revision::sku).filter(|sku| !compared.contains(*sku)).collect();
-        let skus: Vec<Sku> = skus.into_iter().cloned().collect();
-        compare(store, index, clock, &skus, &mut drift).await?;
-        compared.extend(skus);
+    for portion in store.skus().await?.chunks(PORTION) {
+        compare(store, index, clock, portion, &mut drift).await?;
         tokio::time::sleep(pace).await;
     }
     strangers(store, index, pace, &mut drift).await?;
@@ -81,10 +72,7 @@ async fn compare(
     skus: &[Sku],
     drift: &mut Drift,
 ) -> Result<(), IndexProductsError> {
-    if skus.is_empty() {
-        return Ok(());
-    }
-    let newest = store.newest_many(skus).await?;
+    let newest = store.newest_readable(skus).await?;
     drift.compared += newest.len();
     let differences = index.differences(&newest).await?;
     let now = clock.now();
@@ -115,7 +103,7 @@ async fn look_again(
     // not have then is ahead indeed; read the other way round, each change that comes in between would look so.
     let seen = index.seen(suspects).await?;
     let seen: HashMap<&Sku, &Seen> = seen.iter().map(|seen| (&seen.sku, seen)).collect();
-    let newest = store.newest_many(suspects).await?;
+    let newest = store.newest_readable(suspects).await?;
     let differences = index.differences(&newest).await?;
     let now = clock.now();
     let (mut wrong, mut ahead) = (Vec::new(), Vec::new());
@@ -154,9 +142,15 @@ async fn strangers(
         let seen = index.seen_after(after.as_ref(), PORTION).await?;
         let Some(last) = seen.last().map(|seen| seen.sku.clone()) else { return Ok(()) };
         let skus: Vec<Sku> = seen.iter().map(|seen| seen.sku.clone()).collect();
-        let known = store.newest_many(&skus).await?;
+        let known = store.newest_readable(&skus).await?;
         let known: BTreeSet<&Sku> = known.iter().map(Revision::sku).collect();
-        let unknown: Vec<Seen> = seen.into_iter().filter(|seen| !known.contains(&seen.sku)).collect();
+        let mut unknown: Vec<Seen> = Vec::new();
+        for seen in seen {
+            // A product of the store that cannot be read is no stranger: asked for by itself, it is an error.
+            if !known.contains(&seen.sku) && matches!(store.newest(&seen.sku).await, Ok(None)) {
+                unknown.push(seen);
+            }
+        }
         unknown.iter().for_each(|seen| drift.note(&seen.sku, Difference::Unknown));
         drift.compared += unknown.len();
         if !unknown.is_empty() {

@@ -1,6 +1,5 @@
 //! Every product as it is now, in the order of SKUs.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::Sku;
@@ -13,21 +12,15 @@ use crate::domain::product::{Product, Revision, State};
 /// Products read at once.
 const PORTION: usize = 200;
 
-/// The SKUs are gathered first, some forty bytes each, since the store cannot give the newest of each in order; then the
-/// products are read as fast as somebody takes them.
+/// The SKUs are read first; then the products, as fast as somebody takes them.
 pub async fn export_products(
     store: Arc<dyn ProductStore>,
 ) -> Result<BoxStream<'static, Result<Product, StoreDown>>, StoreDown> {
-    let mut skus = BTreeSet::new();
-    let mut all = store.all().await?;
-    while let Some(revision) = all.next().await {
-        skus.insert(revision?.sku().clone());
-    }
-    let skus: Vec<Sku> = skus.into_iter().collect();
+    let skus = store.skus().await?;
     let portions: Vec<Vec<Sku>> = skus.chunks(PORTION).map(<[Sku]>::to_vec).collect();
     let products = stream::iter(portions).then(move |portion| {
         let store = store.clone();
-        async move { store.newest_many(&portion).await.map(in_order) }
+        async move { store.newest_readable(&portion).await.map(in_order) }
     });
     Ok(products.map_ok(|products| stream::iter(products.into_iter().map(Ok))).try_flatten().boxed())
 }

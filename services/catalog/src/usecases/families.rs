@@ -6,14 +6,11 @@
 //! before, and says so. Versions stand side by side, so that is no fault. A process that could not read them yet accepts nothing:
 //! under the open schema that every family begins with it would accept what others refuse.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, FieldProblem, Region, SharedClock, Sku};
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 
 use super::ports::products::{Insertion, ProductStore, SchemaStore, StoreDown};
 use crate::domain::product::{Author, Family, InvalidProduct, Product, Revision, State};
@@ -154,6 +151,12 @@ impl ProductStore for InNewestForm {
         Ok(newest.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
     }
 
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        let schemas = self.families.known();
+        let newest = self.store.newest_readable(skus).await?;
+        Ok(newest.into_iter().map(|revision| in_newest_form(&schemas, revision)).collect())
+    }
+
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
         self.store.insert(revisions).await
     }
@@ -173,10 +176,8 @@ impl ProductStore for InNewestForm {
         self.store.history(sku, before, limit).await
     }
 
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
-        let schemas = self.families.known();
-        let all = self.store.all().await?;
-        Ok(all.map(move |revision| revision.map(|revision| in_newest_form(&schemas, revision))).boxed())
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
+        self.store.skus().await
     }
 }
 
@@ -202,16 +203,11 @@ pub async fn migrate_products(
     clock: &SharedClock,
     progress: impl Fn(Migrated, usize),
 ) -> Result<Migrated, StoreDown> {
-    let mut skus = BTreeSet::new();
-    let mut all = store.all().await?;
-    while let Some(revision) = all.next().await {
-        skus.insert(revision?.sku().clone());
-    }
-    let skus: Vec<Sku> = skus.into_iter().collect();
+    let skus = store.skus().await?;
     let mut sum = Migrated::default();
     for portion in skus.chunks(PORTION) {
         let mut adopted = Vec::new();
-        for revision in store.newest_many(portion).await? {
+        for revision in store.newest_readable(portion).await? {
             let Some(product) = revision.live() else { continue };
             match schemas.adopt(product) {
                 Some(product) => {

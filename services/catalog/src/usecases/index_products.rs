@@ -1,16 +1,17 @@
 //! Brings the index up to the store: change by change as the feed tells them, or all at once into a new index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use common::Sku;
-use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use super::ports::products::{Applied, IndexBuilder, IndexDown, ProductCache, ProductIndex, ProductStore, StoreDown};
 use crate::domain::product::Revision;
 
 /// Revisions sent to the index at once.
 const PORTION: usize = 500;
-/// Revisions between two lines of progress.
+/// Products between two lines of progress.
 const TELL_EVERY: usize = 5_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +53,15 @@ fn newest_of_each(revisions: &[Revision]) -> Vec<Revision> {
 
 /// Builds a new index from the store and lets everybody use it. The old one, or whoever stands in for an index that was lost, answers
 /// until then, so search is never empty. A new one that cannot be filled or turns out to lack products is deleted, and nobody sees it.
+/// `patience` is how long a search may take that met the old one.
+///
+/// # Errors
+/// A store or an index that does not answer. When everybody was switched already, the old index stays as the sign that
+/// [`finish_rebuild`] is still to be done.
 pub async fn rebuild_index(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
+    patience: Duration,
 ) -> Result<Applied, IndexProductsError> {
     let index = builder.begin().await?;
     let applied = match fill_and_count(store, builder, &index).await {
@@ -66,11 +73,37 @@ pub async fn rebuild_index(
             return Err(error);
         }
     };
-    builder.switch_to(&index).await?;
-    // Changes that went to the old index between the second reading and the switch are in the store as well. Prices that turned and
-    // availability that moved went there too, under the revision that the new index has already: so everything is written once more.
-    fill(store, builder, &index, Writing::Again).await?;
+    let former = builder.switch_to(&index).await?;
+    finish_rebuild(store, builder, &index, former.as_slice(), patience).await?;
     Ok(applied)
+}
+
+/// What is to be done after everybody was switched to `index`: it is filled once more, and only then are the `former` ones deleted, so
+/// whoever finds one beside `index` knows that this was not done. Safe to repeat.
+///
+/// Changes that went to the old index between the second reading and the switch are in the store as well. Prices that turned and
+/// availability that moved went there too, under the revision that the new index has already: so everything is written once more.
+///
+/// # Errors
+/// A store or an index that does not answer; the former indexes stay.
+pub async fn finish_rebuild(
+    store: &dyn ProductStore,
+    builder: &dyn IndexBuilder,
+    index: &str,
+    former: &[String],
+    patience: Duration,
+) -> Result<(), IndexProductsError> {
+    let switched = Instant::now();
+    fill(store, builder, index, Writing::Again).await?;
+    if former.is_empty() {
+        return Ok(());
+    }
+    // A search that met the old index just before the switch would find it gone, and its shopper would get the stand-in's answer.
+    tokio::time::sleep_until(switched + patience).await;
+    for former in former {
+        builder.discard(former).await?;
+    }
+    Ok(())
 }
 
 async fn fill_and_count(
@@ -107,40 +140,27 @@ enum Writing {
     Again,
 }
 
-/// Fills `index` with everything the store has. Versions decide, so the order of reading does not matter. One portion is under
-/// way at a time: the index sets the pace.
+/// Fills `index` with the newest revision of everything the store has. Versions decide, so the order of reading does not matter. One
+/// portion is under way at a time: the index sets the pace.
 async fn fill(
     store: &dyn ProductStore,
     builder: &dyn IndexBuilder,
     index: &str,
     writing: Writing,
 ) -> Result<Filled, IndexProductsError> {
-    let mut portions = store.all().await?.chunks(PORTION);
-    let (mut applied, mut read, mut told) = (Applied::default(), 0, 0);
-    let mut skus: HashSet<Sku> = HashSet::new();
-    while let Some(portion) = portions.next().await {
-        let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (mut applied, mut products, mut told) = (Applied::default(), 0, 0);
+    for portion in store.skus().await?.chunks(PORTION) {
+        let portion = store.newest_readable(portion).await?;
         let written = match writing {
             Writing::New => builder.fill(index, &portion).await?,
             Writing::Again => builder.fill_again(index, &portion).await?,
         };
         applied = applied.and(written);
-        skus.extend(portion.iter().map(|revision| revision.sku().clone()));
-        read += portion.len();
-        if read - told >= TELL_EVERY {
-            told = read;
-            tracing::info!(read, written = applied.written, products = skus.len(), "the search index is being filled");
+        products += portion.len();
+        if products - told >= TELL_EVERY {
+            told = products;
+            tracing::info!(products, written = applied.written, "the search index is being filled");
         }
     }
-    Ok(Filled { applied, products: skus.len() })
-}
-
-impl Applied {
-    fn and(self, other: Self) -> Self {
-        Self {
-            written: self.written + other.written,
-            stale: self.stale + other.stale,
-            refused: self.refused + other.refused,
-        }
-    }
+    Ok(Filled { applied, products })
 }

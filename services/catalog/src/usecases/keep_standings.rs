@@ -77,7 +77,7 @@ impl Standings for Known {
 pub async fn owners_of(store: &dyn ProductStore, skus: &[Sku]) -> Result<HashSet<Sku>, StoreDown> {
     let mut owners = HashSet::new();
     for portion in skus.chunks(ROUND) {
-        owners.extend(store.newest_many(portion).await?.iter().filter_map(Revision::variant_of).cloned());
+        owners.extend(store.newest_readable(portion).await?.iter().filter_map(Revision::variant_of).cloned());
     }
     Ok(owners)
 }
@@ -92,12 +92,12 @@ pub async fn keep_standings<I: TurningIndex + StandingIndex>(
 ) -> Result<usize, RenewError> {
     let mut renewed = 0;
     for portion in skus.chunks(ROUND) {
-        let newest = store.newest_many(portion).await?;
+        let newest = store.newest_readable(portion).await?;
         let owners: HashSet<Sku> = newest.iter().filter_map(Revision::variant_of).cloned().collect();
         let owners: Vec<Sku> = owners.into_iter().filter(|owner| !portion.contains(owner)).collect();
         let mut live = newest;
         if !owners.is_empty() {
-            live.extend(store.newest_many(&owners).await?);
+            live.extend(store.newest_readable(&owners).await?);
         }
         live.retain(|revision| revision.live().is_some());
         // A portion of variants may belong to as many products again.

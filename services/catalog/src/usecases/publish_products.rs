@@ -8,7 +8,7 @@
 use super::ports::products::{FeedDown, ProductFeed, ProductStore, StoreDown, Telling};
 use crate::domain::product::Revision;
 
-/// Revisions of one round: some hundred kilobytes, told in a fraction of a second.
+/// Revisions of one round: some hundred kilobytes, told in a fraction of a second; the store gives fewer of large ones.
 pub const ROUND: usize = 500;
 
 #[derive(Debug, thiserror::Error)]

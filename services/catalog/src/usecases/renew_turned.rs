@@ -21,6 +21,6 @@ pub async fn renew_turned(store: &dyn ProductStore, index: &dyn TurningIndex) ->
     if skus.is_empty() {
         return Ok(0);
     }
-    index.renew(&store.newest_many(&skus).await?).await?;
+    index.renew(&store.newest_readable(&skus).await?).await?;
     Ok(skus.len())
 }

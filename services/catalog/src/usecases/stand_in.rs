@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::{Region, Sku};
-use futures::StreamExt as _;
 
 use super::App;
 use super::ports::products::{Completion, Found, Hit, IndexDown, Page, ProductStore, StoreDown, Total};
@@ -18,7 +17,7 @@ use crate::domain::stand_in::{Ask, Kept, StandIn as Assortment};
 use crate::domain::standing::Standing;
 use crate::metrics::{STAND_IN_BYTES, STAND_IN_PRODUCTS, STOOD_IN};
 
-/// Revisions read from the store at once.
+/// Products read from the store at once.
 const PORTION: usize = 200;
 /// Of them so many at once: their words are taken apart under the lock.
 const AT_ONCE: usize = 20;
@@ -168,10 +167,9 @@ pub async fn completions(app: &App, text: &str, language: &str) -> Result<Answer
 /// # Errors
 /// The store does not answer; what was read until then stays.
 pub async fn fill(store: &dyn ProductStore, stand_in: &StandIn, pace: Duration) -> Result<(), StoreDown> {
-    let mut portions = store.all().await?.chunks(PORTION);
     let mut read = 0;
-    while let Some(portion) = portions.next().await {
-        let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for portion in store.skus().await?.chunks(PORTION) {
+        let portion = store.newest_readable(portion).await?;
         stand_in.apply(&portion);
         read += portion.len();
         tokio::time::sleep(pace).await;

@@ -4,14 +4,12 @@
 //! The topic keeps the record of a product that was written last, so an older revision must not come to stand behind a newer one: what
 //! was changed while it was told is told again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use common::Sku;
-use futures::StreamExt as _;
 
 use super::ports::products::{ProductFeed, ProductStore, Telling};
 use super::publish_products::{PublishProductsError, ROUND, Round};
-use crate::domain::product::Revision;
 
 /// Looks at whether products were changed while they were told. A product that is changed faster than it can be told is told by its next
 /// change as well.
@@ -22,12 +20,9 @@ const LOOKS: usize = 5;
 /// # Errors
 /// Store or feed did not answer, or the feed did not take one: to be begun again.
 pub async fn tell_products(store: &dyn ProductStore, feed: &dyn ProductFeed) -> Result<Round, PublishProductsError> {
-    let mut portions = store.all().await?.chunks(ROUND);
-    let (mut round, mut begun) = (Round::default(), HashSet::<Sku>::new());
-    while let Some(portion) = portions.next().await {
-        let portion = portion.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let skus = portion.iter().map(Revision::sku).filter(|sku| begun.insert((*sku).clone())).cloned();
-        tell(store, feed, &skus.collect::<Vec<_>>(), &mut round).await?;
+    let mut round = Round::default();
+    for portion in store.skus().await?.chunks(ROUND) {
+        tell(store, feed, portion, &mut round).await?;
     }
     Ok(round)
 }
@@ -41,7 +36,7 @@ async fn tell(
 ) -> Result<(), PublishProductsError> {
     let mut told: HashMap<Sku, i64> = HashMap::new();
     for _ in 0..LOOKS {
-        let mut newest = store.newest_many(skus).await?;
+        let mut newest = store.newest_readable(skus).await?;
         // A variant is told with its product.
         newest.retain(|revision| revision.variant_of().is_none() && told.get(revision.sku()) != Some(&revision.number));
         if newest.is_empty() {

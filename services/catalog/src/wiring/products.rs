@@ -33,7 +33,7 @@ use crate::outbound::search::{ElasticProducts, Prepared, SearchSettings};
 use crate::outbound::trends::GrpcTrends;
 use crate::usecases::App;
 use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
-use crate::usecases::index_products::rebuild_index;
+use crate::usecases::index_products::{finish_rebuild, rebuild_index};
 use crate::usecases::keep_standings::Known;
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
@@ -56,6 +56,9 @@ const SCHEMAS: &str = "schemas";
 const TELL: &str = "tell";
 /// The word after `check` that asks for a comparison of the index with the store.
 const AUDIT: &str = "index";
+
+/// After a search's own deadline, until the index that it met may go: it was sent a moment before the clock began to count.
+const SEARCHES_END: Duration = Duration::from_secs(1);
 
 /// Longest wait for Redis to connect, and between tries; callers wait less by their own deadlines.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -222,7 +225,8 @@ fn spawn_edge(config: &Config, process: &Process) -> anyhow::Result<Post> {
 }
 
 /// Role migrate: collection, indexes, index template, index and alias. An index that was lost comes back by itself, filled from the store
-/// before anybody uses it; `migrate reindex` builds the next one. `migrate tell` tells the feed of every product once more.
+/// before anybody uses it, and a rebuild that did not finish is finished; `migrate reindex` builds the next one. `migrate tell` tells the
+/// feed of every product once more.
 pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> anyhow::Result<()> {
     debug_assert_eq!(process.role(), Role::Migrate);
     mongo::migrate(config.mongo.url.open(), &config.mongo.database, config.mongo.ferretdb_postgres_url.open()).await?;
@@ -246,11 +250,20 @@ pub async fn prepare(config: &Config, process: &Process, known: Arc<Known>) -> a
         return Ok(());
     }
     let index = index(config, process)?.knowing(known);
+    let patience = Duration::from_millis(config.elasticsearch.search_deadline_ms) + SEARCHES_END;
     let prepared = index.migrate().await?;
-    if prepared == Prepared::WasThere && !process.arguments().iter().any(|word| word == REINDEX) {
-        return Ok(());
+    if !process.arguments().iter().any(|word| word == REINDEX) {
+        match prepared {
+            Prepared::WasThere => return Ok(()),
+            Prepared::Unfinished { index: current, former } => {
+                tracing::info!(search.index = %current, ?former, "a rebuild of the search index did not finish; it is finished now");
+                finish_rebuild(&store, &index, &current, &former, patience).await?;
+                return Ok(());
+            }
+            Prepared::Absent | Prepared::Outdated => {}
+        }
     }
-    let applied = rebuild_index(&store, &index).await?;
+    let applied = rebuild_index(&store, &index, patience).await?;
     tracing::info!(written = applied.written, refused = applied.refused, "search index filled");
     Ok(())
 }

@@ -8,10 +8,11 @@
 
 mod ferretdb;
 mod promotions;
+mod reading;
 mod schema;
 mod schemas;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +22,12 @@ use chassis::lifecycle;
 use chassis::problem::chain;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt as _, TryStreamExt as _};
-use mongodb::bson::doc;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use mongodb::bson::{RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
 use mongodb::{Client, Collection};
 use tokio::sync::Semaphore;
 
@@ -34,6 +36,7 @@ use crate::domain::product::Revision;
 use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 
 pub use promotions::MongoPromotions;
+use reading::Unreadable;
 pub use schema::migrate;
 
 /// Longest a quote or a list waits for all its products: fifty lines are seven rounds of `AT_ONCE`. Who asks for a quote waits a
@@ -43,6 +46,12 @@ pub const MANY_READS_DEADLINE: Duration = Duration::from_secs(3);
 const MANY: usize = 100;
 /// Longest a batch of writes, or the reading of one, takes.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
+/// Products read within one [`BATCH_DEADLINE`] by whoever reads the whole shop: FerretDB sorts all revisions of each.
+const FEW: usize = 50;
+/// Bytes of unpublished revisions at which no more are read: the rest is read when these are told.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Names of revisions that come at once, some fifty bytes each.
+const NAMES: u32 = 10_000;
 /// Questions asked at once on behalf of one caller: keeps the rest of the pool for others.
 const AT_ONCE: usize = 8;
 /// Reads under way at once; more wait here, for as long as their deadline lets them. Never in the driver's own queue, and never
@@ -64,6 +73,7 @@ pub struct MongoProducts {
     many_reads: Guard,
     batches: Guard,
     turns: Arc<Semaphore>,
+    unreadable: Unreadable,
 }
 
 impl MongoProducts {
@@ -85,6 +95,7 @@ impl MongoProducts {
                 GuardSettings { deadline: BATCH_DEADLINE, max_tries: 1, ..GuardSettings::default() },
             ),
             turns: Arc::new(Semaphore::new(READS)),
+            unreadable: Unreadable::new(),
         })
     }
 
@@ -111,9 +122,21 @@ impl MongoProducts {
         lifecycle::to_its_end(call).await.unwrap_or_else(|| Err(Error::custom("the process is stopping")))
     }
 
-    async fn find_newest(&self, sku: &Sku) -> Result<Option<RevisionDocument>, Error> {
-        let (revisions, wanted) = (self.revisions.clone(), doc! {"sku": sku.as_str()});
-        Self::unbroken(&self.turns, async move { revisions.find_one(wanted).sort(doc! {"revision": -1}).await }).await
+    /// The documents as they are: whether one can be read is no matter of whether the store answers, and of no guard.
+    fn raw(&self) -> Collection<RawDocumentBuf> {
+        self.revisions.clone_with_type()
+    }
+
+    async fn find_newest(&self, sku: &Sku) -> Result<Option<RawDocumentBuf>, Error> {
+        let (documents, wanted) = (self.raw(), doc! {"sku": sku.as_str()});
+        Self::unbroken(&self.turns, async move { documents.find_one(wanted).sort(doc! {"revision": -1}).await }).await
+    }
+
+    /// The newest documents of those of `skus` that have one.
+    async fn find_all(&self, skus: Vec<Sku>) -> Result<Vec<RawDocumentBuf>, Error> {
+        let finds = skus.into_iter().map(|sku| async move { self.find_newest(&sku).await });
+        let found = stream::iter(finds).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 
@@ -156,21 +179,26 @@ fn is_strong_enough(options: &ClientOptions) -> bool {
 #[async_trait]
 impl ProductStore for MongoProducts {
     async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown> {
-        self.reads.call(|| self.find_newest(sku)).await.map_err(down)?.map(revision).transpose()
+        self.reads.call(|| self.find_newest(sku)).await.map_err(down)?.as_ref().map(revision).transpose()
     }
 
     /// One guarded call for all of them. A guard around each would starve itself: on probation it lets one call through
     /// and refuses its neighbours, whose failure would take the probe away before it has an outcome.
     async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
         let distinct: Vec<Sku> = skus.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
-        let find_all = || {
-            let finds = distinct.clone().into_iter().map(|sku| async move { self.find_newest(&sku).await });
-            stream::iter(finds).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>()
-        };
         // An import asks for five times what a basket may hold; nobody is looking at a page meanwhile.
         let guard = if distinct.len() > MANY { &self.batches } else { &self.many_reads };
-        let documents = guard.call(find_all).await.map_err(down)?;
-        documents.into_iter().flatten().map(revision).collect()
+        let documents = guard.call(|| self.find_all(distinct.clone())).await.map_err(down)?;
+        documents.iter().map(revision).collect()
+    }
+
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        let mut newest = Vec::with_capacity(skus.len());
+        for few in skus.chunks(FEW) {
+            let documents = self.batches.call(|| self.find_all(few.to_vec())).await.map_err(down)?;
+            newest.extend(documents.iter().filter_map(|document| self.unreadable.leave_out(document)));
+        }
+        Ok(newest)
     }
 
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
@@ -188,13 +216,23 @@ impl ProductStore for MongoProducts {
     }
 
     async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // What cannot be read waits for ever, and must not take the places of the others.
+        let most = i64::try_from(limit.saturating_add(self.unreadable.count())).unwrap_or(i64::MAX);
         let find = || async {
-            let cursor = self.revisions.find(doc! {"published": false}).limit(limit).await?;
-            cursor.try_collect::<Vec<_>>().await
+            let mut waiting = self.raw().find(doc! {"published": false}).limit(most).await?;
+            let (mut revisions, mut bytes) = (Vec::new(), 0);
+            while revisions.len() < limit
+                && bytes < MOST_BYTES
+                && let Some(document) = waiting.try_next().await?
+            {
+                if let Some(revision) = self.unreadable.leave_out(&document) {
+                    bytes += document.as_bytes().len();
+                    revisions.push(revision);
+                }
+            }
+            Ok::<_, Error>(revisions)
         };
-        let documents = self.batches.call(find).await.map_err(down)?;
-        let mut revisions = documents.into_iter().map(revision).collect::<Result<Vec<_>, _>>()?;
+        let mut revisions: Vec<Revision> = self.batches.call(find).await.map_err(down)?;
         revisions.sort_by(|one, other| (one.sku(), one.number).cmp(&(other.sku(), other.number)));
         Ok(revisions)
     }
@@ -217,18 +255,30 @@ impl ProductStore for MongoProducts {
                 None => doc! {"sku": sku.as_str()},
                 Some(before) => doc! {"sku": sku.as_str(), "revision": {"$lt": before}},
             };
-            let cursor = self.revisions.find(filter).sort(doc! {"revision": -1}).limit(limit).await?;
+            let cursor = self.raw().find(filter).sort(doc! {"revision": -1}).limit(limit).await?;
             cursor.try_collect::<Vec<_>>().await
         };
         let documents = self.batches.call(find).await.map_err(down)?;
-        documents.into_iter().map(revision).collect()
+        documents.iter().map(revision).collect()
     }
 
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
-        let open = || async { self.revisions.find(doc! {}).batch_size(500).await };
-        let cursor = self.batches.call(open).await.map_err(down)?;
-        let revisions = cursor.map(|document| document.map_err(|error| StoreDown(chain(&error))).and_then(revision));
-        Ok(revisions.boxed())
+    /// All that is asked for is in the index, so no document is read. FerretDB passes over hints and reads them all.
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
+        let documents = self.raw();
+        let open = || async {
+            let named = documents.find(doc! {}).projection(doc! {"_id": 0, "sku": 1, "revision": 1});
+            named.hint(Hint::Name(schema::NEWEST_OF_PRODUCT.to_owned())).batch_size(NAMES).await
+        };
+        let mut names = self.batches.call(open).await.map_err(down)?;
+        let mut skus = BTreeSet::new();
+        loop {
+            let next = tokio::time::timeout(BATCH_DEADLINE, names.try_next()).await;
+            let next = next.map_err(|_| StoreDown("the names of the products do not come".to_owned()))?;
+            match next.map_err(|error| StoreDown(chain(&error)))? {
+                Some(document) => skus.extend(self.unreadable.sku_of(&document)),
+                None => return Ok(skus.into_iter().collect()),
+            }
+        }
     }
 }
 
@@ -244,8 +294,8 @@ fn taken(error: Error) -> Result<HashSet<usize>, Error> {
     Err(error)
 }
 
-fn revision(document: RevisionDocument) -> Result<Revision, StoreDown> {
-    Revision::try_from(document).map_err(|error| StoreDown(error.to_string()))
+fn revision(document: &RawDocumentBuf) -> Result<Revision, StoreDown> {
+    reading::revision(document).map_err(|error| StoreDown(error.to_string()))
 }
 
 fn down(error: CallError<Error>) -> StoreDown {

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use super::{client, ferretdb};
 
 pub(super) const COLLECTION: &str = "product_revisions";
+/// The index that has the names of all revisions.
+pub(super) const NEWEST_OF_PRODUCT: &str = "newest_of_product";
 pub(super) const PROMOTIONS: &str = "promotion_revisions";
 
 /// Each with the fields that it is asked by.
@@ -93,4 +95,18 @@ fn code(error: &Error) -> Option<i32> {
 /// A stand-in says "not implemented"; one that does not know `collMod` at all says that there is no such command.
 fn is_unknown_there(error: &Error) -> bool {
     matches!(code(error), Some(NOT_IMPLEMENTED | 59))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MongoDB refuses a hint at an index that is not there; FerretDB would not tell.
+    #[test]
+    fn the_index_that_names_all_revisions_is_made_and_has_all_that_is_asked_of_it() {
+        let description: Description = serde_json::from_str(DESCRIPTIONS[0].0).unwrap();
+        assert_eq!(description.collection, COLLECTION);
+        let index = description.indexes.iter().find(|index| index.name == NEWEST_OF_PRODUCT).unwrap();
+        assert_eq!(index.key.keys().map(String::as_str).collect::<Vec<_>>(), ["sku", "revision"]);
+    }
 }

@@ -21,17 +21,25 @@ use crate::usecases::ports::products::{Applied, Difference, IndexAudit, IndexDow
 /// looked after by nobody, and its price and whether it is shown are wrong.
 const OVERDUE: i64 = 900_000;
 
+/// Documents read at once. A product says up to half a megabyte, and its attributes stand in its document three times: ten of the largest
+/// are just what is read of one answer (`client::MAX_ANSWER`).
+const FEW: usize = 10;
+
 impl ElasticProducts {
     /// The documents under `ids` as they are, searchable or not, one answer for each. `query` is that of the URL.
     async fn documents(&self, ids: &[&str], query: &str) -> Result<Vec<Value>, IndexDown> {
         let path = format!("{}/_mget{query}", self.alias);
-        let body = json!({"ids": ids});
-        let mut answer =
-            self.batches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)?;
-        match answer.get_mut("docs").map(Value::take) {
-            Some(Value::Array(documents)) => Ok(documents),
-            _ => Err(IndexDown("an answer without documents".to_owned())),
+        let mut all = Vec::with_capacity(ids.len());
+        for few in ids.chunks(FEW) {
+            let body = json!({"ids": few});
+            let mut answer =
+                self.batches.call_if(|| self.client.post(&path, &body), Failure::is_fault).await.map_err(down)?;
+            match answer.get_mut("docs").map(Value::take) {
+                Some(Value::Array(documents)) => all.extend(documents),
+                _ => return Err(IndexDown("an answer without documents".to_owned())),
+            }
         }
+        Ok(all)
     }
 }
 

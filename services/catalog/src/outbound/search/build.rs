@@ -1,6 +1,9 @@
 //! How an index comes into being: a template for all versions, and an index that gets the alias once it is filled, be it the first one, the
 //! next one when the mapping changes, or one in place of an index that was lost. Without the alias nobody takes an index that is being
 //! filled for the shop: searches fail, and the stand-in answers them.
+//!
+//! Numbers only grow, and the index that was left is deleted last. So an older one beside the one in use says that a rebuild did not
+//! finish. A newer one is being filled, or its building was killed: the two look alike, so it is left alone.
 
 use std::time::Duration;
 
@@ -51,9 +54,11 @@ fn sorted(words: &HashSet<&'static str>) -> Vec<&'static str> {
 const MAX_VERSION: u32 = 10_000;
 
 /// What [`ElasticProducts::migrate`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepared {
     WasThere,
+    /// `index` is in use, but whoever built it did not come to the end: the `former` ones are still beside it.
+    Unfinished { index: String, former: Vec<String> },
     /// There is no index yet, or no longer.
     Absent,
     /// The index was made for an older description and has to be built anew before it can be asked.
@@ -76,10 +81,36 @@ impl ElasticProducts {
             .context("the index template is refused")?;
         if let Some(index) = self.current().await.context("the alias cannot be read")? {
             let there = self.client.get(&format!("{index}/_mapping")).await.context("the mapping cannot be read")?;
-            let is_current = there[&index]["mappings"]["_meta"] == wanted;
-            return Ok(if is_current { Prepared::WasThere } else { Prepared::Outdated });
+            if there[&index]["mappings"]["_meta"] != wanted {
+                return Ok(Prepared::Outdated);
+            }
+            let former = self.older_than(&index).await.context("the indexes cannot be listed")?;
+            return Ok(if former.is_empty() { Prepared::WasThere } else { Prepared::Unfinished { index, former } });
         }
         Ok(Prepared::Absent)
+    }
+
+    /// Indexes with a smaller number than that of `index`. Newer ones are told to the log.
+    async fn older_than(&self, index: &str) -> Result<Vec<String>, Failure> {
+        let Some(number) = self.number(index) else { return Ok(Vec::new()) };
+        let mut older = Vec::new();
+        for other in self.all().await? {
+            match self.number(&other) {
+                Some(others) if others < number => older.push(other),
+                Some(others) if others > number => tracing::warn!(
+                    search.index = %other,
+                    "a search index that nobody reads is being filled or was left behind; if no rebuild is under way, delete it"
+                ),
+                Some(_) | None => {}
+            }
+        }
+        Ok(older)
+    }
+
+    /// Every index of this alias, in use or not.
+    async fn all(&self) -> Result<Vec<String>, Failure> {
+        let listed = self.client.get(&format!("{}-v*/_alias", self.alias)).await?;
+        Ok(listed.as_object().into_iter().flat_map(|indexes| indexes.keys().cloned()).collect())
     }
 
     /// As [`Self::migrate`], and an empty index where there is none: for tests and benches, which fill it through the alias.
@@ -128,9 +159,8 @@ impl ElasticProducts {
     /// # Errors
     /// What the server said.
     pub async fn drop_all(&self) -> anyhow::Result<()> {
-        let listed = self.client.get(&format!("{}-v*/_alias", self.alias)).await?;
-        for index in listed.as_object().into_iter().flat_map(|indexes| indexes.keys()) {
-            self.client.delete(index).await?;
+        for index in self.all().await? {
+            self.client.delete(&index).await?;
         }
         self.client.delete(&format!("_index_template/{}", self.alias)).await?;
         Ok(())
@@ -175,20 +205,20 @@ impl IndexBuilder for ElasticProducts {
         count.ok_or_else(|| IndexDown("a count without a number".to_owned()))
     }
 
-    async fn switch_to(&self, index: &str) -> Result<(), IndexDown> {
+    async fn switch_to(&self, index: &str) -> Result<Option<String>, IndexDown> {
         let down = |failure: Failure| IndexDown(chassis::problem::chain(&failure));
         let former = self.current().await.map_err(down)?;
         // What was filled is searchable before anybody looks.
         self.client.post(&format!("{index}/_refresh"), &Value::Null).await.map_err(down)?;
         self.switch(index, former.as_deref()).await.map_err(down)?;
-        if let Some(former) = former.filter(|former| former != index) {
-            self.client.delete(&former).await.map_err(down)?;
-        }
-        Ok(())
+        Ok(former.filter(|former| former != index))
     }
 
     async fn discard(&self, index: &str) -> Result<(), IndexDown> {
-        self.client.delete(index).await.map(drop).map_err(|failure| IndexDown(chassis::problem::chain(&failure)))
+        match self.client.delete(index).await {
+            Err(failure) if !failure.is_missing() => Err(IndexDown(chassis::problem::chain(&failure))),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 }
 

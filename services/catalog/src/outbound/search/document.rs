@@ -230,17 +230,26 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     texts.filter(|text| known.insert(text.clone())).collect()
 }
 
-/// The lines of a bulk request. The revision is the version: the index keeps whichever is higher, and a tombstone is a
+/// Bytes at which a bulk request is sent and the next one begins. Elasticsearch refuses one of 100 MB, and five hundred of the largest
+/// products are more.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// The lines of bulk requests. The revision is the version: the index keeps whichever is higher, and a tombstone is a
 /// document like any other, so that it outlives everything that might still arrive late.
-pub(super) fn bulk(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {
+pub(super) fn bulk(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Vec<Bytes> {
     lines(revisions, standings, region, at, "external")
 }
 
-/// How revisions become a request: [`bulk`] or [`renewal`].
-pub(super) type Lines = fn(&[Revision], &Standings, Region, DateTime<Utc>) -> Bytes;
+/// How revisions become requests: [`bulk`] or [`renewal`].
+pub(super) type Lines = fn(&[Revision], &Standings, Region, DateTime<Utc>) -> Vec<Bytes>;
 
 /// The same for documents that are written again under the revision they have.
-pub(super) fn renewal(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Bytes {
+pub(super) fn renewal(
+    revisions: &[Revision],
+    standings: &Standings,
+    region: Region,
+    at: DateTime<Utc>,
+) -> Vec<Bytes> {
     lines(revisions, standings, region, at, "external_gte")
 }
 
@@ -250,8 +259,8 @@ fn lines(
     region: Region,
     at: DateTime<Utc>,
     version_type: &str,
-) -> Bytes {
-    let mut lines = BytesMut::with_capacity(revisions.len() * 2048);
+) -> Vec<Bytes> {
+    let (mut requests, mut lines) = (Vec::new(), BytesMut::with_capacity(revisions.len() * 2048));
     for revision in revisions {
         let action = json!({"index": {"_id": revision.sku().as_str(), "version": revision.number, "version_type": version_type}});
         lines.put_slice(action.to_string().as_bytes());
@@ -260,6 +269,58 @@ fn lines(
         let standing = standings.get(revision.sku()).copied().unwrap_or_default();
         lines.put_slice(&serde_json::to_vec(&ProductDocument::of(revision, standing, region, at)).unwrap_or_default());
         lines.put_u8(b'\n');
+        if lines.len() >= MOST_BYTES {
+            requests.push(lines.split().freeze());
+        }
     }
-    lines.freeze()
+    if !lines.is_empty() {
+        requests.push(lines.freeze());
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::product::{Family, State};
+    use crate::domain::trail::Trail;
+
+    #[test]
+    fn requests_are_cut_between_documents_and_by_their_bytes() {
+        let large = Product {
+            sku: Sku::parse("A-1").unwrap(),
+            family: Family::Gadget,
+            schema: 1,
+            category: CategoryPath::parse("audio").unwrap(),
+            brand: "Acme".to_owned(),
+            texts: vec![Text {
+                language: "en".to_owned(),
+                name: "Radio".to_owned(),
+                description: "x".repeat(MOST_BYTES * 2 / 5),
+            }],
+            prices: PriceList::new([Money::from_minor(100, Currency::Eur).unwrap()]).unwrap(),
+            attributes: Vec::new(),
+            options: Vec::new(),
+            images: Vec::new(),
+            assortment: Assortment::everywhere(),
+            variants: Vec::new(),
+        };
+        let revision = |number: i64| Revision {
+            number,
+            state: State::Live(large.clone()),
+            changed_at: DateTime::UNIX_EPOCH,
+            traceparent: None,
+            author: None,
+            trail: Trail::default(),
+            moved_from: None,
+        };
+        let revisions: Vec<Revision> = (1..=4).map(revision).collect();
+        let documents = |revisions: &[Revision]| -> Vec<usize> {
+            let requests = bulk(revisions, &Standings::new(), Region::Eu, DateTime::UNIX_EPOCH);
+            assert!(requests.iter().all(|request| request.ends_with(b"}\n")));
+            requests.iter().map(|request| request.split(|byte| *byte == b'\n').count() / 2).collect()
+        };
+        assert_eq!(documents(&revisions), [3, 1]);
+        assert_eq!(documents(&revisions[..3]), [3], "no request without a document");
+    }
 }

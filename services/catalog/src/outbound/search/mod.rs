@@ -167,14 +167,17 @@ impl ElasticProducts {
             return Ok(Applied::default());
         }
         let standings = self.standing_of(revisions).await;
-        let lines = lines(revisions, &standings, self.region, SystemClock.now());
         let path = format!("{index}/_bulk?require_alias={}", index == self.alias);
-        let answer = self
-            .batches
-            .call_if(|| self.client.post_lines(&path, lines.clone()), Failure::is_fault)
-            .await
-            .map_err(down)?;
-        answer::applied(&answer).map_err(IndexDown)
+        let mut applied = Applied::default();
+        for request in lines(revisions, &standings, self.region, SystemClock.now()) {
+            let answer = self
+                .batches
+                .call_if(|| self.client.post_lines(&path, request.clone()), Failure::is_fault)
+                .await
+                .map_err(down)?;
+            applied = applied.and(answer::applied(&answer).map_err(IndexDown)?);
+        }
+        Ok(applied)
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use common::{ErrorKind, Explain, Sku};
 use contracts::interest::Subject;
-use futures::stream::BoxStream;
 
 use super::audit::Audit;
 use super::pages::Forgets;
@@ -83,16 +82,22 @@ pub enum Insertion {
 /// Append-only revisions. Writing a number that exists changes nothing and says so: that is the compare-and-set.
 #[async_trait]
 pub trait ProductStore: Send + Sync {
-    /// The newest revision, which may be a tombstone.
+    /// The newest revision, which may be a tombstone. One that cannot be read is an error, also for [`Self::newest_many`]: whoever decides
+    /// something by a product must not take it for absent.
     async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown>;
 
     /// The newest revisions of those of `skus` (at most 500) that exist, in any order.
     async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown>;
 
+    /// As [`Self::newest_many`], for work on the whole shop that nobody waits for: it may take its time, and leaves out those that cannot
+    /// be read.
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown>;
+
     /// Writes each revision whose number is free, unpublished. The outcomes are in the order of `revisions` (at most 500).
     async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown>;
 
-    /// Up to `limit` revisions that were not published yet, oldest number first for each product.
+    /// Up to `limit` revisions that were not published yet, oldest number first for each product; fewer where
+    /// they are large. What cannot be read is left out.
     async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
     /// Remembers that these were published. Forgetting it only publishes them again.
@@ -101,8 +106,9 @@ pub trait ProductStore: Send + Sync {
     /// Revisions of `sku` with a number below `before`, the newest first, at most `limit`.
     async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown>;
 
-    /// All revisions of all products, in any order.
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown>;
+    /// The SKU of everything that was ever written, each once and in order; some fifty bytes each. Who looks at the whole shop walks along
+    /// them with [`Self::newest_readable`]: what a product was before is read by nobody but its history.
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown>;
 }
 
 /// Versions of the schemas of families, append-only as well.
@@ -185,6 +191,17 @@ pub struct Applied {
     pub refused: usize,
 }
 
+impl Applied {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            written: self.written + other.written,
+            stale: self.stale + other.stale,
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
     pub text: String,
@@ -249,10 +266,10 @@ pub trait IndexBuilder: Send + Sync {
     /// How many products `index` has, tombstones among them.
     async fn count(&self, index: &str) -> Result<usize, IndexDown>;
 
-    /// From now on everybody reads and writes `index`; the former one is deleted.
-    async fn switch_to(&self, index: &str) -> Result<(), IndexDown>;
+    /// From now on everybody reads and writes `index`. Gives the one they came from, which stays as it is.
+    async fn switch_to(&self, index: &str) -> Result<Option<String>, IndexDown>;
 
-    /// Deletes an index that nobody was switched to.
+    /// Deletes an index that nobody was switched to, or that everybody has left; one that is gone already is no failure.
     async fn discard(&self, index: &str) -> Result<(), IndexDown>;
 }
 

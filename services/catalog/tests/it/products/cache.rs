@@ -10,7 +10,6 @@ use catalog::outbound::cache::{CacheSettings, RedisCache};
 use catalog::usecases::ports::products::{Insertion, ProductCache as _, ProductStore, StoreDown};
 use common::{Region, Sku};
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use redis::AsyncCommands as _;
 use testkit::servers;
 
@@ -43,6 +42,10 @@ impl ProductStore for Counting {
         Ok(Vec::new())
     }
 
+    async fn newest_readable(&self, _: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        Ok(Vec::new())
+    }
+
     async fn insert(&self, _: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
         Ok(Vec::new())
     }
@@ -59,7 +62,7 @@ impl ProductStore for Counting {
         Ok(Vec::new())
     }
 
-    async fn all(&self) -> Result<BoxStream<'static, Result<Revision, StoreDown>>, StoreDown> {
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
         Err(StoreDown("not needed".to_owned()))
     }
 }

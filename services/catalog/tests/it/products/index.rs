@@ -1,8 +1,9 @@
 //! The search index as a projection: it may hear of changes twice, late and in any order.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use catalog::domain::inventory::Level;
@@ -10,7 +11,7 @@ use catalog::domain::product::Revision;
 use catalog::domain::search_query::SearchQuery;
 use catalog::domain::standing::Standing;
 use catalog::outbound::search::{ElasticProducts, Prepared};
-use catalog::usecases::index_products::{index_products, rebuild_index};
+use catalog::usecases::index_products::{finish_rebuild, index_products, rebuild_index};
 use catalog::usecases::ports::products::{
     Applied, IndexBuilder, IndexDown, Page, ProductIndex as _, ProductStore as _, TurningIndex as _,
 };
@@ -19,9 +20,13 @@ use chassis::http_client::{self, HttpClientSettings};
 use common::{Currency, Sku};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
+use serde_json::Value;
 use testkit::servers;
 
 use super::world::{Shop, gone, live};
+
+/// No search of the story is still at the index that everybody leaves.
+const NOT_AT_ALL: Duration = Duration::ZERO;
 
 fn named(shop: &Shop, name: &str, title: &str, number: i64) -> Revision {
     let mut draft = shop.draft(name);
@@ -83,6 +88,31 @@ async fn of_several_changes_in_one_batch_the_last_counts() {
 struct Meanwhile<'a> {
     index: &'a ElasticProducts,
     happens: Box<dyn Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a>,
+    /// Breaks off after the switch, before everything is written once more.
+    breaks_off: bool,
+    /// The indexes that were there when everything was written once more.
+    there: Mutex<Vec<String>>,
+}
+
+impl<'a> Meanwhile<'a> {
+    fn new(
+        index: &'a ElasticProducts,
+        happens: impl Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a,
+        breaks_off: bool,
+    ) -> Self {
+        Self { index, happens: Box::new(happens), breaks_off, there: Mutex::default() }
+    }
+}
+
+/// The numbered indexes of this shop, by name.
+async fn indexes(index: &ElasticProducts) -> Vec<String> {
+    let http = http_client::new(HttpClientSettings::default()).unwrap();
+    let url = format!("{}/{}-v*/_alias", servers().elasticsearch_url, index.alias());
+    let answer = http.get(url).send().await.unwrap().bytes().await.unwrap();
+    let listed: Value = serde_json::from_slice(&answer).unwrap();
+    let mut names: Vec<String> = listed.as_object().unwrap().keys().cloned().collect();
+    names.sort_unstable();
+    names
 }
 
 #[async_trait]
@@ -96,6 +126,11 @@ impl IndexBuilder for Meanwhile<'_> {
     }
 
     async fn fill_again(&self, index: &str, revisions: &[Revision]) -> Result<Applied, IndexDown> {
+        let there = indexes(self.index).await;
+        *self.there.lock().unwrap() = there;
+        if self.breaks_off {
+            return Err(IndexDown("broken off for a test".to_owned()));
+        }
         self.index.fill_again(index, revisions).await
     }
 
@@ -105,7 +140,7 @@ impl IndexBuilder for Meanwhile<'_> {
         Ok(if as_it_is { count } else { 0 })
     }
 
-    async fn switch_to(&self, index: &str) -> Result<(), IndexDown> {
+    async fn switch_to(&self, index: &str) -> Result<Option<String>, IndexDown> {
         self.index.switch_to(index).await
     }
 
@@ -147,7 +182,7 @@ async fn what_is_written_between_the_last_reading_and_the_switch_is_in_the_new_i
         }
         .boxed()
     };
-    rebuild_index(&shop.store, &Meanwhile { index: &index, happens: Box::new(happens) }).await.unwrap();
+    rebuild_index(&shop.store, &Meanwhile::new(&index, happens, false), NOT_AT_ALL).await.unwrap();
     shop.index.refresh().await.unwrap();
     let titles = titles(&shop).await;
     assert!(titles.len() == 4 && ["neu", "erst jetzt"].iter().all(|title| titles.contains(&(*title).to_owned())));
@@ -170,7 +205,7 @@ async fn an_index_that_was_lost_is_not_seen_before_it_is_filled() {
         }
         .boxed()
     };
-    rebuild_index(&shop.store, &Meanwhile { index: &shop.index, happens: Box::new(happens) }).await.unwrap();
+    rebuild_index(&shop.store, &Meanwhile::new(&shop.index, happens, false), NOT_AT_ALL).await.unwrap();
     assert_eq!(titles(&shop).await.len(), 3);
     assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
     shop.close().await;
@@ -181,12 +216,77 @@ async fn a_new_index_that_lacks_products_is_deleted_and_the_old_one_stays() {
     let shop = Shop::open().await;
     shop.stock_up(vec![shop.draft("A")]).await;
     let lost = || async { false }.boxed();
-    let rebuilt = rebuild_index(&shop.store, &Meanwhile { index: &shop.index, happens: Box::new(lost) }).await;
+    let rebuilt = rebuild_index(&shop.store, &Meanwhile::new(&shop.index, lost, false), NOT_AT_ALL).await;
     assert!(rebuilt.is_err(), "{rebuilt:?}");
     assert_eq!(titles(&shop).await.len(), 1);
     let next = shop.index.begin().await.unwrap();
     assert!(next.ends_with("-v2"), "the number is free again: {next}");
     shop.index.discard(&next).await.unwrap();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn the_old_index_stays_until_everything_is_written_and_the_searches_that_met_it_have_ended() {
+    let shop = Shop::open().await;
+    shop.stock_up(vec![shop.draft("A")]).await;
+    let numbered = |number: u32| format!("{}-v{number}", shop.index.alias());
+    let nothing = || async { true }.boxed();
+    let (builder, patience) = (Meanwhile::new(&shop.index, nothing, false), Duration::from_secs(2));
+    let began = Instant::now();
+    rebuild_index(&shop.store, &builder, patience).await.unwrap();
+    assert_eq!(*builder.there.lock().unwrap(), [numbered(1), numbered(2)]);
+    assert!(began.elapsed() >= patience, "{:?}", began.elapsed());
+    assert_eq!(indexes(&shop.index).await, [numbered(2)]);
+    drop(builder);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_was_broken_off_after_the_switch_is_finished_by_the_next_migration() {
+    let shop = Shop::open().await;
+    shop.stock_up(vec![shop.draft("A"), shop.draft("B")]).await;
+    let shelves = Arc::new(Shelves::default());
+    let index = shop.index.clone().knowing(shelves.clone());
+    let sold_out = named(&shop, "A", "Rote Kopfhörer", 1);
+    let changed = named(&shop, "B", "neu", 2);
+    let happens = || {
+        async {
+            shop.store.insert(std::slice::from_ref(&changed)).await.unwrap();
+            index.apply(std::slice::from_ref(&changed)).await.unwrap();
+            shelves.0.store(true, Ordering::SeqCst);
+            index.renew(std::slice::from_ref(&sold_out)).await.unwrap();
+            true
+        }
+        .boxed()
+    };
+    let rebuilt = rebuild_index(&shop.store, &Meanwhile::new(&index, happens, true), NOT_AT_ALL).await;
+    assert!(rebuilt.is_err(), "{rebuilt:?}");
+    let sku = sold_out.sku().clone();
+    let level = async || index.standings(std::slice::from_ref(&sku)).await.unwrap()[&sku].level;
+    assert_eq!(level().await, Some(Level::InStock), "what the old index was told is not in the new one");
+    let Prepared::Unfinished { index: current, former } = index.migrate().await.unwrap() else {
+        panic!("the old index is still there")
+    };
+    let numbered = |number: u32| format!("{}-v{number}", shop.index.alias());
+    assert_eq!((current.clone(), former.clone()), (numbered(2), vec![numbered(1)]));
+    finish_rebuild(&shop.store, &index, &current, &former, NOT_AT_ALL).await.unwrap();
+    assert_eq!(level().await, Some(Level::Out));
+    shop.index.refresh().await.unwrap();
+    assert!(titles(&shop).await.contains(&"neu".to_owned()));
+    assert_eq!((indexes(&index).await, index.migrate().await.unwrap()), (vec![numbered(2)], Prepared::WasThere));
+    // Somebody else may have deleted it in between.
+    finish_rebuild(&shop.store, &index, &current, &former, NOT_AT_ALL).await.unwrap();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_being_filled_elsewhere_is_left_alone() {
+    let shop = Shop::open().await;
+    shop.stock_up(vec![shop.draft("A")]).await;
+    let elsewhere = shop.index.begin().await.unwrap();
+    assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
+    rebuild_index(&shop.store, &shop.index, NOT_AT_ALL).await.unwrap();
+    assert!(indexes(&shop.index).await.contains(&elsewhere), "a rebuild deletes what it left and nothing else");
     shop.close().await;
 }
 
@@ -197,8 +297,8 @@ async fn an_index_is_rebuilt_from_the_store_while_search_goes_on() {
     shop.store.insert(&[gone(&shop.sku("P00"), 2), named(&shop, "P01", "neu", 2)]).await.unwrap();
     let query = SearchQuery::parse(&[], Currency::Eur).unwrap();
     let searches = (0..20).map(|_| shop.index.search(Page { query: &query, language: "de", from: 0, size: 50 }));
-    let (applied, answers) = tokio::join!(rebuild_index(&shop.store, &shop.index), join_all(searches));
-    assert_eq!(applied.unwrap().written, 22);
+    let (applied, answers) = tokio::join!(rebuild_index(&shop.store, &shop.index, NOT_AT_ALL), join_all(searches));
+    assert_eq!(applied.unwrap().written, 20, "of each product what it is now, and not what it was");
     for answer in answers {
         assert!(answer.unwrap().total.value >= 19, "search is never empty");
     }
@@ -227,7 +327,7 @@ async fn an_index_of_an_older_description_is_not_taken_for_the_current_one() {
     let answer = http.put(url).header("content-type", "application/json").body(older).send().await.unwrap();
     assert!(answer.status().is_success());
     assert_eq!(shop.index.migrate().await.unwrap(), Prepared::Outdated);
-    rebuild_index(&shop.store, &shop.index).await.unwrap();
+    rebuild_index(&shop.store, &shop.index, NOT_AT_ALL).await.unwrap();
     assert_eq!(shop.index.migrate().await.unwrap(), Prepared::WasThere);
     shop.close().await;
 }

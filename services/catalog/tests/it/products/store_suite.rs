@@ -9,7 +9,6 @@ use catalog::domain::schema::{Declared, Kind, Schema};
 use catalog::outbound::memory_products::MemoryProducts;
 use catalog::usecases::ports::products::{Insertion, ProductStore, SchemaStore};
 use common::{Sku, UserId, ids};
-use futures::StreamExt as _;
 use futures::future::join_all;
 
 use super::world::{document_store, draft, gone, live, unique};
@@ -40,7 +39,8 @@ promises! {
     of_many_writers_of_one_number_exactly_one_has_it,
     a_batch_tells_what_became_of_each,
     a_revision_waits_until_it_is_marked,
-    everything_that_was_written_can_be_read,
+    every_product_is_named_once_and_in_order,
+    a_walk_along_the_products_reads_what_they_are_now,
     the_life_of_a_product_is_read_from_its_end,
     the_claim_of_a_variant_is_kept_and_told_to_nobody,
     a_version_of_a_schema_belongs_to_whoever_adds_it_first,
@@ -117,13 +117,28 @@ async fn a_revision_waits_until_it_is_marked(store: Arc<dyn ProductStore>) {
     assert_eq!(store.newest(&sku(&one)).await.unwrap().map(|revision| revision.number), Some(2));
 }
 
-async fn everything_that_was_written_can_be_read(store: Arc<dyn ProductStore>) {
-    let name = unique();
-    let revisions: Vec<Revision> = (1..=30).map(|number| live(draft(&name), number)).collect();
-    store.insert(&revisions).await.unwrap();
-    let mut read: Vec<i64> = store.all().await.unwrap().map(|revision| revision.unwrap().number).collect().await;
-    read.sort_unstable();
-    assert_eq!(read, (1..=30).collect::<Vec<_>>());
+async fn every_product_is_named_once_and_in_order(store: Arc<dyn ProductStore>) {
+    assert!(store.skus().await.unwrap().is_empty());
+    let mut names: Vec<String> = (0..8).map(|_| unique()).collect();
+    for number in 1..=4 {
+        store.insert(&names.iter().map(|name| live(draft(name), number)).collect::<Vec<_>>()).await.unwrap();
+    }
+    store.insert(&[gone(&names[0], 5)]).await.unwrap();
+    names.sort_unstable();
+    let named: Vec<String> = store.skus().await.unwrap().iter().map(Sku::to_string).collect();
+    assert_eq!(named, names, "what went is named too");
+}
+
+async fn a_walk_along_the_products_reads_what_they_are_now(store: Arc<dyn ProductStore>) {
+    let names: Vec<String> = (0..120).map(|_| unique()).collect();
+    for number in 1..=2 {
+        store.insert(&names.iter().map(|name| live(draft(name), number)).collect::<Vec<_>>()).await.unwrap();
+    }
+    let skus = store.skus().await.unwrap();
+    let mut newest = store.newest_readable(&skus).await.unwrap();
+    newest.sort_by(|one, other| one.sku().cmp(other.sku()));
+    assert_eq!(newest.iter().map(|revision| revision.sku().clone()).collect::<Vec<_>>(), skus);
+    assert!(newest.iter().all(|revision| revision.number == 2));
 }
 
 async fn the_life_of_a_product_is_read_from_its_end(store: Arc<dyn ProductStore>) {

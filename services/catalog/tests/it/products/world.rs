@@ -31,6 +31,8 @@ use chassis::extract::Caller;
 use common::{Region, SessionId, Sku, SystemClock, UserId, ids};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use mongodb::Collection;
+use mongodb::bson::Document;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::Value;
 use testkit::servers;
@@ -58,9 +60,16 @@ pub fn unique() -> String {
 
 /// A collection of its own.
 pub async fn document_store() -> MongoProducts {
+    store_and_documents().await.0
+}
+
+/// A collection of its own, and the way to it past the service: for documents that it would never write.
+pub async fn store_and_documents() -> (MongoProducts, Collection<Document>) {
     let (url, database) = (servers().mongo_url, unique());
     mongo::migrate(&url, &database, &ferretdb_postgres()).await.expect("the document store of the test stack answers");
-    MongoProducts::connect(&url, &database, READ_DEADLINE).await.expect("its URL is one")
+    let store = MongoProducts::connect(&url, &database, READ_DEADLINE).await.expect("its URL is one");
+    let client = mongodb::Client::with_uri_str(&url).await.expect("its URL is one");
+    (store, client.database(&database).collection("product_revisions"))
 }
 
 /// An index of its own; patient, since tests run beside each other.
@@ -85,6 +94,8 @@ pub struct Shop {
     pub app: Arc<App>,
     pub index: ElasticProducts,
     pub store: MongoProducts,
+    /// What the store keeps, past the service.
+    pub documents: Collection<Document>,
     /// Where its pictures lie.
     pub pictures: PathBuf,
     /// What staff did.
@@ -112,7 +123,7 @@ impl Shop {
     }
 
     pub async fn over(redis: ConnectionManager, ratings: Arc<dyn Ratings>, index: ElasticProducts) -> Self {
-        let store = document_store().await;
+        let (store, documents) = store_and_documents().await;
         let settings =
             CacheSettings { shared: Duration::from_secs(30), local: Duration::from_millis(200), local_entries: 100 };
         let families = Families::new(Arc::new(store.clone()));
@@ -142,7 +153,7 @@ impl Shop {
         });
         let config = config();
         let router = chassis::http::dress(&config.common.site, &config.http, router(app.clone()), None);
-        Self { prefix: unique().to_uppercase(), app, index, store, pictures, notes, router }
+        Self { prefix: unique().to_uppercase(), app, index, store, documents, pictures, notes, router }
     }
 
     pub fn sku(&self, name: &str) -> String {
