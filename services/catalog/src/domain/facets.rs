@@ -109,6 +109,15 @@ fn facet(key: String, values: Vec<(String, u64)>, chosen: &BTreeSet<String>) -> 
     Facet { key, buckets }
 }
 
+/// The first so many, and every chosen one behind them: with its true count, however few products it has.
+pub fn keep_first(values: &mut Vec<(String, u64)>, size: usize, chosen: &BTreeSet<String>) {
+    let mut place = 0;
+    values.retain(|(value, _)| {
+        place += 1;
+        place <= size || chosen.contains(value)
+    });
+}
+
 /// Groups `key=value` pairs by key. A key with a chosen value was counted by itself, without its own filter.
 fn of_attributes(
     pairs: Vec<(String, u64)>,
@@ -130,8 +139,8 @@ fn of_attributes(
     ordered.truncate(ATTRIBUTE_FACETS);
     let nothing = BTreeSet::new();
     ordered.into_iter().map(move |(key, mut values)| {
-        values.truncate(ATTRIBUTE_VALUES);
         let chosen = chosen.attributes.get(&key).unwrap_or(&nothing);
+        keep_first(&mut values, ATTRIBUTE_VALUES, chosen);
         facet(format!("attr.{key}"), values, chosen)
     })
 }
@@ -163,6 +172,19 @@ mod tests {
         assert_eq!(facets[0].buckets[1], Bucket { value: "Gone".to_owned(), count: 0, selected: true });
         let colours: Vec<_> = facets[1].buckets.iter().map(|bucket| (bucket.count, bucket.selected)).collect();
         assert_eq!(colours, [(4, false), (1, true)]);
+    }
+
+    #[test]
+    fn a_chosen_value_keeps_its_count_however_many_have_more() {
+        let many = (0..50).map(|number| (format!("colour{number:02}"), 100 - number)).collect();
+        let chosen = Filters {
+            attributes: [("colour".to_owned(), ["colour42".to_owned()].into())].into(),
+            ..Filters::default()
+        };
+        let counted = Counted { own: [("colour".to_owned(), many)].into(), ..Counted::default() };
+        let colours = facets(counted, &chosen).remove(0).buckets;
+        assert_eq!(colours.len(), ATTRIBUTE_VALUES + 1);
+        assert_eq!(colours[20], Bucket { value: "colour42".to_owned(), count: 58, selected: true });
     }
 
     #[test]

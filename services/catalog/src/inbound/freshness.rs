@@ -16,14 +16,11 @@ use super::http::finished::Pages;
 use crate::metrics::PAGES_BYTES;
 use crate::usecases::App;
 use crate::usecases::get_product::levels;
-use crate::usecases::ports::pages::StockWatch;
+use crate::usecases::ports::pages::{OVERLAP, StockWatch};
 use crate::usecases::ports::stock::{MAX_SKUS, StoreError};
 
 /// A level is on the page this soon after it changed: half of what a shopper takes to notice.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Movements get their numbers before they are committed, so a lower one may come after a higher one. This many are looked at again,
-/// which is more than all processes of a region commit while one commit lasts.
-const OVERLAP: i64 = 500;
 /// Looks without a new movement after which there is nothing late to come.
 const QUIET: u32 = 4;
 /// Pages looked at with one question: the stock answers about a few hundred SKUs at once, and few products have many variants.

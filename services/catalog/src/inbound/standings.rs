@@ -19,7 +19,7 @@ use super::edge_news::Post;
 use crate::domain::inventory::Level;
 use crate::metrics::STANDINGS_WRITTEN;
 use crate::usecases::keep_standings::{Known, keep_standings, owners_of};
-use crate::usecases::ports::pages::StockWatch;
+use crate::usecases::ports::pages::{OVERLAP, StockWatch};
 use crate::usecases::ports::products::{ProductStore, TurningIndex};
 use crate::usecases::ports::standings::{StandingIndex, Trends};
 use crate::usecases::renew_turned::RenewError;
@@ -32,8 +32,6 @@ const TRENDS_EVERY: u32 = 60;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Movements before the newest at which the first look begins: what a restart misses.
 const BEFORE: i64 = 5_000;
-/// As in `freshness`: movements get their numbers before they are committed, so these are looked at again.
-const OVERLAP: i64 = 500;
 /// SKUs whose last level is remembered, some fifty bytes each; then all are forgotten, and looked up once more. As many wait to be looked
 /// at again; of more the audit of the index finds what is wrong.
 const MOST_SEEN: usize = 200_000;

@@ -9,7 +9,7 @@ use super::StandIn;
 use super::entry::Entry;
 use super::find::{Fit, is_in};
 use super::pairs::PairId;
-use crate::domain::facets::{ATTRIBUTE_PAIRS, BUCKETS, Counted, Facet, PriceRange, facets, price_ranges};
+use crate::domain::facets::{ATTRIBUTE_PAIRS, BUCKETS, Counted, Facet, PriceRange, facets, keep_first, price_ranges};
 use crate::domain::product::CategoryPath;
 use crate::domain::search_query::Filters;
 
@@ -71,7 +71,7 @@ impl StandIn {
                 Failed::Several => false,
             }
         });
-        (fits, facets(self.summed(tally), filters))
+        (fits, facets(self.summed(tally, filters), filters))
     }
 
     /// Counts a product in the facet of the kind it fails, or in all.
@@ -111,7 +111,8 @@ impl StandIn {
         }
     }
 
-    fn summed(&self, tally: Tally<'_>) -> Counted {
+    fn summed(&self, tally: Tally<'_>, chosen: &Filters) -> Counted {
+        let nothing = BTreeSet::new();
         // Categories were counted where products stand, and count for everything above as well.
         let mut lineages: HashMap<String, u64> = HashMap::new();
         for (path, count) in tally.categories {
@@ -125,14 +126,14 @@ impl StandIn {
         let own = |(key, counts): (&str, HashMap<PairId, u64>)| {
             let value = |pair: PairId| self.pairs.text(pair).split_once('=').map_or("", |(_, value)| value).to_owned();
             let values = counts.into_iter().map(|(pair, count)| (value(pair), count));
-            (key.to_owned(), most(values, BUCKETS))
+            (key.to_owned(), most(values, BUCKETS, chosen.attributes.get(key).unwrap_or(&nothing)))
         };
         Counted {
-            categories: most(lineages, BUCKETS),
-            brands: most(named(tally.brands), BUCKETS),
-            families: most(named(tally.families), BUCKETS),
+            categories: most(lineages, BUCKETS, &chosen.categories),
+            brands: most(named(tally.brands), BUCKETS, &chosen.brands),
+            families: most(named(tally.families), BUCKETS, &chosen.families),
             prices: tally.prices,
-            pairs: most(pairs, ATTRIBUTE_PAIRS),
+            pairs: most(pairs, ATTRIBUTE_PAIRS, &nothing),
             own: tally.own.into_iter().map(own).collect(),
         }
     }
@@ -142,11 +143,11 @@ fn named(counts: HashMap<&str, u64>) -> Vec<(String, u64)> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
-/// The values with the most products, equal ones by name.
-fn most(counts: impl IntoIterator<Item = (String, u64)>, size: usize) -> Vec<(String, u64)> {
+/// The values with the most products, equal ones by name, and those that are chosen.
+fn most(counts: impl IntoIterator<Item = (String, u64)>, size: usize, chosen: &BTreeSet<String>) -> Vec<(String, u64)> {
     let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
     counts.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-    counts.truncate(size);
+    keep_first(&mut counts, size, chosen);
     counts
 }
 

@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::product_body::distinct_if_any;
 use crate::domain::promotion::{Off, Promotion, PromotionId, PromotionState, Target};
 use crate::domain::promotion_book::Standing;
 use crate::domain::promotion_draft::{CouponDraft, PromotionDraft, TargetDraft, percent_text};
@@ -34,6 +35,7 @@ struct PromotionBody {
     title: String,
     percent: Option<String>,
     /// Currency code to amount, as text.
+    #[serde(default, deserialize_with = "distinct_if_any")]
     amount: Option<BTreeMap<String, String>>,
     target: TargetBody,
     #[serde(default)]
@@ -236,5 +238,21 @@ fn view(Standing { revision, promotion }: &Standing, now: DateTime<Utc>) -> Prom
             most_uses: coupon.most_uses,
             most_per_person: coupon.most_per_person,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_that_is_there_twice_in_one_currency_is_refused() {
+        let body = |amount: &str| {
+            serde_json::from_str::<PromotionBody>(&format!(r#"{{"title": "t", "target": {{}}, "amount": {amount}}}"#))
+        };
+        assert_eq!(body(r#"{"EUR": "5.00", "JPY": "700"}"#).unwrap().amount.unwrap().len(), 2);
+        assert!(body("null").unwrap().amount.is_none());
+        let refused = body(r#"{"EUR": "5.00", "EUR": "500.00"}"#).unwrap_err().to_string();
+        assert!(refused.contains("a key occurs twice"), "{refused}");
     }
 }

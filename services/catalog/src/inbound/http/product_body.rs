@@ -130,6 +130,19 @@ where
     deserializer.deserialize_map(Distinct(std::marker::PhantomData))
 }
 
+/// As [`distinct`], where there need be none.
+pub(super) fn distinct_if_any<'de, D, V>(deserializer: D) -> Result<Option<BTreeMap<String, V>>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(bound = "V: Deserialize<'de>")]
+    struct Present<V>(#[serde(deserialize_with = "distinct")] BTreeMap<String, V>);
+
+    Ok(Option::<Present<V>>::deserialize(deserializer)?.map(|Present(map)| map))
+}
+
 impl ProductBody {
     /// `sku` where the path names it.
     pub fn into_draft(self, sku: Option<&Sku>) -> ProductDraft {

@@ -6,11 +6,13 @@ use common::Sku;
 
 use super::PgStock;
 use super::failure::{inconsistent, of_read};
-use crate::usecases::ports::pages::{StockChanges, StockWatch};
+use crate::usecases::ports::pages::{OVERLAP, StockChanges, StockWatch};
 use crate::usecases::ports::stock::StoreError;
 
 /// Movements read at once; more come with the next question.
 const MOST: i64 = 5_000;
+/// A look that reads nothing but what was read before would stand still.
+const _: () = assert!(MOST >= 2 * OVERLAP);
 /// Acts of staff that are looked through for limits, of the last minute: more than people do between two looks, which are half a second
 /// apart, or half a minute while the index is away. A limit that falls out of them is found by the half-hourly audit of the index.
 const LATELY: i64 = 200;

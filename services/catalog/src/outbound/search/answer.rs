@@ -72,9 +72,16 @@ fn hit(value: &Value) -> Option<Hit> {
 
 /// What the aggregations of `query::facets` counted.
 fn counted(aggregations: &Value, chosen: &Filters) -> Counted {
-    let values = |key: &str| pairs(&aggregations[key]["values"]).collect::<Vec<_>>();
+    // Chosen values are counted by name as well, and most of them are among those with the most products.
+    let values = |key: &str| {
+        let mut values: Vec<_> = pairs(&aggregations[key]["values"]).collect();
+        let chosen = pairs(&aggregations[key]["chosen"]);
+        let fewer: Vec<_> = chosen.filter(|(value, _)| !values.iter().any(|(known, _)| known == value)).collect();
+        values.extend(fewer);
+        values
+    };
     let own = |key: &String| {
-        let values = pairs(&aggregations[format!("attr.{key}")]["values"]);
+        let values = values(&format!("attr.{key}")).into_iter();
         (key.clone(), values.filter_map(|(pair, count)| Some((pair.split_once('=')?.1.to_owned(), count))).collect())
     };
     Counted {
@@ -173,7 +180,10 @@ mod tests {
         let chosen =
             Filters { attributes: [("colour".to_owned(), ["red".to_owned()].into())].into(), ..Filters::default() };
         let aggregations = json!({
-            "brand": {"values": {"buckets": [{"key": "Acme", "doc_count": 3}]}},
+            "brand": {
+                "values": {"buckets": [{"key": "Acme", "doc_count": 3}]},
+                "chosen": {"buckets": [{"key": "Acme", "doc_count": 3}, {"key": "Nord", "doc_count": 1}]},
+            },
             "price": {"values": {"buckets": [
                 {"key": "0-25", "from": 0.0, "to": 2501.0, "doc_count": 2}, {"key": "1000-", "from": 100_000.0, "doc_count": 0}
             ]}},
@@ -182,7 +192,8 @@ mod tests {
         });
         let counted = counted(&aggregations, &chosen);
         let value = |name: &str, count: u64| (name.to_owned(), count);
-        assert_eq!((counted.brands, counted.pairs), (vec![value("Acme", 3)], vec![value("size=M", 9)]));
+        let brands = vec![value("Acme", 3), value("Nord", 1)];
+        assert_eq!((counted.brands, counted.pairs), (brands, vec![value("size=M", 9)]));
         assert_eq!(counted.own["colour"], [value("blue", 4)]);
         let ranges: Vec<_> = counted.prices.iter().map(|(range, count)| (range.from, range.to, *count)).collect();
         assert_eq!(ranges, [(0, Some(2_500), 2), (100_000, None, 0)]);

@@ -58,7 +58,10 @@ const MAX_VERSION: u32 = 10_000;
 pub enum Prepared {
     WasThere,
     /// `index` is in use, but whoever built it did not come to the end: the `former` ones are still beside it.
-    Unfinished { index: String, former: Vec<String> },
+    Unfinished {
+        index: String,
+        former: Vec<String>,
+    },
     /// There is no index yet, or no longer.
     Absent,
     /// The index was made for an older description and has to be built anew before it can be asked.

@@ -244,12 +244,7 @@ pub(super) fn bulk(revisions: &[Revision], standings: &Standings, region: Region
 pub(super) type Lines = fn(&[Revision], &Standings, Region, DateTime<Utc>) -> Vec<Bytes>;
 
 /// The same for documents that are written again under the revision they have.
-pub(super) fn renewal(
-    revisions: &[Revision],
-    standings: &Standings,
-    region: Region,
-    at: DateTime<Utc>,
-) -> Vec<Bytes> {
+pub(super) fn renewal(revisions: &[Revision], standings: &Standings, region: Region, at: DateTime<Utc>) -> Vec<Bytes> {
     lines(revisions, standings, region, at, "external_gte")
 }
 

@@ -154,21 +154,33 @@ fn filters(filters: &Filters, except: Option<Kind<'_>>, region: Region) -> Vec<V
 
 /// One aggregation per facet, each inside the filters of all other kinds.
 fn facets(chosen: &Filters, region: Region) -> Value {
-    let inside = |except: Option<Kind<'_>>, values: Value| json!({"filter": {"bool": {"filter": filters(chosen, except, region)}}, "aggs": {"values": values}});
+    let inside = |except: Option<Kind<'_>>, aggs: Value| json!({"filter": {"bool": {"filter": filters(chosen, except, region)}}, "aggs": aggs});
     let terms = |field: &str, size: usize| json!({"terms": {"field": field, "size": size}});
+    // Chosen values are counted by name: they need not be among those with the most products.
+    let with_chosen = |field: &str, values: Value, chosen: Vec<String>| {
+        if chosen.is_empty() {
+            return json!({"values": values});
+        }
+        let named = json!({"terms": {"field": field, "size": chosen.len(), "include": chosen}});
+        json!({"values": values, "chosen": named})
+    };
     let mut all = Map::new();
-    all.insert("category".to_owned(), inside(Some(Kind::Category), terms("lineage", BUCKETS)));
-    all.insert("brand".to_owned(), inside(Some(Kind::Brand), terms("brand", BUCKETS)));
-    all.insert("family".to_owned(), inside(Some(Kind::Family), terms("family", BUCKETS)));
-    all.insert(
-        "price".to_owned(),
-        inside(Some(Kind::Price), json!({"range": {"field": price_field(region), "ranges": ranges(region)}})),
-    );
-    all.insert("attrs".to_owned(), inside(None, terms("attrs", ATTRIBUTE_PAIRS)));
-    for key in chosen.attributes.keys() {
+    for (facet, kind, field, chosen) in [
+        ("category", Kind::Category, "lineage", &chosen.categories),
+        ("brand", Kind::Brand, "brand", &chosen.brands),
+        ("family", Kind::Family, "family", &chosen.families),
+    ] {
+        let counted = with_chosen(field, terms(field, BUCKETS), chosen.iter().cloned().collect());
+        all.insert(facet.to_owned(), inside(Some(kind), counted));
+    }
+    let prices = json!({"range": {"field": price_field(region), "ranges": ranges(region)}});
+    all.insert("price".to_owned(), inside(Some(Kind::Price), json!({"values": prices})));
+    all.insert("attrs".to_owned(), inside(None, json!({"values": terms("attrs", ATTRIBUTE_PAIRS)})));
+    for (key, chosen) in &chosen.attributes {
         // Keys are plain names, so they mean themselves in the pattern.
         let values = json!({"terms": {"field": "attrs", "size": BUCKETS, "include": format!("{key}=.*")}});
-        all.insert(format!("attr.{key}"), inside(Some(Kind::Attribute(key)), values));
+        let chosen = chosen.iter().map(|value| format!("{key}={value}")).collect();
+        all.insert(format!("attr.{key}"), inside(Some(Kind::Attribute(key)), with_chosen("attrs", values, chosen)));
     }
     // What there is without the filters: tells a text that fits nothing from filters that leave nothing.
     all.insert("fitting".to_owned(), json!({"filter": {"match_all": {}}}));

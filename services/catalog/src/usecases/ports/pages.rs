@@ -20,6 +20,10 @@ pub struct StockChanges {
     pub skus: Vec<Sku>,
 }
 
+/// Movements get their numbers before they are committed, so a lower one may come after a higher one: this many before the newest are
+/// looked at again. Five receipts with as many lines as a receipt may have, which is more than is committed while one commit lasts.
+pub const OVERLAP: i64 = 5 * 500;
+
 /// The stock as something that moves.
 #[async_trait]
 pub trait StockWatch: Send + Sync {

@@ -147,6 +147,20 @@ async fn filters_narrow_and_facets_count_what_choosing_another_value_would_give(
 }
 
 #[tokio::test]
+async fn a_chosen_value_has_its_own_count_however_many_others_have_more() {
+    let shop = Shop::open().await;
+    let of = |brand: &str, number: usize| ProductDraft { brand: brand.to_owned(), ..shop.draft(&format!("{number}")) };
+    let mut drafts: Vec<_> = (0..62).map(|number| of(&format!("Many{:02}", number / 2), number)).collect();
+    drafts.push(of("Zed", 62));
+    shop.stock_up(drafts).await;
+    let answer = shop.get("/v1/search?brand=Zed").await;
+    assert_eq!(answer.body["total"]["value"], 1);
+    let brands = buckets(&answer.body, "brand");
+    assert_eq!((brands.len(), &brands[30]), (31, &("Zed".to_owned(), 1, true)), "{brands:?}");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_price_range_counts_what_choosing_it_finds_its_bounds_included() {
     let shop = Shop::open().await;
     let prices = ["24.99", "25", "25.01", "49.99", "50", "50.01", "1000"];

@@ -63,7 +63,15 @@ impl Header {
         if cells.len() != self.0.len() {
             return Err(problem("this line has another number of cells than the first"));
         }
-        let mut patch = Patch::default();
+        let (mut patch, mut attributes) = (Patch::default(), Vec::<(String, String, Option<String>)>::new());
+        // A column is there once; the keys of the cell of many are not known before it is read.
+        let mut attribute = |key: &str, value: &str, unit: Option<&str>| {
+            if attributes.iter().any(|(known, ..)| known == key) {
+                return Err(problem("an attribute of this line is there twice"));
+            }
+            attributes.push((key.to_owned(), value.to_owned(), unit.map(str::to_owned)));
+            Ok(())
+        };
         for (column, cell) in self.0.iter().zip(cells) {
             let cell = without_guard(cell);
             if cell.is_empty() {
@@ -78,25 +86,23 @@ impl Header {
                 Column::Description(language) => patch.descriptions.push((language.clone(), cell)),
                 Column::Price(currency) => patch.prices.push((currency.clone(), cell)),
                 Column::Attribute { key, with_unit: true } => match cell.rsplit_once(' ') {
-                    Some((value, unit)) => {
-                        patch.attributes.push((key.clone(), value.to_owned(), Some(unit.to_owned())))
-                    }
+                    Some((value, unit)) => attribute(key, value, Some(unit))?,
                     None => return Err(problem("an attribute of this line has no unit")),
                 },
-                Column::Attribute { key, with_unit: false } => patch.attributes.push((key.clone(), cell, None)),
+                Column::Attribute { key, with_unit: false } => attribute(key, &cell, None)?,
                 Column::Attributes => {
                     for line in cell.lines().filter(|line| !line.trim().is_empty()) {
                         let (key, value) =
                             line.split_once('=').ok_or_else(|| problem("attributes are key=value lines"))?;
                         // Nothing after the line is the absence of a unit.
                         let (value, unit) = value.rsplit_once('|').unwrap_or((value, ""));
-                        let unit = Some(unit.to_owned()).filter(|unit| !unit.is_empty());
-                        patch.attributes.push((key.trim().to_owned(), value.to_owned(), unit));
+                        attribute(key.trim(), value, Some(unit).filter(|unit| !unit.is_empty()))?;
                     }
                 }
                 Column::Images => patch.images = Some(cell.split_whitespace().map(str::to_owned).collect()),
             }
         }
+        patch.attributes = attributes;
         Ok(patch)
     }
 }
@@ -279,6 +285,16 @@ mod tests {
         }
         let header = Header::read("sku,price.EUR").unwrap();
         for record in ["A", "A,1,2", "A,\"1", "A,1\"", "A,\"1\"2", "\"A\" ,1"] {
+            assert!(header.patch(record).is_err(), "{record}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_is_there_twice_is_refused_wherever_it_stands() {
+        let header = Header::read("sku,attribute.size,attributes").unwrap();
+        assert!(header.patch("A,M,\"cut=slim\nfit=loose\"").is_ok());
+        assert!(header.patch("A,,\"size=M\"").is_ok(), "an empty cell says nothing");
+        for record in ["A,M,size=L", "A,M,\" size =M\"", "A,,\"cut=slim\ncut=slim\"", "A,,\"cut=slim\ncut=loose|cm\""] {
             assert!(header.patch(record).is_err(), "{record}");
         }
     }

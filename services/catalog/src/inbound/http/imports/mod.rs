@@ -1,5 +1,4 @@
-//! `POST /v1/admin/products/imports` takes a file of products, as JSON lines or as a table (`csv`), of any length up to half a
-//! gigabyte. `GET /v1/admin/products/exports` gives one.
+//! `POST /v1/admin/products/imports` takes a file of products, as JSON lines or as a table (`csv`), of any length up to 256 MiB. `GET /v1/admin/products/exports` gives one.
 //!
 //! The answer to an import begins at once and tells of the work as it goes, one JSON object a line: `received`, `progress`,
 //! `fault` (the line and what is wrong with it), and at the end `done` or `refused`, which says what was stored. Whoever hangs

@@ -2,14 +2,17 @@
 //! before a line of it counts. And its lines, each of bounded length.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::Body;
 use futures::StreamExt as _;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 
-/// The largest file: a million products of half a kilobyte.
-const MOST_BYTES: u64 = 512 * 1024 * 1024;
+/// The largest file: half a million products of half a kilobyte. The edge lets as much through.
+const MOST_BYTES: u64 = 256 * 1024 * 1024;
+/// A file that is older than this is nobody's any more: its process was killed. The longest import takes minutes.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest line: a product with ten languages of the longest description.
 pub const MOST_LINE: usize = 1024 * 1024;
 
@@ -34,6 +37,7 @@ impl Spool {
     /// Takes `body` to its end.
     pub async fn take(body: Body, directory: &Path) -> Result<Self, SpoolError> {
         tokio::fs::create_dir_all(directory).await?;
+        sweep(directory).await?;
         let mut spool = Self { path: directory.join(format!("{}.import", common::ids::random())), bytes: 0 };
         let mut file = BufWriter::new(File::create(&spool.path).await?);
         let mut pieces = body.into_data_stream();
@@ -53,6 +57,20 @@ impl Spool {
     pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
+}
+
+/// Removes what killed processes have left, which would fill the disk that pictures are on.
+async fn sweep(directory: &Path) -> std::io::Result<()> {
+    let mut files = tokio::fs::read_dir(directory).await?;
+    while let Some(file) = files.next_entry().await? {
+        let age = file.metadata().await.and_then(|facts| facts.modified()).map(|changed| changed.elapsed());
+        let is_ours = file.path().extension().is_some_and(|extension| extension == "import");
+        if is_ours && age.is_ok_and(|age| age.is_ok_and(|age| age > ABANDONED)) {
+            // Another process may have done so first.
+            let _ = tokio::fs::remove_file(file.path()).await;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Spool {
@@ -165,5 +183,26 @@ mod tests {
         assert!(matches!(Spool::take(broken, &directory).await, Err(SpoolError::BrokeOff)));
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "nothing is left");
         std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_has_left_goes_with_the_next_import_and_nothing_else_does() {
+        let directory = std::env::temp_dir().join(format!("spool-{}", common::ids::random()));
+        std::fs::create_dir(&directory).unwrap();
+        let of_age = |name: &str, age: Duration| {
+            let file = std::fs::File::create(directory.join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        };
+        of_age("left.import", ABANDONED + Duration::from_secs(60));
+        of_age("under-way.import", ABANDONED - Duration::from_secs(60));
+        of_age("a.png", ABANDONED * 2);
+        drop(Spool::take(Body::from("{}\n"), &directory).await.unwrap());
+        let mut names: Vec<_> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a.png", "under-way.import"]);
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }
