@@ -108,6 +108,7 @@ const RULES: &[Rule] = &[
     scaling::standby,
     settings::known,
     settings::complete,
+    settings::own,
     settings::ordered,
     rights::table,
     rights::asked,
