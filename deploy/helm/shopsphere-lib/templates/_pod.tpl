@@ -85,17 +85,22 @@ runAsGroup: 10001
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Over zones strictly, over nodes as well as it goes; each release by itself, so that a rollout does not skew it. */}}
+{{/*
+Over zones strictly, over nodes as well as it goes; each release by itself, so that a rollout does not skew it. A zone that is lost keeps
+its nodes as objects, tainted as unreachable: unless taints are honoured it stays a zone with no pod, and nothing is placed in the others.
+*/}}
 {{- define "shopsphere.spread" -}}
 - maxSkew: 1
   topologyKey: topology.kubernetes.io/zone
   whenUnsatisfiable: DoNotSchedule
+  nodeTaintsPolicy: Honor
   matchLabelKeys: [pod-template-hash]
   labelSelector:
     matchLabels: {{- include "shopsphere.selector" . | nindent 6 }}
 - maxSkew: 1
   topologyKey: kubernetes.io/hostname
   whenUnsatisfiable: ScheduleAnyway
+  nodeTaintsPolicy: Honor
   matchLabelKeys: [pod-template-hash]
   labelSelector:
     matchLabels: {{- include "shopsphere.selector" . | nindent 6 }}

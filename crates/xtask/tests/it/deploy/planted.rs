@@ -269,6 +269,17 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "spread",
+        what: "pods that wait for a zone which is lost",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Deployment", "catalog-serve", |value| {
+                let constraint = &mut value["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+                _ = constraint.as_object_mut().unwrap().remove("nodeTaintsPolicy")
+            });
+        },
+    },
+    Mistake {
         rule: "rollout",
         what: "a release that takes pods away first",
         site: "rdc-a",
