@@ -104,6 +104,7 @@ const RULES: &[Rule] = &[
     residency::labels,
     admission::admission,
     scaling::bounds,
+    scaling::lag,
     scaling::speed,
     scaling::standby,
     settings::known,

@@ -1,4 +1,5 @@
-//! Scaling: bounds that make sense, a fallback, and five times the load met within a minute, by the simulation.
+//! Scaling: bounds that make sense, a fallback, a look at every topic that is read, and five times the load met within a minute, by the
+//! simulation.
 
 use serde_json::Value;
 
@@ -6,6 +7,8 @@ use super::super::objects::Object;
 use super::super::scale::start_times::StartTimes;
 use super::super::scale::verdict::{ALONE_S, FIVE};
 use super::super::simulation::{Size, Workload, alone};
+use super::reach::list;
+use super::rights::readers;
 use super::{Case, Refusal};
 
 pub fn bounds(case: &Case<'_>) -> Vec<Refusal> {
@@ -60,6 +63,33 @@ pub fn bounds(case: &Case<'_>) -> Vec<Refusal> {
         });
         if let Some(partitions) = widest.max() {
             want(most <= partitions, format!("up to {most} replicas, but only {partitions} can ever have work"));
+        }
+    }
+    refused
+}
+
+/// Who reads topics grows with each that the table lets it read: one that no trigger looks at falls behind while nothing grows. A group has
+/// the name of its service in front, as its rights have.
+pub fn lag(case: &Case<'_>) -> Vec<Refusal> {
+    let Some((region, _)) = case.place else { return Vec::new() };
+    let mut refused = Vec::new();
+    for reader in readers(case) {
+        let works = |object: &&Object| {
+            object.label("app.kubernetes.io/name") == reader && object.label("app.kubernetes.io/component") == "work"
+        };
+        let Some(object) = case.of("ScaledObject").find(works) else {
+            refused.push(case.lacks("scaling-lag", format!("{reader} reads topics and grows with none")));
+            continue;
+        };
+        let looks = |topic: &str| {
+            list(&object.value["spec"]["triggers"]).any(|trigger| {
+                let group = trigger["metadata"]["consumerGroup"].as_str().unwrap_or_default();
+                trigger["metadata"]["topic"] == topic && group.starts_with(reader)
+            })
+        };
+        let read = case.sources.topics.iter().filter(|topic| topic.readers.iter().any(|one| one == reader));
+        for topic in read.map(|topic| topic.name(&region.code)).filter(|topic| !looks(topic)) {
+            refused.push(case.refuse("scaling-lag", object, format!("reads {topic} and does not grow with it")));
         }
     }
     refused

@@ -358,6 +358,33 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "scaling-lag",
+        what: "a topic that falls behind while nothing grows",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ScaledObject", "catalog-work", |value| {
+                let triggers = value["spec"]["triggers"].as_array_mut().unwrap();
+                triggers.retain(|trigger| trigger["metadata"]["topic"] != "eu.order.refunded.v1")
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-lag",
+        what: "a look at the lag of somebody else",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "ScaledObject", "order-payment-work", |value| {
+                value["spec"]["triggers"][0]["metadata"]["consumerGroup"] = json!("catalog");
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-lag",
+        what: "a reader of topics that never grows",
+        site: "dr-b",
+        plant: |objects| remove(objects, "ScaledObject", "personalization-work"),
+    },
+    Mistake {
         rule: "scaling-speed",
         what: "growth that is too slow",
         site: "rdc-a",
