@@ -105,6 +105,7 @@ const RULES: &[Rule] = &[
     admission::admission,
     scaling::bounds,
     scaling::lag,
+    scaling::connections,
     scaling::speed,
     scaling::standby,
     settings::known,

@@ -385,6 +385,34 @@ const MISTAKES: &[Mistake] = &[
         plant: |objects| remove(objects, "ScaledObject", "personalization-work"),
     },
     Mistake {
+        rule: "scaling-connections",
+        what: "more processes than the database has connections for",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ScaledObject", "catalog-serve", |value| value["spec"]["maxReplicaCount"] = json!(50));
+        },
+    },
+    Mistake {
+        rule: "scaling-connections",
+        what: "a pool of a laptop in dozens of processes",
+        site: "dr-c",
+        plant: |objects| {
+            change(objects, "Deployment", "order-payment-serve", |value| {
+                *setting(value, "SHOPSPHERE__DATABASE__MAX_CONNECTIONS") = json!("16");
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-connections",
+        what: "connections that the server has no memory for",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "postgresql", "shopsphere-rdc-b", |value| {
+                value["spec"]["postgresql"]["parameters"]["max_connections"] = json!("1600");
+            });
+        },
+    },
+    Mistake {
         rule: "scaling-speed",
         what: "growth that is too slow",
         site: "rdc-a",
