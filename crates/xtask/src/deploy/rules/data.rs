@@ -391,6 +391,19 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
     refused
 }
 
+/// A store of one pod follows to another node: what lies on the disk of its own is away for as long as that is.
+pub fn follows(case: &Case<'_>) -> Vec<Refusal> {
+    let class = |object: &Object| {
+        let claim = &object.value["spec"]["storage"]["volumeClaimTemplate"]["spec"];
+        claim["storageClassName"].as_str().map(str::to_owned)
+    };
+    let bound = case.of("Redis").filter_map(|object| Some((object, class(object)?)));
+    let bound = bound.filter(|(_, class)| class.starts_with("local-"));
+    bound
+        .map(|(object, class)| case.refuse("store-follows", object, format!("one pod, bound to its node by {class}")))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::matches;

@@ -118,6 +118,7 @@ const RULES: &[Rule] = &[
     data::mirror,
     data::operators,
     data::roles,
+    data::follows,
     data::passwords,
     data::first,
     data::certificates,

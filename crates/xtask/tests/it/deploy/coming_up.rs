@@ -239,6 +239,16 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "store-follows",
+        what: "the only Redis on the disk of a node",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "Redis", "redis", |value| {
+                value["spec"]["storage"]["volumeClaimTemplate"]["spec"]["storageClassName"] = json!("local-nvme");
+            });
+        },
+    },
+    Mistake {
         rule: "store-roles",
         what: "payments that wait for a standby which is not there",
         site: "rdc-b",
