@@ -1,5 +1,6 @@
 //! Is `docker-compose.yml` right? Its form is asked of `docker compose config` where there is one, else of the schema inside
-//! check-jsonschema, which lives in a Python environment of its own in the cache. What it tells our programs is held against what they read.
+//! check-jsonschema, which lives in a Python environment of its own in the cache. What it tells our programs is held against what they read,
+//! and databases keep their files where they are found again and their log only as long as there is room.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,7 +70,39 @@ pub fn check_file(layout: &Layout, file: &Path) -> Outcome {
 fn told(layout: &Layout, file: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let compose: Value = serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not YAML", file.display()))?;
-    Ok(settings(&compose, &services::read(&layout.checkout)?))
+    let mut wrong = settings(&compose, &services::read(&layout.checkout)?);
+    let versions = layout.checkout.join(".env");
+    let versions = fs::read_to_string(&versions).with_context(|| format!("read {}", versions.display()))?;
+    let version = versions.lines().find_map(|line| line.strip_prefix("POSTGRES_VERSION=")).unwrap_or_default();
+    wrong.extend(databases(&compose, version));
+    Ok(wrong)
+}
+
+/// What is wrong with PostgreSQL of a version: a volume that is not where its image keeps files, so that they lie in one without a name and go
+/// with the container; a slot for which the log is kept until the disk is full.
+pub fn databases(compose: &Value, version: &str) -> Vec<String> {
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    // what the image declares as its volume
+    let folder = if major < 18 { "/var/lib/postgresql/data" } else { "/var/lib/postgresql" };
+    let mut wrong = Vec::new();
+    let mut bounded = false;
+    for (name, container) in compose["services"].as_object().into_iter().flatten() {
+        let texts = |key: &str| container[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        bounded |= texts("command").any(|word| word.starts_with("max_slot_wal_keep_size="));
+        for target in texts("volumes").filter_map(|volume| volume.split(':').nth(1)) {
+            if target.starts_with("/var/lib/postgresql") && target != folder {
+                wrong.push(format!("{name} keeps its files in {folder}, and {target} is another volume"));
+            }
+        }
+    }
+    let mut scripts =
+        compose["configs"].as_object().into_iter().flatten().filter_map(|(_, one)| one["content"].as_str());
+    if !bounded && scripts.any(|script| script.contains("--create-slot")) {
+        wrong.push(
+            "a slot that nobody reads keeps the log until the disk is full: no max_slot_wal_keep_size".to_owned(),
+        );
+    }
+    wrong
 }
 
 /// What is wrong with what the containers of our services are told: a variable that the program refuses to start with, or an address left

@@ -182,10 +182,8 @@ const IN_A_REGION: &[Mistake] = &[
         what: "a setting that names a host abroad",
         says: "a setting names a host of another region",
         kind: "ConfigMap",
-        name: "catalog-settings",
-        plant: |value, abroad| {
-            value["data"]["SHOPSPHERE__PERSONALIZATION__GRPC_URL"] = json!(format!("http://{}:8132", abroad.host));
-        },
+        name: "gateway-settings",
+        plant: |value, abroad| value["data"]["KONG_PROXY"] = json!(format!("http://{}:8132", abroad.host)),
     },
     Mistake {
         what: "a variable that names a host abroad",

@@ -10,8 +10,6 @@
 {{- end }}
 {{ include "shopsphere.serviceAccount" . }}
 ---
-{{ include "shopsphere.configmap" . }}
----
 {{- if .Values.sharedFolder }}
 {{ include "shopsphere.sharedFolder" . }}
 ---

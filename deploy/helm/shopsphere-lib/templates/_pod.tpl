@@ -1,7 +1,8 @@
 {{/*
 The pod of a role. Decided here: what every container of ours may (restricted, read-only, no token), how it is probed (the admin
-port that each role really opens), how it leaves (ready turns false, `process.grace_ms` goes on serving, then the drain), and that
-replicas stand in different zones and on different nodes.
+port that each role really opens), how it leaves (ready turns false, `process.grace_ms` goes on serving, then the drain), that replicas
+stand in different zones and on different nodes, and that settings are part of the pod: while a release comes, a pod of the one before it
+that starts anew reads its own settings, and would refuse to start with a variable that only the new program knows.
 */}}
 
 {{/* Takes (dict "root" . "role" "serve" "part" .Values.serve). */}}
@@ -11,12 +12,9 @@ replicas stand in different zones and on different nodes.
 {{- $name := include "shopsphere.name" $root -}}
 metadata:
   labels: {{- include "shopsphere.labels" (dict "root" $root "role" .role) | nindent 4 }}
-  annotations:
-    # a changed setting is a new release of the pods
-    shopsphere.example/settings: {{ include "shopsphere.settings" $root | sha256sum | trunc 16 }}
-    {{- with .part.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+  {{- with .part.podAnnotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   serviceAccountName: {{ $name }}
   automountServiceAccountToken: false
@@ -34,9 +32,9 @@ spec:
       image: {{ include "shopsphere.image" $root }}
       imagePullPolicy: {{ $root.Values.global.imagePullPolicy }}
       args: [{{ .role }}]
-      envFrom:
-        - configMapRef: { name: {{ $name }}-settings }
-      env: {{- include "shopsphere.secretVariables" (dict "keys" $root.Values.secretSettings "secret" (printf "%s-secrets" $root.Chart.Name)) | nindent 8 }}
+      env:
+        {{- include "shopsphere.variables" (dict "root" $root "without" list) | nindent 8 }}
+        {{- include "shopsphere.secretVariables" (dict "keys" $root.Values.secretSettings "secret" (printf "%s-secrets" $root.Chart.Name)) | nindent 8 }}
       ports:
         {{- if eq .role "serve" }}
         - { name: http, containerPort: {{ index $settings "http.port" }}, protocol: TCP }
@@ -87,17 +85,22 @@ runAsGroup: 10001
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Over zones strictly, over nodes as well as it goes; each release by itself, so that a rollout does not skew it. */}}
+{{/*
+Over zones strictly, over nodes as well as it goes; each release by itself, so that a rollout does not skew it. A zone that is lost keeps
+its nodes as objects, tainted as unreachable: unless taints are honoured it stays a zone with no pod, and nothing is placed in the others.
+*/}}
 {{- define "shopsphere.spread" -}}
 - maxSkew: 1
   topologyKey: topology.kubernetes.io/zone
   whenUnsatisfiable: DoNotSchedule
+  nodeTaintsPolicy: Honor
   matchLabelKeys: [pod-template-hash]
   labelSelector:
     matchLabels: {{- include "shopsphere.selector" . | nindent 6 }}
 - maxSkew: 1
   topologyKey: kubernetes.io/hostname
   whenUnsatisfiable: ScheduleAnyway
+  nodeTaintsPolicy: Honor
   matchLabelKeys: [pod-template-hash]
   labelSelector:
     matchLabels: {{- include "shopsphere.selector" . | nindent 6 }}

@@ -1,7 +1,7 @@
 {{/*
 The settings of a service as environment variables. Decided here: files/settings.yaml (written by `cargo xtask render` from the
 binary's own config.default.toml) is the complete list; what the site says is laid over it, then what .Values.settings says. So the
-chart sets every variable that the binary reads and can set no other. Secrets never stand in the ConfigMap: they are named in
+chart sets every variable that the binary reads and can set no other. Secrets never stand among them: they are named in
 .Values.secretSettings and come from an ExternalSecret.
 */}}
 
@@ -78,16 +78,12 @@ SHOPSPHERE__{{ . | upper | replace "." "__" }}
 {{ toYaml $all }}
 {{- end }}
 
-{{- define "shopsphere.configmap" -}}
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: {{ include "shopsphere.name" . }}-settings
-  namespace: {{ .Release.Namespace }}
-  labels: {{- include "shopsphere.labels" (dict "root" . "role" "settings") | nindent 4 }}
-data:
-{{- range $key, $value := include "shopsphere.settings" . | fromYaml }}
-  {{ include "shopsphere.variable" $key }}: {{ $value | quote }}
+{{/* Settings as variables of a container, `$(` kept as it stands. Takes (dict "root" . "without" list). */}}
+{{- define "shopsphere.variables" -}}
+{{- range $key, $value := include "shopsphere.settings" .root | fromYaml }}
+{{- if not (has $key $.without) }}
+- { name: {{ include "shopsphere.variable" $key }}, value: {{ $value | replace "$(" "$$(" | quote }} }
+{{- end }}
 {{- end }}
 {{- end }}
 

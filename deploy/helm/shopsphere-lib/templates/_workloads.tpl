@@ -32,7 +32,7 @@ spec:
   template: {{- include "shopsphere.podTemplate" . | nindent 4 }}
 {{- end }}
 
-{{/* Expand first: the old release still runs while this does. Before the ConfigMap exists, so it has the settings inline. */}}
+{{/* Expand first: the old release still runs while this does. */}}
 {{- define "shopsphere.migration" -}}
 {{- $part := dict "part" (dict "resources" .Values.migrate.resources) "role" "migrate" "root" . -}}
 apiVersion: batch/v1
@@ -66,12 +66,7 @@ spec:
           imagePullPolicy: {{ .Values.global.imagePullPolicy }}
           args: [migrate]
           env:
-            {{- $secret := concat .Values.secretSettings .Values.migrateSecretSettings }}
-            {{- range $key, $value := include "shopsphere.settings" . | fromYaml }}
-            {{- if not (has $key $secret) }}
-            - { name: {{ include "shopsphere.variable" $key }}, value: {{ $value | quote }} }
-            {{- end }}
-            {{- end }}
+            {{- include "shopsphere.variables" (dict "root" . "without" .Values.migrateSecretSettings) | nindent 12 }}
             {{- include "shopsphere.secretVariables" (dict "keys" .Values.secretSettings "secret" (printf "%s-secrets" .Chart.Name)) | nindent 12 }}
             {{- include "shopsphere.secretVariables" (dict "keys" .Values.migrateSecretSettings "secret" (printf "%s-owner" .Chart.Name)) | nindent 12 }}
           resources: {{- include "shopsphere.resources" .Values.migrate.resources | nindent 12 }}

@@ -257,11 +257,8 @@ impl Drill<'_> {
     }
 
     fn moment(&self) -> Result<Moment> {
-        let settings =
-            self.kubectl.items(&["-n", APPS, "get", "configmaps", "-l", "app.kubernetes.io/part-of=shopsphere"])?;
-        ensure!(!settings.is_empty(), "no settings are found");
         let history = self.kubectl.history(APPS, APPS)?;
-        Ok(Moment::of(&self.deployments()?, &self.pods()?, &settings, history))
+        Ok(Moment::of(&self.deployments()?, &self.pods()?, history))
     }
 }
 

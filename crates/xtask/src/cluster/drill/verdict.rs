@@ -1,5 +1,5 @@
 //! Whether a step of the drill was done and the region is whole after it. Decided here: a pod that was killed did not stay away, and a bad
-//! release has left nothing: the same Deployments, pods and settings, and helm's own record of a roll-back. Only objects are judged here, as
+//! release has left nothing: the same Deployments with their settings, the same pods, and helm's own record of a roll-back. Only objects are judged here, as
 //! the API server and helm tell them; requests and events are judged by `drill::rolling::verdict`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,17 +96,16 @@ pub fn steps(plan: &[Step], rows: &[Row]) -> Vec<String> {
 /// What runs at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Moment {
-    /// Of each Deployment, what its pods are made of and how many they are.
+    /// Of each Deployment, what its pods are made of, settings included, and how many they are.
     made_of: BTreeMap<String, (Value, Value)>,
     /// How often each Deployment was changed.
     changes: BTreeMap<String, u64>,
     pods: BTreeSet<String>,
-    settings: BTreeMap<String, Value>,
     history: Vec<Value>,
 }
 
 impl Moment {
-    pub fn of(deployments: &[Value], pods: &[Value], settings: &[Value], history: Vec<Value>) -> Moment {
+    pub fn of(deployments: &[Value], pods: &[Value], history: Vec<Value>) -> Moment {
         let name = |object: &Value| text(object, "/metadata/name").to_owned();
         let made_of = |one: &Value| (one["spec"]["template"].clone(), one["spec"]["replicas"].clone());
         let changes = |one: &Value| one["metadata"]["generation"].as_u64().unwrap_or(0);
@@ -114,7 +113,6 @@ impl Moment {
             made_of: deployments.iter().map(|one| (name(one), made_of(one))).collect(),
             changes: deployments.iter().map(|one| (name(one), changes(one))).collect(),
             pods: pods.iter().map(name).collect(),
-            settings: settings.iter().map(|one| (name(one), one["data"].clone())).collect(),
             history,
         }
     }
@@ -149,9 +147,6 @@ pub fn taken_back(service: &str, refused: Option<&str>, before: &Moment, after: 
     }
     let new = after.made_of.keys().filter(|name| !before.made_of.contains_key(*name));
     broken.extend(new.map(|name| format!("{name} was not there before")));
-    if after.settings != before.settings {
-        broken.push("the settings are not those from before".to_owned());
-    }
     broken.extend(before.pods.difference(&after.pods).map(|pod| format!("{pod} had to go for a bad release")));
     broken.extend(after.pods.difference(&before.pods).map(|pod| format!("{pod} is left of a bad release")));
     broken
@@ -185,9 +180,10 @@ mod tests {
     use super::*;
 
     fn deployment(name: &str) -> Value {
+        let container = json!({"image": "r/order-payment:1", "env": [{"name": "A", "value": "1"}]});
         json!({
             "metadata": {"name": name, "generation": 3},
-            "spec": {"replicas": 2, "template": {"spec": {"containers": [{"image": "r/order-payment:1"}]}}},
+            "spec": {"replicas": 2, "template": {"spec": {"containers": [container]}}},
             "status": {
                 "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2,
             },
@@ -274,9 +270,8 @@ mod tests {
     }
 
     fn before() -> Moment {
-        let settings = [json!({"metadata": {"name": "order-payment-settings"}, "data": {"A": "1"}})];
         let history = vec![revision(6, "superseded", "Upgrade complete"), revision(7, "deployed", "Upgrade complete")];
-        Moment::of(&[deployment("order-payment-serve"), deployment("user-work")], &pods(), &settings, history)
+        Moment::of(&[deployment("order-payment-serve"), deployment("user-work")], &pods(), history)
     }
 
     fn after() -> Moment {
@@ -325,7 +320,7 @@ mod tests {
                 with(|after| after.changes.retain(|name, _| name != "order-payment-serve")),
                 "order-payment-serve never got the bad release, so nothing was taken back",
             ),
-            (with(|after| after.settings.clear()), "the settings are not those from before"),
+            (with(|after| another_setting(after, "user-work")), "user-work is not what it was before"),
             (with(|after| drop(after.pods.pop_first())), "order-payment-serve-1 had to go for a bad release"),
             (with(|after| after.pods.extend(["new".to_owned()])), "new is left of a bad release"),
         ] {
@@ -338,5 +333,10 @@ mod tests {
     fn another_image(after: &mut Moment, name: &str) {
         let made_of = after.made_of.get_mut(name).expect("it is there");
         made_of.0["spec"]["containers"][0]["image"] = json!("r/order-payment:2");
+    }
+
+    fn another_setting(after: &mut Moment, name: &str) {
+        let made_of = after.made_of.get_mut(name).expect("it is there");
+        made_of.0["spec"]["containers"][0]["env"][0]["value"] = json!("2");
     }
 }

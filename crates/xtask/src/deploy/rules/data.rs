@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::objects::Object;
 use super::reach::list;
 use super::rights::readers;
-use super::{Case, Refusal};
+use super::{Case, Refusal, settings};
 use crate::render::topology::{Region, Site};
 
 /// Topics of the cluster are those of the table, with its partitions, retention and cleanup, and the one of aggregates.
@@ -343,9 +343,10 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
             want(spec["standby"].is_null(), "follows somebody, and nobody leads");
             let theirs = slot(&region.peer(site).name);
             want(spec["patroni"]["slots"][&theirs]["type"] == "physical", "has no slot for its standby");
-            let settings = case.of("ConfigMap").find(|map| map.name() == "order-payment-settings");
-            let gate = settings.map(|map| &map.value["data"]["SHOPSPHERE__GATE__SLOT"]);
-            want(gate.is_some_and(|gate| *gate == theirs), "payments do not wait for its standby");
+            let pays = |one: &&Object| one.label("app.kubernetes.io/name") == "order-payment";
+            let mut pay = case.of("Deployment").filter(pays).flat_map(Object::containers).peekable();
+            let waits = |container| settings::value(container, "SHOPSPHERE__GATE__SLOT") == Some(theirs.as_str());
+            want(pay.peek().is_some() && pay.all(waits), "payments do not wait for its standby");
             want(
                 spec["patroni"]["synchronous_mode"] == true && spec["patroni"]["synchronous_mode_strict"] == true,
                 "acknowledges commits that one machine has",
@@ -388,6 +389,19 @@ pub fn roles(case: &Case<'_>) -> Vec<Refusal> {
         refused.push(case.refuse("store-roles", kafka, "a standby mirrors, and a primary does not"));
     }
     refused
+}
+
+/// A store of one pod follows to another node: what lies on the disk of its own is away for as long as that is.
+pub fn follows(case: &Case<'_>) -> Vec<Refusal> {
+    let class = |object: &Object| {
+        let claim = &object.value["spec"]["storage"]["volumeClaimTemplate"]["spec"];
+        claim["storageClassName"].as_str().map(str::to_owned)
+    };
+    let bound = case.of("Redis").filter_map(|object| Some((object, class(object)?)));
+    let bound = bound.filter(|(_, class)| class.starts_with("local-"));
+    bound
+        .map(|(object, class)| case.refuse("store-follows", object, format!("one pod, bound to its node by {class}")))
+        .collect()
 }
 
 #[cfg(test)]

@@ -43,9 +43,12 @@ enum Differs {
 /// Paths that may differ, with all that is below them. Names and networks of the two sites are taken for the same before.
 const DIFFER: &[(&str, &str, Differs)] = &[
     // who waits for whom
-    ("ConfigMap", ".data.SHOPSPHERE__GATE__SLOT", Differs::Freely),
-    ("ConfigMap", ".data.SHOPSPHERE__SITE__STANDS_BY", Differs::To("\"false\"", "\"true\"")),
-    ("Deployment", ".spec.template.metadata.annotations.shopsphere.example/settings", Differs::Freely),
+    ("Deployment", ".spec.template.spec.containers[0].env[SHOPSPHERE__GATE__SLOT].value", Differs::Freely),
+    (
+        "Deployment",
+        ".spec.template.spec.containers[0].env[SHOPSPHERE__SITE__STANDS_BY].value",
+        Differs::To("\"false\"", "\"true\""),
+    ),
     // how many wait
     ("Deployment", ".spec.replicas", Differs::Freely),
     ("ScaledObject", ".spec.minReplicaCount", Differs::Freely),
@@ -186,7 +189,13 @@ fn walk(value: &Value, path: String, names: &Names, rows: &mut BTreeMap<String, 
             map.iter().for_each(|(key, value)| walk(value, format!("{path}.{}", names.neutral(key)), names, rows));
         }
         Value::Array(items) if !items.is_empty() => {
-            items.iter().enumerate().for_each(|(at, value)| walk(value, format!("{path}[{at}]"), names, rows));
+            // a variable is the same wherever it stands
+            let named = path.ends_with(".env");
+            for (at, value) in items.iter().enumerate() {
+                let name = value["name"].as_str().filter(|_| named);
+                let at = name.map_or_else(|| at.to_string(), str::to_owned);
+                walk(value, format!("{path}[{at}]"), names, rows);
+            }
         }
         other => _ = rows.insert(path, names.neutral(&other.to_string())),
     }

@@ -36,13 +36,8 @@ pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// What the containers of a workload are told: on their command lines, in their variables, in the ConfigMaps and Secrets these come from.
+/// What the containers of a workload are told: on their command lines, in their variables, in the Secrets these come from.
 fn told(case: &Case<'_>, object: &Object) -> BTreeSet<Address> {
-    let named = |kind: &'static str, name: &Value| {
-        case.objects().iter().find(move |one| {
-            one.kind() == kind && one.namespace() == object.namespace() && name.as_str() == Some(one.name())
-        })
-    };
     let mut texts: Vec<&str> = Vec::new();
     for container in object.containers() {
         texts.extend(list(&container["args"]).chain(list(&container["command"])).filter_map(Value::as_str));
@@ -50,13 +45,10 @@ fn told(case: &Case<'_>, object: &Object) -> BTreeSet<Address> {
             texts.extend(row["value"].as_str());
             let from = &row["valueFrom"]["secretKeyRef"];
             let key = from["key"].as_str().unwrap_or_default();
-            let made = named("ExternalSecret", &from["name"]);
+            let made = case
+                .of("ExternalSecret")
+                .find(|one| one.namespace() == object.namespace() && from["name"].as_str() == Some(one.name()));
             texts.extend(made.and_then(|made| made.value["spec"]["target"]["template"]["data"][key].as_str()));
-        }
-        for source in list(&container["envFrom"]) {
-            let map = named("ConfigMap", &source["configMapRef"]["name"]);
-            let rows = map.and_then(|map| map.value["data"].as_object()).into_iter().flatten();
-            texts.extend(rows.filter_map(|(_, value)| value.as_str()));
         }
     }
     texts.into_iter().flat_map(addresses).collect()

@@ -1,11 +1,12 @@
-//! Environment variables, both ways: a workload of ours sets every variable that its binary reads, and none that it does not read; and
-//! what it takes from a Secret is ordered from the region's store.
+//! Environment variables, both ways: a workload of ours sets every variable that its binary reads, and none that it does not read; all
+//! stand in its own pod, so that they come and go with its program; and what it takes from a Secret is ordered from the region's store.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::super::objects::Object;
+use super::reach::list;
 use super::{Case, Refusal};
 use crate::render::services::{Service, variable};
 
@@ -25,27 +26,22 @@ fn programs<'c>(case: &'c Case<'_>) -> impl Iterator<Item = (&'c Object, &'c Val
     })
 }
 
-/// Names of the variables that a container gets, from its list and its ConfigMaps.
-fn given(case: &Case<'_>, object: &Object, container: &Value) -> BTreeSet<String> {
-    let listed =
-        container["env"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str().map(str::to_owned));
-    let maps = container["envFrom"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|source| source["configMapRef"]["name"].as_str());
-    let mapped = maps.flat_map(|name| {
-        let map = case.of("ConfigMap").find(|map| map.name() == name && map.namespace() == object.namespace());
-        map.and_then(|map| map.value["data"].as_object()).into_iter().flatten().map(|(key, _)| key.clone())
-    });
-    listed.chain(mapped).filter(|name| name.starts_with(PREFIX)).collect()
+/// Names of the variables that a container gets.
+fn given(container: &Value) -> BTreeSet<String> {
+    let names = list(&container["env"]).filter_map(|row| row["name"].as_str());
+    names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
+}
+
+/// What a container is told by a variable.
+pub(super) fn value<'v>(container: &'v Value, variable: &str) -> Option<&'v str> {
+    list(&container["env"]).find(|row| row["name"] == variable)?["value"].as_str()
 }
 
 pub fn known(case: &Case<'_>) -> Vec<Refusal> {
     let mut refused = Vec::new();
     for (object, container, service) in programs(case) {
         let read: BTreeSet<String> = service.settings.keys().map(|key| variable(key)).collect();
-        for name in given(case, object, container).difference(&read) {
+        for name in given(container).difference(&read) {
             refused.push(case.refuse(
                 "settings-known",
                 object,
@@ -59,7 +55,7 @@ pub fn known(case: &Case<'_>) -> Vec<Refusal> {
 pub fn complete(case: &Case<'_>) -> Vec<Refusal> {
     let mut refused = Vec::new();
     for (object, container, service) in programs(case) {
-        let set = given(case, object, container);
+        let set = given(container);
         for key in service.settings.keys().filter(|key| !set.contains(&variable(key))) {
             refused.push(case.refuse(
                 "settings-complete",
@@ -73,6 +69,23 @@ pub fn complete(case: &Case<'_>) -> Vec<Refusal> {
         let idle = |name: &str| !programs(case).any(|(_, _, service)| service.name == name);
         for service in case.sources.services.iter().filter(|service| idle(service.name)) {
             refused.push(case.lacks("settings-complete", format!("nothing runs the program {}", service.name)));
+        }
+    }
+    refused
+}
+
+/// A ConfigMap is replaced before the first pod of a release is there, under its old name: a container of the release before, started anew
+/// in these minutes, would be given settings that its program has never heard of, and refuse to start.
+pub fn own(case: &Case<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    for object in case.objects() {
+        for container in object.containers() {
+            let whole = list(&container["envFrom"]).map(|source| &source["configMapRef"]["name"]);
+            let single = list(&container["env"]).map(|row| &row["valueFrom"]["configMapKeyRef"]["name"]);
+            for name in whole.chain(single).filter_map(Value::as_str) {
+                let why = format!("reads {name}, which the next release changes under pods of this one");
+                refused.push(case.refuse("settings-own", object, why));
+            }
         }
     }
     refused

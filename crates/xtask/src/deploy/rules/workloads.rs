@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::objects::Object;
+use super::reach::list;
 use super::{Case, Refusal};
 
 /// Deployments whose pods serve or work; headroom does neither.
@@ -154,15 +155,23 @@ pub fn disruption(case: &Case<'_>) -> Vec<Refusal> {
 }
 
 pub fn spread(case: &Case<'_>) -> Vec<Refusal> {
-    let bad = deployments(case).filter(|object| {
-        let constraints = object.value["spec"]["template"]["spec"]["topologySpreadConstraints"].as_array();
-        !constraints.into_iter().flatten().any(|constraint| {
+    let mut refused = Vec::new();
+    for object in deployments(case) {
+        let constraints = || list(&object.value["spec"]["template"]["spec"]["topologySpreadConstraints"]);
+        let apart = constraints().any(|constraint| {
             constraint["topologyKey"] == "topology.kubernetes.io/zone"
                 && constraint["whenUnsatisfiable"] == "DoNotSchedule"
                 && selects(&constraint["labelSelector"], object)
-        })
-    });
-    bad.map(|object| case.refuse("spread", object, "may stand in one zone altogether")).collect()
+        });
+        if !apart {
+            refused.push(case.refuse("spread", object, "may stand in one zone altogether"));
+        }
+        // nodes of a zone that is lost stay as objects, tainted, and would count as a zone without a pod
+        if constraints().any(|constraint| constraint["nodeTaintsPolicy"] != "Honor") {
+            refused.push(case.refuse("spread", object, "waits for a zone that is lost"));
+        }
+    }
+    refused
 }
 
 pub fn rollout(case: &Case<'_>) -> Vec<Refusal> {

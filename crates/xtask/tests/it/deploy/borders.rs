@@ -10,7 +10,7 @@ use xtask::layout::checkout;
 use xtask::render::topology::{overlap, within};
 use xtask::render::{self, Sources};
 
-use super::planted::{add, change, container, judged, push, remove};
+use super::planted::{add, change, container, judged, push, remove, setting};
 use super::{SITES, received};
 
 pub(super) struct Mistake {
@@ -188,8 +188,8 @@ const MISTAKES: &[Mistake] = &[
         says: "which lies elsewhere",
         site: "rdc-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "catalog-settings", |value| {
-                value["data"]["SHOPSPHERE__REDIS__URL"] = json!("redis://redis.RDC-B.US.ShopSphere.Example:6379");
+            change(objects, "Deployment", "catalog-work", |value| {
+                *setting(value, "SHOPSPHERE__REDIS__URL") = json!("redis://redis.RDC-B.US.ShopSphere.Example:6379");
             });
         },
     },

@@ -245,3 +245,21 @@ fn a_container_that_is_told_too_little_or_what_its_program_refuses_is_named() {
         assert!(wrong.iter().any(|line| line.contains(named)), "{named}: {wrong:?}");
     }
 }
+
+#[test]
+fn a_database_whose_files_go_with_its_container_or_whose_log_grows_without_end_is_named() {
+    let text = fs::read_to_string(checkout().join("docker-compose.yml")).unwrap();
+    let judge = |text: &str, version| compose_check::databases(&serde_yaml_ng::from_str(text).unwrap(), version);
+    assert_eq!(judge(&text, "15.14"), Vec::<String>::new());
+    let cases = [
+        ("postgres-dr:/var/lib/postgresql/data", "postgres-dr:/var/lib/postgresql", "postgres-dr keeps its files in"),
+        ("max_slot_wal_keep_size=4GB", "wal_level=replica", "a slot that nobody reads"),
+    ];
+    for (from, to, named) in cases {
+        assert!(text.contains(from), "{from} is no longer in docker-compose.yml");
+        let wrong = judge(&text.replacen(from, to, 1), "15.14");
+        assert!(matches!(&wrong[..], [line] if line.starts_with(named)), "{named}: {wrong:?}");
+    }
+    // from then on the image keeps them one folder above
+    assert_eq!(judge(&text, "18.1").len(), 2);
+}

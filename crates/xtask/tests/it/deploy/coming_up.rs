@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::planted::{Mistake, change, remove};
+use super::planted::{Mistake, change, remove, setting};
 
 pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
@@ -61,8 +61,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         what: "a name that an operator does not give",
         site: "rdc-c",
         plant: |objects| {
-            change(objects, "ConfigMap", "user-settings", |value| {
-                value["data"]["SHOPSPHERE__TELEMETRY__OTLP_ENDPOINT"] =
+            change(objects, "Deployment", "user-serve", |value| {
+                *setting(value, "SHOPSPHERE__TELEMETRY__OTLP_ENDPOINT") =
                     json!("http://traces.shopsphere-observability.svc:4317");
             });
         },
@@ -239,12 +239,22 @@ pub(super) const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "store-follows",
+        what: "the only Redis on the disk of a node",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "Redis", "redis", |value| {
+                value["spec"]["storage"]["volumeClaimTemplate"]["spec"]["storageClassName"] = json!("local-nvme");
+            });
+        },
+    },
+    Mistake {
         rule: "store-roles",
         what: "payments that wait for a standby which is not there",
         site: "rdc-b",
         plant: |objects| {
-            change(objects, "ConfigMap", "order-payment-settings", |value| {
-                value["data"]["SHOPSPHERE__GATE__SLOT"] = json!("shopsphere_dr_a")
+            change(objects, "Deployment", "order-payment-serve", |value| {
+                *setting(value, "SHOPSPHERE__GATE__SLOT") = json!("shopsphere_dr_a")
             });
         },
     },

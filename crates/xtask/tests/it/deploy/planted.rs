@@ -38,6 +38,13 @@ pub(super) fn container<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
     &mut value["spec"]["template"]["spec"]["containers"][0][key]
 }
 
+/// What a setting of a workload of ours says.
+pub(super) fn setting<'v>(value: &'v mut Value, name: &str) -> &'v mut Value {
+    let rows = container(value, "env").as_array_mut().unwrap();
+    let row = rows.iter_mut().find(|row| row["name"] == name);
+    &mut row.unwrap_or_else(|| panic!("{name} is not set"))["value"]
+}
+
 pub(super) fn remove(objects: &mut Vec<Object>, kind: &str, name: &str) {
     let before = objects.len();
     objects.retain(|object| !(object.kind() == kind && object.name() == name));
@@ -71,8 +78,8 @@ const MISTAKES: &[Mistake] = &[
         what: "an address of another region",
         site: "rdc-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "catalog-settings", |value| {
-                value["data"]["SHOPSPHERE__PERSONALIZATION__GRPC_URL"] =
+            change(objects, "Deployment", "catalog-serve", |value| {
+                *setting(value, "SHOPSPHERE__PERSONALIZATION__GRPC_URL") =
                     json!("http://personalization.rdc-b.us.shopsphere.example:8132");
             });
         },
@@ -82,8 +89,8 @@ const MISTAKES: &[Mistake] = &[
         what: "the payment gateway of another region",
         site: "dr-c",
         plant: |objects| {
-            change(objects, "ConfigMap", "order-payment-settings", |value| {
-                value["data"]["SHOPSPHERE__GATEWAY__BASE_URL"] = json!("https://payments.us.gateway.example");
+            change(objects, "Deployment", "order-payment-work", |value| {
+                *setting(value, "SHOPSPHERE__GATEWAY__BASE_URL") = json!("https://payments.us.gateway.example");
             });
         },
     },
@@ -170,11 +177,11 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         rule: "secrets",
-        what: "a password in a ConfigMap",
+        what: "a password in a setting",
         site: "rdc-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "user-settings", |value| {
-                value["data"]["SHOPSPHERE__REDIS__URL"] = json!("redis://shop:hunter2@redis:6379")
+            change(objects, "Deployment", "user-serve", |value| {
+                *setting(value, "SHOPSPHERE__REDIS__URL") = json!("redis://shop:hunter2@redis:6379")
             });
         },
     },
@@ -194,8 +201,8 @@ const MISTAKES: &[Mistake] = &[
         what: "a variable that the binary does not read",
         site: "rdc-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "user-settings", |value| {
-                value["data"]["SHOPSPHERE__HTTP__PROT"] = json!("8101")
+            change(objects, "Deployment", "user-serve", |value| {
+                push(container(value, "env"), json!({"name": "SHOPSPHERE__HTTP__PROT", "value": "8101"}))
             });
         },
     },
@@ -204,8 +211,30 @@ const MISTAKES: &[Mistake] = &[
         what: "a variable that is left out",
         site: "rdc-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "user-settings", |value| {
-                _ = value["data"].as_object_mut().unwrap().remove("SHOPSPHERE__SITE__REGION")
+            change(objects, "Deployment", "user-serve", |value| {
+                let rows = container(value, "env").as_array_mut().unwrap();
+                rows.retain(|row| row["name"] != "SHOPSPHERE__SITE__REGION")
+            });
+        },
+    },
+    Mistake {
+        rule: "settings-own",
+        what: "settings that change under the pods of the release before",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Deployment", "catalog-serve", |value| {
+                *container(value, "envFrom") = json!([{"configMapRef": {"name": "catalog-settings"}}]);
+            });
+        },
+    },
+    Mistake {
+        rule: "settings-own",
+        what: "one setting that changes under the pods of the release before",
+        site: "dr-a",
+        plant: |objects| {
+            change(objects, "Deployment", "user-work", |value| {
+                let from = json!({"configMapKeyRef": {"name": "site", "key": "epoch"}});
+                push(container(value, "env"), json!({"name": "SHOPSPHERE__SITE__EPOCH", "valueFrom": from}));
             });
         },
     },
@@ -236,6 +265,17 @@ const MISTAKES: &[Mistake] = &[
         plant: |objects| {
             change(objects, "Deployment", "user-serve", |value| {
                 value["spec"]["template"]["spec"]["topologySpreadConstraints"] = json!([])
+            });
+        },
+    },
+    Mistake {
+        rule: "spread",
+        what: "pods that wait for a zone which is lost",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "Deployment", "catalog-serve", |value| {
+                let constraint = &mut value["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+                _ = constraint.as_object_mut().unwrap().remove("nodeTaintsPolicy")
             });
         },
     },
@@ -318,6 +358,61 @@ const MISTAKES: &[Mistake] = &[
         },
     },
     Mistake {
+        rule: "scaling-lag",
+        what: "a topic that falls behind while nothing grows",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ScaledObject", "catalog-work", |value| {
+                let triggers = value["spec"]["triggers"].as_array_mut().unwrap();
+                triggers.retain(|trigger| trigger["metadata"]["topic"] != "eu.order.refunded.v1")
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-lag",
+        what: "a look at the lag of somebody else",
+        site: "rdc-c",
+        plant: |objects| {
+            change(objects, "ScaledObject", "order-payment-work", |value| {
+                value["spec"]["triggers"][0]["metadata"]["consumerGroup"] = json!("catalog");
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-lag",
+        what: "a reader of topics that never grows",
+        site: "dr-b",
+        plant: |objects| remove(objects, "ScaledObject", "personalization-work"),
+    },
+    Mistake {
+        rule: "scaling-connections",
+        what: "more processes than the database has connections for",
+        site: "rdc-a",
+        plant: |objects| {
+            change(objects, "ScaledObject", "catalog-serve", |value| value["spec"]["maxReplicaCount"] = json!(50));
+        },
+    },
+    Mistake {
+        rule: "scaling-connections",
+        what: "a pool of a laptop in dozens of processes",
+        site: "dr-c",
+        plant: |objects| {
+            change(objects, "Deployment", "order-payment-serve", |value| {
+                *setting(value, "SHOPSPHERE__DATABASE__MAX_CONNECTIONS") = json!("16");
+            });
+        },
+    },
+    Mistake {
+        rule: "scaling-connections",
+        what: "connections that the server has no memory for",
+        site: "rdc-b",
+        plant: |objects| {
+            change(objects, "postgresql", "shopsphere-rdc-b", |value| {
+                value["spec"]["postgresql"]["parameters"]["max_connections"] = json!("1600");
+            });
+        },
+    },
+    Mistake {
         rule: "scaling-speed",
         what: "growth that is too slow",
         site: "rdc-a",
@@ -380,8 +475,8 @@ const MISTAKES: &[Mistake] = &[
         what: "a standby with another search deadline",
         site: "dr-a",
         plant: |objects| {
-            change(objects, "ConfigMap", "catalog-settings", |value| {
-                value["data"]["SHOPSPHERE__ELASTICSEARCH__SEARCH_DEADLINE_MS"] = json!("900")
+            change(objects, "Deployment", "catalog-serve", |value| {
+                *setting(value, "SHOPSPHERE__ELASTICSEARCH__SEARCH_DEADLINE_MS") = json!("900")
             });
         },
     },

@@ -104,9 +104,9 @@ fn what_a_setting_lets_a_process_hold_fits_into_the_memory_it_asks_for() {
     for object in SITES.iter().flat_map(|rendered| &rendered.objects).filter(|object| object.name() == "catalog-serve")
     {
         let Some(container) = object.containers().next() else { continue };
-        let settings =
-            SITES.iter().flat_map(|rendered| &rendered.objects).find(|one| one.name() == "catalog-settings").unwrap();
-        let pages: u64 = settings.value["data"]["SHOPSPHERE__PAGES__MAX_BYTES"].as_str().unwrap().parse().unwrap();
+        let rows = container["env"].as_array().unwrap();
+        let pages = rows.iter().find(|row| row["name"] == "SHOPSPHERE__PAGES__MAX_BYTES").unwrap();
+        let pages: u64 = pages["value"].as_str().unwrap().parse().unwrap();
         let asked = container["resources"]["requests"]["memory"].as_str().unwrap();
         let asked: u64 = asked.strip_suffix("Mi").unwrap().parse().unwrap();
         // a process at rest holds 36 MB (docs/perf/requests-and-limits.md)
