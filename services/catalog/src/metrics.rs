@@ -158,7 +158,8 @@ pub static PAGES_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static PAGES_BYTES: LazyLock<IntGaugeVec> =
     LazyLock::new(|| chassis::metrics::gauge("shopsphere_pages_bytes", "memory of finished product pages", &[]));
 
-/// Searches by how they were answered: asked (of the index), remembered; and how many of those asked travelled grouped.
+/// Searches by how they were answered: asked (of the index), remembered; and how many of those asked travelled grouped, or fell apart
+/// since the answers of their group were too large together.
 pub static SEARCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_searches_total", "searches by how they were answered", &["how"])
 });

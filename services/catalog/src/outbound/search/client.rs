@@ -7,7 +7,7 @@ use chassis::http_client::{self, BodyError, HttpClientSettings};
 use http::Method;
 use serde_json::Value;
 
-/// Largest answer that is read: a window of products with their texts stays far below.
+/// Largest answer that is read: a window of products with their texts stays far below, sixteen of them in one answer need not.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// Of a refusal, this much goes to the log.
 const MAX_REASON: usize = 500;
@@ -36,9 +36,16 @@ impl Failure {
     /// Whether the index is to blame. A request that it finds wrong is our mistake, and trying again cannot help.
     pub(super) fn is_fault(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Body(_) | Self::Json(_) | Self::OutOfTime => true,
+            // It did what it was asked, and that was too much.
+            Self::Body(BodyError::TooLarge(_)) => false,
+            Self::Transport(_) | Self::Body(BodyError::Transport(_)) | Self::Json(_) | Self::OutOfTime => true,
             Self::Refused { status, .. } => *status >= 500 || matches!(*status, 404 | 408 | 429),
         }
+    }
+
+    /// The answer is larger than any that is read.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Body(BodyError::TooLarge(_)))
     }
 
     pub(super) fn is_missing(&self) -> bool {

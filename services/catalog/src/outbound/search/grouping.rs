@@ -2,8 +2,9 @@
 //! other, and not at all when the same was asked a moment ago.
 //!
 //! Decided here: when to group and what to remember. Nobody waits for company while the index is idle: below [`LANES`] requests under
-//! way each search goes at once. Above, searches gather until a lane is free or [`WINDOW`] is over, whichever comes first. What is
-//! asked and what an answer means is decided by `query` and `answer`.
+//! way each search goes at once. Above, searches gather until a lane is free or [`WINDOW`] is over, whichever comes first. A group
+//! whose answers together are more than is read falls apart, and each of it goes alone, once. What is asked and what an answer means is
+//! decided by `query` and `answer`.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -142,16 +143,24 @@ impl Lanes {
         };
         match answer.await {
             Ok(answer) => answer,
-            // The one who would have sent it left: then it goes by itself.
-            Err(_) => self.one(question).await,
+            // The one who would have sent it left, or the group fell apart: then it goes by itself.
+            Err(_) => {
+                let _lane = self.lane(&mut self.lock());
+                self.one(question).await
+            }
         }
+    }
+
+    /// One request more is under way.
+    fn lane(&self, state: &mut State) -> Lane {
+        state.under_way += 1;
+        Lane(self.clone())
     }
 
     fn enter(&self, question: &Bytes) -> Place {
         let mut state = self.lock();
         if !self.grouped || state.under_way < LANES || state.gathering.len() >= MOST {
-            state.under_way += 1;
-            return Place::Alone(Lane(self.clone()));
+            return Place::Alone(self.lane(&mut state));
         }
         let (tell, answer) = oneshot::channel();
         state.gathering.push(Waiting { question: question.clone(), answer: tell });
@@ -235,8 +244,7 @@ impl Gathering {
         let (members, _lane) = {
             let mut state = self.lanes.lock();
             self.sent = true;
-            state.under_way += 1;
-            (std::mem::take(&mut state.gathering), Lane(self.lanes.clone()))
+            (std::mem::take(&mut state.gathering), self.lanes.lane(&mut state))
         };
         if members.len() == 1 {
             for Waiting { question, answer } in members {
@@ -250,6 +258,10 @@ impl Gathering {
         match answers {
             Ok(answers) => {
                 members.into_iter().zip(answers).for_each(|(member, answer)| drop(member.answer.send(answer)));
+            }
+            // Whose answer is not sent asks again, alone.
+            Err(failure) if failure.is_too_large() => {
+                SEARCHES.with_label_values(&["apart"]).inc_by(members.len() as u64);
             }
             Err(failure) => {
                 let (status, reason) = (if failure.is_fault() { 503 } else { 400 }, chain(&failure));

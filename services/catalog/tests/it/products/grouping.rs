@@ -23,6 +23,9 @@ const BAD: usize = 13;
 /// The index runs out of time for these: it has found something until then, or nothing.
 const LATE: usize = 17;
 const LATE_AND_EMPTY: usize = 18;
+/// Answers that are read one by one and are too large together, and one that is not even read alone.
+const LARGE: [usize; 3] = [91, 92, 93];
+const TOO_LARGE: usize = 99;
 
 /// An index that answers when it is allowed to, and remembers the sizes that were asked for, request by request.
 struct Index {
@@ -75,6 +78,8 @@ fn told(size: usize) -> Value {
     match size {
         BAD => json!({"error": {"type": "parsing_exception"}, "status": 400}),
         LATE => json!({"status": 200, "timed_out": true, "hits": {"hits": [{"_source": "a part"}]}}),
+        _ if LARGE.contains(&size) => json!({"status": 200, "hits": {"hits": []}, "padding": "x".repeat(6 << 20)}),
+        TOO_LARGE => json!({"status": 200, "hits": {"hits": []}, "padding": "x".repeat(17 << 20)}),
         0 | LATE_AND_EMPTY => json!({"status": 200, "timed_out": true, "hits": {"hits": []}}),
         _ => json!({"status": 200, "timed_out": false, "hits": {"hits": []}}),
     }
@@ -148,6 +153,36 @@ async fn whoever_leaves_does_not_take_the_others_along() {
         });
         assert!(stayed.iter().all(Result::is_ok), "{stayed:?}");
     });
+}
+
+#[tokio::test]
+async fn a_group_with_too_large_an_answer_falls_apart_and_each_goes_alone_once() {
+    let (index, products) = Index::start(true).await;
+    let together = [91, 92, 93, 5, TOO_LARGE];
+    let busy = (1..=4).map(|size| list(&products, size));
+    let (_, answers) = tokio::join!(join_all(busy), async {
+        index.is_asked(4).await;
+        let searches = together.map(|size| list(&products, size));
+        let (answers, ()) = tokio::join!(join_all(searches), async {
+            index.is_asked(5).await;
+            index.everything_may_be_answered();
+        });
+        answers
+    });
+    for (answer, size) in answers.iter().zip(together) {
+        assert_eq!(answer.is_ok(), size != TOO_LARGE, "{size}: {answer:?}");
+    }
+    let asked = index.asked.lock().unwrap().clone();
+    assert_eq!(asked[4], together, "they gathered: {asked:?}");
+    let mut alone: Vec<usize> = asked[5..].iter().flatten().copied().collect();
+    alone.sort_unstable();
+    assert_eq!((asked.len(), alone), (10, vec![5, 91, 92, 93, TOO_LARGE]), "each once: {asked:?}");
+    // More in a row than faults that open a breaker.
+    for _ in 0..6 {
+        assert!(list(&products, TOO_LARGE).await.is_err());
+    }
+    let small = list(&products, 6).await;
+    assert!(small.is_ok(), "nobody says that the index is down: {small:?}");
 }
 
 #[tokio::test]
