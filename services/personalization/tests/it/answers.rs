@@ -74,6 +74,29 @@ async fn a_visitor_id_finds_the_visitors_own_profile() {
 }
 
 #[tokio::test]
+async fn a_visitor_who_objects_later_is_a_stranger_whatever_was_kept_before() {
+    let shop = support::memory();
+    shop.learn(&products()).await;
+    let visitor = common::ids::random();
+    let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", common::VisitorId::from_uuid(visitor));
+    let who = personalization::domain::Pseudonym::parse(&who).expect("a pseudonym");
+    shop.click(vec![report(&who, 1, &[(View, "D1")])]).await;
+    shop.refresh().await;
+    let path = format!("/v1/recommendations?kind=for_you&visitor_id={visitor}");
+    for (header, value, model) in [
+        ("dnt", "0", "interest-decay-1"),
+        ("dnt", "1", "popularity-decay-1"),
+        ("sec-gpc", "1", "popularity-decay-1"),
+        ("sec-gpc", "0", "interest-decay-1"),
+    ] {
+        let request = Request::get(&path).header(header, value).body(Body::empty()).expect("a request");
+        let (status, _, body) = ask(&shop.app, request).await;
+        assert_eq!((status, &body["model"]), (StatusCode::OK, &Value::from(model)), "{header}: {value}: {body}");
+        assert_eq!(body.get("profile_age_ms").is_some(), value == "0", "{header}: {value}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn senseless_questions_are_refused_with_the_field_at_fault() {
     let shop = support::memory();
     for (query, pointer) in [

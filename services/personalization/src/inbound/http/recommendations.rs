@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chassis::Problem;
-use chassis::extract::{Caller, MaybeCaller, Query};
+use chassis::extract::{Caller, MaybeCaller, Query, objects};
 use common::{ErrorKind, Sku, VisitorId};
 use contracts::interest::Subject;
-use http::{HeaderMap, header};
+use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
@@ -89,12 +89,14 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
         Ok(Err(problem)) if problem.kind() != ErrorKind::Unavailable => return Err(problem),
         Ok(Err(_)) | Err(_) => (None, true),
     };
+    // Whose browser objects to being watched is nobody without an account, whatever was kept of them before, and with one in no
+    // experiment; what they agreed to in their account is another question.
+    let objects = objects(&parts.headers);
     let subject = match (&caller, visitor) {
         (Some(caller), _) => Some(Subject::Person(caller.user_id)).filter(|_| caller.personalisation_consent),
-        (None, visitor) => visitor.filter(|_| !stranger).map(Subject::Visitor),
+        (None, visitor) => visitor.filter(|_| !stranger && !objects).map(Subject::Visitor),
     };
-    // Whose browser objects to being watched is in no experiment; what they agreed to in their account is another question.
-    let takes_part = matches!(subject, Some(Subject::Person(_))) && !objects(&parts.headers);
+    let takes_part = matches!(subject, Some(Subject::Person(_))) && !objects;
     let pseudonym = subject.and_then(|subject| {
         let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);
         Pseudonym::parse(&text).ok()
@@ -107,11 +109,6 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
     let cache = if shared { SHARED } else { PERSONAL };
     Ok(([(header::CACHE_CONTROL, cache), (header::VARY, "authorization")], Json(Answer::from(answer))).into_response())
-}
-
-/// `DNT: 1` or `Sec-GPC: 1`.
-fn objects(headers: &HeaderMap) -> bool {
-    ["dnt", "sec-gpc"].iter().any(|name| headers.get(*name).is_some_and(|value| value.as_bytes() == b"1"))
 }
 
 type Parsed = (Kind, Option<Sku>, u32, Option<VisitorId>);
