@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use crate::domain::Pseudonym;
 use crate::metrics;
-use crate::usecases::generate_recommendations::{DEFAULT_LIMIT, PATIENCE};
-use crate::usecases::{Command, Kind, Recommendations, Refusal, generate_recommendations};
+use crate::usecases::generate_recommendations::{DEFAULT_LIMIT, PATIENCE, generate_until};
+use crate::usecases::{Command, Kind, Recommendations, Refusal};
 
 pub fn router() -> Router<Api> {
     Router::new().route("/v1/recommendations", get(recommend))
@@ -82,8 +82,9 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
     let explain = wanted.explain.as_deref() == Some("true");
     let (kind, sku, limit, visitor) = parse(wanted)?;
     // The session lives in the same store as the interests. When it does not answer, the asker is a stranger to us for this
-    // answer, which says so; a token that is wrong is still refused.
-    let caller = tokio::time::timeout(PATIENCE, MaybeCaller::from_request_parts(&mut parts, &())).await;
+    // answer, which says so; a token that is wrong is still refused. What it took to know them is not waited for again.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let caller = tokio::time::timeout_at(deadline, MaybeCaller::from_request_parts(&mut parts, &())).await;
     let (caller, stranger): (Option<Caller>, bool) = match caller {
         Ok(Ok(MaybeCaller(caller))) => (caller, false),
         Ok(Err(problem)) if problem.kind() != ErrorKind::Unavailable => return Err(problem),
@@ -104,7 +105,7 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
     let personal = kind.is_personal();
     let shared = !personal && pseudonym.is_none();
     let command = Command { kind, pseudonym, takes_part, sku, limit, explain };
-    let mut answer = generate_recommendations(&api.app, &command).await?;
+    let mut answer = generate_until(&api.app, &command, deadline).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
     let cache = if shared { SHARED } else { PERSONAL };
