@@ -27,9 +27,14 @@ pub static ODD_CLICKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
-/// Events that came again in another record and were counted once.
+/// Events that were left out: known (they came again in another record and were counted once), in-doubt (so late that nobody knows
+/// whether they were counted).
 pub static REPEATED_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    chassis::metrics::counter("shopsphere_click_repeated_events_total", "events that came again and counted once", &[])
+    chassis::metrics::counter(
+        "shopsphere_click_repeated_events_total",
+        "events that were left out because they were counted, or may have been, by why",
+        &["why"],
+    )
 });
 
 /// Batches that were not counted as they came: hole (earlier records come first), overtaken (somebody else has counted meanwhile).

@@ -65,6 +65,8 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
     agreed = yes && !objects;
     if (!agreed) {
       queue = [];
+      visitor ??= stored((store) => store.getItem(KEY));
+      if (visitor) navigator.sendBeacon(url + "?consent=no", body(queue));
       visitor = stored((store) => store.removeItem(KEY));
     }
   }
@@ -85,7 +87,7 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
       else later(wait);
       return true;
     },
-    /** The visitor's new answer. A no takes back what is not sent and the visitor's id. */
+    /** The visitor's new answer. A no takes back what is not sent, what was, and the visitor's id. */
     consent: agree,
     flush,
   };

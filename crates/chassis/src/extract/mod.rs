@@ -7,6 +7,7 @@ pub mod etag;
 mod idempotency;
 mod json;
 mod language;
+mod objection;
 mod url;
 
 use common::Region;
@@ -16,6 +17,7 @@ pub use client::ClientAddress;
 pub use idempotency::IdempotencyKey;
 pub use json::Json;
 pub use language::Language;
+pub use objection::objects;
 pub use url::{Path, Query};
 
 /// Parses a body as [`Json`] does, for handlers that need the raw bytes too (signed webhooks).

@@ -87,6 +87,8 @@ pub struct Outcome {
     pub repeated: usize,
     /// Events of new reports that were counted before, or may have been.
     pub repeated_events: usize,
+    /// Those of them that may never have been counted.
+    pub doubtful_events: usize,
 }
 
 impl Batch {
@@ -146,6 +148,7 @@ impl Batch {
             let position = person.and_then(|person| person.profile.as_ref()).map(|profile| profile.position);
             let once = seen::once(&reports, position, person.map_or(&nothing_seen, |person| &person.seen));
             outcome.repeated_events += once.repeated;
+            outcome.doubtful_events += once.in_doubt;
             self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
             count(&once.reports, stored, &mut gained);
         }

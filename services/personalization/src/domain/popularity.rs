@@ -22,7 +22,7 @@ pub const ERA_MS: i64 = 1024 * 24 * 60 * 60 * 1000;
 /// Partners counted per newly seen product, the latest before it: what was looked at five products ago says little.
 pub const MAX_PARTNERS: usize = 4;
 
-/// Pairs counted per person and batch, so that a robot that opens every product cannot fill the lists.
+/// Pairs counted per person, batch and kind, so that a robot that opens every product cannot fill the lists.
 pub const MAX_PAIRS: usize = 16;
 
 /// The era of an instant, and the weight of one click at it.
@@ -65,6 +65,7 @@ pub fn pairs(before: &[Recent], after: &[Recent]) -> Vec<Pair> {
     let mut found = Vec::new();
     for kind in [PairKind::Viewed, PairKind::Bought] {
         let counts = |recent: &Recent| kind == PairKind::Viewed || recent.bought;
+        let mut of_kind = Vec::new();
         let visit: Vec<&Recent> = after.iter().filter(|recent| counts(recent)).collect();
         for (place, newer) in visit.iter().enumerate() {
             let known = before.iter().filter(|recent| counts(recent)).find(|recent| recent.sku == newer.sku);
@@ -73,14 +74,16 @@ pub fn pairs(before: &[Recent], after: &[Recent]) -> Vec<Pair> {
             }
             // `after` is newest first, so what follows was looked at before.
             let earlier = visit[place + 1..].iter().take_while(|older| newer.at_ms - older.at_ms <= VISIT_MS);
-            found.extend(earlier.take(MAX_PARTNERS).map(|older| Pair {
+            of_kind.extend(earlier.take(MAX_PARTNERS).map(|older| Pair {
                 kind,
                 one: newer.sku.clone(),
                 other: older.sku.clone(),
             }));
         }
+        // Each kind by itself: what is looked at before a large order must not cost the pairs of the order.
+        of_kind.truncate(MAX_PAIRS);
+        found.append(&mut of_kind);
     }
-    found.truncate(MAX_PAIRS);
     found
 }
 
@@ -128,7 +131,10 @@ mod tests {
         let bought = [seen("B", 10, true), seen("A", 0, true)];
         assert!(names(&pairs(&[], &bought)).contains(&(PairKind::Bought, "B".to_owned(), "A".to_owned())));
         let robot: Vec<Recent> = (0..30).rev().map(|n| seen(&format!("S{n}"), n, true)).collect();
-        assert_eq!(pairs(&[], &robot).len(), MAX_PAIRS);
+        let found = pairs(&[], &robot);
+        for kind in [PairKind::Viewed, PairKind::Bought] {
+            assert_eq!(found.iter().filter(|pair| pair.kind == kind).count(), MAX_PAIRS, "{kind:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! counts twice, however much somebody sends between an event and its repetition, and what somebody reports after [`MOST_SEEN`] later
 //! events of theirs, from a disk or a telephone without network, does not count.
 //!
+//! Only what changes something takes a mark and is judged by marks. What the shop showed, and what concerns no product, may come
+//! twice or late and weighs nothing either way: pages full of impressions take no mark from a view.
+//!
 //! What stays: two different events of one person share a mark once in eight million, and then one click is missing. An event that
 //! does not tell its time happened when it was received, so its repetition happened later: among [`MOST_SEEN`] it is known by its mark,
 //! beyond them it counts again.
@@ -14,6 +17,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::click::{Click, Position, Report};
+use super::interest::weight;
 
 /// Events remembered per person, four kilobytes of whoever has that many: all 500 of the largest request that the intake takes, so
 /// that it can come again at once.
@@ -62,6 +66,20 @@ fn second(at_ms: i64) -> u32 {
     u32::try_from(at_ms.max(0) / 1_000).unwrap_or(u32::MAX)
 }
 
+/// Whether a click moves a rating, a list or a visit: of those that weigh nothing, none does, and without a product nothing can.
+fn changes_something(click: &Click) -> bool {
+    click.sku.is_some() && weight(click.kind) != 0.0
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    New,
+    /// Counted before.
+    Known,
+    /// From before marks were given up: counted before or not, nobody knows.
+    InDoubt,
+}
+
 /// [`Seen`] while one batch is counted. Nothing is given up in between: what a batch brings for the first time counts, however much.
 struct Counting {
     seen: Seen,
@@ -71,18 +89,20 @@ struct Counting {
 }
 
 impl Counting {
-    /// Whether a click has not been counted; from now on it has.
-    fn takes(&mut self, click: &Click) -> bool {
-        let Some(mark) = click.mark else { return true };
+    /// Whether a click has been counted; from now on it has.
+    fn judge(&mut self, click: &Click) -> Verdict {
+        let Some(mark) = click.mark.filter(|_| changes_something(click)) else { return Verdict::New };
         let known = if self.marks.is_empty() {
             self.seen.events.iter().any(|event| event.mark == mark)
         } else {
             self.marks.contains(&mark)
         };
         let at_s = second(click.at_ms);
-        let in_doubt = self.seen.forgotten_s > 0 && at_s <= self.seen.forgotten_s;
-        if known || in_doubt {
-            return false;
+        if known {
+            return Verdict::Known;
+        }
+        if self.seen.forgotten_s > 0 && at_s <= self.seen.forgotten_s {
+            return Verdict::InDoubt;
         }
         self.is_changed = true;
         self.seen.events.push(Counted { mark, at_s });
@@ -91,7 +111,7 @@ impl Counting {
         } else if self.seen.events.len() > 2 * MOST_SEEN {
             self.marks.extend(self.seen.events.iter().map(|event| event.mark));
         }
-        true
+        Verdict::New
     }
 
     fn end(mut self) -> Seen {
@@ -109,25 +129,28 @@ pub struct Once<'a> {
     pub seen: Seen,
     /// Events that were left out.
     pub repeated: usize,
+    /// Those of them that may never have been counted.
+    pub in_doubt: usize,
 }
 
 /// `before` is what is known of this person; reports at or before `position` were counted and are not looked into.
 pub fn once<'a>(reports: &'a [Report], position: Option<Position>, before: &Seen) -> Once<'a> {
     let mut counting = Counting { seen: before.clone(), marks: HashSet::new(), is_changed: false };
-    let (mut left, mut repeated) = (Cow::Borrowed(reports), 0);
+    let (mut left, mut repeated, mut in_doubt) = (Cow::Borrowed(reports), 0, 0);
     for (place, report) in reports.iter().enumerate() {
         if position.is_some_and(|position| position.includes(report.position)) {
             continue;
         }
-        let new: Vec<bool> = report.clicks.iter().map(|click| counting.takes(click)).collect();
-        let again = new.iter().filter(|new| !**new).count();
+        let verdicts: Vec<Verdict> = report.clicks.iter().map(|click| counting.judge(click)).collect();
+        let again = verdicts.iter().filter(|verdict| **verdict != Verdict::New).count();
         if again > 0 {
-            let mut new = new.into_iter();
-            left.to_mut()[place].clicks.retain(|_| new.next().unwrap_or(true));
             repeated += again;
+            in_doubt += verdicts.iter().filter(|verdict| **verdict == Verdict::InDoubt).count();
+            let mut verdicts = verdicts.into_iter();
+            left.to_mut()[place].clicks.retain(|_| verdicts.next().is_none_or(|verdict| verdict == Verdict::New));
         }
     }
-    Once { reports: left, seen: counting.end(), repeated }
+    Once { reports: left, seen: counting.end(), repeated, in_doubt }
 }
 
 #[cfg(test)]
@@ -253,6 +276,42 @@ mod tests {
         }
         let nameless = [report_at(3, 1, &[""])];
         assert_eq!(left(&once(&nameless, None, &seen)), [1], "what has no name is never taken for a repetition");
+    }
+
+    #[test]
+    fn pages_of_what_was_shown_take_no_mark_from_a_view_that_comes_late() {
+        let of_kind = |kind: ClickKind, mut report: Report| {
+            report.clicks.iter_mut().for_each(|click| click.kind = kind);
+            report
+        };
+        let mut batches = Vec::new();
+        for page in 0..26 {
+            let shown = numbered(page, 100 + page, 20 * page as usize, 20 * page as usize + 20);
+            batches.push(of_kind(ClickKind::Impression, shown));
+        }
+        batches.push(of_kind(ClickKind::Custom, numbered(30, 140, 1_000, 1_500)));
+        let mut of_nothing = of_kind(ClickKind::Search, numbered(31, 150, 2_000, 2_500));
+        of_nothing.clicks.iter_mut().for_each(|click| click.sku = None);
+        batches.push(of_nothing);
+        // Three views from before all that, out of a disk, and once more.
+        batches.extend([numbered(40, 50, 9_000, 9_003), numbered(41, 50, 9_000, 9_003)]);
+        let (counts, seen) = counted(&batches);
+        assert_eq!(counts[28..], [3, 0], "a view counts once, however much was shown since");
+        assert_eq!((seen.events.len(), seen.forgotten_s), (3, 0));
+        // Nor is it judged by marks: nothing of it counts.
+        let (_, seen) = counted(&[numbered(1, 100, 0, 400), numbered(2, 200, 400, 800)]);
+        let old = [of_kind(ClickKind::Impression, numbered(3, 50, 0, 20))];
+        let left_out = once(&old, None, &seen);
+        assert_eq!((left(&left_out), left_out.repeated), (vec![20], 0));
+    }
+
+    #[test]
+    fn what_may_never_have_counted_is_told_apart_from_what_has() {
+        let (_, seen) = counted(&[numbered(1, 100, 0, 400), numbered(2, 200, 400, 800)]);
+        for (report, in_doubt) in [(numbered(3, 200, 700, 800), 0), (numbered(3, 90, 5_000, 5_100), 100)] {
+            let again = once(std::slice::from_ref(&report), None, &seen);
+            assert_eq!((again.repeated, again.in_doubt), (100, in_doubt));
+        }
     }
 
     #[test]

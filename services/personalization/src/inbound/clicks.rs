@@ -146,7 +146,10 @@ fn tell(folded: &Folded, readable: usize, bots: usize) {
     for (outcome, count) in [("bot", bots), ("repeated", folded.repeated), ("folded", counted)] {
         metrics::REPORTS.with_label_values(&[outcome]).inc_by(count as u64);
     }
-    metrics::REPEATED_EVENTS.with_label_values::<&str>(&[]).inc_by(folded.repeated_events as u64);
+    let known = folded.repeated_events - folded.doubtful_events.min(folded.repeated_events);
+    for (why, count) in [("known", known), ("in-doubt", folded.doubtful_events)] {
+        metrics::REPEATED_EVENTS.with_label_values(&[why]).inc_by(count as u64);
+    }
 }
 
 fn read(records: &[Record], now_ms: i64) -> Reading {

@@ -33,8 +33,10 @@ pub struct Folded {
     pub products: usize,
     /// Reports that were counted before and changed nothing.
     pub repeated: usize,
-    /// Events that came again in other reports.
+    /// Events that came again in other reports, or may have.
     pub repeated_events: usize,
+    /// Those of them that may never have been counted.
+    pub doubtful_events: usize,
 }
 
 /// Why a batch is not counted. Nothing of it is stored.
@@ -83,6 +85,7 @@ pub async fn fold_clicks(
         products: outcome.gains.len(),
         repeated: outcome.repeated,
         repeated_events: outcome.repeated_events,
+        doubtful_events: outcome.doubtful_events,
     };
     before_write(&mut outcome);
     let forgotten = outcome.people.iter().filter(|(_, change)| *change == PersonChange::Forgotten);

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use common::Sku;
+use tokio::time::Instant;
 
 use super::App;
 use super::error::{Refusal, StoreUnavailable};
@@ -23,7 +24,7 @@ use crate::domain::recommend::{Item, Length};
 use crate::domain::suggest::Chosen;
 use crate::domain::{Person, Pseudonym};
 
-/// How long an answer waits for the store, all its questions together. The page that asks has 50 ms for everything.
+/// How long an answer waits for the store, all its questions together, also whose token it is. The page that asks has 50 ms for everything.
 pub const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Most and default number of products asked for at once.
@@ -143,10 +144,18 @@ pub struct Recommendations {
 /// # Errors
 /// [`Refusal`] for a command that makes no sense; never for a store that is gone.
 pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Recommendations, Refusal> {
+    generate_until(app, command, Instant::now() + PATIENCE).await
+}
+
+/// The same for whoever has asked the store something before, and waited: it is asked nothing after `deadline`.
+///
+/// # Errors
+/// As [`generate_recommendations`].
+pub async fn generate_until(app: &App, command: &Command, deadline: Instant) -> Result<Recommendations, Refusal> {
     command.kind.admits(command.sku.as_ref(), command.limit)?;
     let crowd = app.popularity.current();
     let (parts, change) = parts(app, command);
-    let answer = match tokio::time::timeout(PATIENCE, in_full(app, command, &crowd, change)).await {
+    let answer = match tokio::time::timeout_at(deadline, in_full(app, command, &crowd, change)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "recommendations without the store");

@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use chassis::config::Secret;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use personalization::domain::ClickKind::View;
+use personalization::domain::recommend::Popular;
+use personalization::domain::{Person, Pseudonym};
 use personalization::inbound::http::{Api, router};
-use personalization::usecases::{App, Kind};
+use personalization::usecases::generate_recommendations::{PATIENCE, generate_until};
+use personalization::usecases::ports::{Shelf, Shelves};
+use personalization::usecases::{App, Command, Kind, StoreUnavailable};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -71,6 +76,29 @@ async fn a_visitor_id_finds_the_visitors_own_profile() {
     let (_, _, body) =
         get(&shop.app, &format!("/v1/recommendations?kind=for_you&visitor_id={}", common::ids::random())).await;
     assert_eq!(body["model"], "popularity-decay-1", "another visitor is a stranger");
+}
+
+#[tokio::test]
+async fn a_visitor_who_objects_later_is_a_stranger_whatever_was_kept_before() {
+    let shop = support::memory();
+    shop.learn(&products()).await;
+    let visitor = common::ids::random();
+    let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", common::VisitorId::from_uuid(visitor));
+    let who = personalization::domain::Pseudonym::parse(&who).expect("a pseudonym");
+    shop.click(vec![report(&who, 1, &[(View, "D1")])]).await;
+    shop.refresh().await;
+    let path = format!("/v1/recommendations?kind=for_you&visitor_id={visitor}");
+    for (header, value, model) in [
+        ("dnt", "0", "interest-decay-1"),
+        ("dnt", "1", "popularity-decay-1"),
+        ("sec-gpc", "1", "popularity-decay-1"),
+        ("sec-gpc", "0", "interest-decay-1"),
+    ] {
+        let request = Request::get(&path).header(header, value).body(Body::empty()).expect("a request");
+        let (status, _, body) = ask(&shop.app, request).await;
+        assert_eq!((status, &body["model"]), (StatusCode::OK, &Value::from(model)), "{header}: {value}: {body}");
+        assert_eq!(body.get("profile_age_ms").is_some(), value == "0", "{header}: {value}: {body}");
+    }
 }
 
 #[tokio::test]
@@ -190,6 +218,44 @@ async fn a_store_that_has_lost_what_products_are_gives_no_empty_lists_and_says_t
     shop.learn(&products()).await;
     let (_, _, body) = get(&shop.app, "/v1/recommendations?kind=for_you").await;
     assert_eq!(body["degraded"], false, "{body}");
+}
+
+/// A store that was asked and says nothing.
+struct Silent;
+
+#[async_trait]
+impl Shelves for Silent {
+    async fn person(&self, _: &Pseudonym) -> Result<Person, StoreUnavailable> {
+        std::future::pending().await
+    }
+
+    async fn lists(&self, _: &[Shelf], _: usize, _: i64) -> Result<Vec<Vec<Popular>>, StoreUnavailable> {
+        std::future::pending().await
+    }
+
+    async fn active_categories(&self, _: usize, _: i64) -> Result<Vec<String>, StoreUnavailable> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_it_took_to_know_who_asks_is_not_waited_for_again() {
+    let shop = support::memory();
+    let app = App { shelves: Arc::new(Silent), ..shop.app.clone() };
+    let (kind, pseudonym) = (Kind::ForYou, Some(somebody()));
+    let command = Command { kind, pseudonym, takes_part: false, sku: None, limit: 5, explain: false };
+    // The quickest of twenty, because the machine may be busy.
+    let mut quickest = PATIENCE;
+    for _ in 0..20 {
+        let (started, spent) = (Instant::now(), tokio::time::Instant::now());
+        let answer = generate_until(&app, &command, spent).await.expect("an answer");
+        assert!(answer.degraded);
+        quickest = quickest.min(started.elapsed());
+    }
+    assert!(quickest < PATIENCE, "{quickest:?}");
+    let started = Instant::now();
+    let answer = generate_until(&app, &command, tokio::time::Instant::now() + PATIENCE).await.expect("an answer");
+    assert!(answer.degraded && started.elapsed() >= PATIENCE, "and what is left of it is");
 }
 
 /// A real connection to a port where nobody answers, and to one that accepts and then says nothing.

@@ -1,7 +1,7 @@
 //! One suite for both stores: what the memory store promises, Redis keeps.
 
 use personalization::domain::ClickKind::{Buy, Remove, View};
-use personalization::domain::{Batch, Report};
+use personalization::domain::{Batch, PairKind, Report};
 use personalization::usecases::Kind;
 use personalization::usecases::ports::{ProductRevision, Shelf, Shelves, Store};
 
@@ -17,6 +17,8 @@ both! {
     interests_choose_what_is_shown_and_leave_out_what_was_seen,
     a_stranger_gets_what_is_trending_and_an_empty_shop_nothing,
     products_seen_in_one_visit_are_shown_together,
+    a_launch_wins_though_five_hundred_products_begin_above_it,
+    a_new_partner_wins_though_a_page_of_others_begins_above_it,
     similar_products_share_the_shelf_and_the_brand_comes_first,
     continuing_shows_what_was_seen_and_not_bought,
 }
@@ -117,6 +119,38 @@ async fn an_older_revision_never_replaces_a_newer_one<S: Store>(shop: Shop<S>) {
     let lists = shop.store.lists(&lists, 10, NOW).await.expect("an answer");
     assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(shop.learner.features.features(&[sku("C1")]).await.expect("an answer")[&sku("C1")].brand, "Corvid");
+}
+
+/// In no batch it has as much as any of the others; over three it has more.
+async fn a_launch_wins_though_five_hundred_products_begin_above_it<S: Store>(shop: Shop<S>) {
+    let names: Vec<String> = (0..500).map(|number| format!("S{number:03}")).collect();
+    let all = names.iter().map(String::as_str).chain(["NEW"]);
+    shop.learn(&all.map(|name| product(name, 1, "fashion/coats", "Aurel")).collect::<Vec<_>>()).await;
+    // Sixteen for each.
+    let bought: Vec<_> = names.iter().flat_map(|name| [(Buy, name.as_str()); 2]).collect();
+    shop.click(vec![report(&somebody(), 1, &bought)]).await;
+    for batch in 0..3 {
+        let views = (0..8).map(|view| report(&somebody(), 2 + 8 * batch + view, &[(View, "NEW")]));
+        shop.click(views.collect()).await;
+    }
+    for list in popularity(&shop).await {
+        assert_eq!(list.first().map(|(name, _)| name.as_str()), Some("NEW"), "{list:?}");
+    }
+}
+
+async fn a_new_partner_wins_though_a_page_of_others_begins_above_it<S: Store>(shop: Shop<S>) {
+    let names: Vec<String> = (0..60).map(|number| format!("S{number:03}")).collect();
+    let all = names.iter().map(String::as_str).chain(["C1", "NEW"]);
+    shop.learn(&all.map(|name| product(name, 1, "fashion/coats", "Aurel")).collect::<Vec<_>>()).await;
+    let twice = names.iter().chain(&names);
+    let visits = twice.map(|name| report(&somebody(), 1, &[(View, name.as_str()), (View, "C1")]));
+    shop.click(visits.collect()).await;
+    for offset in 2..5 {
+        shop.click(vec![report(&somebody(), offset, &[(View, "NEW"), (View, "C1")])]).await;
+    }
+    let shelf = Shelf::Together(PairKind::Viewed, sku("C1"));
+    let lists = shop.store.lists(&[shelf], 10, NOW).await.expect("the store answers");
+    assert_eq!(lists[0].first().map(|popular| popular.sku.as_str()), Some("NEW"), "{:?}", lists[0]);
 }
 
 async fn a_product_that_is_gone_is_shown_nowhere<S: Store>(shop: Shop<S>) {

@@ -3,7 +3,8 @@
 //!
 //! Who clicked is the session's word, never the body's. People who refused personalisation, and browsers that say so by
 //! `DNT` or `Sec-GPC`, are answered as everybody else and nothing of theirs is kept, not even under a pseudonym, and not even
-//! of an event that was refused.
+//! of an event that was refused. A visitor's objection is told in the log of clicks as that of an account is, so that whoever kept
+//! something of them forgets it: one record a request, which the limits bound as they bound those with clicks.
 
 use std::net::IpAddr;
 
@@ -36,6 +37,8 @@ pub struct Signals {
     pub do_not_track: bool,
     /// `Sec-GPC: 1`
     pub global_privacy_control: bool,
+    /// The visitor said no to whoever asked: `consent=no`.
+    pub refuses: bool,
     /// It says that it is a program.
     pub bot: bool,
 }
@@ -85,6 +88,9 @@ pub async fn report_clicks(app: &App, report: ClickReport<'_>, source: IpAddr) -
         metrics::CLICKS_REFUSED.with_label_values(&[click.code]).inc();
     }
     if let Some(reason) = objection {
+        if !is_person {
+            app.clicks.append(&ClickBatch::refusal(pseudonym, now)).await.map_err(UserError::ClicksOverloaded)?;
+        }
         metrics::CLICKS_NOT_KEPT.with_label_values(&[reason]).inc_by(accepted as u64);
         return Ok(Reported { accepted, refused });
     }
@@ -117,6 +123,7 @@ fn sort_out(events: Vec<Event<'_>>, now: DateTime<Utc>) -> (Vec<Click<'_>>, Vec<
 fn why_nothing_is_kept(report: &ClickReport<'_>) -> Option<&'static str> {
     match report {
         ClickReport { reporter: Reporter::Person { personalisation_consent: false, .. }, .. } => Some("no-consent"),
+        ClickReport { signals: Signals { refuses: true, .. }, .. } => Some("no-consent"),
         ClickReport { signals: Signals { do_not_track: true, .. }, .. } => Some("dnt"),
         ClickReport { signals: Signals { global_privacy_control: true, .. }, .. } => Some("gpc"),
         _ => None,

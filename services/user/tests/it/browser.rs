@@ -202,6 +202,8 @@ async fn without_consent_nothing_leaves_and_a_no_takes_back_what_waits() {
     .await;
     drop(running);
     assert_eq!(reported(&world), ["Y-1"]);
+    let refusals = world.clicks.batches().iter().filter(|batch| !batch.personalisation_consent).count();
+    assert_eq!(refusals, 1, "of the one who had an id; who never had one has nothing to say");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ use contracts::interest::pseudonym;
 use user::domain::click::{MOST_EVENTS, MOST_SAMPLES};
 use user::domain::{ClickForm, Event};
 use user::metrics;
+use user::usecases::ports::ClickBatch;
 use user::usecases::{ClickReport, Reporter, Signals, UserError, report_clicks};
 
 use crate::support::{PSEUDONYM_KEY, SOURCE, World};
@@ -114,17 +115,41 @@ async fn a_repeated_event_is_accepted_and_sent_once() {
 #[tokio::test]
 async fn who_does_not_want_to_be_watched_is_answered_and_not_kept() {
     let world = World::new();
-    let visitor = Reporter::Visitor(Some(VisitorId::from_uuid(ids::random())));
+    let id = VisitorId::from_uuid(ids::random());
+    let visitor = Reporter::Visitor(Some(id));
     let dnt = Signals { do_not_track: true, ..Signals::default() };
     let gpc = Signals { global_privacy_control: true, ..Signals::default() };
-    let cases = [(person(false), Signals::default()), (person(true), gpc), (visitor, dnt), (visitor, gpc)];
-    for (reporter, signals) in cases {
+    let no = Signals { refuses: true, ..Signals::default() };
+    let agreed_elsewhere = [(person(false), Signals::default()), (person(true), gpc), (person(true), no)];
+    let visits = [(visitor, dnt), (visitor, gpc), (visitor, no)];
+    for (reporter, signals) in agreed_elsewhere.into_iter().chain(visits) {
         let report = ClickReport { signals, ..report(reporter, vec![view("e1"), event(Err("unknown-field"))]) };
         assert_eq!(report_clicks(&world.app, report, SOURCE).await.expect("an answer").accepted, 1);
     }
-    assert!(world.clicks.batches().is_empty());
+    // Of a visitor only that they object: whoever kept something of them forgets it. An account says so for itself.
+    let refusal = ClickBatch::refusal(pseudonym(PSEUDONYM_KEY, id), world.now());
+    assert_eq!(world.clicks.batches(), vec![refusal; visits.len()]);
     report_clicks(&world.app, report(visitor, vec![view("e1")]), SOURCE).await.expect("an answer");
-    assert_eq!(world.clicks.batches().len(), 1);
+    assert_eq!(world.clicks.batches().len(), visits.len() + 1);
+}
+
+#[tokio::test]
+async fn an_objection_needs_no_click_costs_one_record_and_is_not_lost() {
+    let world = World::new();
+    let visitor = Reporter::Visitor(Some(VisitorId::from_uuid(ids::random())));
+    let gpc = Signals { global_privacy_control: true, ..Signals::default() };
+    let objects = |events| ClickReport { signals: gpc, ..report(visitor, events) };
+    report_clicks(&world.app, objects(Vec::new()), SOURCE).await.expect("an answer");
+    assert_eq!(world.clicks.batches().len(), 1, "without a click");
+    let many = (0..MOST_EVENTS).map(|n| view(&format!("e{n}"))).collect();
+    report_clicks(&world.app, objects(many), SOURCE).await.expect("an answer");
+    assert_eq!(world.clicks.batches().len(), 2, "one, however many events");
+    world.clicks.refuse();
+    let refused = report_clicks(&world.app, objects(vec![view("e1")]), SOURCE).await.expect_err("a refusal");
+    assert_eq!((refused.kind().status(), refused.code()), (503, "overloaded"));
+    world.limits.refuse();
+    let refused = report_clicks(&world.app, objects(vec![view("e1")]), SOURCE).await;
+    assert!(matches!(refused, Err(UserError::TooMany { .. })), "and never more than the limits let through");
 }
 
 #[tokio::test]

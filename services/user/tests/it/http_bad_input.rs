@@ -372,7 +372,16 @@ async fn clicks_are_taken_in_every_shape_and_refused_by_rule() {
     let do_not_track =
         request(Method::POST, "/v1/events", &[("content-type", "application/json"), ("dnt", "1")], with_visitor);
     assert_eq!(answer(&router, do_not_track).await.0.status(), StatusCode::ACCEPTED);
-    assert_eq!(world.clicks.batches().len(), kept);
+    let told = world.clicks.batches();
+    assert!(told.len() == kept + 1 && !told[kept].personalisation_consent && told[kept].clicks.is_empty());
+    let no = |consent: &str| {
+        let path = format!("/v1/events?visitor_id={VISITOR}&consent={consent}");
+        request(Method::POST, &path, &[("content-type", "text/plain")], "[]")
+    };
+    assert_eq!(answer(&router, no("no")).await.0.status(), StatusCode::ACCEPTED);
+    assert_eq!(refused(&router, no("maybe")).await, (422, "invalid-field".to_owned(), "/consent".to_owned()));
+    let told = world.clicks.batches();
+    assert!(told.len() == kept + 2 && !told[kept + 1].personalisation_consent);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What shoppers and staff may ask over HTTP. Each file is one folder of the address space and has its own `router()`.
 //!
-//! Decided here: who counts as the shopper of a page. A token that is wrong is refused, as everywhere; but when the session
-//! store cannot be asked, a page that anybody may see is shown as to anybody.
+//! Decided here: who counts as the shopper of a page. A browser that objects to being watched is nobody, whatever `visitor_id` it
+//! gives. A token that is wrong is refused, as everywhere; but when the session store cannot be asked, a page that anybody may see
+//! is shown as to anybody.
 
 mod admin_corrections;
 mod admin_families;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Weak};
 use axum::Router;
 use axum::extract::FromRequestParts;
 use chassis::Problem;
-use chassis::extract::MaybeCaller;
+use chassis::extract::{MaybeCaller, objects};
 use common::{ErrorKind, VisitorId};
 use http::request::Parts;
 
@@ -59,26 +60,50 @@ pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
 
 /// The person behind a request to a page that needs none.
 #[derive(Clone, Debug)]
-struct Browsing(MaybeCaller);
+struct Browsing {
+    caller: MaybeCaller,
+    objects: bool,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Browsing {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match MaybeCaller::from_request_parts(parts, state).await {
-            Ok(caller) => Ok(Self(caller)),
-            Err(problem) if problem.kind() == ErrorKind::Unavailable => Ok(Self(MaybeCaller(None))),
-            Err(problem) => Err(problem),
-        }
+        let caller = match MaybeCaller::from_request_parts(parts, state).await {
+            Ok(caller) => caller,
+            Err(problem) if problem.kind() == ErrorKind::Unavailable => MaybeCaller(None),
+            Err(problem) => return Err(problem),
+        };
+        Ok(Self { caller, objects: objects(&parts.headers) })
     }
 }
 
 impl Browsing {
     fn shopper(&self, visitor: Option<VisitorId>) -> Shopper {
-        let person = self.0.0.as_ref().map(|caller| {
+        let person = self.caller.0.as_ref().map(|caller| {
             let consent = if caller.personalisation_consent { Consent::Given } else { Consent::Withheld };
             (caller.user_id, consent)
         });
-        Shopper::of(person, visitor)
+        Shopper::of(person, visitor.filter(|_| !self.objects))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_browser_that_objects_is_nobody_whatever_id_it_gives() {
+        let visitor: VisitorId = "0191f3f0-0000-7000-8000-000000000001".parse().expect("an id");
+        for (header, value, is_somebody) in
+            [("dnt", "1", false), ("sec-gpc", "1", false), ("dnt", "0", true), ("accept", "1", true)]
+        {
+            let request = Request::get("/v1/search").header(header, value).body(()).expect("a request");
+            let (mut parts, ()) = request.into_parts();
+            let browsing = Browsing::from_request_parts(&mut parts, &()).await.expect("nobody has to log in");
+            assert_eq!(browsing.shopper(Some(visitor)).is_somebody(), is_somebody, "{header}: {value}");
+        }
     }
 }

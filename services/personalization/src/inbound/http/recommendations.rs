@@ -5,17 +5,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chassis::Problem;
-use chassis::extract::{Caller, MaybeCaller, Query};
+use chassis::extract::{Caller, MaybeCaller, Query, objects};
 use common::{ErrorKind, Sku, VisitorId};
 use contracts::interest::Subject;
-use http::{HeaderMap, header};
+use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use crate::domain::Pseudonym;
 use crate::metrics;
-use crate::usecases::generate_recommendations::{DEFAULT_LIMIT, PATIENCE};
-use crate::usecases::{Command, Kind, Recommendations, Refusal, generate_recommendations};
+use crate::usecases::generate_recommendations::{DEFAULT_LIMIT, PATIENCE, generate_until};
+use crate::usecases::{Command, Kind, Recommendations, Refusal};
 
 pub fn router() -> Router<Api> {
     Router::new().route("/v1/recommendations", get(recommend))
@@ -82,19 +82,22 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
     let explain = wanted.explain.as_deref() == Some("true");
     let (kind, sku, limit, visitor) = parse(wanted)?;
     // The session lives in the same store as the interests. When it does not answer, the asker is a stranger to us for this
-    // answer, which says so; a token that is wrong is still refused.
-    let caller = tokio::time::timeout(PATIENCE, MaybeCaller::from_request_parts(&mut parts, &())).await;
+    // answer, which says so; a token that is wrong is still refused. What it took to know them is not waited for again.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let caller = tokio::time::timeout_at(deadline, MaybeCaller::from_request_parts(&mut parts, &())).await;
     let (caller, stranger): (Option<Caller>, bool) = match caller {
         Ok(Ok(MaybeCaller(caller))) => (caller, false),
         Ok(Err(problem)) if problem.kind() != ErrorKind::Unavailable => return Err(problem),
         Ok(Err(_)) | Err(_) => (None, true),
     };
+    // Whose browser objects to being watched is nobody without an account, whatever was kept of them before, and with one in no
+    // experiment; what they agreed to in their account is another question.
+    let objects = objects(&parts.headers);
     let subject = match (&caller, visitor) {
         (Some(caller), _) => Some(Subject::Person(caller.user_id)).filter(|_| caller.personalisation_consent),
-        (None, visitor) => visitor.filter(|_| !stranger).map(Subject::Visitor),
+        (None, visitor) => visitor.filter(|_| !stranger && !objects).map(Subject::Visitor),
     };
-    // Whose browser objects to being watched is in no experiment; what they agreed to in their account is another question.
-    let takes_part = matches!(subject, Some(Subject::Person(_))) && !objects(&parts.headers);
+    let takes_part = matches!(subject, Some(Subject::Person(_))) && !objects;
     let pseudonym = subject.and_then(|subject| {
         let text = contracts::interest::pseudonym(api.pseudonym_key.open().as_bytes(), subject);
         Pseudonym::parse(&text).ok()
@@ -102,16 +105,11 @@ async fn recommend(State(api): State<Api>, request: Request) -> Result<Response,
     let personal = kind.is_personal();
     let shared = !personal && pseudonym.is_none();
     let command = Command { kind, pseudonym, takes_part, sku, limit, explain };
-    let mut answer = generate_recommendations(&api.app, &command).await?;
+    let mut answer = generate_until(&api.app, &command, deadline).await?;
     answer.degraded |= stranger && personal;
     metrics::RECOMMENDATIONS.with_label_values(&[kind.code(), if answer.degraded { "yes" } else { "no" }]).inc();
     let cache = if shared { SHARED } else { PERSONAL };
     Ok(([(header::CACHE_CONTROL, cache), (header::VARY, "authorization")], Json(Answer::from(answer))).into_response())
-}
-
-/// `DNT: 1` or `Sec-GPC: 1`.
-fn objects(headers: &HeaderMap) -> bool {
-    ["dnt", "sec-gpc"].iter().any(|name| headers.get(*name).is_some_and(|value| value.as_bytes() == b"1"))
 }
 
 type Parsed = (Kind, Option<Sku>, u32, Option<VisitorId>);

@@ -43,6 +43,8 @@ pub(super) fn router() -> Router<Api> {
 #[derive(Deserialize)]
 struct Who {
     visitor_id: Option<String>,
+    /// `no`: the visitor agreed to nothing, or does not any more.
+    consent: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -83,7 +85,13 @@ async fn report(
         }
         None => Reporter::Visitor(visitor),
     };
-    let report = ClickReport { reporter, signals: signals(&headers), events: told.events };
+    let refuses = match who.consent.as_deref() {
+        None => false,
+        Some("no") => true,
+        // Silence is how a page reports with consent; what else somebody may have meant is not guessed.
+        Some(_) => return Err(refuse("consent", invalid("/consent", "expected no, or nothing"))),
+    };
+    let report = ClickReport { reporter, signals: signals(&headers, refuses), events: told.events };
     let reported = report_clicks(&api.app, report, source).await.map_err(|error| {
         let problem = problem(error);
         refuse(problem.code(), problem)
@@ -112,10 +120,10 @@ fn visitor(text: &str) -> Result<VisitorId, Problem> {
     text.parse().map_err(|_| invalid("/visitor_id", "expected a UUID in lower case with hyphens"))
 }
 
-fn signals(headers: &HeaderMap) -> Signals {
+fn signals(headers: &HeaderMap, refuses: bool) -> Signals {
     let says_one = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
     let bot = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).is_some_and(is_bot);
-    Signals { do_not_track: says_one("dnt"), global_privacy_control: says_one("sec-gpc"), bot }
+    Signals { do_not_track: says_one("dnt"), global_privacy_control: says_one("sec-gpc"), refuses, bot }
 }
 
 /// Counts a request that is refused whole. `reason` is one of ours, never of the request.
