@@ -213,16 +213,27 @@ pub async fn keep_visits(
     }
 }
 
-async fn write_down(visits: &VisitIndex, stream: &dyn VisitStream, file: &VisitFile) -> Result<(), StoreUnavailable> {
-    let bytes = visits.to_bytes();
-    // Some megabytes once a minute: a disk takes milliseconds for it.
-    if let Err(error) = file.write(&bytes) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not on disk");
+/// Made only where somebody takes it, and aside from whoever answers: a large index has twenty megabytes.
+async fn write_down(
+    visits: &Arc<VisitIndex>,
+    stream: &dyn VisitStream,
+    file: &VisitFile,
+) -> Result<(), StoreUnavailable> {
+    // The disk is this machine's own, whatever the store says.
+    let our_turn = stream.may_write().await;
+    if !file.is_kept() && !matches!(our_turn, Ok(true)) {
+        return our_turn.map(|_| ());
     }
-    if stream.may_write().await? {
-        stream.write_snapshot(&bytes).await?;
-    }
-    Ok(())
+    let (visits, file) = (visits.clone(), file.clone());
+    let bytes = tokio::task::spawn_blocking(move || {
+        let bytes = visits.to_bytes();
+        if let Err(error) = file.write(&bytes) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not on disk");
+        }
+        bytes
+    });
+    let bytes = bytes.await.map_err(|error| StoreUnavailable(error.into()))?;
+    if our_turn? { stream.write_snapshot(&bytes).await } else { Ok(()) }
 }
 
 /// Reads the topic of products through whenever the store does not have them all, until the process stops. Several learners may do it at
