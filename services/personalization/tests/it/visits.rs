@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use personalization::domain::ClickKind::{Buy, View};
@@ -9,7 +10,7 @@ use personalization::domain::Pseudonym;
 use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::visit_file::VisitFile;
 use personalization::usecases::generate_recommendations::Level;
-use personalization::usecases::ports::{ProductRevision, Store, VisitEntry, VisitStream};
+use personalization::usecases::ports::{ProductRevision, Store, VISIT_ENTRIES, VisitEntry, VisitStream, WriteDown};
 use personalization::usecases::{Command, Kind, StoreUnavailable, VisitIndex, follow, generate_recommendations};
 use personalization::wiring::{keep_visits, read_visits};
 use recommender::Index;
@@ -198,7 +199,7 @@ impl VisitStream for AnothersTurn {
         Ok(None)
     }
 
-    async fn may_write(&self) -> Result<bool, StoreUnavailable> {
+    async fn may_write(&self, _: WriteDown) -> Result<bool, StoreUnavailable> {
         Ok(false)
     }
 
@@ -241,4 +242,34 @@ async fn the_index_is_written_down_aside_from_whoever_answers_and_only_where_som
     }
     assert!(disk.read().is_some_and(|bytes| VisitIndex::default().adopt(&bytes)), "the disk has it all the same");
     std::fs::remove_dir_all(folder).expect("a folder of our own");
+}
+
+#[tokio::test]
+async fn the_index_is_written_down_before_the_stream_forgets_what_stands_behind_it() {
+    let shop = support::memory();
+    shop.learn(&products()).await;
+    for offset in 1..=VISIT_ENTRIES / 4 {
+        let offset = i64::try_from(offset).expect("small");
+        shop.click(vec![report(&somebody(), offset, &[(View, "C1")])]).await;
+    }
+    let (stop, stream) = (CancellationToken::new(), shop.store.clone());
+    let keeper =
+        tokio::spawn(keep_visits(Arc::new(VisitIndex::default()), stream.clone(), VisitFile::default(), stop.clone()));
+    // Long before it is written down for being old.
+    testkit::wait::until("an index that is written down", Duration::from_secs(20), async || {
+        stream.snapshot().await.map_err(|error| error.to_string())?.ok_or_else(|| "none yet".to_owned())
+    })
+    .await;
+    stop.cancel();
+    keeper.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_writes_the_index_down_for_each_reason() {
+    let store = support::redis().store;
+    for why in [WriteDown::Time, WriteDown::Traffic] {
+        for expected in [true, false] {
+            assert_eq!(store.may_write(why).await.expect("the store answers"), expected, "{why:?}");
+        }
+    }
 }
