@@ -70,6 +70,15 @@ pub static VISIT_STEPS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_visit_steps_total", "steps of visits taken into the index", &[])
 });
 
+/// Times that the stream of visits did not reach back to the index: steps between the two are missing in it for good.
+pub static VISIT_GAPS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_visit_gaps_total",
+        "times that steps of visits were forgotten before the index took them in",
+        &[],
+    )
+});
+
 /// Products learned from the catalog.
 pub static PRODUCTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter(

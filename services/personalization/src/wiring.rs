@@ -23,7 +23,7 @@ use crate::inbound::products::ProductConsumer;
 use crate::metrics;
 use crate::outbound::redis::{Patience, RedisStore};
 use crate::outbound::visit_file::VisitFile;
-use crate::usecases::ports::VisitStream;
+use crate::usecases::ports::{VISIT_ENTRIES, VisitStream, WriteDown};
 use crate::usecases::{
     App, KeptLists, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
     watch_popularity, write_exposures,
@@ -176,7 +176,7 @@ pub async fn read_visits(visits: &VisitIndex, file: &VisitFile) {
 }
 
 /// Leads the index of visits on until the process stops, and writes it down: on this machine's disk, and for those that start
-/// without a disk in the store, which one process at a time does.
+/// without a disk in the store, which one process at a time does: now and then, and before the stream forgets what stands behind the last.
 pub async fn keep_visits(
     visits: Arc<VisitIndex>,
     stream: Arc<dyn VisitStream>,
@@ -184,6 +184,7 @@ pub async fn keep_visits(
     shutdown: CancellationToken,
 ) {
     let (mut failing, mut written, mut last) = (false, visits.position(), tokio::time::Instant::now());
+    let mut read = visits.entries();
     loop {
         match follow(&visits, stream.as_ref()).await {
             Ok(learned) => {
@@ -197,9 +198,15 @@ pub async fn keep_visits(
             Err(_) => {}
         }
         let stopping = shutdown.is_cancelled();
-        if (stopping || last.elapsed() >= follow_visits::WRITE_DOWN) && written != visits.position() {
+        let why = if (stopping || last.elapsed() >= follow_visits::WRITE_DOWN) && written != visits.position() {
             (written, last) = (visits.position(), tokio::time::Instant::now());
-            if let Err(error) = write_down(&visits, stream.as_ref(), &file).await {
+            Some(WriteDown::Time)
+        } else {
+            Some(WriteDown::Traffic).filter(|_| visits.entries() - read >= VISIT_ENTRIES / 4)
+        };
+        if let Some(why) = why {
+            read = visits.entries();
+            if let Err(error) = write_down(&visits, stream.as_ref(), &file, why).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not in the store");
             }
         }
@@ -213,16 +220,29 @@ pub async fn keep_visits(
     }
 }
 
-async fn write_down(visits: &VisitIndex, stream: &dyn VisitStream, file: &VisitFile) -> Result<(), StoreUnavailable> {
-    let bytes = visits.to_bytes();
-    // Some megabytes once a minute: a disk takes milliseconds for it.
-    if let Err(error) = file.write(&bytes) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not on disk");
+/// Made only where somebody takes it, and aside from whoever answers: a large index has twenty megabytes.
+async fn write_down(
+    visits: &Arc<VisitIndex>,
+    stream: &dyn VisitStream,
+    file: &VisitFile,
+    why: WriteDown,
+) -> Result<(), StoreUnavailable> {
+    // The disk is this machine's own, whatever the store says. Where it is behind the stream, a start takes what stands in the store.
+    let file = if why == WriteDown::Time { file.clone() } else { VisitFile::default() };
+    let our_turn = stream.may_write(why).await;
+    if !file.is_kept() && !matches!(our_turn, Ok(true)) {
+        return our_turn.map(|_| ());
     }
-    if stream.may_write().await? {
-        stream.write_snapshot(&bytes).await?;
-    }
-    Ok(())
+    let visits = visits.clone();
+    let bytes = tokio::task::spawn_blocking(move || {
+        let bytes = visits.to_bytes();
+        if let Err(error) = file.write(&bytes) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the index of visits is not on disk");
+        }
+        bytes
+    });
+    let bytes = bytes.await.map_err(|error| StoreUnavailable(error.into()))?;
+    if our_turn? { stream.write_snapshot(&bytes).await } else { Ok(()) }
 }
 
 /// Reads the topic of products through whenever the store does not have them all, until the process stops. Several learners may do it at

@@ -15,7 +15,7 @@ use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pse
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{
     Consents, EnrolmentChange, FeatureStore, InterestStore, ProductRevision, Saved, Shelf, Shelves, Tallies,
-    VisitEntry, VisitStream,
+    VisitEntry, VisitStream, WriteDown,
 };
 
 #[derive(Default)]
@@ -225,7 +225,7 @@ impl VisitStream for MemoryStore {
         Ok(self.open()?.snapshot.clone())
     }
 
-    async fn may_write(&self) -> Result<bool, StoreUnavailable> {
+    async fn may_write(&self, _: WriteDown) -> Result<bool, StoreUnavailable> {
         self.open().map(|_| true)
     }
 

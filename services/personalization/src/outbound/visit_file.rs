@@ -14,6 +14,11 @@ impl VisitFile {
         Self { folder: Some(PathBuf::from(folder)).filter(|folder| !folder.as_os_str().is_empty()) }
     }
 
+    /// Whether anything is kept.
+    pub fn is_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// `None` when there is no file, or none that can be read: both mean a start from the store.
     pub fn read(&self) -> Option<Vec<u8>> {
         std::fs::read(self.folder.as_ref()?.join("visits.snapshot")).ok()

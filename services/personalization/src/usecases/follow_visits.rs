@@ -4,7 +4,7 @@
 //! Every process holds the whole index, so an answer needs no other process. What is lost when a snapshot and the stream are gone
 //! is what visits taught; it grows again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use recommender::{Index, Limits};
 
 use super::error::StoreUnavailable;
 use super::ports::VisitStream;
+use crate::metrics;
 
 /// How long the index is behind the stream at most while the store answers.
 pub const FOLLOW: Duration = Duration::from_millis(500);
 
-/// How often the index is written down. A start after a crash reads at most so much of the stream.
+/// How often the index is written down, at least. A start after a crash reads at most so much of the stream.
 pub const WRITE_DOWN: Duration = Duration::from_secs(60);
 
 /// Entries read at once; each holds at most 256 steps, so a lock is held for some milliseconds at most.
@@ -29,6 +30,8 @@ pub struct VisitIndex {
     limits: Limits,
     /// Whether it has stood at the end of the stream since the process began.
     led: AtomicBool,
+    /// Entries of the stream that it took in.
+    entries: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,7 @@ const BEGINNING: &str = "0-0";
 impl VisitIndex {
     pub fn new(limits: Limits) -> Self {
         let inner = RwLock::new(Inner { index: Index::new(limits), position: BEGINNING.to_owned() });
-        Self { inner, limits, led: AtomicBool::new(false) }
+        Self { inner, limits, led: AtomicBool::new(false), entries: AtomicUsize::new(0) }
     }
 
     /// Reads what is asked of the index. The lock is held for the fraction of a millisecond that an answer takes to compute.
@@ -62,6 +65,11 @@ impl VisitIndex {
     /// are not worth keeping.
     pub fn is_led(&self) -> bool {
         self.led.load(Ordering::Relaxed)
+    }
+
+    /// Entries of the stream that it took in since the process began.
+    pub fn entries(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
     }
 
     pub fn position(&self) -> String {
@@ -109,15 +117,22 @@ fn place(position: &str) -> (u64, u64) {
 pub async fn follow(index: &VisitIndex, stream: &dyn VisitStream) -> Result<usize, StoreUnavailable> {
     let mut learned = 0;
     let began = index.position();
-    if stream.oldest().await?.is_some_and(|oldest| place(&oldest) > place(&began)) {
+    if let Some(oldest) = stream.oldest().await?.filter(|oldest| place(oldest) > place(&began)) {
         // The stream has forgotten what comes next for us; somebody else may have written down an index that knows it.
         if let Some(bytes) = stream.snapshot().await? {
             index.adopt_aside(bytes).await;
+        }
+        // Who begins with nothing misses nothing that anybody knows of.
+        let position = index.position();
+        if position != BEGINNING && place(&oldest) > place(&position) {
+            metrics::VISIT_GAPS.with_label_values::<&str>(&[]).inc();
+            tracing::warn!(position, oldest, "steps of visits are missing: the stream begins behind the index");
         }
     }
     loop {
         let entries = stream.after(&index.position(), ENTRIES).await?;
         let is_last = entries.len() < ENTRIES;
+        index.entries.fetch_add(entries.len(), Ordering::Relaxed);
         let mut inner = index.inner.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             learned += entry.steps.len();
@@ -135,7 +150,7 @@ pub async fn follow(index: &VisitIndex, stream: &dyn VisitStream) -> Result<usiz
 
 #[cfg(test)]
 mod tests {
-    use super::super::ports::VisitEntry;
+    use super::super::ports::{VisitEntry, WriteDown};
     use super::*;
 
     #[test]
@@ -193,7 +208,7 @@ mod tests {
             Ok(Some(self.0.clone()))
         }
 
-        async fn may_write(&self) -> Result<bool, StoreUnavailable> {
+        async fn may_write(&self, _: WriteDown) -> Result<bool, StoreUnavailable> {
             Ok(false)
         }
 
@@ -209,5 +224,22 @@ mod tests {
         let index = VisitIndex::default();
         follow(&index, &Forgetful(other.to_bytes("6-0"))).await.expect("the stream answers");
         assert_eq!((index.position().as_str(), index.read(Index::len)), ("6-0", 1));
+    }
+
+    #[tokio::test]
+    async fn steps_that_nobody_knows_any_more_are_told() {
+        let gaps = || metrics::VISIT_GAPS.with_label_values::<&str>(&[]).get();
+        let follow_from = async |written: &str| {
+            let (index, mut other, before) = (VisitIndex::default(), Index::new(Limits::default()), gaps());
+            other.learn(1, 0, "A", false);
+            follow(&index, &Forgetful(other.to_bytes(written))).await.expect("the stream answers");
+            gaps() - before
+        };
+        assert_eq!(follow_from("5-0").await, 0, "the stream begins with what the index knows");
+        assert_eq!(follow_from("4-9").await, 1, "it begins behind it");
+        let stream = Forgetful(b"nonsense".to_vec());
+        let before = gaps();
+        follow(&VisitIndex::default(), &stream).await.expect("the stream answers");
+        assert_eq!(gaps(), before, "who begins with nothing misses nothing");
     }
 }

@@ -93,6 +93,18 @@ pub struct VisitEntry {
     pub steps: Vec<VisitStep>,
 }
 
+/// Entries that the stream keeps at least. Of at most 12 kB each they are at most 48 MB.
+pub const VISIT_ENTRIES: usize = 4_000;
+
+/// Why the index is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteDown {
+    /// It was long ago.
+    Time,
+    /// So much was read since that the stream is about to forget what stands behind the last one.
+    Traffic,
+}
+
 /// The stream of steps that learners write together with what they count, and the index that was written down last.
 #[async_trait]
 pub trait VisitStream: Send + Sync {
@@ -104,8 +116,8 @@ pub trait VisitStream: Send + Sync {
 
     async fn snapshot(&self) -> Result<Option<Vec<u8>>, StoreUnavailable>;
 
-    /// Whether it is our turn to write the index down; for the next while nobody else's.
-    async fn may_write(&self) -> Result<bool, StoreUnavailable>;
+    /// Whether it is our turn to write the index down; for the next while nobody else's for this reason.
+    async fn may_write(&self, why: WriteDown) -> Result<bool, StoreUnavailable>;
 
     async fn write_snapshot(&self, bytes: &[u8]) -> Result<(), StoreUnavailable>;
 }

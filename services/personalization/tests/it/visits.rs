@@ -1,14 +1,17 @@
 //! The index of visits, from clicks to lists: learned once, led on, written down, and there when the store is not.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use personalization::domain::ClickKind::{Buy, View};
 use personalization::domain::Pseudonym;
+use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::visit_file::VisitFile;
 use personalization::usecases::generate_recommendations::Level;
-use personalization::usecases::ports::{ProductRevision, Store, VisitStream as _};
-use personalization::usecases::{Command, Kind, VisitIndex, follow, generate_recommendations};
+use personalization::usecases::ports::{ProductRevision, Store, VISIT_ENTRIES, VisitEntry, VisitStream, WriteDown};
+use personalization::usecases::{Command, Kind, StoreUnavailable, VisitIndex, follow, generate_recommendations};
 use personalization::wiring::{keep_visits, read_visits};
 use recommender::Index;
 use tokio_util::sync::CancellationToken;
@@ -177,4 +180,96 @@ async fn a_process_that_ends_writes_its_index_down_for_the_next() {
     let next = VisitIndex::default();
     assert!(next.adopt(&bytes));
     assert_eq!((next.position(), next.to_bytes()), (visits.position(), shop.app.visits.to_bytes()));
+}
+
+/// The stream of a shop, where it is another's turn to write the index down.
+struct AnothersTurn(Arc<MemoryStore>);
+
+#[async_trait]
+impl VisitStream for AnothersTurn {
+    async fn after(&self, position: &str, limit: usize) -> Result<Vec<VisitEntry>, StoreUnavailable> {
+        self.0.after(position, limit).await
+    }
+
+    async fn oldest(&self) -> Result<Option<String>, StoreUnavailable> {
+        self.0.oldest().await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Vec<u8>>, StoreUnavailable> {
+        Ok(None)
+    }
+
+    async fn may_write(&self, _: WriteDown) -> Result<bool, StoreUnavailable> {
+        Ok(false)
+    }
+
+    async fn write_snapshot(&self, _: &[u8]) -> Result<(), StoreUnavailable> {
+        unreachable!("it is another's turn")
+    }
+}
+
+/// Everything here answers at once, so only what is done on another thread gives anybody a turn.
+#[tokio::test]
+async fn the_index_is_written_down_aside_from_whoever_answers_and_only_where_somebody_takes_it() {
+    let shop = support::memory();
+    visits(&shop).await;
+    let folder = std::env::temp_dir().join(format!("visits-{}", common::ids::random().simple()));
+    let disk = VisitFile::in_folder(folder.to_str().expect("a readable name"));
+    let ours: Arc<dyn VisitStream> = shop.store.clone();
+    let another: Arc<dyn VisitStream> = Arc::new(AnothersTurn(shop.store.clone()));
+    let cases = [
+        (ours, VisitFile::default(), true),
+        (another.clone(), disk.clone(), true),
+        (another, VisitFile::default(), false),
+    ];
+    for (stream, file, is_taken) in cases {
+        let (stop, ended) = (CancellationToken::new(), AtomicBool::new(false));
+        stop.cancel();
+        let keep = async {
+            keep_visits(Arc::new(VisitIndex::default()), stream, file, stop).await;
+            ended.store(true, Ordering::Relaxed);
+        };
+        let answer = async {
+            let mut turns = 0_u64;
+            while !ended.load(Ordering::Relaxed) {
+                turns += 1;
+                tokio::task::yield_now().await;
+            }
+            turns
+        };
+        let ((), turns) = tokio::join!(keep, answer);
+        assert_eq!(turns > 0, is_taken, "{turns}");
+    }
+    assert!(disk.read().is_some_and(|bytes| VisitIndex::default().adopt(&bytes)), "the disk has it all the same");
+    std::fs::remove_dir_all(folder).expect("a folder of our own");
+}
+
+#[tokio::test]
+async fn the_index_is_written_down_before_the_stream_forgets_what_stands_behind_it() {
+    let shop = support::memory();
+    shop.learn(&products()).await;
+    for offset in 1..=VISIT_ENTRIES / 4 {
+        let offset = i64::try_from(offset).expect("small");
+        shop.click(vec![report(&somebody(), offset, &[(View, "C1")])]).await;
+    }
+    let (stop, stream) = (CancellationToken::new(), shop.store.clone());
+    let keeper =
+        tokio::spawn(keep_visits(Arc::new(VisitIndex::default()), stream.clone(), VisitFile::default(), stop.clone()));
+    // Long before it is written down for being old.
+    testkit::wait::until("an index that is written down", Duration::from_secs(20), async || {
+        stream.snapshot().await.map_err(|error| error.to_string())?.ok_or_else(|| "none yet".to_owned())
+    })
+    .await;
+    stop.cancel();
+    keeper.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_writes_the_index_down_for_each_reason() {
+    let store = support::redis().store;
+    for why in [WriteDown::Time, WriteDown::Traffic] {
+        for expected in [true, false] {
+            assert_eq!(store.may_write(why).await.expect("the store answers"), expected, "{why:?}");
+        }
+    }
 }

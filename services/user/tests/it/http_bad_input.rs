@@ -1,10 +1,15 @@
 //! What the world sends: each wrong request gets its problem answer, and nothing has changed.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
+use chassis::auth::{Authenticator, SessionReader, SessionStoreDown};
 use chassis::config::Http;
 use chassis::extract::Caller;
-use common::SessionId;
+use chassis::{Process, Role};
+use common::{SessionId, SystemClock};
+use contracts::session::SessionRecord;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -382,6 +387,46 @@ async fn clicks_are_taken_in_every_shape_and_refused_by_rule() {
     assert_eq!(refused(&router, no("maybe")).await, (422, "invalid-field".to_owned(), "/consent".to_owned()));
     let told = world.clicks.batches();
     assert!(told.len() == kept + 2 && !told[kept + 1].personalisation_consent);
+}
+
+/// Nobody has one.
+struct NoSessions;
+
+#[async_trait::async_trait]
+impl SessionReader for NoSessions {
+    async fn read(&self, _: &SessionId) -> Result<Option<SessionRecord>, SessionStoreDown> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn clicks_that_come_to_the_wrong_region_or_with_no_good_token_are_counted_with_the_refused() {
+    // Says that it was issued by `https://elsewhere.test`; nobody believes more of it than that.
+    const ELSEWHERES: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2Vsc2V3aGVyZS50ZXN0IiwiYXVkIjoiYSIsImV4cCI6MSwic3ViIjoicyIsInNpZCI6ImkiLCJyZXNpZGVuY3lfcmVnaW9uIjoiciJ9.AA";
+    let (world, mut config) = (World::new(), defaults());
+    config.auth.foreign_issuers = [(ELSEWHERE.code().to_owned(), "https://elsewhere.test".to_owned())].into();
+    let process = Process::new("user", Role::Serve, &config.common, Arc::new(SystemClock), Vec::new());
+    let authenticator = Authenticator::start(&process, &config.auth, Arc::new(NoSessions)).expect("settings that fit");
+    let answers = SignUpAnswers { neutral: false, min_duration: std::time::Duration::ZERO };
+    let api = router(Api::new(world.app.clone(), answers, "http://localhost"));
+    let router = chassis::http::dress(&config.common.site, &config.http, api, Some(authenticator));
+    let path = "/v1/events?visitor_id=0191f3f0-0000-7000-8000-000000000001";
+    let event = json!([{"event_id": "e1", "type": "view", "sku": "FA-1"}]).to_string();
+    let bearer = format!("Bearer {ELSEWHERES}");
+    for (path, token, status, code) in [
+        (path, bearer.as_str(), 421, "residency-mismatch"),
+        (path, "Bearer nonsense", 401, "unauthenticated"),
+        ("/v1/events?visitor_id=a&visitor_id=b", "", 400, "malformed-request"),
+    ] {
+        let token = Some(("authorization", token)).filter(|(_, token)| !token.is_empty());
+        let headers: Vec<_> = [("content-type", "text/plain")].into_iter().chain(token).collect();
+        let counter = user::metrics::CLICK_REQUESTS_REFUSED.with_label_values(&[code]);
+        let before = counter.get();
+        let (told, problem, _) = refused(&router, request(Method::POST, path, &headers, event.clone())).await;
+        assert_eq!((told, problem.as_str()), (status, code));
+        assert!(counter.get() > before, "{code} is counted");
+    }
+    assert!(world.clicks.batches().is_empty());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis
 
 use crate::domain::{Feature, PairKind, Pseudonym, popularity};
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::Shelf;
+use crate::usecases::ports::{Shelf, WriteDown};
 
 /// Products whose features the process keeps: a third of a large catalog, the third that is clicked; about 4 MiB.
 const CACHED_FEATURES: u64 = 10_000;
@@ -186,8 +186,11 @@ impl Keys {
         format!("{}visits:snapshot", self.prefix)
     }
 
-    fn visit_writer(&self) -> String {
-        format!("{}visits:writer", self.prefix)
+    fn visit_writer(&self, why: WriteDown) -> String {
+        match why {
+            WriteDown::Time => format!("{}visits:writer", self.prefix),
+            WriteDown::Traffic => format!("{}visits:writer:traffic", self.prefix),
+        }
     }
 
     /// Categories by activity.

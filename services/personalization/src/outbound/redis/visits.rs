@@ -8,20 +8,22 @@ use redis::{Pipeline, Value, from_redis_value};
 use super::{Keys, RedisStore};
 use crate::domain::VisitStep;
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::{VisitEntry, VisitStream};
+use crate::usecases::ports::{VISIT_ENTRIES, VisitEntry, VisitStream, WriteDown};
 
 /// Steps per entry, so that no entry is large: 256 steps are about 12 kB.
 const STEPS_PER_ENTRY: usize = 256;
 
-/// Entries kept. At 12 kB each the stream has at most 48 MB. Whoever was away for longer than it reaches back takes the index that
-/// another wrote down, and misses what came between the two.
-const ENTRIES: usize = 4_000;
-
 /// A written-down index that nobody renews for this long describes another season (30 days).
 const SNAPSHOT_LIFETIME_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// Nobody else writes the index down within this time: every process has the same one.
-const WRITER_SECONDS: u64 = 50;
+/// Nobody else writes the index down within this time: every process has the same one. Under traffic that is as often as a large index
+/// should cross the network; an entry is one batch, so the stream reaches back to the last one up to some hundred batches a second.
+const fn writer_seconds(why: WriteDown) -> u64 {
+    match why {
+        WriteDown::Time => 50,
+        WriteDown::Traffic => 5,
+    }
+}
 
 /// Appends steps, as part of the transaction in which their clicks are counted.
 pub(super) fn append(pipe: &mut Pipeline, keys: &Keys, steps: &[VisitStep]) {
@@ -30,7 +32,7 @@ pub(super) fn append(pipe: &mut Pipeline, keys: &Keys, steps: &[VisitStep]) {
             .iter()
             .map(|step| format!("{};{};{};{}", step.key, step.at_ms, step.sku, u8::from(step.bought)))
             .collect::<Vec<_>>();
-        pipe.cmd("XADD").arg(keys.visits()).arg("MAXLEN").arg("~").arg(ENTRIES).arg("*");
+        pipe.cmd("XADD").arg(keys.visits()).arg("MAXLEN").arg("~").arg(VISIT_ENTRIES).arg("*");
         pipe.arg("steps").arg(lines.join("\n"));
     }
 }
@@ -83,9 +85,9 @@ impl VisitStream for RedisStore {
         Ok(answer.and_then(Result::ok).and_then(|value| from_redis_value(value).ok()).flatten())
     }
 
-    async fn may_write(&self) -> Result<bool, StoreUnavailable> {
+    async fn may_write(&self, why: WriteDown) -> Result<bool, StoreUnavailable> {
         let mut pipe = redis::pipe();
-        pipe.cmd("SET").arg(self.keys.visit_writer()).arg(1).arg("NX").arg("EX").arg(WRITER_SECONDS);
+        pipe.cmd("SET").arg(self.keys.visit_writer(why)).arg(1).arg("NX").arg("EX").arg(writer_seconds(why));
         let answer = self.run(&pipe).await?.into_iter().next();
         Ok(matches!(answer, Some(Ok(Value::Okay))))
     }

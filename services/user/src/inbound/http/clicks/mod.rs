@@ -61,12 +61,15 @@ struct Rejected {
 
 async fn report(
     State(api): State<Api>,
-    MaybeCaller(caller): MaybeCaller,
+    caller: Result<MaybeCaller, Problem>,
     ClientAddress(source): ClientAddress,
-    Query(who): Query<Who>,
+    who: Result<Query<Who>, Problem>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    // A token of another region or of nobody is counted with what else is refused whole.
+    let MaybeCaller(caller) = caller.map_err(|problem| refuse(problem.code(), problem))?;
+    let Query(who) = who.map_err(|problem| refuse(problem.code(), problem))?;
     let packed = body.map_err(|rejection| refuse("too-large", unread(&rejection)))?;
     let (shape, packing) = match (shape(&headers), packing(&headers)) {
         (Some(shape), Some(packing)) => (shape, packing),
