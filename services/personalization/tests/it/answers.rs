@@ -13,6 +13,7 @@ use personalization::domain::ClickKind::View;
 use personalization::domain::recommend::Popular;
 use personalization::domain::{Person, Pseudonym};
 use personalization::inbound::http::{Api, router};
+use personalization::outbound::memory::MemoryStore;
 use personalization::usecases::generate_recommendations::{PATIENCE, generate_until};
 use personalization::usecases::ports::{Shelf, Shelves};
 use personalization::usecases::{App, Command, Kind, StoreUnavailable};
@@ -60,15 +61,21 @@ async fn an_answer_has_the_public_shape_and_its_cache_rule() {
     assert_eq!(cache, "private, no-cache");
 }
 
-#[tokio::test]
-async fn a_visitor_id_finds_the_visitors_own_profile() {
+/// A shop and the id of a visitor who has looked at D1.
+async fn visited() -> (Shop<MemoryStore>, uuid::Uuid) {
     let shop = support::memory();
     shop.learn(&products()).await;
     let visitor = common::ids::random();
     let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", common::VisitorId::from_uuid(visitor));
-    let who = personalization::domain::Pseudonym::parse(&who).expect("a pseudonym");
+    let who = Pseudonym::parse(&who).expect("a pseudonym");
     shop.click(vec![report(&who, 1, &[(View, "D1")])]).await;
     shop.refresh().await;
+    (shop, visitor)
+}
+
+#[tokio::test]
+async fn a_visitor_id_finds_the_visitors_own_profile() {
+    let (shop, visitor) = visited().await;
     let (_, _, body) = get(&shop.app, &format!("/v1/recommendations?kind=for_you&visitor_id={visitor}")).await;
     assert_eq!(body["model"], "interest-decay-1", "{body}");
     assert_eq!(body["items"][0]["sku"], "D2");
@@ -80,13 +87,7 @@ async fn a_visitor_id_finds_the_visitors_own_profile() {
 
 #[tokio::test]
 async fn a_visitor_who_objects_later_is_a_stranger_whatever_was_kept_before() {
-    let shop = support::memory();
-    shop.learn(&products()).await;
-    let visitor = common::ids::random();
-    let who = contracts::interest::pseudonym(b"a-key-of-the-test-stack", common::VisitorId::from_uuid(visitor));
-    let who = personalization::domain::Pseudonym::parse(&who).expect("a pseudonym");
-    shop.click(vec![report(&who, 1, &[(View, "D1")])]).await;
-    shop.refresh().await;
+    let (shop, visitor) = visited().await;
     let path = format!("/v1/recommendations?kind=for_you&visitor_id={visitor}");
     for (header, value, model) in [
         ("dnt", "0", "interest-decay-1"),
