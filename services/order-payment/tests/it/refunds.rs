@@ -59,6 +59,7 @@ async fn sending_it_back_survives_every_crash() {
             async || {
                 let world = World::in_memory();
                 *order.lock().unwrap() = Some(betrayed(&world).await);
+                *world.gateway.forgets_refund_keys.lock().unwrap() = true;
                 world.gateway.forecast(sky);
                 world
             },
@@ -417,6 +418,7 @@ async fn a_refund_survives_every_crash_in_any_weather() {
                         let world = database.as_ref().map_or_else(World::in_memory, World::on);
                         let id = three_lamps(&world).await;
                         world.gateway.forecast(sky);
+                        *world.gateway.forgets_refund_keys.lock().unwrap() = true;
                         *asked.lock().unwrap() = Some((id, clerk(), a_key()));
                         world
                     },
@@ -445,6 +447,26 @@ async fn a_refund_survives_every_crash_in_any_weather() {
                 .await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refund_whose_worker_was_killed_goes_out_once_although_the_gateway_has_forgotten_its_key() {
+    for world in worlds().await {
+        let id = three_lamps(&world).await;
+        // What a worker leaves that is killed between the gateway's yes and its commit: SENT, and money that is back.
+        world.gateway.forecast(&[Weather::Refused]);
+        refund(&world, clerk(), id, amount("10.00")).await.unwrap();
+        process_payments(&world.app).await.unwrap();
+        let number = refunds(&world, id).await[0].attempt.unwrap();
+        let intent = world.charge(id).await.intent.unwrap();
+        world.gateway.refunded.lock().unwrap().entry(intent).or_default().insert(number, 1000);
+        // The site comes back after two days; keys live for one.
+        *world.gateway.forgets_refund_keys.lock().unwrap() = true;
+        world.clock.advance(Duration::days(2));
+        world.pay().await;
+        assert_eq!((world.ledger(id).await, world.gateway.net(id)), (13_970, 13_970));
+        assert_eq!(refunds(&world, id).await[0].state, RefundState::Done);
     }
 }
 
