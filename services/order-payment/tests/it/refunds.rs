@@ -77,11 +77,11 @@ async fn sending_it_back_survives_every_crash() {
     }
 }
 
-fn clerk() -> Asker {
+pub fn clerk() -> Asker {
     Asker { shopper: shopper(), staff: true }
 }
 
-fn amount(text: &str) -> RawRefund {
+pub fn amount(text: &str) -> RawRefund {
     RawRefund {
         amount: Some((text.to_owned(), REGION.currency().code().to_owned())),
         lines: None,
@@ -99,7 +99,7 @@ fn shown(refund: &Refund) -> StoredAnswer {
     StoredAnswer { status: 201, body: format!("{} {}", refund.id, refund.amount).into_bytes() }
 }
 
-async fn refund(world: &World, asker: Asker, order: OrderId, raw: RawRefund) -> Result<Refunded, Failure> {
+pub async fn refund(world: &World, asker: Asker, order: OrderId, raw: RawRefund) -> Result<Refunded, Failure> {
     refund_order(&world.app, asker, &a_key(), order, raw, shown).await
 }
 
@@ -372,7 +372,7 @@ async fn a_refund_that_the_gateway_refuses_ends_where_people_see_it() {
     }
 }
 
-async fn open_findings(world: &World) -> Vec<String> {
+pub async fn open_findings(world: &World) -> Vec<String> {
     match &world.database {
         Some(database) => {
             sqlx::query_scalar("SELECT kind FROM reconciliation_findings WHERE resolved_at IS NULL ORDER BY kind")
