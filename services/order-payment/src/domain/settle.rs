@@ -122,6 +122,14 @@ fn next_of_refund(attempt: &Attempt) -> Step {
     }
 }
 
+/// What whoever has just taken an attempt up begins with. A refund that was sent may have been given: the worker before may have died
+/// between the gateway's yes and its commit, and a gateway forgets keys. It is looked for before it is sent again.
+pub fn taken_up(attempt: &mut Attempt) {
+    if attempt.kind == AttemptKind::Refund && attempt.state != AttemptState::Prepared {
+        attempt.in_doubt = true;
+    }
+}
+
 /// Writes a mark into the attempt.
 pub fn record(attempt: &mut Attempt, mark: Mark, now: DateTime<Utc>) {
     match mark {
@@ -207,7 +215,7 @@ pub fn learn_from_look(attempt: &mut Attempt, look: Look, answer: Answer, now: D
         (Look::Refund, Answer::Refunded { amount_minor }) if amount_minor == attempt.amount.minor() => {
             Lesson::Settled(Outcome::Captured)
         }
-        // A create moves no money and a refund is unique by its key: sending the same key again is safe.
+        // A create moves no money, and of a refund that is not there a late twin meets the same key: sending is safe.
         (Look::Reference | Look::Refund, Answer::NotFound) => {
             attempt.in_doubt = false;
             Lesson::GoOn(None)

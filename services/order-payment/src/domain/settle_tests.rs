@@ -166,6 +166,24 @@ fn a_refund_in_doubt_is_looked_for_before_it_is_sent_again() {
 }
 
 #[test]
+fn a_sent_refund_that_is_taken_up_again_is_looked_for_before_it_is_sent_again() {
+    for state in [AttemptState::Sent, AttemptState::Unknown] {
+        let mut refund = Attempt { kind: AttemptKind::Refund, ..in_state(state) };
+        taken_up(&mut refund);
+        assert_eq!(next(&refund, None), Step::Ask(Look::Refund), "{state}");
+        learn_from_look(&mut refund, Look::Refund, Answer::NotFound, DateTime::UNIX_EPOCH);
+        assert_eq!(next(&refund, None), Step::Send(Call::Refund), "{state}");
+    }
+    let mut never_sent = Attempt { kind: AttemptKind::Refund, ..in_state(AttemptState::Prepared) };
+    taken_up(&mut never_sent);
+    assert_eq!(next(&never_sent, None), Step::Record(Mark::Sent));
+    // A charge is looked at anyway, by what was seen of its intent.
+    let mut charge = in_state(AttemptState::Sent);
+    taken_up(&mut charge);
+    assert_eq!(charge, in_state(AttemptState::Sent));
+}
+
+#[test]
 fn a_refused_refund_ends_after_one_look_and_is_never_sent_again() {
     for refusal in [
         Answer::Declined(None),

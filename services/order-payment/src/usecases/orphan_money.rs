@@ -85,6 +85,7 @@ async fn carry(app: &App, mut held: Orphan) -> Result<(), Failure> {
     if held.attempt.state == AttemptState::Prepared && !still_an_orphan(app, &held).await? {
         return Ok(());
     }
+    settle::taken_up(&mut held.attempt);
     for _ in 0..MOST_STEPS {
         let mut orphan = held.clone();
         let (now, attempt) = (app.clock.now(), &mut orphan.attempt);

@@ -115,6 +115,7 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
         settle::later(&mut attempt, app.clock.now());
         return put_off(app, &held, attempt).await;
     }
+    settle::taken_up(&mut held);
     for _ in 0..MOST_STEPS {
         let mut attempt = held.clone();
         let lesson = match settle::next(&attempt, seen.as_ref()) {

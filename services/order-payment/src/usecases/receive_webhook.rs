@@ -19,6 +19,9 @@ pub const MOST_TOGETHER: u16 = 50;
 /// Events that can mean money was taken. One wire says it with the event's type, the other only that something changed; either
 /// way the gateway is asked.
 const SUCCESSES: [&str; 2] = ["payment_intent.succeeded", "payment.updated"];
+/// How an event about a refund is kept, whatever the gateway calls it: one that failed or was taken back, and any other.
+pub const REFUND_FAILED: &str = "refund.failed";
+pub const REFUND_UPDATED: &str = "refund.updated";
 /// Gateways repeat for three days; an order that has not come by then never will.
 const PATIENCE: Duration = Duration::days(3);
 
@@ -128,6 +131,14 @@ async fn process(
         app.store.note_finding(&finding, app.clock.now()).await?;
         return Ok(WebhookEnd::Mismatch);
     }
+    if is_about_a_refund(hook) {
+        if hook.event_type == REFUND_FAILED {
+            note_failed_refund(app, hook, &attempt).await?;
+        }
+        // The charge stays as it is; its refunds are what is asked for.
+        hinted.push(attempt.order);
+        return Ok(WebhookEnd::Hinted);
+    }
     if !attempt.state.is_settled() {
         hinted.push(attempt.order);
         return Ok(WebhookEnd::Hinted);
@@ -162,6 +173,26 @@ async fn known(app: &App, hook: &Webhook, of_intent: Option<Attempt>) -> Result<
 fn differs(hook: &Webhook, attempt: &Attempt) -> bool {
     hook.amount_minor.is_some_and(|amount| amount != attempt.amount.minor())
         || hook.currency.as_ref().is_some_and(|currency| currency != attempt.amount.currency().code())
+}
+
+/// The second is a charge that says that something of it went back.
+fn is_about_a_refund(hook: &Webhook) -> bool {
+    hook.event_type.starts_with("refund.") || hook.event_type == "charge.refunded"
+}
+
+/// Money that the books may call given back did not arrive. One finding for a charge, however often and by whatever events it is told.
+async fn note_failed_refund(app: &App, hook: &Webhook, charge: &Attempt) -> Result<(), Failure> {
+    let finding = Finding {
+        kind: FindingKind::RefundRefused,
+        reference: hook.intent.clone(),
+        order: Some(charge.order),
+        detail: format!("webhook {} says that a refund failed or was taken back", hook.event_id),
+        happened_at: Some(hook.received_at),
+    };
+    metrics::alarm("refund");
+    tracing::error!(order.id = %charge.order, event.id = hook.event_id, "a refund failed at the gateway; it needs a person");
+    app.store.note_finding(&finding, app.clock.now()).await?;
+    Ok(())
 }
 
 fn not_yet(app: &App, hook: &Webhook) -> WebhookEnd {

@@ -159,6 +159,7 @@ async fn sending_an_orphan_back_survives_every_crash() {
                     let world = database.as_ref().map_or_else(World::in_memory, World::on);
                     *orphan.lock().unwrap() = strange_charge(&world);
                     world.gateway.forecast(sky);
+                    *world.gateway.forgets_refund_keys.lock().unwrap() = true;
                     world
                 },
                 async |world: &World| {

@@ -59,6 +59,7 @@ async fn sending_it_back_survives_every_crash() {
             async || {
                 let world = World::in_memory();
                 *order.lock().unwrap() = Some(betrayed(&world).await);
+                *world.gateway.forgets_refund_keys.lock().unwrap() = true;
                 world.gateway.forecast(sky);
                 world
             },
@@ -76,11 +77,11 @@ async fn sending_it_back_survives_every_crash() {
     }
 }
 
-fn clerk() -> Asker {
+pub fn clerk() -> Asker {
     Asker { shopper: shopper(), staff: true }
 }
 
-fn amount(text: &str) -> RawRefund {
+pub fn amount(text: &str) -> RawRefund {
     RawRefund {
         amount: Some((text.to_owned(), REGION.currency().code().to_owned())),
         lines: None,
@@ -98,7 +99,7 @@ fn shown(refund: &Refund) -> StoredAnswer {
     StoredAnswer { status: 201, body: format!("{} {}", refund.id, refund.amount).into_bytes() }
 }
 
-async fn refund(world: &World, asker: Asker, order: OrderId, raw: RawRefund) -> Result<Refunded, Failure> {
+pub async fn refund(world: &World, asker: Asker, order: OrderId, raw: RawRefund) -> Result<Refunded, Failure> {
     refund_order(&world.app, asker, &a_key(), order, raw, shown).await
 }
 
@@ -371,7 +372,7 @@ async fn a_refund_that_the_gateway_refuses_ends_where_people_see_it() {
     }
 }
 
-async fn open_findings(world: &World) -> Vec<String> {
+pub async fn open_findings(world: &World) -> Vec<String> {
     match &world.database {
         Some(database) => {
             sqlx::query_scalar("SELECT kind FROM reconciliation_findings WHERE resolved_at IS NULL ORDER BY kind")
@@ -417,6 +418,7 @@ async fn a_refund_survives_every_crash_in_any_weather() {
                         let world = database.as_ref().map_or_else(World::in_memory, World::on);
                         let id = three_lamps(&world).await;
                         world.gateway.forecast(sky);
+                        *world.gateway.forgets_refund_keys.lock().unwrap() = true;
                         *asked.lock().unwrap() = Some((id, clerk(), a_key()));
                         world
                     },
@@ -445,6 +447,26 @@ async fn a_refund_survives_every_crash_in_any_weather() {
                 .await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refund_whose_worker_was_killed_goes_out_once_although_the_gateway_has_forgotten_its_key() {
+    for world in worlds().await {
+        let id = three_lamps(&world).await;
+        // What a worker leaves that is killed between the gateway's yes and its commit: SENT, and money that is back.
+        world.gateway.forecast(&[Weather::Refused]);
+        refund(&world, clerk(), id, amount("10.00")).await.unwrap();
+        process_payments(&world.app).await.unwrap();
+        let number = refunds(&world, id).await[0].attempt.unwrap();
+        let intent = world.charge(id).await.intent.unwrap();
+        world.gateway.refunded.lock().unwrap().entry(intent).or_default().insert(number, 1000);
+        // The site comes back after two days; keys live for one.
+        *world.gateway.forgets_refund_keys.lock().unwrap() = true;
+        world.clock.advance(Duration::days(2));
+        world.pay().await;
+        assert_eq!((world.ledger(id).await, world.gateway.net(id)), (13_970, 13_970));
+        assert_eq!(refunds(&world, id).await[0].state, RefundState::Done);
     }
 }
 

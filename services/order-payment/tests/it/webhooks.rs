@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use testkit::crash::permutations;
 
 use crate::http::{Answer, SECRET, SQUARE_URL, ask, routes};
+use crate::refunds::{amount, clerk, open_findings, refund};
 use crate::world::{Weather, World, a_key, an_order, shopper, worlds};
 
 fn event(id: &str, kind: &str, order: OrderId, amount: i64) -> Value {
@@ -410,6 +411,70 @@ async fn a_dispute_about_an_order_nobody_knows_is_kept_and_becomes_a_matter_for_
             }
             None => assert!(world.books().findings.contains_key(&(found, "evt_1".to_owned()))),
         }
+    }
+}
+
+/// A refund of `minor`, as the gateway shows it; its amount is its own and not that of the charge.
+fn refund_event(id: &str, kind: &str, status: &str, order: OrderId, minor: i64) -> Value {
+    json!({
+        "id": id, "object": "event", "type": kind, "created": 1,
+        "data": {"object": {
+            "id": "re_1", "object": "refund", "status": status, "amount": minor, "currency": "eur", "charge": "ch_1",
+            "payment_intent": format!("pi_{}", order.uuid().simple()),
+            "metadata": {"order_id": order.to_string(), "attempt": "2", "region": "eu"},
+        }},
+    })
+}
+
+#[tokio::test]
+async fn an_event_about_a_part_that_goes_back_is_no_difference_and_hints_at_the_refund() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let told =
+            [("refund.created", "succeeded"), ("charge.refund.updated", "succeeded"), ("refund.updated", "pending")];
+        for (number, (kind, status)) in told.into_iter().enumerate() {
+            let id = world.an_order_to_pay().await;
+            world.pay().await;
+            // The refund's answer is lost, and asking again is not due.
+            world.gateway.forecast(&[Weather::LostAfter]);
+            refund(&world, clerk(), id, amount("10.00")).await.unwrap();
+            process_payments(&world.app).await.unwrap();
+            process_payments(&world.app).await.unwrap();
+            assert_eq!(world.ledger(id).await, 4990, "{kind}");
+            let body = refund_event(&format!("evt_{number}"), kind, status, id, 1000).to_string();
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+            assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+            process_payments(&world.app).await.unwrap();
+            assert_eq!((world.ledger(id).await, world.gateway.net(id)), (3990, 3990), "{kind}");
+            assert!(open_findings(&world).await.is_empty(), "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_after_it_was_given_is_a_matter_for_a_person() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let told = [("refund.failed", "failed"), ("refund.updated", "canceled"), ("charge.refund.updated", "failed")];
+        for (number, (kind, status)) in told.into_iter().enumerate() {
+            let id = world.an_order_to_pay().await;
+            world.pay().await;
+            refund(&world, clerk(), id, amount("49.90")).await.unwrap();
+            world.pay().await;
+            assert_eq!(world.ledger(id).await, 0);
+            // The amount is that of the charge. Said twice by two events, it is one thing to look after.
+            for again in 0..2 {
+                let body = refund_event(&format!("evt_{number}_{again}"), kind, status, id, 4990).to_string();
+                assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+                assert_eq!(process_webhooks(&world.app).await.unwrap(), 1);
+            }
+            assert_eq!(open_findings(&world).await, vec![FindingKind::RefundRefused.code(); number + 1], "{kind}");
+            assert_eq!(world.ledger(id).await, 0, "a webhook moves nothing");
+        }
+        // The books agree among themselves; a look at them does not close it.
+        world.clock.advance(chrono::Duration::minutes(5));
+        reconcile(&world.app).await.unwrap();
+        assert_eq!(open_findings(&world).await.len(), 3);
     }
 }
 

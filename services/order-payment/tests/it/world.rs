@@ -111,6 +111,8 @@ pub struct MiniGateway {
     /// By intent, and by the number of the attempt that asked: the same key finds the same refund.
     pub refunded: Mutex<BTreeMap<String, BTreeMap<u32, i64>>>,
     pub refuses_refunds: Mutex<bool>,
+    /// The key of a refund is forgotten at once: the same call again gives the money again.
+    pub forgets_refund_keys: Mutex<bool>,
     pub weather: Mutex<VecDeque<Weather>>,
     pub calls: Mutex<Vec<Call>>,
     pub declines: Mutex<bool>,
@@ -187,7 +189,8 @@ impl MiniGateway {
             (Call::Refund, IntentStatus::Succeeded) => {
                 let (mut all, taken) = (self.refunded.lock().unwrap(), intent.amount_minor);
                 let mine = all.entry(id).or_default();
-                if let Some(amount_minor) = mine.get(&attempt.number) {
+                let forgotten = *self.forgets_refund_keys.lock().unwrap();
+                if let Some(amount_minor) = mine.get(&attempt.number).filter(|_| !forgotten) {
                     return Answer::Refunded { amount_minor: *amount_minor };
                 }
                 if *self.refuses_refunds.lock().unwrap() {
@@ -196,7 +199,7 @@ impl MiniGateway {
                 if mine.values().sum::<i64>() + attempt.amount.minor() > taken {
                     return Answer::StateRefused(Some(intent.clone()));
                 }
-                mine.insert(attempt.number, attempt.amount.minor());
+                *mine.entry(attempt.number).or_default() += attempt.amount.minor();
                 return Answer::Refunded { amount_minor: attempt.amount.minor() };
             }
             _ => return Answer::StateRefused(Some(intent.clone())),

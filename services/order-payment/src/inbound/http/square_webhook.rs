@@ -18,6 +18,7 @@ use sha2::Sha256;
 use super::signature::SignatureError;
 use super::webhooks::LONGEST_TYPE;
 use crate::usecases::ports::Webhook;
+use crate::usecases::receive_webhook::REFUND_FAILED;
 
 /// Checks the signature of the raw `body`.
 ///
@@ -71,6 +72,8 @@ struct WirePayment {
 struct WireRefund {
     #[serde(default)]
     payment_id: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,11 +87,13 @@ struct WireMoney {
 pub fn read(gateway: String, body: &Bytes, now: DateTime<Utc>) -> Result<Webhook, Problem> {
     let event: WireEvent = parse_json(body)?;
     let (payment, refund) = (event.data.object.payment, event.data.object.refund);
+    let failed = refund.as_ref().is_some_and(|refund| matches!(refund.status.as_deref(), Some("FAILED" | "REJECTED")));
+    let kind = if failed { REFUND_FAILED.to_owned() } else { event.kind };
     let money = payment.as_ref().and_then(|payment| payment.amount_money.as_ref());
     Ok(Webhook {
         gateway,
         event_id: event.event_id,
-        event_type: event.kind.chars().take(LONGEST_TYPE).collect(),
+        event_type: kind.chars().take(LONGEST_TYPE).collect(),
         amount_minor: money.map(|money| money.amount),
         currency: money.map(|money| money.currency.clone()),
         order: payment.as_ref().and_then(|payment| payment.reference_id.as_ref()?.parse().ok()),
@@ -155,6 +160,15 @@ mod tests {
             ("sq_1", Some(4990), Some("EUR"))
         );
         assert_eq!((read(refund).intent.as_str(), read(refund).amount_minor), ("sq_1", None));
+        for (status, kind) in [
+            ("PENDING", "refund.updated"),
+            ("COMPLETED", "refund.updated"),
+            ("FAILED", REFUND_FAILED),
+            ("REJECTED", REFUND_FAILED),
+        ] {
+            let told = refund.replace(r#""id":"re_1""#, &format!(r#""id":"re_1","status":"{status}""#));
+            assert_eq!((read(&told).event_type.as_str(), read(&told).intent.as_str()), (kind, "sq_1"), "{status}");
+        }
         assert_eq!((read(other).intent.as_str(), read(other).event_type.as_str()), ("", "customer.created"));
     }
 }

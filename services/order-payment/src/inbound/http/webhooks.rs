@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::signature::{SignatureError, verify};
 use super::{Api, WebhookWire, square_webhook};
 use crate::usecases::ports::Webhook;
-use crate::usecases::receive_webhook::receive_webhook;
+use crate::usecases::receive_webhook::{REFUND_FAILED, REFUND_UPDATED, receive_webhook};
 
 /// An event carries one object of two kilobytes.
 const LARGEST: usize = 256 * 1024;
@@ -43,13 +43,15 @@ struct WireData {
     object: WireObject,
 }
 
-/// An intent, or a charge that names its intent.
+/// An intent, or a charge or a refund that names its intent.
 #[derive(Deserialize)]
 struct WireObject {
     object: String,
     id: String,
     #[serde(default)]
     payment_intent: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
     #[serde(default)]
     amount: Option<i64>,
     #[serde(default)]
@@ -110,14 +112,24 @@ fn signature<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Problem>
 fn intent_event(gateway: String, body: &Bytes, now: DateTime<Utc>) -> Result<(Webhook, Option<String>), Problem> {
     let event: WireEvent = parse_json(body)?;
     let object = event.data.object;
+    let is_refund = object.object == "refund";
+    // Events about refunds have old and new names, and one of them may say anything: what counts is the refund's status.
+    let kind = match object.status.as_deref() {
+        Some("failed" | "canceled") if is_refund => REFUND_FAILED.to_owned(),
+        _ if is_refund => REFUND_UPDATED.to_owned(),
+        _ => event.kind,
+    };
+    // A refund's amount is its own; it is the charge's that is compared.
+    let amount_minor = object.amount.filter(|_| !is_refund);
+    let currency = object.currency.filter(|_| !is_refund);
     let hook = Webhook {
         gateway,
         event_id: event.id,
-        event_type: event.kind.chars().take(LONGEST_TYPE).collect(),
+        event_type: kind.chars().take(LONGEST_TYPE).collect(),
         intent: if object.object == "payment_intent" { object.id } else { object.payment_intent.unwrap_or_default() },
         order: object.metadata.order_id.and_then(|order| order.parse().ok()),
-        amount_minor: object.amount,
-        currency: object.currency.map(|currency| currency.to_ascii_uppercase()),
+        amount_minor,
+        currency: currency.map(|currency| currency.to_ascii_uppercase()),
         body: body.to_vec(),
         received_at: now,
         tries: 0,
