@@ -151,3 +151,45 @@ async fn what_was_rolled_back_is_never_published() {
     drain(&db, &kafka).await;
     assert_eq!(first_seen(&kafka).await.into_keys().collect::<Vec<_>>(), ["real"]);
 }
+
+#[tokio::test]
+async fn events_of_another_release_wait_and_hold_up_nothing() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    // More than a batch of them, older than everything else and about the same order.
+    sqlx::query(
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch)
+         SELECT gen_random_uuid(), 'order.of-tomorrow', 'o1', n, '', 1 FROM generate_series(1, 600) AS n",
+    )
+    .execute(&db.owner)
+    .await
+    .unwrap();
+    commit_versions(&db, &["o1", "o2"], 1..=3).await;
+    let relay = Relay::new(db.database.clone(), &kafka).unwrap();
+    let mut connection = db.database.pool().acquire().await.unwrap();
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 6);
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 0);
+    let seen = first_seen(&kafka).await;
+    assert_eq!(seen.get("o1"), Some(&vec![1, 2, 3]));
+    assert_eq!(seen.get("o2"), Some(&vec![1, 2, 3]));
+
+    let untouched: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM outbox WHERE topic = 'order.of-tomorrow' AND claimed_by IS NULL AND published_at IS NULL",
+    )
+    .fetch_one(&db.owner)
+    .await
+    .unwrap();
+    assert_eq!(untouched, 600, "kept for the relay that knows them");
+    assert_eq!(relay.count_unknown(&mut connection).await.unwrap(), 600, "and told");
+
+    // A relay that knows their topic takes them.
+    sqlx::query("DELETE FROM outbox WHERE topic = 'order.of-tomorrow' AND version > 1")
+        .execute(&db.owner)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE outbox SET topic = 'stock.reserved', key = 'o3' WHERE topic = 'order.of-tomorrow'")
+        .execute(&db.owner)
+        .await
+        .unwrap();
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 1);
+    assert_eq!(relay.count_unknown(&mut connection).await.unwrap(), 0);
+}
