@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, IntCounter, IntCounterVec, IntGaugeVec, register_histogram, register_int_counter,
-    register_int_counter_vec, register_int_gauge_vec,
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, register_histogram, register_int_counter,
+    register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// Registration fails only when two metrics share a name, which the first start shows.
@@ -29,6 +29,7 @@ metric!(OUTBOX_OLDEST_AGE: Histogram = register_histogram!(
     vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0]
 ));
 metric!(OUTBOX_WAITING: IntGaugeVec = register_int_gauge_vec!("shopsphere_outbox_relay_state", "1 for the state the relay is in", &["state"]));
+metric!(OUTBOX_UNKNOWN: IntGauge = register_int_gauge!("shopsphere_outbox_unknown_topic_rows", "events that wait for a relay that knows their topic"));
 metric!(CONSUMED: IntCounterVec = register_int_counter_vec!("shopsphere_messages_consumed_total", "records by consumer group and verdict", &["group", "verdict"]));
 metric!(FIREHOSE: IntCounterVec = register_int_counter_vec!("shopsphere_firehose_records_total", "records by outcome of the call that brought them", &["outcome"]));
 metric!(CONSUMER_LAG: IntGaugeVec = register_int_gauge_vec!(

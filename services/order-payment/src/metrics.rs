@@ -129,6 +129,9 @@ pub fn begin() {
     for outcome in ["captured", "declined", "refused"] {
         ATTEMPTS.with_label_values(&[outcome]);
     }
+    for kind in ["gateway", "orphan", "refund", "settlement", "webhook"] {
+        ALARMS.with_label_values(&[kind]);
+    }
 }
 
 /// A charge was not simply tried: what held or refused it, or that nobody looked at it.
@@ -181,5 +184,17 @@ pub fn show_backlog(backlog: &Backlog) {
     for row in &backlog.open {
         OPEN.with_label_values(&[row.what, &row.state]).set(row.count);
         OLDEST.with_label_values(&[row.what, &row.state]).set(row.oldest_s);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_first_alarm_of_each_kind_is_an_increase() {
+        super::begin();
+        let shown = prometheus::TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap();
+        for kind in ["gateway", "orphan", "refund", "settlement", "webhook"] {
+            assert!(shown.contains(&format!("shopsphere_payment_alarms_total{{kind=\"{kind}\"}} ")), "{kind}");
+        }
     }
 }

@@ -123,6 +123,7 @@ pub async fn serve(config: Config, process: &Process) -> anyhow::Result<SocketAd
     schema::verify(&database, &MIGRATOR).await?;
     watch(process, &database);
     let app = app_with(&config, process, &database, store(&config, process, &database))?;
+    crate::metrics::begin();
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;
     grpc::serve(process, &config.grpc, states::routes(Arc::clone(&app))).await?;

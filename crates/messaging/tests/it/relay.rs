@@ -151,3 +151,83 @@ async fn what_was_rolled_back_is_never_published() {
     drain(&db, &kafka).await;
     assert_eq!(first_seen(&kafka).await.into_keys().collect::<Vec<_>>(), ["real"]);
 }
+
+#[tokio::test]
+async fn events_of_another_release_wait_and_hold_up_nothing() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    // More than a batch of them, older than everything else and about the same order.
+    sqlx::query(
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch)
+         SELECT gen_random_uuid(), 'order.of-tomorrow', 'o1', n, '', 1 FROM generate_series(1, 600) AS n",
+    )
+    .execute(&db.owner)
+    .await
+    .unwrap();
+    commit_versions(&db, &["o1", "o2"], 1..=3).await;
+    let relay = Relay::new(db.database.clone(), &kafka).unwrap();
+    let mut connection = db.database.pool().acquire().await.unwrap();
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 6);
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 0);
+    let seen = first_seen(&kafka).await;
+    assert_eq!(seen.get("o1"), Some(&vec![1, 2, 3]));
+    assert_eq!(seen.get("o2"), Some(&vec![1, 2, 3]));
+
+    let untouched: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM outbox WHERE topic = 'order.of-tomorrow' AND claimed_by IS NULL AND published_at IS NULL",
+    )
+    .fetch_one(&db.owner)
+    .await
+    .unwrap();
+    assert_eq!(untouched, 600, "kept for the relay that knows them");
+    assert_eq!(relay.count_unknown(&mut connection).await.unwrap(), 600, "and told");
+
+    // A relay that knows their topic takes them.
+    sqlx::query("DELETE FROM outbox WHERE topic = 'order.of-tomorrow' AND version > 1")
+        .execute(&db.owner)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE outbox SET topic = 'stock.reserved', key = 'o3' WHERE topic = 'order.of-tomorrow'")
+        .execute(&db.owner)
+        .await
+        .unwrap();
+    assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 1);
+    assert_eq!(relay.count_unknown(&mut connection).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_was_kept_long_enough_goes_as_fast_as_a_busy_region_writes_it() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    // Several batches of each, and a neighbour that is not old enough; one event is old and was never published.
+    for fill in [
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch, occurred_at, published_at)
+         SELECT gen_random_uuid(), 'stock.reserved', 'old', n, '', 1, at, at
+         FROM generate_series(1, 5500) AS n, LATERAL (SELECT now() - interval '8 days' AS at) AS moment",
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch, published_at)
+         VALUES (gen_random_uuid(), 'stock.reserved', 'young', 1, '', 1, now() - interval '6 days')",
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch, occurred_at)
+         VALUES (gen_random_uuid(), 'order.of-tomorrow', 'waits', 1, '', 1, now() - interval '8 days')",
+        "INSERT INTO requests (residency_region, subject, method, route, key, fingerprint, status, body, answered_at)
+         SELECT region, gen_random_uuid(), 'POST', '/v1/marks', n::text, decode(repeat('00', 32), 'hex'), 201, '',
+                now() - CASE n WHEN 3500 THEN interval '29 days' ELSE interval '31 days' END
+         FROM region_fence, generate_series(1, 3500) AS n",
+    ] {
+        sqlx::query(fill).execute(&db.owner).await.unwrap();
+    }
+    let shutdown = CancellationToken::new();
+    let relay = tokio::spawn(Relay::new(db.database.clone(), &kafka).unwrap().run(shutdown.clone()));
+    let kept = async || -> (Vec<String>, i64) {
+        let keys = sqlx::query_scalar("SELECT DISTINCT key FROM outbox ORDER BY key");
+        let answers = sqlx::query_scalar("SELECT count(*) FROM requests");
+        (keys.fetch_all(&db.owner).await.unwrap(), answers.fetch_one(&db.owner).await.unwrap())
+    };
+    let expected = (vec!["waits".to_owned(), "young".to_owned()], 1);
+    // At a batch a minute this would take five.
+    testkit::wait::until("a pruned database", std::time::Duration::from_secs(20), async || match kept().await {
+        left if left == expected => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    shutdown.cancel();
+    relay.await.unwrap().unwrap();
+    assert_eq!(kept().await, expected, "and nothing else");
+}

@@ -1,6 +1,7 @@
 //! The committed files.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use xtask::deploy::checks::queries;
 use xtask::deploy::objects::Rendered;
@@ -133,6 +134,45 @@ fn every_alert_is_seen_to_fire() {
     assert!(alerts.len() >= 7, "{alerts:?}");
     let never: Vec<_> = alerts.difference(&fires).collect();
     assert!(never.is_empty(), "no test lets these fire: {never:?}");
+}
+
+/// What our programs are made of, as one text: without tests and without this tool, which name metrics that others have.
+fn programs(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let left_out = ["target", "tests", "xtask"].iter().any(|name| path.ends_with(name));
+        if path.is_dir() && !left_out {
+            programs(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// Our metrics in `rules`, and the dependencies that `tries` lets fail, that stand in no program as a literal.
+fn said_by_nobody(rules: &str, tries: &str, programs: &str) -> Vec<String> {
+    let words = rules.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let metrics = words.filter(|word| word.starts_with("shopsphere_")).map(|word| word.trim_end_matches("_bucket"));
+    let targets = tries.split("{target=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let said = |name: &&str| programs.contains(&format!("\"{name}\""));
+    metrics.chain(targets).filter(|name| !said(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn alerts_ask_for_what_a_program_says() {
+    let mut code = String::new();
+    for folder in ["crates", "services"] {
+        programs(&checkout().join(folder), &mut code);
+    }
+    let read = |path: &str| std::fs::read_to_string(checkout().join(path)).unwrap();
+    let rules = read("deploy/helm/shopsphere-observability/files/rules/saga.yaml");
+    let tries = read(queries::ALERTS);
+    assert_eq!(said_by_nobody(&rules, &tries, &code), Vec::<String>::new());
+
+    let renamed = rules.replace("shopsphere_payment_alarms_total", "shopsphere_payment_alarm_total");
+    assert!(said_by_nobody(&renamed, &tries, &code).contains(&"shopsphere_payment_alarm_total".to_owned()));
+    let invented = tries.replace("square-create", "payment-gateway");
+    assert_eq!(said_by_nobody(&rules, &invented, &code), ["payment-gateway"]);
 }
 
 #[test]
