@@ -20,10 +20,6 @@ const PACE: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(60);
 /// Between later readings. They cost the store what an audit of the index costs it, in every process that serves.
 const EVERY: Duration = Duration::from_secs(6 * 3_600);
-/// Before a reading that failed is tried again, at first and at most.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
 /// Takes in what the feed tells.
 pub struct News {
     stand_in: Arc<StandIn>,
@@ -56,26 +52,13 @@ impl Hears for All {
 
 /// Fills `stand_in` and fills it again, until `shutdown`.
 pub async fn keep(store: Arc<dyn ProductStore>, stand_in: Arc<StandIn>, shutdown: CancellationToken) {
-    let (mut readings, mut pause) = (0_u32, PAUSE);
-    loop {
-        let filled = tokio::select! {
-            filled = fill(&*store, &stand_in, PACE) => filled,
-            () = shutdown.cancelled() => return,
-        };
-        let wait = match filled {
-            Ok(()) => {
-                readings = readings.saturating_add(1);
-                pause = PAUSE;
-                if readings == 1 { SECOND } else { EVERY }
-            }
-            Err(error) => {
-                tracing::warn!(reason = %error, "the stand-in of the search index waits to be filled");
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                pause
-            }
+    for wait in std::iter::once(SECOND).chain(std::iter::repeat(EVERY)) {
+        let filled_and_waited = async {
+            fill(&*store, &stand_in, PACE).await;
+            tokio::time::sleep(wait).await;
         };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = filled_and_waited => {}
             () = shutdown.cancelled() => return,
         }
     }

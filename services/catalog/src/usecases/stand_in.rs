@@ -21,6 +21,8 @@ use crate::metrics::{STAND_IN_BYTES, STAND_IN_PRODUCTS, STOOD_IN};
 const PORTION: usize = 200;
 /// Of them so many at once: their words are taken apart under the lock.
 const AT_ONCE: usize = 20;
+/// Before a store that did not answer is asked again: short, because the index may be the next to go away.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Completions of one answer, as many as the index gives.
 const COMPLETIONS: usize = 10;
 /// What an answer to a search is without when it was made here, as the API names it: words and texts of descriptions, the list of
@@ -162,14 +164,11 @@ pub async fn completions(app: &App, text: &str, language: &str) -> Result<Answer
 }
 
 /// Reads the whole store into `stand_in`, with a pause after each portion; from then on it may answer. Whoever hears of changes tells
-/// it before this begins, so that nothing falls in between.
-///
-/// # Errors
-/// The store does not answer; what was read until then stays.
-pub async fn fill(store: &dyn ProductStore, stand_in: &StandIn, pace: Duration) -> Result<(), StoreDown> {
+/// it before this begins, so that nothing falls in between. It goes on where the store went away, and ends when it has read all.
+pub async fn fill(store: &dyn ProductStore, stand_in: &StandIn, pace: Duration) {
     let mut read = 0;
-    for portion in store.skus().await?.chunks(PORTION) {
-        let portion = store.newest_readable(portion).await?;
+    for portion in until_answered(|| store.skus()).await.chunks(PORTION) {
+        let portion = until_answered(|| store.newest_readable(portion)).await;
         stand_in.apply(&portion);
         read += portion.len();
         tokio::time::sleep(pace).await;
@@ -183,7 +182,25 @@ pub async fn fill(store: &dyn ProductStore, stand_in: &StandIn, pace: Duration) 
             "the assortment does not fit into stand_in.max_bytes; its rest is found by the index only"
         );
     }
-    Ok(())
+}
+
+/// Asks the store again and again, every [`PAUSE`].
+async fn until_answered<T, Asked>(ask: impl Fn() -> Asked) -> T
+where
+    Asked: Future<Output = Result<T, StoreDown>>,
+{
+    let mut told = false;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(reason = %error, "the stand-in of the search index waits to be filled");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 impl StandIn {

@@ -2,18 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use catalog::domain::product::Revision;
 use catalog::inbound::freshness::Revisions;
 use catalog::inbound::http::finished::{PageSettings, Pages};
 use catalog::inbound::indexer::Indexer;
 use catalog::inbound::{relay, stand_in};
 use catalog::outbound::feed::KafkaFeed;
+use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::ratings::RedisRatings;
 use catalog::outbound::search::ElasticProducts;
+use catalog::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 use catalog::usecases::stand_in::{StandIn, fill};
-use common::Region;
+use common::{Region, Sku};
 use contracts::topics;
 use messaging::{BatchConsumer, Epoch, Publisher, Tail};
 use serde_json::json;
@@ -21,7 +25,7 @@ use testkit::{kafka, servers, wait};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::world::{PSEUDONYM_KEY, Shop, redis_at, staff, unique};
+use super::world::{PSEUDONYM_KEY, Shop, draft, live, redis_at, staff, unique};
 
 /// The way to the index server, which can be closed: then connections break and new ones are not answered.
 pub struct Gate {
@@ -170,7 +174,7 @@ async fn whoever_leafs_keeps_the_place_when_the_index_comes_back() {
     let (shop, gate) = shop_behind_a_gate().await;
     let drafts = (0..7).map(|number| shop.draft(&format!("P{number}"))).collect();
     shop.stock_up(drafts).await;
-    fill(&*shop.app.products.store, &shop.app.products.stand_in, Duration::ZERO).await.unwrap();
+    fill(&*shop.app.products.store, &shop.app.products.stand_in, Duration::ZERO).await;
     gate.close();
     let first = shop.get("/v1/search?q=kopfh%C3%B6rer&limit=3").await;
     assert_eq!(
@@ -203,12 +207,75 @@ async fn a_stand_in_that_was_not_filled_or_has_no_room_does_not_make_up_answers(
     shop.stock_up(vec![shop.draft("A")]).await;
     gate.close();
     shop.get("/v1/search?q=x").await.is_problem(503, "dependency-down");
-    fill(&*shop.app.products.store, &shop.app.products.stand_in, Duration::ZERO).await.unwrap();
+    fill(&*shop.app.products.store, &shop.app.products.stand_in, Duration::ZERO).await;
     assert_eq!(shop.get("/v1/search?q=x").await.status, 200);
     let small = StandIn::new(Region::Eu, 1);
-    fill(&*shop.app.products.store, &small, Duration::ZERO).await.unwrap();
+    fill(&*shop.app.products.store, &small, Duration::ZERO).await;
     assert_eq!(small.told().0, 0);
     assert_eq!(small.told().2, 1, "what found no room is counted");
     gate.open();
     shop.close().await;
+}
+
+/// A store that answers every second question only, and says how often it was asked.
+struct Faltering {
+    shop: MemoryProducts,
+    asked: AtomicUsize,
+}
+
+impl Faltering {
+    fn falters(&self) -> Result<(), StoreDown> {
+        let answers = self.asked.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+        if answers { Ok(()) } else { Err(StoreDown("down for a test".to_owned())) }
+    }
+}
+
+#[async_trait]
+impl ProductStore for Faltering {
+    async fn newest(&self, sku: &Sku) -> Result<Option<Revision>, StoreDown> {
+        self.shop.newest(sku).await
+    }
+
+    async fn newest_many(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        self.shop.newest_many(skus).await
+    }
+
+    async fn newest_readable(&self, skus: &[Sku]) -> Result<Vec<Revision>, StoreDown> {
+        self.falters()?;
+        self.shop.newest_readable(skus).await
+    }
+
+    async fn insert(&self, revisions: &[Revision]) -> Result<Vec<Insertion>, StoreDown> {
+        self.shop.insert(revisions).await
+    }
+
+    async fn unpublished(&self, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        self.shop.unpublished(limit).await
+    }
+
+    async fn mark_published(&self, revisions: &[Revision]) -> Result<(), StoreDown> {
+        self.shop.mark_published(revisions).await
+    }
+
+    async fn history(&self, sku: &Sku, before: Option<i64>, limit: usize) -> Result<Vec<Revision>, StoreDown> {
+        self.shop.history(sku, before, limit).await
+    }
+
+    async fn skus(&self) -> Result<Vec<Sku>, StoreDown> {
+        self.falters()?;
+        self.shop.skus().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_away_meanwhile_is_read_on_and_not_from_the_start() {
+    let store = Faltering { shop: MemoryProducts::default(), asked: AtomicUsize::new(0) };
+    let products: Vec<Revision> = (0..450).map(|number| live(draft(&format!("P{number}")), 1)).collect();
+    store.insert(&products).await.unwrap();
+    let stand_in = StandIn::new(Region::Eu, 64 * 1024 * 1024);
+    fill(&store, &stand_in, Duration::ZERO).await;
+    assert!(stand_in.is_ready());
+    assert_eq!(stand_in.told().0, 450);
+    // The names and three portions, each asked for twice.
+    assert_eq!(store.asked.load(Ordering::SeqCst), 8);
 }
