@@ -141,6 +141,13 @@ pub struct Recommendations {
     pub list_id: uuid::Uuid,
 }
 
+impl Recommendations {
+    /// What made this product of the list; `None` unless it was asked for, and of what visits did not suggest.
+    pub fn why(&self, sku: &Sku) -> Option<&Chosen> {
+        self.explained.iter().find(|chosen| chosen.item.sku == *sku)
+    }
+}
+
 /// # Errors
 /// [`Refusal`] for a command that makes no sense; never for a store that is gone.
 pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Recommendations, Refusal> {
