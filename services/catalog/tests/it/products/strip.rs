@@ -48,7 +48,11 @@ impl RecommendationService for Known {
         request: tonic::Request<GenerateRecommendationsRequest>,
     ) -> Result<tonic::Response<GenerateRecommendationsResponse>, tonic::Status> {
         self.asked.lock().unwrap().push(request.into_inner());
-        let recommendation = |sku: &String| Recommendation { sku: sku.clone(), reason: "viewed_together".to_owned() };
+        let recommendation = |sku: &String| Recommendation {
+            sku: sku.clone(),
+            reason: "viewed_together".to_owned(),
+            ..Recommendation::default()
+        };
         Ok(tonic::Response::new(GenerateRecommendationsResponse {
             items: self.skus.lock().unwrap().iter().map(recommendation).collect(),
             model: "of-a-test".to_owned(),
