@@ -62,12 +62,15 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         "  # the other site of the pair, in the same jurisdiction\n  peer:\n    site: {peer}\n    network: {peer_network}\n    \
          postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
          url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
-         # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://{metrics}/api/v1/write\n    \
+         # keeps copies of public pages, and is told which are out of date\n  cdn:\n    purgeUrl: {purge}\n    \
+         network: {cdn_network}\n  # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://{metrics}/api/v1/write\n    \
          logsHost: logs.{hq}\n    topic: {aggregates}\n",
         peer = peer.name,
         peer_network = peer.network,
         gateway = region.gateway.url,
         gateway_network = region.gateway.network,
+        purge = topology.purge_url(region),
+        cdn_network = topology.cdn.api.network,
         hq_network = topology.headquarters.network,
         metrics = topology.metrics_host(),
         hq = topology.headquarters_domain(),

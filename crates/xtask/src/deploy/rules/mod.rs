@@ -135,6 +135,7 @@ const RULES: &[Rule] = &[
     edge::routes,
     edge::gateway,
     edge::keys,
+    edge::purged,
 ];
 
 /// Every refusal over all sites.
