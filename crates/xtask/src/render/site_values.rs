@@ -38,7 +38,8 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         "# {name}, {city}: {role_words} of {region_name}\nglobal:\n  region: {code}\n  jurisdiction: {jurisdiction}\n  site: {name}\n  \
          # at installation; the live role is that of the region's lease\n  role: {role}\n  epoch: \"1\"\n  currency: {currency}\n  \
          languages: {languages}\n  siteDomain: {domain}\n  publicUrl: {public}\n  identityUrl: https://id.{region_domain}\n  \
-         network: {network}\n  edge:\n    address: {address}\n    gateways: {gateways}\n    \
+         # what takes the lines of the programs\n  logsUrl: {logs}\n  network: {network}\n  edge:\n    address: {address}\n    \
+         gateways: {gateways}\n    \
          # whose word about a client's address the gateway believes, besides this network's\n    cdn: {cdn}\n  namespaces:\n",
         name = site.name,
         city = site.city,
@@ -49,6 +50,7 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         currency = region.currency,
         languages = list(&region.languages),
         public = region.base_url,
+        logs = topology.logs_url(region, site),
         network = site.network,
         address = site.edge.address,
         gateways = list(&site.edge.gateways),

@@ -208,6 +208,11 @@ impl Topology {
         format!("metrics.{}", self.headquarters_domain())
     }
 
+    /// What takes the lines of a site's programs, and lies in that site.
+    pub fn logs_url(&self, region: &Region, site: &Site) -> String {
+        format!("https://logs.{}/loki/api/v1/push", self.site_domain(region, site))
+    }
+
     /// Where a region says which copies of its pages are out of date.
     pub fn purge_url(&self, region: &Region) -> String {
         format!("{}/client/v4/zones/{}/purge_cache", self.cdn.api.url, region.cdn_zone)

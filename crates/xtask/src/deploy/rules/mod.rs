@@ -13,6 +13,7 @@ mod residency;
 mod rights;
 mod scaling;
 mod settings;
+mod shipped;
 mod watch;
 mod workloads;
 
@@ -131,6 +132,7 @@ const RULES: &[Rule] = &[
     watch::found,
     watch::shown,
     watch::traced,
+    shipped::shipped,
     images::built,
     edge::routes,
     edge::gateway,

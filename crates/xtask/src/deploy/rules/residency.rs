@@ -113,7 +113,7 @@ const WAYS: [(&str, &str, u64); 4] = [
     // headquarters pull the aggregates
     ("data", "ingress", 9094),
     ("hq", "egress", 9094),
-    // a region writes recorded series, and redacted logs when somebody takes them
+    // a region writes recorded series, and redacted logs when somebody takes them; that it is not who reads the lines is `shipped`
     ("observability", "egress", 443),
     // what takes the series asks for certificates at a port of its own
     ("hq", "ingress", 8443),
