@@ -2,6 +2,7 @@
 //! and says which object breaks it. A test plants a mistake of each kind and expects exactly the rule of that name to refuse it.
 
 mod admission;
+mod applied;
 mod data;
 mod edge;
 mod images;
@@ -134,6 +135,7 @@ const RULES: &[Rule] = &[
     watch::traced,
     shipped::shipped,
     images::built,
+    applied::applied,
     edge::routes,
     edge::gateway,
     edge::keys,
