@@ -181,7 +181,7 @@ fn strays(case: &Case<'_>, policy: &Object, direction: &str) -> Vec<String> {
             let tells = case.place.is_some() && overlap(cidr, &topology.cdn.api.network);
             let of = &spec["podSelector"]["matchLabels"];
             let knows = of["app.kubernetes.io/name"] == "catalog" && of["app.kubernetes.io/component"] == "work";
-            if tells && !(knows && ports == [443]) {
+            if tells && !(knows && ports == [443_u64]) {
                 wrong.push("opens the way to the CDN to who has nothing to tell it".to_owned());
             }
         }
