@@ -1,58 +1,71 @@
-// Reports what a visitor does to POST /v1/events: in batches, over the end of the page, and only when the visitor agreed.
-// `consent` is the visitor's answer; a browser that objects (Global Privacy Control, Do Not Track) outweighs it. Without consent
-// nothing is kept, not even an id. `token()` gives the access token of somebody who is logged in.
+// Reports to POST /v1/events; README.md says when, and of whom. Without consent nothing is kept.
 const KEY = "shopsphere.visitor", KEPT = 500, PORTION = 100, LONGEST_PAUSE = 60000;
+
+// Whose token it is: their next one names the same.
+const owner = (bearer) => {
+  try { return JSON.parse(atob(bearer.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub || bearer; }
+  catch { return bearer; }
+};
 
 export function clicks({ url = "/v1/events", consent = false, token, most = 20, wait = 5000 } = {}) {
   const objects = navigator.globalPrivacyControl || navigator.doNotTrack === "1";
-  // `busy` is the batch under way; it stands in the queue until it is answered.
+  // `busy` is under way, and in the queue until it is answered.
   let agreed, visitor, timer, busy, queue = [], pause = 0;
 
   const id = () => crypto.randomUUID?.() ?? "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
     (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
 
-  // A browser may refuse to store; then the visitor lasts as long as the page.
-  const stored = (change) => { try { return change(localStorage); } catch { /* refused */ } };
+  // Where nothing may be stored the visitor lasts as long as the page.
+  const stored = (change) => { try { return change(localStorage); } catch {} };
 
-  const body = (events) => JSON.stringify({ visitor_id: visitor, events });
+  const body = (events) => JSON.stringify({ visitor_id: visitor, events: events.map(({ event }) => event) });
 
   const later = (milliseconds) => { timer ??= setTimeout(flush, milliseconds); };
 
-  const without = (events) => queue.filter((event) => !events.includes(event));
+  const without = (all, events) => all.filter((event) => !events.includes(event));
+
+  // Of one person: whoever comes next has no part in it.
+  const portion = (all, count) => all.filter(({ who }) => who === all[0].who).slice(0, count);
+
+  const present = () => token?.() || "";
+
+  const stays = ([{ who }]) => owner(present()) === who;
 
   const longer = (seconds) => Math.min(Math.max(2 * pause, seconds * 1000 || 2000), LONGEST_PAUSE);
 
   // Whether to send again, and the seconds before.
-  async function post(events, bearer) {
+  async function post(events) {
     try {
-      // text/plain needs no question beforehand, whatever the origin; a token does.
+      const bearer = stays(events) ? present() : events[0].bearer;
+      // text/plain needs no question beforehand; a token does.
       const headers = { "content-type": "text/plain", ...(bearer && { authorization: "Bearer " + bearer }) };
       const answer = await fetch(url, { method: "POST", body: body(events), headers, keepalive: true });
-      // 401: the token ran out, and the page will have another.
-      return [[401, 429].includes(answer.status) || answer.status >= 500, Number(answer.headers.get("retry-after"))];
+      // 401: who is still there will have another token.
+      const { status } = answer, again = status === 401 ? stays(events) : status === 429 || status >= 500;
+      return [again, Number(answer.headers.get("retry-after"))];
     } catch { return [true, 0]; /* no network */ }
   }
 
   async function flush() {
     timer = clearTimeout(timer);
     if (busy || !queue.length) return;
-    const batch = busy = queue.slice(0, most), [again, seconds] = await post(batch, token?.());
+    const batch = busy = portion(queue, most), [again, seconds] = await post(batch);
     busy = 0;
-    // The same events go again under the same ids, so that each counts once.
     pause = again ? longer(seconds) : 0;
-    if (!again) queue = without(batch);
+    if (!again) queue = without(queue, batch);
     if (queue.length) later(pause || (queue.length < most ? wait : 0));
   }
 
-  // What is under way arrives without us. A beacon carries no token: a person would count as a visitor.
+  // What is under way arrives without us. A beacon carries no token.
   function close() {
-    const bearer = token?.(), rest = without(busy || []);
+    let rest = without(queue, busy || []);
     while (rest.length) {
-      const part = rest.splice(0, PORTION);
-      if (!bearer && !navigator.sendBeacon(url, body(part))) return;
-      queue = without(part);
-      // A page that was only hidden sends again, as late as it was told.
-      if (bearer) post(part, bearer).then(([again, seconds]) => {
+      const part = portion(rest, PORTION), { who } = part[0];
+      rest = without(rest, part);
+      if (!who && !navigator.sendBeacon(url, body(part))) continue;
+      queue = without(queue, part);
+      // A page that was only hidden sends again.
+      if (who) post(part).then(([again, seconds]) => {
         if (!again || !agreed) return;
         queue.unshift(...part);
         timer = clearTimeout(timer);
@@ -76,18 +89,17 @@ export function clicks({ url = "/v1/events", consent = false, token, most = 20, 
   agree(consent);
 
   return {
-    /** Whether it will be reported. `fields` are sku, query, list_id, position. */
     report(type, fields) {
       if (!agreed) return false;
       visitor ??= stored((store) => store.getItem(KEY)) ?? id();
       stored((store) => store.setItem(KEY, visitor));
-      queue.push({ event_id: id(), type, ...fields, at: new Date().toISOString() });
+      const bearer = present(), event = { event_id: id(), type, ...fields, at: new Date().toISOString() };
+      queue.push({ who: owner(bearer), bearer, event });
       if (queue.length > KEPT) queue.shift();
       if (queue.length >= most && !pause) flush();
       else later(wait);
       return true;
     },
-    /** The visitor's new answer. A no takes back what is not sent, what was, and the visitor's id. */
     consent: agree,
     flush,
   };

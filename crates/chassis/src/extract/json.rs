@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Visitor};
 
+use super::distinct::TWICE;
 use crate::problem::{Problem, codes};
 
 /// Nobody's command is nested deeper; reading stops there.
@@ -162,6 +163,9 @@ fn explain(error: &serde_json::Error, pointer: String) -> Problem {
     if text.starts_with("duplicate field") {
         return malformed("a field occurs twice");
     }
+    if text.starts_with(TWICE) {
+        return Problem::invalid_fields(vec![FieldProblem::new(pointer, "duplicate", TWICE)]);
+    }
     if let Some(name) = quoted(&text, "unknown field `") {
         let field = FieldProblem::new(child(&pointer, name), codes::UNKNOWN_FIELD, "this field is not known here");
         return Problem::new(
@@ -221,6 +225,8 @@ fn escape(step: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::Deserialize;
 
     use super::*;
@@ -239,6 +245,8 @@ mod tests {
     struct Line {
         sku: String,
         quantity: u32,
+        #[serde(default, deserialize_with = "crate::extract::distinct")]
+        options: BTreeMap<String, String>,
     }
 
     fn refused(body: &str) -> (u16, &'static str, String) {
@@ -262,6 +270,10 @@ mod tests {
             (r#"{"lines": [{"sku": "a", "quantity": null}]}"#, (422, "invalid-field", "/lines/0/quantity")),
             (r#"{"lines": [{"sku": "a"}]}"#, (422, "invalid-field", "/lines/0/quantity")),
             (r#"{"lines": [{"sku": "a", "quantity": 1, "price": 1}]}"#, (422, "unknown-field", "/lines/0/price")),
+            (
+                r#"{"lines": [{"sku": "a", "quantity": 1, "options": {"size": "m", "size": "l"}}]}"#,
+                (422, "invalid-field", "/lines/0/options"),
+            ),
             (r#"{"lines": [], "a/b~": 1}"#, (422, "unknown-field", "/a~1b~0")),
             (r#"{"lines": 7}"#, (422, "invalid-field", "/lines")),
             ("[]", (422, "invalid-field", "")),
@@ -286,6 +298,10 @@ mod tests {
         let problem = parse::<Command>(br#"{"lines": [{"sku": "a", "quantity": "4242424242424242"}]}"#).unwrap_err();
         assert!(!problem.body_text().contains("4242"), "{}", problem.body_text());
         assert!(problem.body_text().contains("expected u32"), "{}", problem.body_text());
+        let twice = br#"{"lines": [{"sku": "a", "quantity": 1, "options": {"4242": "m", "4242": "l"}}]}"#;
+        let problem = parse::<Command>(twice).unwrap_err();
+        assert!(!problem.body_text().contains("4242"), "{}", problem.body_text());
+        assert!(problem.body_text().contains("a key occurs twice"), "{}", problem.body_text());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod caller;
 mod client;
+mod distinct;
 pub mod etag;
 mod idempotency;
 mod json;
@@ -14,6 +15,7 @@ use common::Region;
 
 pub use caller::{Caller, MaybeCaller};
 pub use client::ClientAddress;
+pub use distinct::{distinct, distinct_if_any};
 pub use idempotency::IdempotencyKey;
 pub use json::Json;
 pub use language::Language;

@@ -19,10 +19,14 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The pods of a site's namespaces that are not on their way out.
+/// The pods of a site's namespaces that are not on their way out. Those of a DaemonSet belong to their node: they neither spread nor leave it.
 fn pods(place: &Place<'_>) -> Result<Vec<Value>> {
     let all = place.kubectl.items(&["get", "pods", "-A", "-l", "app.kubernetes.io/part-of=shopsphere"])?;
-    Ok(all.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect())
+    Ok(all.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && !is_of_its_node(pod)).collect())
+}
+
+fn is_of_its_node(pod: &Value) -> bool {
+    text(pod, "/metadata/ownerReferences/0/kind") == "DaemonSet"
 }
 
 /// The zone of each node.
@@ -199,6 +203,16 @@ mod tests {
         );
         let error = evenly(&[pod("a", "", true)], &three_zones()).expect_err("no node").to_string();
         assert_eq!(error, "a has no node");
+    }
+
+    #[test]
+    fn a_pod_that_belongs_to_its_node_is_not_asked_to_leave_it() {
+        let mut pod = pod("shipper-a", "n1", false);
+        assert!(!is_of_its_node(&pod));
+        for (kind, stays) in [("ReplicaSet", false), ("DaemonSet", true)] {
+            pod["metadata"]["ownerReferences"] = json!([{"kind": kind, "name": "shipper"}]);
+            assert_eq!(is_of_its_node(&pod), stays, "{kind}");
+        }
     }
 
     #[test]

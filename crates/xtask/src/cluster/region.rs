@@ -240,6 +240,8 @@ impl Region<'_> {
             ("kafka.tls.key_file", json!("")),
             ("gateway.base_url", json!(gateway)),
             ("gateway.settlement_url", json!(format!("{gateway}/settlements"))),
+            // nobody outside keeps copies of it
+            ("cdn.purge_url", json!("")),
             // it would wait for a second data centre
             ("gate.slot", json!("")),
             ("telemetry.otlp_endpoint", json!("")),

@@ -28,7 +28,7 @@ fn terraform(sources: &Sources) -> String {
         // Writing into a String cannot fail.
         let _ = write!(
             text,
-            "\nvariable \"zone_{code}\" {{\n  type        = string\n  description = \"the zone of {host}\"\n}}\n\nresource \
+            "\nvariable \"zone_{code}\" {{\n  type        = string\n  description = \"the zone of {host}\"\n  default     = \"{zone}\"\n}}\n\nresource \
              \"cloudflare_ruleset\" \"cache_{code}\" {{\n  zone_id = var.zone_{code}\n  name    = \"what may be kept\"\n  kind    = \
              \"zone\"\n  phase   = \"http_request_cache_settings\"\n\n  # the last rule that fits decides\n  rules {{\n    ref         = \
              \"nothing\"\n    description = \"nothing is kept unless it is named below\"\n    expression  = \"(http.host eq \
@@ -40,6 +40,7 @@ fn terraform(sources: &Sources) -> String {
              \"respect_origin\"\n      }}\n      browser_ttl {{\n        mode = \"respect_origin\"\n      }}\n    }}\n  }}\n}}\n",
             code = region.code,
             host = region.host(),
+            zone = region.cdn_zone,
             paths = paths.join(" or "),
         );
     }

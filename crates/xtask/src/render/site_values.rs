@@ -38,7 +38,8 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         "# {name}, {city}: {role_words} of {region_name}\nglobal:\n  region: {code}\n  jurisdiction: {jurisdiction}\n  site: {name}\n  \
          # at installation; the live role is that of the region's lease\n  role: {role}\n  epoch: \"1\"\n  currency: {currency}\n  \
          languages: {languages}\n  siteDomain: {domain}\n  publicUrl: {public}\n  identityUrl: https://id.{region_domain}\n  \
-         network: {network}\n  edge:\n    address: {address}\n    gateways: {gateways}\n    \
+         # what takes the lines of the programs\n  logsUrl: {logs}\n  network: {network}\n  edge:\n    address: {address}\n    \
+         gateways: {gateways}\n    \
          # whose word about a client's address the gateway believes, besides this network's\n    cdn: {cdn}\n  namespaces:\n",
         name = site.name,
         city = site.city,
@@ -49,6 +50,7 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         currency = region.currency,
         languages = list(&region.languages),
         public = region.base_url,
+        logs = topology.logs_url(region, site),
         network = site.network,
         address = site.edge.address,
         gateways = list(&site.edge.gateways),
@@ -62,12 +64,15 @@ fn values(topology: &Topology, region: &Region, site: &Site) -> String {
         "  # the other site of the pair, in the same jurisdiction\n  peer:\n    site: {peer}\n    network: {peer_network}\n    \
          postgres: postgres.{peer_domain}\n    kafka: kafka.{peer_domain}:9094\n    mongo: mongo.{peer_domain}\n  gateway:\n    \
          url: {gateway}\n    network: {gateway_network}\n    settlementUrl: {gateway}/settlements\n  \
-         # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://{metrics}/api/v1/write\n    \
+         # keeps copies of public pages, and is told which are out of date\n  cdn:\n    purgeUrl: {purge}\n    \
+         network: {cdn_network}\n  # receives aggregates only\n  hq:\n    network: {hq_network}\n    remoteWriteUrl: https://{metrics}/api/v1/write\n    \
          logsHost: logs.{hq}\n    topic: {aggregates}\n",
         peer = peer.name,
         peer_network = peer.network,
         gateway = region.gateway.url,
         gateway_network = region.gateway.network,
+        purge = topology.purge_url(region),
+        cdn_network = topology.cdn.api.network,
         hq_network = topology.headquarters.network,
         metrics = topology.metrics_host(),
         hq = topology.headquarters_domain(),

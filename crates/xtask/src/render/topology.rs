@@ -1,5 +1,5 @@
 //! `topology.toml` as deployment needs it. Decided here: what a topology must be before anything is rendered from it. A pair in two
-//! jurisdictions, two sites in one network, a name or an address that stands twice, a region without exactly one primary and one
+//! jurisdictions, two sites in one network, a name, an address or a zone of the CDN that stands twice, a region without exactly one primary and one
 //! standby, and headquarters in a jurisdiction of customers are refused by name.
 
 use std::fs;
@@ -24,6 +24,8 @@ pub struct Topology {
 /// Who hands requests of shoppers to the load balancers.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Cdn {
+    /// Where it is told which copies are out of date.
+    pub api: Outside,
     pub networks: Vec<String>,
 }
 
@@ -35,15 +37,18 @@ pub struct Region {
     pub currency: String,
     pub languages: Vec<String>,
     pub base_url: String,
+    /// What the CDN calls the zone of that host.
+    pub cdn_zone: String,
     pub countries: Vec<String>,
-    pub gateway: PaymentGateway,
+    /// Takes payments.
+    pub gateway: Outside,
     #[serde(rename = "site")]
     pub sites: Vec<Site>,
 }
 
-/// The one address outside that a region calls.
+/// An address outside that a region calls.
 #[derive(Debug, Clone, Deserialize)]
-pub struct PaymentGateway {
+pub struct Outside {
     pub url: String,
     pub network: String,
 }
@@ -123,8 +128,12 @@ impl Topology {
         let hq = &self.headquarters;
         let mut networks: Vec<(&str, &str)> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
-        for region in &self.regions {
+        for (at, region) in self.regions.iter().enumerate() {
             region.check(&self.domain)?;
+            // a zone has one set of rules about what may be kept
+            if let Some(other) = self.regions[..at].iter().find(|other| other.cdn_zone == region.cdn_zone) {
+                bail!("{} and {} share the zone {} of the CDN", region.code, other.code, region.cdn_zone);
+            }
             ensure!(
                 region.jurisdiction != hq.jurisdiction,
                 "{} lies in the jurisdiction {} of {}, where nothing personal belongs",
@@ -139,6 +148,7 @@ impl Topology {
         }
         names.push(&hq.name);
         networks.push((&hq.name, &hq.network));
+        networks.push((&self.cdn.api.url, &self.cdn.api.network));
         for (at, name) in names.iter().enumerate() {
             ensure!(!names[..at].contains(name), "{name} stands twice");
         }
@@ -198,6 +208,16 @@ impl Topology {
         format!("metrics.{}", self.headquarters_domain())
     }
 
+    /// What takes the lines of a site's programs, and lies in that site.
+    pub fn logs_url(&self, region: &Region, site: &Site) -> String {
+        format!("https://logs.{}/loki/api/v1/push", self.site_domain(region, site))
+    }
+
+    /// Where a region says which copies of its pages are out of date.
+    pub fn purge_url(&self, region: &Region) -> String {
+        format!("{}/client/v4/zones/{}/purge_cache", self.cdn.api.url, region.cdn_zone)
+    }
+
     /// The hosts of another jurisdiction that a site speaks to all the same: what takes aggregates and redacted logs at headquarters, and
     /// from there the brokers that the aggregates come from.
     pub fn hosts_abroad(&self, region: Option<&Region>) -> Vec<String> {
@@ -222,7 +242,8 @@ impl Topology {
         let hq = self.headquarters.network.as_str();
         match place {
             Some((region, site)) => {
-                vec![site.network.as_str(), region.peer(site).network.as_str(), region.gateway.network.as_str(), hq]
+                let (peer, outside) = (region.peer(site), [&region.gateway.network, &self.cdn.api.network]);
+                [&site.network, &peer.network].into_iter().chain(outside).map(String::as_str).chain([hq]).collect()
             }
             None => self.sites().map(|(_, site)| site.network.as_str()).chain([hq]).collect(),
         }
@@ -241,7 +262,7 @@ impl Topology {
     }
 }
 
-impl PaymentGateway {
+impl Outside {
     pub fn host(&self) -> &str {
         self.url.trim_start_matches("https://")
     }
@@ -279,6 +300,9 @@ impl Region {
     fn check(&self, domain: &str) -> Result<()> {
         let Region { code, jurisdiction, .. } = self;
         ensure!(self.base_url == format!("https://api.{code}.{domain}"), "base_url of {code} is not below {domain}");
+        let zone = &self.cdn_zone;
+        let is_zone = zone.len() == 32 && zone.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        ensure!(is_zone, "{zone} of {code} is no zone of the CDN");
         for role in [SiteRole::Primary, SiteRole::Standby] {
             let count = self.sites.iter().filter(|site| site.role == role).count();
             ensure!(count == 1, "region {code} has {count} sites with the role {role:?}, it needs one");

@@ -20,6 +20,10 @@
 ---
 {{ include "shopsphere.networkPolicy" . }}
 ---
+{{- if .Values.network.cdn }}
+{{ include "shopsphere.purgeNetworkPolicy" . }}
+---
+{{- end }}
 {{ include "shopsphere.serviceMonitor" . }}
 {{- range list $serve $work }}
 ---

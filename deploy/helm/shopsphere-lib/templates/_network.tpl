@@ -2,7 +2,8 @@
 Who may talk to whom. Namespaces deny everything (deploy/helm/shopsphere-cluster); what a service needs is opened here, one peer at
 a time. Decided here: a service is reached by the edge, by the services that .Values.network.callers names, and by the scraper; it
 reaches name resolution, the stores that .Values.network.stores names, and what .Values.network.callees names. Nothing else, so a
-service cannot reach another region: no rule of ours names an address outside the site except the payment gateway's.
+service cannot reach another region: no rule of ours names an address outside the site except the payment gateway's, and the CDN's for who
+tells it which copies are out of date.
 */}}
 
 {{- define "shopsphere.networkPolicy" -}}
@@ -62,6 +63,26 @@ spec:
     matchLabels: {{- include "shopsphere.selector" (dict "root" . "role" "migrate") | nindent 6 }}
   policyTypes: [Ingress, Egress]
   egress: {{- include "shopsphere.egress" . | nindent 4 }}
+{{- end }}
+
+{{/*
+To where the CDN is told which copies are out of date, for the role that tells it and no other. What lies at these addresses is the
+vendor's: a policy knows networks and no names, so the network is as small as the vendor says, and serving pods stay without it.
+*/}}
+{{- define "shopsphere.purgeNetworkPolicy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ include "shopsphere.name" . }}-purge
+  namespace: {{ .Release.Namespace }}
+  labels: {{- include "shopsphere.labels" (dict "root" . "role" "work") | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels: {{- include "shopsphere.selector" (dict "root" . "role" "work") | nindent 6 }}
+  policyTypes: [Egress]
+  egress:
+    - to: [{ ipBlock: { cidr: {{ .Values.global.cdn.network }} } }]
+      ports: [{ protocol: TCP, port: 443 }]
 {{- end }}
 
 {{/* What every process of a service may reach. */}}

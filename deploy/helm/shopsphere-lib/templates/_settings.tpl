@@ -36,6 +36,7 @@ personalization.grpc_url: {{ printf "http://personalization.%s.svc:8132" $apps |
 gateway.name: {{ $g.gateway.name | quote }}
 gateway.base_url: {{ $g.gateway.url | quote }}
 gateway.settlement_url: {{ $g.gateway.settlementUrl | quote }}
+cdn.purge_url: {{ $g.cdn.purgeUrl | quote }}
 gate.slot: {{ if eq $g.role "active" }}{{ include "shopsphere.slot" $g.peer.site | quote }}{{ else }}""{{ end }}
 telemetry.otlp_endpoint: {{ printf "http://collector.%s.svc:4317" $g.namespaces.observability | quote }}
 telemetry.sample_ratio: "0.05"

@@ -16,7 +16,7 @@ use super::entitlement::{Entitlement, Term};
 use super::inventory::{MovementKind, SupplyKind};
 use super::lines::Lines;
 use super::shelves::{Piece, Shelves, Short};
-use super::shipment::{Options, Shipment, ShipmentState, parcels};
+use super::shipment::{Options, Shipment, ShipmentState, let_go, parcels};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -230,7 +230,8 @@ pub fn finalise(
     });
     let granted = granted.collect();
     let facts = std::iter::once(Fact::Finalised).chain(leaving(&shipments));
-    let step = next(current, Status::Finalised, now).moving(movements).telling(facts);
+    let mut step = next(current, Status::Finalised, now).moving(movements).telling(facts);
+    let_go(&mut step.after.pieces, &shipments, &sale.kinds);
     Ok(Step { shipments, granted, ..step }.decided())
 }
 
@@ -250,7 +251,8 @@ pub fn send(
     if shipments.is_empty() {
         return Decision::Nothing;
     }
-    let step = next(current, Status::Finalised, now).telling(leaving(&shipments));
+    let mut step = next(current, Status::Finalised, now).telling(leaving(&shipments));
+    let_go(&mut step.after.pieces, &shipments, kinds);
     Step { shipments, ..step }.decided()
 }
 
@@ -272,7 +274,8 @@ pub fn extend(
     Ok(step.decided())
 }
 
-/// Units of a paid order come back, because its money did: `returned`, or all that are left of it.
+/// The money of a paid order came back: for `returned`, or for all that was not given back before. Of these, units that have not left
+/// the house are for sale again and rights of use end. Goods that left come back by no message: staff books them when they are there.
 ///
 /// # Errors
 /// [`ReservationError::NotSeenYet`] before the sale, [`ReservationError::ReturnsTooMuch`].
@@ -294,17 +297,17 @@ pub fn take_back(
     };
     let (mut moved, mut revoked) = (Vec::new(), Vec::new());
     for (sku, quantity) in everything.into_iter().filter(|(_, quantity)| *quantity > 0) {
-        let mut left = quantity;
+        if kept(&current.pieces, &sku) < quantity {
+            return Err(ReservationError::ReturnsTooMuch(sku));
+        }
+        let mut wanted = quantity;
         for piece in current.pieces.iter_mut().filter(|piece| piece.sku == sku) {
-            let units = piece.kept().min(left);
+            let units = piece.can_come_back().min(wanted);
             if units > 0 {
-                left -= units;
+                wanted -= units;
                 piece.returned += units;
                 moved.push(Piece::of(piece.place(), units, 0));
             }
-        }
-        if left > 0 {
-            return Err(ReservationError::ReturnsTooMuch(sku));
         }
         revoked.push((sku, quantity));
     }

@@ -187,6 +187,53 @@ fn no_more_comes_back_than_was_sold() {
     assert_eq!(back(Some(rest.after), None), Ok(Decision::Nothing));
 }
 
+/// Two units of one line, each in a centre of its own: where they are decides what comes back, whatever was refunded.
+#[test]
+fn what_has_left_the_house_does_not_come_back_with_its_money() {
+    use SupplyKind::{Counted, MadeToOrder, Serialised, Unlimited};
+    let at = |name: &str| Centre::parse(name).unwrap();
+    let back = |sold: &Reservation, units: Option<u32>| {
+        let lines = units.map(|units| some_of("A", units));
+        let pieces = |decision: Decision| match decision {
+            Decision::Step(step) => step.movements.map(|moved| moved.pieces).unwrap_or_default(),
+            Decision::Nothing => Vec::new(),
+        };
+        let places = |pieces: Vec<Piece>| pieces.iter().map(|piece| piece.centre.to_string()).collect::<Vec<_>>();
+        take_back(Some(sold.clone()), lines.as_ref(), NOW).map(pieces).map(places)
+    };
+    // What the parcels of near and west wait for, and whose units come back.
+    let table: [(SupplyKind, [u32; 2], &[&str]); 6] = [
+        (Counted, [1, 1], &["near", "west"]),
+        (Counted, [0, 0], &[]),
+        (Counted, [0, 1], &["west"]),
+        (Serialised, [1, 0], &["near"]),
+        (MadeToOrder, [0, 0], &[]),
+        (Unlimited, [0, 0], &["near", "west"]),
+    ];
+    for (kind, waiting, expected) in table {
+        let pieces = ["near", "west"].into_iter().zip(waiting);
+        let pieces = pieces.map(|(name, waiting)| Piece::of((sku("A"), at(name)), 1, waiting)).collect();
+        let held = Reservation { pieces, ..reservation(Status::Held) };
+        let Decision::Step(step) = finalised(Some(held), kind).unwrap() else { panic!("a step") };
+        let mut sold = step.after;
+        let told = format!("{kind:?}, waiting {waiting:?}");
+        for units in [None, Some(2)] {
+            assert_eq!(back(&sold, units).unwrap(), expected, "{told}, {units:?} asked: what left the house stays out");
+        }
+        assert_eq!(back(&sold, Some(1)).unwrap(), expected.get(..1).unwrap_or_default(), "{told}");
+        assert_eq!(back(&sold, Some(3)), Err(ReservationError::ReturnsTooMuch(sku("A"))), "{told}");
+        // Once their goods are there, the parcels that waited are out as well.
+        if waiting != [0, 0] {
+            for piece in &mut sold.pieces {
+                piece.waiting = 0;
+            }
+            let centres: Vec<_> = expected.iter().copied().map(at).collect();
+            let Decision::Step(step) = send(sold, &centres, &sale(kind).kinds, NOW) else { panic!("a step") };
+            assert_eq!(back(&step.after, None).unwrap(), [""; 0], "{told}, then sent");
+        }
+    }
+}
+
 #[test]
 fn no_decision_takes_a_step_that_is_not_legal() {
     let mut taken = std::collections::HashSet::new();

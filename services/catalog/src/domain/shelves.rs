@@ -31,6 +31,8 @@ pub struct Piece {
     pub waiting: u32,
     /// Of these, given back after the sale.
     pub returned: u32,
+    /// It is out of the house, with the parcel of its centre.
+    pub left: bool,
 }
 
 /// A promise that waits for goods.
@@ -434,7 +436,7 @@ impl Waiting {
 
 impl Piece {
     pub fn of((sku, centre): Place, quantity: u32, waiting: u32) -> Self {
-        Self { sku, centre, quantity, waiting, returned: 0 }
+        Self { sku, centre, quantity, waiting, returned: 0, left: false }
     }
 
     pub fn place(&self) -> Place {
@@ -444,6 +446,12 @@ impl Piece {
     /// Units that somebody still has or is to get.
     pub fn kept(&self) -> u32 {
         self.quantity.saturating_sub(self.returned)
+    }
+
+    /// Units that are still here, or are no goods at all. Nobody here knows whether goods that left come back: whoever has them in hand
+    /// books them as found.
+    pub fn can_come_back(&self) -> u32 {
+        if self.left { 0 } else { self.kept() }
     }
 }
 

@@ -75,8 +75,7 @@ pub fn parcels(
 ) -> Vec<Shipment> {
     let mut by_centre: BTreeMap<&Centre, Vec<&Piece>> = BTreeMap::new();
     for piece in pieces {
-        // A kind that is not known is taken for goods: better an empty parcel than an order that never leaves.
-        if kinds.get(&piece.sku).is_none_or(|kind| kind.is_physical()) {
+        if is_goods(piece, kinds) {
             by_centre.entry(&piece.centre).or_default().push(piece);
         }
     }
@@ -89,6 +88,20 @@ pub fn parcels(
         created_at: now,
     };
     by_centre.into_iter().map(parcel).collect()
+}
+
+/// What goes out with `parcels` has left the house.
+pub fn let_go(pieces: &mut [Piece], parcels: &[Shipment], kinds: &BTreeMap<Sku, SupplyKind>) {
+    let leaves =
+        |centre: &Centre| parcels.iter().any(|parcel| parcel.state == ShipmentState::Ready && parcel.centre == *centre);
+    for piece in pieces {
+        piece.left |= is_goods(piece, kinds) && leaves(&piece.centre);
+    }
+}
+
+/// A kind that is not known is taken for goods: better an empty parcel than an order that never leaves.
+fn is_goods(piece: &Piece, kinds: &BTreeMap<Sku, SupplyKind>) -> bool {
+    kinds.get(&piece.sku).is_none_or(|kind| kind.is_physical())
 }
 
 fn state_of(pieces: &[&Piece]) -> ShipmentState {

@@ -83,7 +83,7 @@ fn read(event: &Event) -> Result<Command, String> {
             lines: lines(&completed.lines)?,
         })),
         Event::OrderCompensated(compensated) => Ok(Command::Release(order_id(&compensated.order_id)?)),
-        // Once nothing of the money is left with us, nothing of the goods is left with the shopper.
+        // Nothing of the money is left with us: the shopper gets nothing more of the goods.
         Event::OrderRefunded(refunded) if refunded.whole => {
             Ok(Command::Return(ReturnInventory { order: order_id(&refunded.order_id)?, lines: None }))
         }

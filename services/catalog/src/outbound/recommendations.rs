@@ -55,6 +55,7 @@ impl Recommender for GrpcRecommender {
             kind: wire(kind).into(),
             sku: sku.to_string(),
             limit: u32::try_from(limit.min(MOST)).unwrap_or_default(),
+            explain: false,
         };
         let asked = || async {
             self.client.clone().generate_recommendations(request.clone()).await.map(tonic::Response::into_inner)

@@ -1,5 +1,5 @@
-//! ReturnInventory: the money of a paid order came back, whole or for some lines, so its units are for sale again and what it
-//! allowed to use ends.
+//! ReturnInventory: the money of a paid order came back, whole or for some lines, so its units that have not left the house are for sale
+//! again and what it allowed to use ends.
 
 use common::{MessageId, OrderId};
 
@@ -12,7 +12,7 @@ use crate::domain::reservation;
 
 pub struct ReturnInventory {
     pub order: OrderId,
-    /// `None`: everything that has not come back before.
+    /// `None`: everything that was not given back before.
     pub lines: Option<Lines>,
 }
 

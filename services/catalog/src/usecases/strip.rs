@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use common::Sku;
+use common::{MessageId, Sku};
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ pub struct Strip {
     pub items: Vec<StripItem>,
     pub model: String,
     pub degraded: bool,
-    /// Names this strip in the clicks it causes.
+    /// Names this strip in the clicks it causes: one person's by itself, else the same for all who are shown the same.
     pub list_id: Uuid,
     /// The answer is for one person and must not be shared.
     pub personal: bool,
@@ -83,13 +83,22 @@ pub async fn strip(app: &App, recommender: &dyn Recommender, wanted: Wanted<'_>,
         availability: levels.as_ref().and_then(|levels| nearest(levels, &item.product)),
         ..item
     });
+    let items: Vec<StripItem> = items.filter(|item| item.availability != Some(Level::Out)).take(limit).collect();
+    let personal = shopper.is_somebody();
     Strip {
-        items: items.filter(|item| item.availability != Some(Level::Out)).take(limit).collect(),
+        list_id: if personal { common::ids::random() } else { name_of(wanted, &candidates.model, &items) },
+        items,
         model: candidates.model,
         degraded: candidates.degraded,
-        list_id: common::ids::random(),
-        personal: shopper.is_somebody(),
+        personal,
     }
+}
+
+/// A name that follows from the strip, so that who has it already can be told that it did not change.
+fn name_of(wanted: Wanted<'_>, model: &str, items: &[StripItem]) -> Uuid {
+    let shown = items.iter().map(|item| format!(";{}@{}", item.product.sku, item.revision));
+    let below = format!("{} {} {} {model}", wanted.language, wanted.kind.code(), wanted.sku);
+    MessageId::derive(&(below + &shown.collect::<String>()), items.len() as i64, "strip.answer").uuid()
 }
 
 /// As a product's page has it: that of the variant which is soonest there.

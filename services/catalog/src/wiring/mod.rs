@@ -98,7 +98,7 @@ async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
     };
     let pages = products::pages(config, process, &app, Arc::new(stock_watch))?;
     let routes = http::router_over(pages.clone(), app.clone())
-        .merge(http::strip::router(app.clone(), products::recommender(config)?))
+        .merge(http::strip::router(app.clone(), products::recommender(config)?, pages.clone()))
         .merge(operations::router(parked));
     let sessions = RedisSessions::connect(&config.redis, Duration::from_millis(config.auth.session_deadline_ms))?;
     let authenticator = Authenticator::start(process, &config.auth, sessions)?;

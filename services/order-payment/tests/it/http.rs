@@ -224,6 +224,40 @@ async fn bad_orders_get_their_problem_and_leave_nothing() {
     assert!(books.orders.is_empty() && books.events.is_empty());
 }
 
+/// The parser would take the last of the two, and somebody would get another size than the page showed.
+#[tokio::test]
+async fn an_option_that_is_chosen_twice_is_refused_in_orders_and_baskets() {
+    let world = World::in_memory();
+    let routes = routes(&world);
+    let me = someone();
+    let put = |path: &str| {
+        let request = http::Request::put(path).header("authorization", "Bearer x").header("test-user", me.to_string());
+        request.header("content-type", "application/json").header("if-match", "\"0\"")
+    };
+    let line = |options: &str| format!(r#"{{"sku": "LAMP-1", "quantity": 1, "options": {options}}}"#);
+    let order = |options: &str| {
+        let plain = an_order().to_string();
+        let chosen = plain.replace(&json!({"sku": "LAMP-1", "quantity": 1}).to_string(), &line(options));
+        assert_ne!(chosen, plain);
+        chosen
+    };
+    let (once, twice) = (r#"{"size": "m"}"#, r#"{"size": "m", "size": "l"}"#);
+    let refused = [
+        (post("/v1/orders", me, &a_key()), order(twice), "/lines/0/options"),
+        (put("/v1/cart"), format!(r#"{{"lines": [{}]}}"#, line(twice)), "/lines/0/options"),
+        (put("/v1/cart/lines/LAMP-1"), format!(r#"{{"quantity": 1, "options": {twice}}}"#), "/options"),
+    ];
+    for (request, body, pointer) in refused {
+        let answer = ask(&routes, request, body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "invalid-field"), "{body}");
+        let fault = json!({"pointer": pointer, "code": "duplicate", "message": "a key occurs twice"});
+        assert_eq!(answer.json()["errors"], json!([fault]), "{body}");
+    }
+    assert!(world.books().orders.is_empty());
+    let placed = ask(&routes, post("/v1/orders", me, &a_key()), order(once)).await;
+    assert_eq!((placed.status.as_u16(), &placed.json()["lines"][0]["options"]), (201, &json!({"size": "m"})));
+}
+
 #[tokio::test]
 async fn keys_callers_and_media_types_are_checked_before_anything_happens() {
     let world = World::in_memory();

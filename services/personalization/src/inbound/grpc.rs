@@ -5,14 +5,15 @@ use std::sync::Arc;
 use common::Sku;
 use contracts::personalization::v1::recommendation_service_server::RecommendationService;
 use contracts::personalization::v1::{
-    GenerateRecommendationsRequest, GenerateRecommendationsResponse, Recommendation, RecommendationKind,
+    GenerateRecommendationsRequest, GenerateRecommendationsResponse, Recommendation, RecommendationKind, Why,
 };
 use tonic::{Request, Response, Status};
 
 use crate::domain::Pseudonym;
+use crate::domain::suggest::Chosen;
 use crate::metrics;
 use crate::usecases::generate_recommendations::DEFAULT_LIMIT;
-use crate::usecases::{App, Command, Kind, Refusal, generate_recommendations};
+use crate::usecases::{App, Command, Kind, Recommendations, Refusal, generate_recommendations};
 
 pub struct Recommender(pub Arc<App>);
 
@@ -28,16 +29,27 @@ impl RecommendationService for Recommender {
         metrics::RECOMMENDATIONS
             .with_label_values(&[command.kind.code(), if answer.degraded { "yes" } else { "no" }])
             .inc();
-        let items = answer.items.into_iter();
-        Ok(Response::new(GenerateRecommendationsResponse {
-            items: items
-                .map(|item| Recommendation { sku: item.sku.to_string(), reason: item.reason.code().to_owned() })
-                .collect(),
-            model: answer.model.to_owned(),
-            profile_age_ms: answer.profile_age_ms,
-            degraded: answer.degraded,
-        }))
+        Ok(Response::new(told(&answer)))
     }
+}
+
+fn told(answer: &Recommendations) -> GenerateRecommendationsResponse {
+    let items = answer.items.iter().map(|item| Recommendation {
+        sku: item.sku.to_string(),
+        reason: item.reason.code().to_owned(),
+        why: answer.why(&item.sku).map(why),
+    });
+    GenerateRecommendationsResponse {
+        items: items.collect(),
+        model: answer.model.to_owned(),
+        profile_age_ms: answer.profile_age_ms,
+        degraded: answer.degraded,
+    }
+}
+
+fn why(chosen: &Chosen) -> Why {
+    let [neighbours, beside, further, _] = chosen.suggested.parts;
+    Why { share: chosen.suggested.share, neighbours, beside, further, lift: chosen.lift }
 }
 
 /// Empty texts mean absent; limit 0 means the default, as usual in this encoding. Everything that can be refused is refused here, before
@@ -64,12 +76,14 @@ fn parse(request: GenerateRecommendationsRequest) -> Result<Command, Refusal> {
         takes_part: false,
         sku,
         limit,
-        explain: false,
+        explain: request.explain,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     fn request(kind: RecommendationKind, sku: &str, limit: u32) -> GenerateRecommendationsRequest {
@@ -96,5 +110,18 @@ mod tests {
             assert_eq!(parse(request).map(|command| command.limit), Err(refusal));
         }
         assert_eq!(parse(request(RecommendationKind::Similar, "A", 0)).map(|command| command.limit), Ok(DEFAULT_LIMIT));
+    }
+
+    /// Encoded by hand from the field numbers: what a service of the release before sends, and what it reads.
+    #[test]
+    fn who_knows_nothing_of_explanations_asks_and_is_answered_as_before() {
+        // Kind 1, limit 3.
+        let asked = GenerateRecommendationsRequest::decode(&[0x10, 1, 0x20, 3][..]).expect("an older question");
+        let command = parse(asked).expect("a question that makes sense");
+        assert_eq!((command.kind, command.limit, command.explain), (Kind::ForYou, 3, false));
+        let newer = GenerateRecommendationsRequest::decode(&[0x10, 1, 0x28, 1][..]).expect("a newer question");
+        assert!(parse(newer).expect("a question that makes sense").explain);
+        let item = Recommendation { sku: "A".to_owned(), reason: "new".to_owned(), why: None };
+        assert_eq!(item.encode_to_vec(), *b"\x0a\x01A\x12\x03new");
     }
 }

@@ -7,6 +7,7 @@
 //! Whoever is known gets the list that was made for them until they click or their session is over; what has gone since is left out of
 //! it. How each list is made stands in `lists`, how it is kept in `kept_lists`.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use common::Sku;
@@ -61,6 +62,14 @@ impl Kind {
     /// Says nothing without a product at hand.
     fn is_about_a_product(self) -> bool {
         matches!(self, Self::Similar | Self::AlsoViewed | Self::AlsoBought)
+    }
+
+    /// Whether what somebody has seen lately is left out, because the list is there to find something. `for_you` says what comes next,
+    /// which is not what was there before. `also_viewed`, `also_bought` and `similar` say what else there is beside the product at hand;
+    /// who has seen one of those has made up their mind about it. `trending` is news to somebody who is known; the chart that is
+    /// the same for all is what strangers get. In `continue` what was seen is the point.
+    pub fn leaves_out_seen(self) -> bool {
+        matches!(self, Self::ForYou | Self::AlsoViewed | Self::AlsoBought | Self::Similar | Self::Trending)
     }
 
     /// Whether a question of this kind makes sense. Asked by whoever reads a question, before anything is done for it, and once more
@@ -141,6 +150,13 @@ pub struct Recommendations {
     pub list_id: uuid::Uuid,
 }
 
+impl Recommendations {
+    /// What made this product of the list; `None` unless it was asked for, and of what visits did not suggest.
+    pub fn why(&self, sku: &Sku) -> Option<&Chosen> {
+        self.explained.iter().find(|chosen| chosen.item.sku == *sku)
+    }
+}
+
 /// # Errors
 /// [`Refusal`] for a command that makes no sense; never for a store that is gone.
 pub async fn generate_recommendations(app: &App, command: &Command) -> Result<Recommendations, Refusal> {
@@ -182,10 +198,10 @@ fn note(app: &App, command: &Command, parts: &[Part], degraded: bool) {
     app.trials.running.note(who, exposure);
 }
 
-/// The levels below the full answer, none of which waits for anything. What has gone lately may still be in them: nobody is there who
-/// could tell.
+/// The levels below the full answer, none of which waits for anything. What has gone lately may still be in them, and what the asker has
+/// seen: nobody is there who could tell.
 fn without_store(app: &App, command: &Command, crowd: &Crowd) -> Recommendations {
-    let trending = lists::trending(command, crowd, command.limit as usize);
+    let trending = lists::trending(command, crowd, &HashSet::new(), command.limit as usize);
     if command.kind == Kind::Trending && command.pseudonym.is_none() {
         // A stranger would get no other with the store.
         return answer(trending, Level::Full);

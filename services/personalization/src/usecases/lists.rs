@@ -1,4 +1,5 @@
-//! How the list of each kind is made: where its candidates come from, in which order they are asked. Scores are the domain's business.
+//! How the list of each kind is made: where its candidates come from, in which order they are asked. Scores are the domain's business, and
+//! which kinds leave out what was seen is that of [`Kind::leaves_out_seen`].
 //!
 //! A list is made longer than what is shown of it, see [`Length`]: whoever shows it leaves out what has gone since.
 
@@ -62,8 +63,9 @@ pub async fn make(
     person: &Person,
 ) -> Result<List, StoreUnavailable> {
     let length = Length::of(command.limit as usize);
+    let seen = left_out(command.kind, person);
     match (command.kind, &command.sku) {
-        (Kind::Trending, _) => Ok(trending(command, crowd, length.kept)),
+        (Kind::Trending, _) => Ok(trending(command, crowd, &seen, length.kept)),
         (Kind::ForYou, _) => match change {
             Change::Off => Ok(List::left_out()),
             Change::Popular => for_you(app, command, crowd, &Person::default(), length).await,
@@ -77,17 +79,22 @@ pub async fn make(
             let items = recommend::go_on(&person.recent, length.kept);
             Ok(List { from_profile: true, ..List::of(items, HISTORY) })
         }
-        (Kind::Similar, Some(sku)) => similar(app, sku, ALIKE, Vec::new(), length).await,
-        (Kind::AlsoViewed, Some(sku)) => together(app, command, sku, PairKind::Viewed, length).await,
-        (Kind::AlsoBought, Some(sku)) => together(app, command, sku, PairKind::Bought, length).await,
+        (Kind::Similar, Some(sku)) => similar(app, sku, ALIKE, Vec::new(), &seen, length).await,
+        (Kind::AlsoViewed, Some(sku)) => together(app, command, sku, PairKind::Viewed, &seen, length).await,
+        (Kind::AlsoBought, Some(sku)) => together(app, command, sku, PairKind::Bought, &seen, length).await,
         // A command without the product it needs is refused before.
         (Kind::Similar | Kind::AlsoViewed | Kind::AlsoBought, None) => Ok(List::left_out()),
     }
 }
 
-/// What the process knows by itself: what is trending, without the product at hand.
-pub fn trending(command: &Command, crowd: &Crowd, most: usize) -> List {
-    let left_out: HashSet<&Sku> = command.sku.iter().collect();
+/// What this person has seen lately, where a list of this kind is without it.
+fn left_out(kind: Kind, person: &Person) -> HashSet<&Sku> {
+    person.recent.iter().filter(|_| kind.leaves_out_seen()).map(|recent| &recent.sku).collect()
+}
+
+/// What the process knows by itself: what is trending, without the product at hand and what was seen.
+pub fn trending(command: &Command, crowd: &Crowd, seen: &HashSet<&Sku>, most: usize) -> List {
+    let left_out: HashSet<&Sku> = seen.iter().copied().chain(command.sku.as_ref()).collect();
     popular(crowd, &left_out, most)
 }
 
@@ -125,7 +132,7 @@ async fn for_you(
     person: &Person,
     length: Length,
 ) -> Result<List, StoreUnavailable> {
-    let mut seen: HashSet<&Sku> = person.recent.iter().map(|recent| &recent.sku).collect();
+    let mut seen = left_out(command.kind, person);
     let Some(profile) = person.profile.as_ref().filter(|profile| !profile.categories.is_empty()) else {
         // A cold start: what others like, without what this person has just seen.
         seen.extend(command.sku.iter());
@@ -176,25 +183,30 @@ async fn together(
     command: &Command,
     sku: &Sku,
     kind: PairKind,
+    seen: &HashSet<&Sku>,
     length: Length,
 ) -> Result<List, StoreUnavailable> {
     let shelf = [Shelf::Together(kind, sku.clone())];
-    let list = app.shelves.lists(&shelf, length.kept, app.clock.now().timestamp_millis()).await?;
+    // As many more as may be left out.
+    let most = length.kept + seen.len();
+    let list = app.shelves.lists(&shelf, most, app.clock.now().timestamp_millis()).await?;
     let reason = match kind {
         PairKind::Viewed => Reason::ViewedTogether,
         PairKind::Bought => Reason::BoughtTogether,
     };
-    let visits = visit_lists::about(app, command, length.kept);
+    let mut visits = visit_lists::about(app, command, most);
+    visits.retain(|item| !seen.contains(&item.sku));
     // Nothing was seen together with it yet: then the whole list is of the other kind and says so.
     let model = if visits.is_empty() { TOGETHER } else { VISITS };
-    let pairs = list.into_iter().flatten().map(|popular| Item { sku: popular.sku, reason });
+    let pairs = list.into_iter().flatten().filter(|popular| !seen.contains(&popular.sku));
+    let pairs = pairs.map(|popular| Item { sku: popular.sku, reason });
     let items = still_offered(app, visits.into_iter().chain(pairs).collect()).await?;
     let items = recommend::unique(items, length.kept);
     if items.len() >= length.kept {
         return Ok(List::of(items, model));
     }
     let model = if items.is_empty() { ALIKE } else { model };
-    similar(app, sku, model, items, length).await
+    similar(app, sku, model, items, seen, length).await
 }
 
 /// Products of the same shelf after `items`.
@@ -203,6 +215,7 @@ async fn similar(
     sku: &Sku,
     model: &'static str,
     items: Vec<Item>,
+    seen: &HashSet<&Sku>,
     length: Length,
 ) -> Result<List, StoreUnavailable> {
     let known = app.features.features(std::slice::from_ref(sku)).await?;
@@ -210,7 +223,8 @@ async fn similar(
     let now_ms = app.clock.now().timestamp_millis();
     let shelves = [Shelf::Category(feature.category.clone()), Shelf::NewestOf(feature.category.clone())];
     let lists = app.shelves.lists(&shelves, LIST_LENGTH / 2, now_ms).await?;
-    let mut candidates: Vec<Sku> = lists.into_iter().flatten().map(|popular| popular.sku).collect();
+    let candidates = lists.into_iter().flatten().map(|popular| popular.sku);
+    let mut candidates: Vec<Sku> = candidates.filter(|sku| !seen.contains(sku)).collect();
     let features = app.features.features(&candidates).await?;
     candidates.retain(|sku| is_offered(&features, sku, now_ms));
     let more = recommend::similar(sku, feature, &candidates, &features, length.kept);

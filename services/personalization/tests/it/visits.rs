@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use contracts::personalization::v1::recommendation_service_server::RecommendationService as _;
+use contracts::personalization::v1::{GenerateRecommendationsRequest, Recommendation, RecommendationKind, Why};
 use personalization::domain::ClickKind::{Buy, View};
 use personalization::domain::Pseudonym;
+use personalization::inbound::grpc::Recommender;
 use personalization::outbound::memory::MemoryStore;
 use personalization::outbound::visit_file::VisitFile;
 use personalization::usecases::generate_recommendations::Level;
@@ -167,6 +170,40 @@ async fn whoever_asks_why_is_told_what_made_the_list() {
     assert_eq!(why.item, told.items[0]);
     let parts: f32 = why.suggested.parts.iter().sum();
     assert!((f64::from(parts) - why.suggested.share).abs() < 1e-6 && why.lift >= 1.0, "{why:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_asks_why_is_told_the_same_as_a_page() {
+    let shop = support::memory();
+    visits(&shop).await;
+    let who = somebody();
+    looks_at(&shop, &who, 10, "C1").await;
+    let recommender = Recommender(Arc::new(shop.app.clone()));
+    let ask = async |explain| {
+        let request = GenerateRecommendationsRequest {
+            pseudonym: who.to_string(),
+            kind: RecommendationKind::ForYou.into(),
+            limit: 5,
+            explain,
+            ..GenerateRecommendationsRequest::default()
+        };
+        let answer = recommender.generate_recommendations(tonic::Request::new(request)).await.expect("an answer");
+        answer.into_inner().items
+    };
+    let (told, plain) = (ask(true).await, ask(false).await);
+    assert!(plain.iter().all(|item| item.why.is_none()), "nobody asked: {plain:?}");
+    let skus = |items: &[Recommendation]| items.iter().map(|item| item.sku.clone()).collect::<Vec<_>>();
+    assert_eq!(skus(&told), skus(&plain), "asking changes nothing");
+    let command =
+        Command { kind: Kind::ForYou, pseudonym: Some(who), takes_part: false, sku: None, limit: 5, explain: true };
+    let page = generate_recommendations(&shop.app, &command).await.expect("an answer");
+    let first = told[0].why.expect("what visits suggested");
+    let chosen = page.why(&page.items[0].sku).expect("the same");
+    let [neighbours, beside, further, _] = chosen.suggested.parts;
+    let same = Why { share: chosen.suggested.share, neighbours, beside, further, lift: chosen.lift };
+    assert_eq!((first, told[0].sku.as_str()), (same, page.items[0].sku.as_str()));
+    assert!(first.share > 0.0 && first.lift >= 1.0, "{first:?}");
+    assert!(told.iter().any(|item| item.why.is_none()), "what visits did not suggest has no such reason: {told:?}");
 }
 
 #[tokio::test]

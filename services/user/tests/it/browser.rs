@@ -244,6 +244,68 @@ async fn a_person_who_leaves_the_page_is_reported_with_the_token_and_never_as_a_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_did_is_never_said_of_who_logs_in_after_them() {
+    let Some(program) = browser() else { return };
+    let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let shop = page(
+        r#"
+        import { clicks } from "/clicks.js";
+        const ask = window.fetch, sent = [], answers = [], beacons = [];
+        const skus = (body) => JSON.parse(body).events.map((event) => event.sku).join();
+        window.fetch = (_, { body, headers }) => {
+            sent.push([skus(body), headers.authorization ?? "nobody"]);
+            return new Promise((answer) => answers.push(answer));
+        };
+        navigator.sendBeacon = (_, body) => { beacons.push(skus(body)); return true; };
+        // As the provider issues them: the next token of a person is another text, and has all letters of its alphabet.
+        const issued = (sub, turn) => {
+            const claims = btoa(JSON.stringify({ turn, name: "\u00ff".repeat(6) + ">".repeat(6), sub }));
+            return "h." + claims.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "") + ".s";
+        };
+        const told = async (status) => {
+            visit.flush();
+            answers.shift()(new Response("", { status }));
+            await new Promise((then) => setTimeout(then, 50));
+        };
+        let token;
+        const visit = clicks({ consent: true, token: () => token, most: 50, wait: 600000 });
+        visit.report("view", { sku: "V-1" });
+        token = issued("anna", 1);
+        visit.report("view", { sku: "A-1" });
+        token = issued("berta", 1);
+        visit.report("view", { sku: "B-1" });
+        // Berta is there. The visitor has no token; Anna has hers until her session is over; Berta gets newer ones.
+        await told(202);
+        await told(503);
+        await told(401);
+        token = issued("berta", 2);
+        await told(401);
+        token = issued("berta", 3);
+        await told(202);
+        // Berta logs out, and the page is left.
+        visit.report("add", { sku: "B-2" });
+        token = undefined;
+        visit.report("view", { sku: "V-2" });
+        dispatchEvent(new Event("pagehide"));
+        const [anna, berta] = ["anna", "berta"].map((sub) => (turn) => "Bearer " + issued(sub, turn));
+        const expected = [
+            ["V-1", "nobody"], ["A-1", anna(1)], ["A-1", anna(1)],
+            ["B-1", berta(2)], ["B-1", berta(3)], ["B-2", berta(3)],
+        ];
+        const same = JSON.stringify(sent) === JSON.stringify(expected) && beacons.join(" ") === "V-2";
+        const whole = [..."-_"].every((letter) => anna(1).includes(letter));
+        window.fetch = ask;
+        const witness = clicks({ consent: true, most: 1 });
+        witness.report("custom", { sku: same && whole ? "Y-1" : "N-1" });
+        "#,
+    );
+    let address = served(&world, shop, &ended).await;
+    let running = Browser::open(&program, &format!("{address}/shop"));
+    wait_for(&world, &["Y-1"]).await;
+    drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_refused_for_the_moment_comes_again_and_once() {
     let Some(program) = browser() else { return };
     let (world, ended) = (World::new(), Arc::new(AtomicBool::new(false)));

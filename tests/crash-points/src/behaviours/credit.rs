@@ -2,6 +2,7 @@
 
 use common::UserId;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Back, COMPLETED, Placed, Stage, messages, money, orders, rows_come_to, written_down};
 use crate::desk;
@@ -42,7 +43,7 @@ pub(super) async fn paid_by_credit(stage: &Stage) -> Vec<Placed> {
     vec![Placed::ending(order, COMPLETED)]
 }
 
-/// Part of the price goes back to the card, then the rest becomes store credit, and the unit is for sale again.
+/// Part of the price goes back to the card, then the rest becomes store credit, and the unit that has left stays out.
 pub(super) async fn refunded(stage: &Stage) -> Vec<Placed> {
     let sandbox = &stage.sandbox;
     let shopper = known_person(stage).await;
@@ -60,11 +61,18 @@ pub(super) async fn refunded(stage: &Stage) -> Vec<Placed> {
     .await;
     let rest = json!({"to": "store_credit", "reason": "it came back"});
     desk::refund(sandbox, &stage.staff, order, &rest).await;
+    // Nothing moves for it, so that the catalog has dealt with it is all there is to see.
+    let told: Uuid =
+        sqlx::query_scalar("SELECT message_id FROM outbox WHERE topic = 'order.refunded' AND key = $1 AND version = 2")
+            .bind(order.to_string())
+            .fetch_one(&sandbox.orders)
+            .await
+            .expect("a refund that is done is told of");
     rows_come_to(
         &sandbox.stock,
-        "the unit to come back",
-        "SELECT count(*) FROM stock_movements WHERE order_id = $1 AND kind = 'returned'",
-        order.uuid(),
+        "the catalog to hear of the refund",
+        "SELECT count(*) FROM inbox WHERE message_id = $1",
+        told,
         1,
     )
     .await;

@@ -1,11 +1,12 @@
 //! The gateway's objects: every path of the table is routed to its service, counted, limited in size, and asks for a token where the table
-//! says so; a plugin that is named is there. The gateway itself: whose word it takes, who writes it, who watches it. And its keys: somebody
-//! brings them, and may touch nothing else.
+//! says so; a plugin that is named is there. The gateway itself: whose word it takes, who writes it, who watches it. Its keys: somebody
+//! brings them, and may touch nothing else. And the CDN in front of it hears which of its copies are out of date.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::objects::Object;
-use super::{Case, Refusal};
+use super::reach::{chooses, list, opens};
+use super::{Case, Refusal, settings};
 use crate::render::kong;
 use crate::render::routes::Token;
 
@@ -188,6 +189,42 @@ pub fn keys(case: &Case<'_>) -> Vec<Refusal> {
             let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
             want(named || verbs == ["create"], role, format!("may {} whatever it likes", verbs.join(", ")));
         }
+    }
+    refused
+}
+
+const PURGE_URL: &str = "SHOPSPHERE__CDN__PURGE_URL";
+
+/// Who knows that copies are out of date tells the CDN: in the zone of this region's public host and no other, and a way is open for it.
+pub fn purged(case: &Case<'_>) -> Vec<Refusal> {
+    let Some((region, _)) = case.place else { return Vec::new() };
+    let (url, network) = (case.topology().purge_url(region), &case.topology().cdn.api.network);
+    let mut refused = Vec::new();
+    let mut told = false;
+    for object in case.objects() {
+        let Some(pod) = object.pod() else { continue };
+        for zone in object.containers().filter_map(|container| settings::value(container, PURGE_URL)) {
+            if zone != url {
+                refused.push(case.refuse("purged", object, format!("tells {zone:?}, which keeps no copies of ours")));
+            }
+            let labels = &pod["metadata"]["labels"];
+            if labels["app.kubernetes.io/component"] != "work" {
+                continue;
+            }
+            told = true;
+            let open = case.of("NetworkPolicy").any(|policy| {
+                policy.namespace() == object.namespace()
+                    && chooses(policy, labels)
+                    && list(&policy.value["spec"]["egress"])
+                        .any(|rule| opens(rule, "to", 443, |peer| peer["ipBlock"]["cidr"] == network.as_str()))
+            });
+            if !open {
+                refused.push(case.refuse("purged", object, "no policy lets it tell the CDN"));
+            }
+        }
+    }
+    if !told {
+        refused.push(case.lacks("purged", "nobody tells the CDN which of its copies are out of date"));
     }
     refused
 }

@@ -2,6 +2,7 @@
 //! and says which object breaks it. A test plants a mistake of each kind and expects exactly the rule of that name to refuse it.
 
 mod admission;
+mod applied;
 mod data;
 mod edge;
 mod images;
@@ -13,6 +14,7 @@ mod residency;
 mod rights;
 mod scaling;
 mod settings;
+mod shipped;
 mod watch;
 mod workloads;
 
@@ -131,10 +133,13 @@ const RULES: &[Rule] = &[
     watch::found,
     watch::shown,
     watch::traced,
+    shipped::shipped,
     images::built,
+    applied::applied,
     edge::routes,
     edge::gateway,
     edge::keys,
+    edge::purged,
 ];
 
 /// Every refusal over all sites.

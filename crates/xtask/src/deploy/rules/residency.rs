@@ -45,7 +45,8 @@ fn called<'t>(path: &str, text: &'t str) -> Vec<&'t str> {
     hosts.collect()
 }
 
-/// May a site call a host that does not lie below our domain? Names inside the cluster, its own addresses, and its gateway.
+/// May a site call a host that does not lie below our domain? Names inside the cluster, its own addresses, its gateway, and who keeps copies
+/// of its public pages.
 fn known(case: &Case<'_>, host: &str) -> bool {
     let inside = !host.contains('.') || host.ends_with(".svc") || host.ends_with(".svc.cluster.local");
     let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
@@ -55,7 +56,7 @@ fn known(case: &Case<'_>, host: &str) -> bool {
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return address.is_unspecified() || address.is_loopback();
     }
-    case.place.is_some_and(|(region, _)| host == region.gateway.host())
+    case.place.is_some_and(|(region, _)| host == region.gateway.host() || host == case.topology().cdn.api.host())
 }
 
 pub fn hosts(case: &Case<'_>) -> Vec<Refusal> {
@@ -112,13 +113,13 @@ const WAYS: [(&str, &str, u64); 4] = [
     // headquarters pull the aggregates
     ("data", "ingress", 9094),
     ("hq", "egress", 9094),
-    // a region writes recorded series, and redacted logs when somebody takes them
+    // a region writes recorded series, and redacted logs when somebody takes them; that it is not who reads the lines is `shipped`
     ("observability", "egress", 443),
     // what takes the series asks for certificates at a port of its own
     ("hq", "ingress", 8443),
 ];
 
-/// Policies may open the way to the peer, the gateway and headquarters, each to who needs it; to nobody else outside.
+/// Policies may open the way to the peer, the gateway, the CDN and headquarters, each to who needs it; to nobody else outside.
 pub fn networks(case: &Case<'_>) -> Vec<Refusal> {
     let topology = case.topology();
     let open = topology.open_networks(case.place);
@@ -176,6 +177,12 @@ fn strays(case: &Case<'_>, policy: &Object, direction: &str) -> Vec<String> {
             let pays = case.place.is_some_and(|(region, _)| overlap(cidr, &region.gateway.network));
             if pays && spec["podSelector"]["matchLabels"]["app.kubernetes.io/name"] != "order-payment" {
                 wrong.push("opens the way to the payment gateway to who takes no payments".to_owned());
+            }
+            let tells = case.place.is_some() && overlap(cidr, &topology.cdn.api.network);
+            let of = &spec["podSelector"]["matchLabels"];
+            let knows = of["app.kubernetes.io/name"] == "catalog" && of["app.kubernetes.io/component"] == "work";
+            if tells && !(knows && ports == [443_u64]) {
+                wrong.push("opens the way to the CDN to who has nothing to tell it".to_owned());
             }
         }
     }

@@ -137,7 +137,7 @@ pub fn redaction(case: &Case<'_>) -> Vec<Refusal> {
         }
     }
     if case.place.is_some() && case.of("OpenTelemetryCollector").next().is_none() {
-        refused.push(case.lacks("redaction", "nobody takes its logs"));
+        refused.push(case.lacks("redaction", "nobody takes its traces"));
     }
     refused
 }

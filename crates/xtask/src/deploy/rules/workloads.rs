@@ -81,6 +81,7 @@ pub fn restricted(case: &Case<'_>) -> Vec<Refusal> {
         for key in ["hostNetwork", "hostPID", "hostIPC"] {
             want(spec[key] != true, "shares a namespace with its node");
         }
+        want(list(&spec["volumes"]).all(|volume| volume["hostPath"].is_null()), "has a folder of its node");
         for container in object.containers() {
             let security = &container["securityContext"];
             want(security["allowPrivilegeEscalation"] == false, "may gain privileges");

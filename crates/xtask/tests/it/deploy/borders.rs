@@ -11,7 +11,7 @@ use xtask::render::topology::{overlap, within};
 use xtask::render::{self, Sources};
 
 use super::planted::{add, change, container, judged, push, remove, setting};
-use super::{SITES, received};
+use super::{SITES, outward, received};
 
 pub(super) struct Mistake {
     pub(super) rule: &'static str,
@@ -512,7 +512,7 @@ const MISTAKES: &[Mistake] = &[
 fn each_way_across_a_border_is_refused_in_the_words_that_are_meant() {
     let sources = Sources::read(&checkout()).unwrap();
     let mut wrong = Vec::new();
-    for mistake in MISTAKES.iter().chain(received::MISTAKES) {
+    for mistake in MISTAKES.iter().chain(received::MISTAKES).chain(outward::MISTAKES) {
         let refused = judged(&sources, mistake.site, mistake.plant);
         let meant = refused.iter().any(|refusal| {
             refusal.rule == mistake.rule && refusal.site == mistake.site && refusal.to_string().contains(mistake.says)

@@ -6,6 +6,7 @@ mod checkers;
 mod coming_up;
 mod decisions;
 mod edge;
+mod outward;
 mod planted;
 mod planted_edge;
 mod received;

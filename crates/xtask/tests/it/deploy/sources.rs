@@ -45,6 +45,13 @@ fn a_topology_with_a_mistake_is_refused_by_name() {
         ("https://api.us.shopsphere.example", "https://api.eu.shopsphere.example", "base_url of us is not below"),
         ("default_region = \"eu\"", "default_region = \"mars\"", "default_region mars is no region"),
         ("\"172.64.0.0/13\"", "\"0.0.0.0/0\"", "cdn: 0.0.0.0/0 is no network of a CDN"),
+        ("cdn_zone = \"0000", "cdn_zone = \"zone", "of eu is no zone of the CDN"),
+        ("0002\"", "0001\"", "us and eu share the zone 00000000000000000000000000000001 of the CDN"),
+        (
+            "104.16.0.0/13\" }",
+            "10.21.0.0/16\" }",
+            "https://api.cloudflare.com and rdc-b share the network 10.21.0.0/16",
+        ),
         ("role = \"standby\"", "role = \"primary\"", "region eu has 2 sites with the role Primary, it needs one"),
     ];
     for (from, to, expected) in cases {

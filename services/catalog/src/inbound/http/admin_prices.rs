@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use chassis::Problem;
-use chassis::extract::{Caller, Json, Path, Query};
+use chassis::extract::{Caller, Json, Path, Query, distinct};
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::{Money, Sku};
 use contracts::trace::current_traceparent;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin_products::{author, expected_revision, tagged};
 use super::desk::Desk;
-use super::product_body::{PriceBody, ProductBody, distinct};
+use super::product_body::{PriceBody, ProductBody};
 use super::view::MoneyView;
 use crate::domain::draft::ProductDraft;
 use crate::domain::product::{InvalidProduct, Revision, State as ProductState};

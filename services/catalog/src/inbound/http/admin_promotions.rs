@@ -9,13 +9,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chassis::Problem;
-use chassis::extract::{Caller, Json, Path, etag};
+use chassis::extract::{Caller, Json, Path, distinct_if_any, etag};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::product_body::distinct_if_any;
 use crate::domain::promotion::{Off, Promotion, PromotionId, PromotionState, Target};
 use crate::domain::promotion_book::Standing;
 use crate::domain::promotion_draft::{CouponDraft, PromotionDraft, TargetDraft, percent_text};

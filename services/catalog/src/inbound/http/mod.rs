@@ -45,8 +45,7 @@ pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
     let listener: Weak<Pages> = Arc::downgrade(&pages);
     app.products.cache.tell(listener);
     Router::new()
-        .merge(products::router(app.clone()))
-        .merge(products::page_router(pages))
+        .merge(products::router(app.clone(), pages))
         .merge(search::router(app.clone()))
         .merge(admin_products::router(app.clone()))
         .merge(admin_prices::router(app.clone()))

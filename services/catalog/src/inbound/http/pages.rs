@@ -3,26 +3,48 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use chassis::Problem;
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, Region};
-use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LINK, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LINK, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::finished::{Encoding, has_tag, shared_until_turn, tag};
+use super::finished::{Bodies, Encoding, Sent, has_tag, shared_until_turn};
 use crate::domain::product::Product;
 
 /// `view` as an answer with a strong tag over its bytes, or 304 when the caller has these very bytes.
-pub fn tagged<T: Serialize>(mut headers: HeaderMap, view: &T, asked: &HeaderMap) -> Response {
+pub fn tagged<T: Serialize>(headers: HeaderMap, view: &T, asked: &HeaderMap) -> Response {
+    whole_or_same(headers, Sent::plain(bytes_of(view)), asked)
+}
+
+/// As [`tagged`], in the encoding that the caller takes where the answer is for everybody: then the same bytes go out many times. What
+/// is for one person, or must not be kept, is sent once and travels as it is.
+pub async fn encoded<T: Serialize>(bodies: &Bodies, mut headers: HeaderMap, view: &T, asked: &HeaderMap) -> Response {
+    let is_for_everybody = headers.get(CACHE_CONTROL).is_some_and(|rule| rule.as_bytes().starts_with(b"public"));
+    if !is_for_everybody {
+        return tagged(headers, view, asked);
+    }
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language, Authorization, Accept-Encoding"));
+    let sent = bodies.encoded(bytes_of(view), Encoding::wanted(asked)).await;
+    whole_or_same(headers, sent, asked)
+}
+
+fn bytes_of<T: Serialize>(view: &T) -> Bytes {
     // A view is texts and numbers; nothing in it can fail to become JSON.
-    let body = serde_json::to_vec(view).unwrap_or_default();
-    let tag = tag(&body, Encoding::Identity);
+    serde_json::to_vec(view).unwrap_or_default().into()
+}
+
+fn whole_or_same(mut headers: HeaderMap, Sent { body, tag, encoding }: Sent, asked: &HeaderMap) -> Response {
     headers.insert(ETAG, tag.clone());
     if has_tag(asked, &tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(encoding) = encoding.header() {
+        headers.insert(CONTENT_ENCODING, encoding);
+    }
     (headers, body).into_response()
 }
 

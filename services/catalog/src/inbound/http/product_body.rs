@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use chassis::extract::distinct;
 use common::Sku;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::draft::{AttributeDraft, OfferedDraft, PriceDraft, ProductDraft, TextDraft, VariantDraft};
 use crate::domain::product::Product;
@@ -99,48 +99,6 @@ struct VariantBody {
     special_prices: Vec<PriceBody>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
-}
-
-/// A map whose keys occur once. Of two prices in one currency the parser would take the last, and nobody would know.
-pub(super) fn distinct<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
-where
-    D: Deserializer<'de>,
-    V: Deserialize<'de>,
-{
-    struct Distinct<V>(std::marker::PhantomData<V>);
-
-    impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
-        type Value = BTreeMap<String, V>;
-
-        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            out.write_str("an object whose keys occur once")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-            let mut map = BTreeMap::new();
-            while let Some((key, value)) = entries.next_entry()? {
-                if map.insert(key, value).is_some() {
-                    return Err(A::Error::custom("a key occurs twice"));
-                }
-            }
-            Ok(map)
-        }
-    }
-
-    deserializer.deserialize_map(Distinct(std::marker::PhantomData))
-}
-
-/// As [`distinct`], where there need be none.
-pub(super) fn distinct_if_any<'de, D, V>(deserializer: D) -> Result<Option<BTreeMap<String, V>>, D::Error>
-where
-    D: Deserializer<'de>,
-    V: Deserialize<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(bound = "V: Deserialize<'de>")]
-    struct Present<V>(#[serde(deserialize_with = "distinct")] BTreeMap<String, V>);
-
-    Ok(Option::<Present<V>>::deserialize(deserializer)?.map(|Present(map)| map))
 }
 
 impl ProductBody {

@@ -26,13 +26,11 @@ use crate::usecases::App;
 use crate::usecases::list_products::list_products;
 use crate::usecases::stand_in::{self, Answered};
 
-pub fn router(app: Arc<App>) -> Router {
-    Router::new().route("/v1/products", get(list)).route("/v1/categories", get(categories)).with_state(app)
-}
-
-/// The product page, finished.
-pub fn page_router(pages: Arc<Pages>) -> Router {
-    Router::new().route("/v1/products/{sku}", get(one)).with_state(pages)
+/// Lists are made anew, the product page is finished; `pages` knows both in their encodings.
+pub fn router(app: Arc<App>, pages: Arc<Pages>) -> Router {
+    let page: Router = Router::new().route("/v1/products/{sku}", get(one)).with_state(pages.clone());
+    let lists = Router::new().route("/v1/products", get(list)).route("/v1/categories", get(categories));
+    lists.with_state((app, pages)).merge(page)
 }
 
 #[derive(Debug, Serialize)]
@@ -44,7 +42,7 @@ struct ListView {
 }
 
 async fn list(
-    State(app): State<Arc<App>>,
+    State((app, pages)): State<(Arc<App>, Arc<Pages>)>,
     browsing: Browsing,
     Language(language): Language,
     OriginalUri(uri): OriginalUri,
@@ -67,7 +65,8 @@ async fn list(
         .iter()
         .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, region, now));
     let page = OwnPageView { cursor: found.cursor, next_cursor: found.next_cursor };
-    Ok(pages::tagged(headers, &ListView { items: items.collect(), page, degraded }, &asked))
+    let view = ListView { items: items.collect(), page, degraded };
+    Ok(pages::encoded(pages.bodies(), headers, &view, &asked).await)
 }
 
 async fn one(
@@ -101,7 +100,7 @@ struct CategoryView {
 }
 
 async fn categories(
-    State(app): State<Arc<App>>,
+    State((app, pages)): State<(Arc<App>, Arc<Pages>)>,
     Language(language): Language,
     asked: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -114,5 +113,6 @@ async fn categories(
     let items = categories.into_iter().map(view).collect();
     let mut headers = pages::degraded(pages::headers(language, false, "/v1/categories", &[], None), degraded);
     headers.insert(CACHE_TAG, HeaderValue::from_static(SHOP_KEY));
-    Ok(pages::tagged(headers, &CategoriesView { items, page: PageView { next_cursor: None }, degraded }, &asked))
+    let view = CategoriesView { items, page: PageView { next_cursor: None }, degraded };
+    Ok(pages::encoded(pages.bodies(), headers, &view, &asked).await)
 }

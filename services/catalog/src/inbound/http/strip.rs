@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use chassis::Problem;
-use chassis::extract::{Json, Language, Path, Query};
+use chassis::extract::{Language, Path, Query};
 use common::{ErrorKind, FieldProblem, Sku, VisitorId};
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::Browsing;
-use super::finished::{CACHE_TAG, product_key};
+use super::finished::{CACHE_TAG, Pages, product_key};
 use super::pages;
 use super::view::ProductView;
 use crate::usecases::App;
@@ -27,11 +28,13 @@ const USUAL: usize = 8;
 struct Strips {
     app: Arc<App>,
     recommender: Arc<dyn Recommender>,
+    pages: Arc<Pages>,
 }
 
-/// The strip, with candidates from `recommender`.
-pub fn router(app: Arc<App>, recommender: Arc<dyn Recommender>) -> Router {
-    Router::new().route("/v1/products/{sku}/recommendations", get(one)).with_state(Strips { app, recommender })
+/// The strip, with candidates from `recommender` and encodings from `pages`.
+pub fn router(app: Arc<App>, recommender: Arc<dyn Recommender>, pages: Arc<Pages>) -> Router {
+    let strips = Strips { app, recommender, pages };
+    Router::new().route("/v1/products/{sku}/recommendations", get(one)).with_state(strips)
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +65,8 @@ async fn one(
     Language(language): Language,
     Path(sku): Path<String>,
     Query(question): Query<Question>,
-) -> Result<(HeaderMap, Json<StripView>), Problem> {
+    asked: HeaderMap,
+) -> Result<Response, Problem> {
     let sku = Sku::parse(&sku).map_err(|_| Problem::not_found())?;
     let (kind, visitor) = question.read()?;
     let wanted = Wanted { kind, sku: &sku, limit: question.limit.unwrap_or(USUAL), language };
@@ -86,7 +90,7 @@ async fn one(
         degraded: found.degraded,
         list_id: found.list_id.to_string(),
     };
-    Ok((headers, Json(view)))
+    Ok(pages::encoded(strips.pages.bodies(), headers, &view, &asked).await)
 }
 
 impl Question {

@@ -43,10 +43,11 @@ struct PieceRow {
     quantity: i64,
     waiting: i64,
     returned: i64,
+    left: bool,
 }
 
 /// Each in one question, so that all of it is of one moment. Movements are asked for by the order alone: with the SKU beside it, a plan from
-/// before there were many read all movements of that SKU.
+/// before there were many read all movements of that SKU. Kinds are asked for row by row (`OFFSET 0`): there are as many as products.
 pub(super) async fn reservations(
     pool: PgPool,
     orders: Vec<OrderId>,
@@ -59,12 +60,16 @@ pub(super) async fn reservations(
                (SELECT jsonb_agg(jsonb_build_object(
                            'sku', taken.sku, 'fulfilment_centre', taken.fulfilment_centre, 'quantity', taken.quantity,
                            'waiting', COALESCE(waiting, 0),
-                           'returned', COALESCE(returned.quantity, 0))
+                           'returned', COALESCE(returned.quantity, 0),
+                           'left', COALESCE(parcel.state = 'READY' AND supply.kind <> 'unlimited', FALSE))
                        ORDER BY taken.sku, taken.fulfilment_centre)
                 FROM allocations taken LEFT JOIN back_orders USING (order_id, sku, fulfilment_centre)
                 LEFT JOIN (SELECT sku, fulfilment_centre, sum(quantity)::bigint AS quantity FROM stock_movements
                            WHERE order_id = reservations.order_id AND kind = 'returned' GROUP BY sku, fulfilment_centre) returned
                        USING (sku, fulfilment_centre)
+                LEFT JOIN LATERAL (SELECT state FROM shipments WHERE shipments.order_id = taken.order_id
+                                   AND shipments.fulfilment_centre = taken.fulfilment_centre OFFSET 0) parcel ON TRUE
+                LEFT JOIN LATERAL (SELECT kind FROM supplies WHERE supplies.sku = taken.sku OFFSET 0) supply ON TRUE
                 WHERE taken.order_id = reservations.order_id) AS pieces
         FROM reservations WHERE order_id = ANY ($1)
         "#,
@@ -114,6 +119,7 @@ impl PieceRow {
             quantity: units(self.quantity).ok_or_else(|| wrong("quantity"))?,
             waiting: units(self.waiting).ok_or_else(|| wrong("waiting"))?,
             returned: units(self.returned).ok_or_else(|| wrong("returned"))?,
+            left: self.left,
         })
     }
 }

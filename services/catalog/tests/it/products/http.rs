@@ -1,15 +1,17 @@
 //! Product pages, lists and what staff may do, as seen over HTTP.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use axum::body::Body;
+use catalog::domain::draft::ProductDraft;
 use catalog::usecases::ports::products::ProductStore as _;
 use common::{Sku, UserId, ids};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use testkit::wait;
 
-use super::world::{Shop, caller, gone, staff};
+use super::world::{Shop, authorised, caller, gone, staff};
 
 fn body_of(shop: &Shop, name: &str) -> Value {
     json!({
@@ -96,6 +98,53 @@ async fn a_list_that_did_not_change_is_not_sent_again() {
     for of_the_whole_shop in ["/v1/products", "/v1/categories"] {
         assert_eq!(shop.get(of_the_whole_shop).await.header("cache-tag"), "shop");
     }
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn lists_travel_encoded_under_tags_of_their_own_and_what_is_for_one_person_travels_as_it_is() {
+    let shop = Shop::open().await;
+    // So many that both the list and the tree are worth an encoding.
+    let kind =
+        |number: u32| ProductDraft { category: format!("audio/kind-{number}"), ..shop.draft(&format!("P{number}")) };
+    shop.stock_up((10..30).map(kind).collect()).await;
+    for path in ["/v1/products?category=audio", "/v1/categories"] {
+        let ask = async |list: &[(&str, &str)]| {
+            let asked = list.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
+            shop.sent(asked.body(Body::empty()).unwrap()).await
+        };
+        let (_, plain, bytes) = ask(&[]).await;
+        assert_eq!(plain.get("content-encoding"), None);
+        assert_eq!(plain["vary"], "Accept-Language, Authorization, Accept-Encoding");
+        let mut tags = vec![plain["etag"].to_str().unwrap().to_owned()];
+        for name in ["gzip", "br"] {
+            let (status, head, encoded) = ask(&[("accept-encoding", name)]).await;
+            assert_eq!(status, 200, "{path}");
+            assert_eq!(head["content-encoding"], name, "{path}");
+            assert_eq!((&head["vary"], &head["cache-control"]), (&plain["vary"], &plain["cache-control"]));
+            assert!(encoded.len() * 2 < bytes.len(), "{path}: names and keys repeat themselves");
+            let mut read = Vec::new();
+            match name {
+                "gzip" => flate2::read::GzDecoder::new(&encoded[..]).read_to_end(&mut read).map(drop).unwrap(),
+                _ => brotli::BrotliDecompress(&mut &encoded[..], &mut read).unwrap(),
+            }
+            assert_eq!(read, bytes, "{path}");
+            let tag = head["etag"].to_str().unwrap().to_owned();
+            let (status, same, nothing) = ask(&[("accept-encoding", name), ("if-none-match", tag.as_str())]).await;
+            assert_eq!((status.as_u16(), nothing.len(), same.get("content-encoding")), (304, 0, None), "{path}");
+            assert_eq!((&same["etag"], &same["vary"]), (&head["etag"], &head["vary"]));
+            tags.push(tag);
+        }
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "{path}: other bytes are another entity");
+    }
+    let someone = caller(UserId::from_uuid(ids::random()), &[]);
+    let asked = authorised(&someone, Request::get("/v1/products").header("accept-encoding", "br"));
+    let (_, head, bytes) = shop.sent(asked.body(Body::empty()).unwrap()).await;
+    assert_eq!(head["cache-control"], "private, no-store");
+    assert_eq!(head.get("content-encoding"), None);
+    assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
     shop.close().await;
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use catalog::domain::draft::PriceDraft;
 use catalog::domain::inventory::SupplyKind;
@@ -14,13 +15,15 @@ use catalog::outbound::cdn::PurgeWebhook;
 use catalog::outbound::feed::KafkaFeed;
 use catalog::usecases::keep_standings::{Known, keep_standings};
 use catalog::usecases::ports::products::ProductFeed as _;
+use catalog::usecases::ports::purger::Purger as _;
 use catalog::usecases::renew_turned::renew_turned;
+use chassis::config::Secret;
 use chrono::{SecondsFormat, TimeDelta};
 use common::{Clock as _, Region, Sku, SystemClock};
 use contracts::topics;
 use http::{HeaderMap, StatusCode};
 use messaging::{BatchConsumer, Epoch, Publisher};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{kafka, wait};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::world::{Shop, draft, live, unique};
 use crate::stock::world::{memory_stock, receive};
 
-/// Refuses a few times before it takes anything.
+/// Refuses a few times before it takes anything, as Cloudflare does: by its status, and by what it says in the body.
 struct Edge {
     refusals: Mutex<usize>,
     taken: Mutex<Vec<Value>>,
@@ -54,17 +57,42 @@ impl Edge {
     }
 }
 
-async fn purge(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: axum::Json<Value>) -> StatusCode {
+async fn purge(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: axum::Json<Value>) -> Response {
     if headers["authorization"] != "Bearer of-the-edge" {
-        return StatusCode::UNAUTHORIZED;
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     let mut refusals = edge.refusals.lock().unwrap();
     if *refusals > 0 {
         *refusals -= 1;
-        return StatusCode::SERVICE_UNAVAILABLE;
+        // the last refusal looks like a success to who reads the status alone
+        let status = if *refusals == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return (status, axum::Json(json!({"success": false, "errors": [{"code": 1134}]}))).into_response();
     }
     edge.taken.lock().unwrap().push(body.0);
-    StatusCode::OK
+    axum::Json(json!({"success": true, "errors": [], "result": {"id": "a-zone"}})).into_response()
+}
+
+#[tokio::test]
+async fn a_webhook_of_ones_own_need_not_answer_in_cloudflares_words() {
+    for (text, taken) in [("", true), ("done", true), ("{\"success\": true}", true), ("{\"success\": false}", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/purge", listener.local_addr().unwrap());
+        let routes = Router::new().route("/purge", post(move || async move { text }));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let webhook = PurgeWebhook::new(&url, Secret::default()).unwrap();
+        assert_eq!(webhook.purge(&["shop".to_owned()]).await.is_ok(), taken, "{text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_keys_than_cloudflare_takes_at_once_are_told_in_portions() {
+    let (edge, webhook) = Edge::open(0).await;
+    let keys: Vec<String> = (0..65).map(|at| format!("p-{at}")).collect();
+    webhook.purge(&keys).await.unwrap();
+    let portions: Vec<usize> =
+        edge.taken.lock().unwrap().iter().map(|body| body["tags"].as_array().unwrap().len()).collect();
+    assert_eq!(portions, [30, 30, 5]);
+    assert_eq!(edge.tags(), keys);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use catalog::domain::draft::{ProductDraft, VariantDraft};
 use catalog::domain::inventory::SupplyKind;
 use catalog::domain::product::{Revision, State};
+use catalog::inbound::http::finished::{PageSettings, Pages};
 use catalog::inbound::http::strip;
 use catalog::outbound::recommendations::GrpcRecommender;
 use catalog::usecases::ports::products::ProductStore as _;
@@ -46,7 +48,11 @@ impl RecommendationService for Known {
         request: tonic::Request<GenerateRecommendationsRequest>,
     ) -> Result<tonic::Response<GenerateRecommendationsResponse>, tonic::Status> {
         self.asked.lock().unwrap().push(request.into_inner());
-        let recommendation = |sku: &String| Recommendation { sku: sku.clone(), reason: "viewed_together".to_owned() };
+        let recommendation = |sku: &String| Recommendation {
+            sku: sku.clone(),
+            reason: "viewed_together".to_owned(),
+            ..Recommendation::default()
+        };
         Ok(tonic::Response::new(GenerateRecommendationsResponse {
             items: self.skus.lock().unwrap().iter().map(recommendation).collect(),
             model: "of-a-test".to_owned(),
@@ -101,17 +107,27 @@ async fn ask_below(
     query: &str,
     who: Option<UserId>,
 ) -> (u16, HeaderMap, Value) {
-    let config = config();
-    let routes = strip::router(shop.app.clone(), recommender.clone());
-    let router = chassis::http::dress(&config.common.site, &config.http, routes, None);
     let mut request = Request::get(format!("/v1/products/{}/recommendations{query}", shop.sku(name)));
     if let Some(user) = who {
         request = request.header("authorization", "Bearer of-a-test").extension(caller(user, &[]));
     }
+    let (status, headers, bytes) = sent(shop, recommender, request).await;
+    (status, headers, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// The answer as it travels.
+async fn sent(
+    shop: &Shop,
+    recommender: &Arc<dyn Recommender>,
+    request: http::request::Builder,
+) -> (u16, HeaderMap, Bytes) {
+    let config = config();
+    let pages = Pages::new(shop.app.clone(), PageSettings::default());
+    let routes = strip::router(shop.app.clone(), recommender.clone(), pages);
+    let router = chassis::http::dress(&config.common.site, &config.http, routes, None);
     let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (status, headers, serde_json::from_slice(&bytes).unwrap())
+    (status, headers, response.into_body().collect().await.unwrap().to_bytes())
 }
 
 fn names(shop: &Shop, body: &Value) -> Vec<String> {
@@ -151,6 +167,44 @@ async fn a_strip_has_names_and_prices_and_the_order_of_whoever_asks() {
     let asked = known.asked.lock().unwrap().clone();
     assert_eq!((asked[0].pseudonym.as_str(), asked[1].pseudonym.as_str()), ("", pseudonym.as_str()));
     assert!(asked.iter().all(|request| request.sku == shop.sku("A1")));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_strip_that_did_not_change_is_not_sent_again_and_one_for_a_person_has_a_name_of_its_own() {
+    let shop = shop().await;
+    let known = Known::default();
+    let skus = |names: &[&str]| names.iter().map(|name| shop.sku(name)).collect::<Vec<_>>();
+    *known.skus.lock().unwrap() = skus(&["A2", "A3", "Z1", "Z2"]);
+    let recommender = recommender(known.serve().await, Duration::from_secs(5));
+    let path = format!("/v1/products/{}/recommendations", shop.sku("A1"));
+    let asked = |encoding: &str, tag: &str| {
+        Request::get(&path).header("accept-encoding", encoding).header("if-none-match", tag)
+    };
+    let (status, plain, bytes) = sent(&shop, &recommender, asked("identity", "\"none\"")).await;
+    let tag = plain["etag"].to_str().unwrap();
+    assert!(status == 200 && tag.starts_with('"'), "a strong tag: {tag}");
+    let (_, head, encoded) = sent(&shop, &recommender, asked("br", tag)).await;
+    assert_eq!(head["content-encoding"], "br", "encoded, it is another entity");
+    let mut read = Vec::new();
+    brotli::BrotliDecompress(&mut &encoded[..], &mut read).unwrap();
+    assert_eq!(read, bytes);
+    for (encoding, tag) in [("identity", &plain["etag"]), ("br", &head["etag"])] {
+        let (status, same, nothing) = sent(&shop, &recommender, asked(encoding, tag.to_str().unwrap())).await;
+        assert_eq!((status, nothing.len(), &same["etag"]), (304, 0, tag), "another process says so too");
+        assert_eq!(same["cache-tag"], plain["cache-tag"]);
+    }
+    *known.skus.lock().unwrap() = skus(&["A2", "A3", "Z2", "Z1"]);
+    let (status, changed, other) = sent(&shop, &recommender, asked("identity", tag)).await;
+    assert!(status == 200 && changed["etag"] != plain["etag"]);
+    let name = |bytes: &Bytes| serde_json::from_slice::<Value>(bytes).unwrap()["list_id"].clone();
+    assert_ne!(name(&bytes), name(&other), "another order is another strip");
+
+    let person = UserId::from_uuid(ids::random());
+    let (_, headers, first) = ask(&shop, &recommender, "", Some(person)).await;
+    let (_, _, second) = ask(&shop, &recommender, "", Some(person)).await;
+    assert_eq!(headers["cache-control"], "private, no-store");
+    assert_ne!(first["list_id"], second["list_id"]);
     shop.close().await;
 }
 

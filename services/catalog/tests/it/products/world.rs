@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use catalog::Service;
 use catalog::config::Config;
 use catalog::domain::cursor::CursorSeal;
@@ -224,15 +225,19 @@ impl Shop {
     }
 
     /// The bytes of an answer.
-    pub async fn raw(&self, request: Request<Body>) -> bytes::Bytes {
+    pub async fn raw(&self, request: Request<Body>) -> Bytes {
+        self.sent(request).await.2
+    }
+
+    /// An answer as it travels.
+    pub async fn sent(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
         let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        response.into_body().collect().await.expect("a body").to_bytes()
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.into_body().collect().await.expect("a body").to_bytes())
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let (status, headers, bytes) = self.sent(request).await;
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
         Answer { status, headers, body }
     }

@@ -12,6 +12,7 @@ mod equivalence;
 mod holds;
 mod quotes;
 mod receipts;
+mod refunds;
 mod refusals;
 mod reigns;
 mod saga;

@@ -55,7 +55,7 @@ for_both_stores! {
     a_limit_is_set_for_what_can_run_out
     a_parcel_waits_for_its_goods
     a_hold_is_extended_and_asked_about_once_in_a_while
-    what_comes_back_is_for_sale_again_and_no_more_than_was_sold
+    what_comes_back_is_for_sale_again_unless_it_left_and_no_more_than_was_sold
     counts_follow_from_movements
     a_message_has_its_effect_once
     a_decision_about_an_older_state_is_overtaken
@@ -313,21 +313,38 @@ async fn a_hold_is_extended_and_asked_about_once_in_a_while(store: Arc<dyn Stock
     assert_eq!(counts(&*store, "A").await, (7, 2, 0, 9), "asking moves nothing");
 }
 
-async fn what_comes_back_is_for_sale_again_and_no_more_than_was_sold(store: Arc<dyn StockStore>) {
+async fn what_comes_back_is_for_sale_again_unless_it_left_and_no_more_than_was_sold(store: Arc<dyn StockStore>) {
     use SupplyKind::{Counted, Unlimited};
+    let kinds = [("A", Counted), ("D", Unlimited)];
     receive(&*store, "r1", &[("A", Counted, 5), ("D", Unlimited, 0)]).await.unwrap();
-    let order = sold(&*store, &[("A", 3), ("D", 2)], &[("A", Counted), ("D", Unlimited)]).await;
-    let back = async |lines: Option<&Lines>| take_back(store.reservation(order).await.unwrap(), lines, NOW);
+    let back =
+        async |order: OrderId, lines: Option<&Lines>| take_back(store.reservation(order).await.unwrap(), lines, NOW);
+    let goods = async || {
+        let row = row(&*store, "A", CENTRES[0]).await;
+        (row.available, row.sold, row.returned, row.received)
+    };
+    // What left with its parcel stays out; the download comes back.
+    let left = sold(&*store, &[("A", 3), ("D", 2)], &kinds).await;
     for units in [1, 1] {
         let some = lines(&[("A", units)]);
-        commit(&*store, &back(Some(&some)).await.unwrap()).await.unwrap();
+        commit(&*store, &back(left, Some(&some)).await.unwrap()).await.unwrap();
     }
-    assert!(back(Some(&lines(&[("A", 2)]))).await.is_err());
-    commit(&*store, &back(None).await.unwrap()).await.unwrap();
-    assert_eq!(back(None).await, Ok(Decision::Nothing));
-    let (goods, download) = (row(&*store, "A", CENTRES[0]).await, row(&*store, "D", CENTRES[0]).await);
-    assert_eq!((goods.available, goods.sold, goods.returned, goods.received), (5, 3, 3, 5));
+    commit(&*store, &back(left, None).await.unwrap()).await.unwrap();
+    assert_eq!(back(left, None).await, Ok(Decision::Nothing));
+    assert_eq!(goods().await, (2, 3, 0, 5));
+    let download = row(&*store, "D", CENTRES[0]).await;
     assert_eq!((download.available, download.sold, download.returned, download.received), (0, 2, 2, 0));
+    // Two of the next three are there, so their parcel waits for the third and all of them are still in the house.
+    store.limit_back_orders(&sku("A"), 1, clerk()).await.unwrap();
+    let waits = sold(&*store, &[("A", 3)], &kinds).await;
+    for units in [1, 1] {
+        let some = lines(&[("A", units)]);
+        commit(&*store, &back(waits, Some(&some)).await.unwrap()).await.unwrap();
+    }
+    assert!(back(waits, Some(&lines(&[("A", 2)]))).await.is_err());
+    commit(&*store, &back(waits, None).await.unwrap()).await.unwrap();
+    assert_eq!(back(waits, None).await, Ok(Decision::Nothing));
+    assert_eq!(goods().await, (2, 6, 3, 5));
 }
 
 async fn counts_follow_from_movements(store: Arc<dyn StockStore>) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chassis::extract::distinct;
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::Private;
 use messaging::StoredAnswer;
@@ -32,7 +33,7 @@ pub struct OrderBody {
 struct LineBody {
     sku: String,
     quantity: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     options: BTreeMap<String, String>,
 }
 

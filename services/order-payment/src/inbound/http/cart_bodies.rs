@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chassis::extract::distinct;
 use common::TaxPlace;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub struct CartBody {
 pub struct CartLineBody {
     sku: String,
     quantity: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     options: BTreeMap<String, String>,
 }
 
@@ -56,7 +57,7 @@ impl From<ShipToBody> for RawPlace {
 pub struct OneLineBody {
     /// 0 takes it out.
     quantity: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     options: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "present")]
     expected_unit_price: Option<MoneyBody>,

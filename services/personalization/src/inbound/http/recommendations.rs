@@ -127,7 +127,7 @@ fn parse(wanted: Wanted) -> Result<Parsed, Refusal> {
 impl From<Recommendations> for Answer {
     fn from(answer: Recommendations) -> Self {
         let why = |sku: &Sku| {
-            let chosen = answer.explained.iter().find(|chosen| chosen.item.sku == *sku)?;
+            let chosen = answer.why(sku)?;
             let [neighbours, beside, further, _] = chosen.suggested.parts;
             Some(Why { share: chosen.suggested.share, neighbours, beside, further, lift: chosen.lift })
         };

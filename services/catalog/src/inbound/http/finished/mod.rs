@@ -5,14 +5,17 @@
 //! it. A change that is heard of takes its pages away at once, by version; ages bound what was not heard. Behind it stand the
 //! newest revisions in Redis (`outbound/cache`), behind those the store. Not decided here: who hears of changes (`inbound/freshness`).
 
+mod bodies;
 mod encoding;
 mod kin;
 mod page;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chassis::Problem;
 use chassis::extract::Language;
 use chassis::http::{AtHand, IDENTIFYING, Shelf};
@@ -30,10 +33,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use bodies::{Bodies, Sent};
 pub use encoding::Encoding;
 use kin::Kin;
 pub use kin::Shown;
-pub(super) use page::tag;
 use page::{Age, Content, Lives, Page};
 pub use page::{SHOP_KEY, category_key, product_key};
 
@@ -55,6 +58,8 @@ pub(super) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const TO_FILL: HeaderValue = HeaderValue::from_static("-");
 /// What an entry takes beside its texts: key, counters, header values, slots of the table. Measured by `bench page-memory`.
 const OVERHEAD: usize = 560;
+/// The part of the memory that encoded lists have.
+const OF_LISTS: u64 = 16;
 /// SKUs whose newest number is remembered after a change, so that an older copy in Redis does not come back.
 const FLOORS: usize = 50_000;
 /// Pages that wait to be renewed; more are renewed by whoever asks for them.
@@ -65,7 +70,7 @@ const RENEWALS_AT_ONCE: usize = 16;
 /// What the settings say about pages.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSettings {
-    /// Memory for all pages of the process.
+    /// Memory for all pages of the process, and for its lists in their encodings.
     pub max_bytes: u64,
     pub fresh: Duration,
     pub stale: Duration,
@@ -108,10 +113,31 @@ impl Weighter<Key, Arc<Page>> for ByBytes {
     }
 }
 
+impl Weighter<HeaderValue, Option<Bytes>> for ByBytes {
+    fn weight(&self, tag: &HeaderValue, body: &Option<Bytes>) -> u64 {
+        (OVERHEAD + tag.len() + body.as_ref().map_or(0, Bytes::len)) as u64
+    }
+}
+
+/// A cache that takes so much memory at most.
+fn bounded<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone>(max_bytes: u64, weighter: W) -> Cache<K, V, W> {
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(usize::try_from(max_bytes).unwrap_or(usize::MAX) / (2 * OVERHEAD))
+        .weight_capacity(max_bytes)
+        // Few shards: each has its part of the memory, and an entry must find room in its part.
+        .shards(8)
+        .build();
+    // The builder refuses only what was not set above.
+    let Ok(options) = options else { return Cache::with_weighter(1_000, max_bytes, weighter) };
+    Cache::with_options(options, weighter, Default::default(), Default::default())
+}
+
 pub struct Pages {
     app: Arc<App>,
     lives: Lives,
     kept: Cache<Key, Arc<Page>, ByBytes>,
+    /// Of what is not kept finished.
+    bodies: Bodies,
     floors: Cache<Sku, i64>,
     kin: Kin,
     /// By language, then by encoding: headers of a whole answer, and of one that says that nothing changed.
@@ -123,21 +149,12 @@ pub struct Pages {
 
 impl Pages {
     pub fn new(app: Arc<App>, settings: PageSettings) -> Arc<Self> {
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity(usize::try_from(settings.max_bytes).unwrap_or(usize::MAX) / (2 * OVERHEAD))
-            .weight_capacity(settings.max_bytes)
-            // Few shards: each has its part of the memory, and a page must find room in its part.
-            .shards(8)
-            .build();
-        // The builder refuses only what was not set above.
-        let kept = options.map_or_else(
-            |_| Cache::with_weighter(1_000, settings.max_bytes, ByBytes),
-            |options| Cache::with_options(options, ByBytes, Default::default(), Default::default()),
-        );
+        let of_lists = settings.max_bytes / OF_LISTS;
         let (wanted, renewals) = mpsc::channel(RENEWALS);
         Arc::new(Self {
             lives: Lives { fresh: settings.fresh, stale: settings.stale },
-            kept,
+            kept: bounded(settings.max_bytes - of_lists, ByBytes),
+            bodies: Bodies::new(of_lists),
             floors: Cache::new(FLOORS),
             kin: Kin::default(),
             heads: app
@@ -312,14 +329,19 @@ impl Pages {
         }
     }
 
-    /// How many there are, and how many bytes they take.
+    /// Where lists and strips find their encodings.
+    pub fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+
+    /// How many there are.
     pub fn count(&self) -> usize {
         self.kept.len()
     }
 
-    /// Bytes that the pages take.
+    /// Bytes that they take, and the encoded lists.
     pub fn bytes(&self) -> u64 {
-        self.kept.weight()
+        self.kept.weight() + self.bodies.bytes()
     }
 
     fn keys(&self, sku: &Sku) -> impl Iterator<Item = Key> {
@@ -410,7 +432,7 @@ pub(super) fn shared_until_turn(left: Duration, usual: u64) -> HeaderValue {
 }
 
 fn unchanged(headers: HeaderMap) -> AtHand {
-    AtHand { changed: false, headers, body: bytes::Bytes::new() }
+    AtHand { changed: false, headers, body: Bytes::new() }
 }
 
 /// Whether the caller has this version. Weak tags compare by their text, as the specification wants it for reads.

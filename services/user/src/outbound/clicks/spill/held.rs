@@ -17,6 +17,10 @@ use crate::metrics;
 /// events far fewer are refused.
 const REFUSED_SHARE: u64 = 4;
 
+/// Good clicks leave them this part of it: when the broker is back, or only the topic of good clicks is, the folder may still be full of
+/// those, and what tells of refused events beside a click that is durable must find a place. A hundred times what they usually need.
+const REFUSED_RESERVE: u64 = 16;
+
 /// Bytes, and those of them that tell of refused events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
@@ -37,6 +41,10 @@ impl Size {
     /// Whether nothing but refused events is told of.
     pub fn is_refused(self) -> bool {
         self.refused == self.all
+    }
+
+    fn good(self) -> u64 {
+        self.all.saturating_sub(self.refused)
     }
 
     fn minus(self, other: Self) -> Self {
@@ -111,7 +119,9 @@ impl Shared {
     pub fn reserve(&self, size: Size) -> bool {
         let mut held = self.held();
         let sum = held.plus(size);
-        let fits = sum.all <= self.most && (size.refused == 0 || sum.refused <= self.most / REFUSED_SHARE);
+        let refused_fit = size.refused == 0 || sum.refused <= self.most / REFUSED_SHARE;
+        let good_fit = size.is_refused() || sum.good() <= self.most - self.most / REFUSED_RESERVE;
+        let fits = sum.all <= self.most && refused_fit && good_fit;
         if fits {
             *held = sum;
             tell(sum);
@@ -186,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_events_take_their_share_of_the_room_and_no_more_and_good_ones_take_all_of_it() {
+    fn refused_events_take_their_share_of_the_room_and_no_more_and_good_ones_take_all_that_is_left() {
         let shared = Shared::new(PathBuf::new(), 1_000, VecDeque::new(), 100, 0);
         let (good, refused) = (|all| Size { all, refused: 0 }, |all| Size { all, refused: all });
         assert!(shared.reserve(refused(200)) && shared.reserve(Size { all: 150, refused: 50 }));
@@ -194,6 +204,15 @@ mod tests {
         assert!(shared.reserve(good(550)) && !shared.reserve(good(1)), "to the last byte");
         shared.exchange(refused(100), Size::default());
         assert!(!shared.reserve(refused(101)) && shared.reserve(refused(100)), "what was replayed is free again");
+    }
+
+    #[test]
+    fn a_folder_full_of_good_clicks_has_a_place_for_refused_events() {
+        let shared = Shared::new(PathBuf::new(), 1_600, VecDeque::new(), 0, 0);
+        let (good, refused) = (|all| Size { all, refused: 0 }, |all| Size { all, refused: all });
+        assert!(shared.reserve(good(1_500)) && !shared.reserve(good(1)), "fifteen sixteenths");
+        assert!(!shared.reserve(Size { all: 20, refused: 10 }), "a request is turned away whole, and nothing of it is lost");
+        assert!(shared.reserve(refused(100)) && !shared.reserve(refused(1)), "and not more than there is");
     }
 
     #[test]
