@@ -45,6 +45,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const KEEP_PUBLISHED: &str = "7 days";
 /// Stored answers are replayed for this long.
 const KEEP_REQUESTS: &str = "30 days";
+/// A message that had its effect is known again for this long. It can come again for as long as its topic keeps it, from when a promoted
+/// standby published the last window again: two weeks, and twice that for an operator who reads a topic anew or sets a longer
+/// retention. A compacted topic keeps its records for ever; who reads one has no inbox.
+const KEEP_HANDLED: &str = "30 days";
 /// Between two rounds of housekeeping, and after a round that left something: a batch of each table every 100 ms is far above
 /// what a region writes, and leaves most of the database's time to others.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -279,8 +283,11 @@ impl Relay {
                  SELECT ctid FROM outbox WHERE published_at < now() - $1::interval ORDER BY published_at LIMIT $2))";
         let old_answers = "DELETE FROM requests WHERE ctid = ANY (ARRAY(
                  SELECT ctid FROM requests WHERE answered_at < now() - $1::interval ORDER BY answered_at LIMIT $2))";
+        let long_handled = "DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM inbox WHERE applied_at < now() - $1::interval ORDER BY applied_at LIMIT $2))";
         let mut most = 0;
-        for (delete, keep) in [(old_events, KEEP_PUBLISHED), (old_answers, KEEP_REQUESTS)] {
+        for (delete, keep) in [(old_events, KEEP_PUBLISHED), (old_answers, KEEP_REQUESTS), (long_handled, KEEP_HANDLED)]
+        {
             let query = sqlx::query(delete).bind(keep).bind(PRUNE_BATCH.cast_signed());
             most = most.max(query.execute(&mut *connection).await?.rows_affected());
         }
@@ -308,6 +315,8 @@ async fn pause(length: Duration, shutdown: &CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use contracts::topics::Cleanup;
+
     use super::*;
 
     #[test]
@@ -315,6 +324,14 @@ mod tests {
         assert_eq!(prune_pause(0), PRUNE_EVERY);
         assert_eq!(prune_pause(PRUNE_BATCH - 1), PRUNE_EVERY);
         assert_eq!(prune_pause(PRUNE_BATCH), PRUNE_AGAIN);
+    }
+
+    #[test]
+    fn whatever_can_come_again_is_still_known() {
+        let days = |text: &str| Duration::from_secs(86_400 * text.trim_end_matches(" days").parse::<u64>().unwrap());
+        for topic in contracts::topics::TOPICS.iter().filter(|topic| topic.cleanup == Cleanup::Delete) {
+            assert!(topic.retention + days(KEEP_PUBLISHED) < days(KEEP_HANDLED), "{topic} outlives the inbox");
+        }
     }
 
     #[test]

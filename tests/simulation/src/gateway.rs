@@ -176,6 +176,7 @@ impl GatewayBooks {
             order: Some(attempt.order.to_string()),
             attempt: Some(attempt.number),
             created_unix: crate::setup::start_s() + world.now_us() / 1_000_000,
+            refunded_minor: None,
         };
         let charge = Charge {
             intent: intent.clone(),
@@ -313,6 +314,7 @@ pub fn take_unasked(world: &World, stray: Stray) {
             order: Some(order.to_string()),
             attempt: Some(1),
             created_unix: crate::setup::start_s() + world.now_us() / 1_000_000,
+            refunded_minor: None,
         };
         let charge = Charge {
             intent: intent.clone(),

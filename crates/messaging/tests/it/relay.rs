@@ -210,17 +210,22 @@ async fn what_was_kept_long_enough_goes_as_fast_as_a_busy_region_writes_it() {
          SELECT region, gen_random_uuid(), 'POST', '/v1/marks', n::text, decode(repeat('00', 32), 'hex'), 201, '',
                 now() - CASE n WHEN 3500 THEN interval '29 days' ELSE interval '31 days' END
          FROM region_fence, generate_series(1, 3500) AS n",
+        "INSERT INTO inbox (consumer, message_id, applied_at)
+         SELECT 'marks', gen_random_uuid(), now() - CASE n WHEN 3500 THEN interval '29 days' ELSE interval '31 days' END
+         FROM generate_series(1, 3500) AS n",
     ] {
         sqlx::query(fill).execute(&db.owner).await.unwrap();
     }
     let shutdown = CancellationToken::new();
     let relay = tokio::spawn(Relay::new(db.database.clone(), &kafka).unwrap().run(shutdown.clone()));
-    let kept = async || -> (Vec<String>, i64) {
+    let kept = async || -> (Vec<String>, i64, i64) {
         let keys = sqlx::query_scalar("SELECT DISTINCT key FROM outbox ORDER BY key");
         let answers = sqlx::query_scalar("SELECT count(*) FROM requests");
-        (keys.fetch_all(&db.owner).await.unwrap(), answers.fetch_one(&db.owner).await.unwrap())
+        let handled = sqlx::query_scalar("SELECT count(*) FROM inbox");
+        let handled = handled.fetch_one(&db.owner).await.unwrap();
+        (keys.fetch_all(&db.owner).await.unwrap(), answers.fetch_one(&db.owner).await.unwrap(), handled)
     };
-    let expected = (vec!["waits".to_owned(), "young".to_owned()], 1);
+    let expected = (vec!["waits".to_owned(), "young".to_owned()], 1, 1);
     // At a batch a minute this would take five.
     testkit::wait::until("a pruned database", std::time::Duration::from_secs(20), async || match kept().await {
         left if left == expected => Ok(()),

@@ -134,6 +134,8 @@ pub struct Intent {
     /// Our attempt number, as we told the gateway.
     pub attempt: Option<u32>,
     pub created_unix: i64,
+    /// How much of it went back; [`None`] where an answer does not say.
+    pub refunded_minor: Option<i64>,
 }
 
 /// What an answer means, after classification by its body and not by its status alone.

@@ -76,6 +76,7 @@ mod tests {
             order: Some("nobody's".to_owned()),
             attempt: None,
             created_unix: 0,
+            refunded_minor: None,
         }
     }
 

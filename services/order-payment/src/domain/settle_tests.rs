@@ -41,6 +41,7 @@ fn intent(status: IntentStatus) -> Intent {
         order: Some(an_attempt().order.to_string()),
         attempt: Some(1),
         created_unix: 0,
+        refunded_minor: None,
     }
 }
 

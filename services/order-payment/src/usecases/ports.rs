@@ -403,10 +403,12 @@ pub enum FindingKind {
     WebhookDiffers,
     /// The gateway holds money on a card although we have given up.
     HeldAfterEnd,
+    /// Of an order's money something else went back at the gateway than here.
+    RefundDiffers,
 }
 
 impl FindingKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ChargeWithoutOrder,
         Self::OrderWithoutCharge,
         Self::AmountDiffers,
@@ -421,6 +423,7 @@ impl FindingKind {
         Self::CreditDiffers,
         Self::WebhookDiffers,
         Self::HeldAfterEnd,
+        Self::RefundDiffers,
     ];
 
     pub fn code(self) -> &'static str {
@@ -439,6 +442,7 @@ impl FindingKind {
             Self::CreditDiffers => "CREDIT_DIFFERS",
             Self::WebhookDiffers => "WEBHOOK_DIFFERS",
             Self::HeldAfterEnd => "HELD_AFTER_END",
+            Self::RefundDiffers => "REFUND_DIFFERS",
         }
     }
 

@@ -50,6 +50,7 @@ async fn match_up(app: &App, gateway: &str, row: &SettlementRow) -> Result<(Outc
         order: Some(row.reference.clone()),
         attempt: row.attempt,
         created_unix: row.moved_at.timestamp(),
+        refunded_minor: None,
     };
     if orphan_money::is_known(app, &intent).await? {
         return Ok(nothing);

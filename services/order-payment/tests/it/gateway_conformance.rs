@@ -397,6 +397,26 @@ async fn the_list_has_every_payment_of_the_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_list_says_of_each_payment_how_much_of_it_went_back() {
+    for wire in WIRES {
+        let bench = Bench::open(wire).await;
+        let held = bench.authorised("tok_ok", 4990).await;
+        let (kept, part, whole) = (bench.charged(4990).await, bench.charged(4990).await, bench.charged(4990).await);
+        for (charge, number, minor) in [(&part, 2, 900), (&part, 3, 90), (&whole, 2, 4990)] {
+            bench.gateway.send(Call::Refund, &refund_of(charge, number, minor)).await;
+        }
+        let now = common::Clock::now(&common::SystemClock).timestamp();
+        let listed = bench.gateway.intents_between(now - 60, now).await.unwrap();
+        for (charge, expected) in [(&kept, 0), (&part, 990), (&whole, 4990), (&held, 0)] {
+            let shown = listed.iter().find(|intent| Some(&intent.id) == charge.intent.as_ref()).unwrap();
+            let back = (shown.amount_minor, shown.refunded_minor.unwrap_or_default());
+            assert_eq!(back, (4990, expected), "{wire:?}: {shown:?}");
+            assert!(shown.refunded_minor.is_some() || shown.status != IntentStatus::Succeeded, "{wire:?}: {shown:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_class_of_answer_means_the_same_on_both_wires() {
     const INVALID: &str = "invalid_request_error";
     const SQUARE_INVALID: &str = "INVALID_REQUEST_ERROR";

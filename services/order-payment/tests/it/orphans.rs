@@ -27,6 +27,7 @@ pub fn strange_charge(world: &World) -> String {
         order: Some(common::ids::random().to_string()),
         attempt: Some(1),
         created_unix: world.app.clock.now().timestamp(),
+        refunded_minor: None,
     };
     world.gateway.intents.lock().unwrap().insert(id.clone(), intent);
     world.clock.advance(Duration::minutes(5));

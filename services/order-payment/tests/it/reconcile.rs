@@ -10,6 +10,7 @@ use order_payment::usecases::ports::{FindingKind, Gateway as _};
 use order_payment::usecases::process_payment::process_payments;
 use order_payment::usecases::reconcile::reconcile;
 
+use crate::refunds::{amount, clerk, refund};
 use crate::world::{Weather, World, worlds};
 
 #[tokio::test]
@@ -121,6 +122,60 @@ async fn what_left_the_window_is_not_taken_for_mended() {
             None => open(&world).await,
         };
         assert_eq!(open_now, 1, "a difference that was never mended stays open");
+    }
+}
+
+/// What the gateway has given back of this order, as it says from now on.
+async fn gave_back(world: &World, order: OrderId, minor: i64) {
+    let intent = world.charge(order).await.intent.unwrap();
+    // Under a number that no attempt of ours has.
+    world.gateway.refunded.lock().unwrap().insert(intent, [(99, minor)].into());
+}
+
+#[tokio::test]
+async fn what_went_back_there_and_not_here_is_found_and_the_other_way_round_until_both_agree() {
+    for world in worlds().await {
+        let (untouched, part) = (world.an_order_to_pay().await, world.an_order_to_pay().await);
+        world.pay().await;
+        refund(&world, clerk(), part, amount("20.00")).await.unwrap();
+        world.pay().await;
+        assert_eq!((world.gateway.net(part), world.gateway.net(untouched)), (2990, 4990));
+        assert_eq!(found(&world).await, []);
+        // Somebody gives money back at the gateway's own pages.
+        gave_back(&world, untouched, 1).await;
+        assert_eq!(found(&world).await, [(FindingKind::RefundDiffers, Some(untouched))]);
+        gave_back(&world, untouched, 0).await;
+        // The bank has sent it back, or the gateway forgot it; or it gave twice.
+        for there in [0, 1999, 4000] {
+            gave_back(&world, part, there).await;
+            assert_eq!(found(&world).await, [(FindingKind::RefundDiffers, Some(part))], "{there} there");
+        }
+        gave_back(&world, part, 2000).await;
+        world.clock.advance(Duration::minutes(1));
+        assert_eq!(found(&world).await, []);
+        let open_now = match &world.memory {
+            Some(_) => i64::from(world.books().findings.values().any(|(_, open)| *open)),
+            None => open(&world).await,
+        };
+        assert_eq!(open_now, 0, "what agrees again is resolved");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_was_lost_is_no_difference_while_it_is_under_way() {
+    for world in worlds().await {
+        for (sky, given) in [(Weather::LostAfter, 2000), (Weather::LostBefore, 0)] {
+            let order = world.an_order_to_pay().await;
+            world.pay().await;
+            refund(&world, clerk(), order, amount("20.00")).await.unwrap();
+            world.gateway.forecast(&[sky]);
+            process_payments(&world.app).await.unwrap();
+            assert_eq!(world.gateway.net(order), 4990 - given, "{sky:?}");
+            world.clock.advance(Duration::minutes(5));
+            assert_eq!(found(&world).await, [], "{sky:?}");
+            world.pay().await;
+            assert_eq!((world.gateway.net(order), found(&world).await), (2990, vec![]), "{sky:?}");
+        }
     }
 }
 

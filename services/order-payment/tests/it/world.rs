@@ -141,7 +141,17 @@ impl MiniGateway {
 
     /// From now on its lists are of this moment, while payments go on; until [`Self::lists_afresh`].
     pub fn lists_as_of_now(&self) {
-        *self.list.lock().unwrap() = Some(self.intents.lock().unwrap().clone());
+        *self.list.lock().unwrap() = Some(self.listed());
+    }
+
+    /// Its intents as a list shows them: each with what of it went back.
+    fn listed(&self) -> BTreeMap<String, Intent> {
+        let mut intents = self.intents.lock().unwrap().clone();
+        let refunded = self.refunded.lock().unwrap();
+        for (id, intent) in &mut intents {
+            intent.refunded_minor = Some(refunded.get(id).into_iter().flat_map(BTreeMap::values).sum());
+        }
+        intents
     }
 
     pub fn lists_afresh(&self) {
@@ -169,6 +179,7 @@ impl MiniGateway {
                 order: Some(attempt.order.to_string()),
                 attempt: Some(attempt.number),
                 created_unix: attempt.created_at.timestamp(),
+                refunded_minor: None,
             });
             return Answer::Intent(made.clone());
         }
@@ -243,7 +254,7 @@ impl Gateway for MiniGateway {
 
     async fn intents_between(&self, from: i64, to: i64) -> Result<Vec<Intent>, String> {
         let list = self.list.lock().unwrap().clone();
-        let list = list.unwrap_or_else(|| self.intents.lock().unwrap().clone());
+        let list = list.unwrap_or_else(|| self.listed());
         Ok(list.into_values().filter(|intent| (from..=to).contains(&intent.created_unix)).collect())
     }
 }

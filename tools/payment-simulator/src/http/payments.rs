@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::{App, failed, respond};
-use crate::domain::Account;
+use crate::domain::{Account, Intent};
 use crate::store::{Record, StoreError};
 use crate::wire::{self, Answer, ApiError, Form, ListQuery, SearchQuery};
 
@@ -44,7 +44,7 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Read {
 }
 
 pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
-    let query = ListQuery::read(form(query)?)?;
+    let query = ListQuery::read(Form::parse(query.unwrap_or_default().as_bytes())?)?;
     let page = app.gateway.store.read(move |reading| {
         let before = match &query.starting_after {
             None => u64::MAX,
@@ -56,14 +56,15 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
         // One more than asked for tells whether there is more.
         reading
             .intents(Account::Intents, before, query.from, query.to, query.limit + 1)
-            .map(|found| Some((found, query.limit)))
+            .map(|found| Some((found, query.limit, query.with_charges)))
     });
-    let (records, limit) = page
+    let (records, limit, with_charges) = page
         .await
         .map_err(|error| failed(&error))?
         .ok_or_else(|| ApiError::no_such("payment_intent", "starting_after"))?;
     let has_more = records.len() > limit;
-    Ok(respond(&Answer::ok(&wire::list("/v1/payment_intents", shapes(&records, limit), has_more))))
+    let shape: fn(&Intent) -> Value = if with_charges { wire::intent_with_charge } else { wire::intent };
+    Ok(respond(&Answer::ok(&wire::list("/v1/payment_intents", shapes(&records, limit, shape), has_more))))
 }
 
 pub async fn search(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
@@ -71,7 +72,11 @@ pub async fn search(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
     let found = app.gateway.store.read(move |reading| reading.search(&reference, before, limit + 1)).await;
     let records = found.map_err(|error| failed(&error))?;
     let next = records.get(limit).and_then(|_| records.get(limit - 1)).map(|last| last.sequence.to_string());
-    Ok(respond(&Answer::ok(&wire::search_result("/v1/payment_intents/search", shapes(&records, limit), next))))
+    Ok(respond(&Answer::ok(&wire::search_result(
+        "/v1/payment_intents/search",
+        shapes(&records, limit, wire::intent),
+        next,
+    ))))
 }
 
 pub async fn refunds(State(app): State<App>, RawQuery(query): RawQuery) -> Read {
@@ -93,6 +98,6 @@ pub(super) fn form(query: Option<String>) -> Result<Form, ApiError> {
     Ok(form)
 }
 
-fn shapes(records: &[Record], limit: usize) -> Vec<Value> {
-    records.iter().take(limit).map(|record| wire::intent(&record.intent)).collect()
+fn shapes(records: &[Record], limit: usize, shape: fn(&Intent) -> Value) -> Vec<Value> {
+    records.iter().take(limit).map(|record| shape(&record.intent)).collect()
 }

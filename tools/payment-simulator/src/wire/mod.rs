@@ -14,7 +14,9 @@ pub mod square;
 pub use commands::{Command, Draft, cancel, capture, confirm, create, refund, update};
 pub use error::ApiError;
 pub use form::Form;
-pub use objects::{book_entry, event, intent, list, refund as refund_object, search_result, summary};
+pub use objects::{
+    book_entry, event, intent, intent_with_charge, list, refund as refund_object, search_result, summary,
+};
 pub use queries::{BooksQuery, ListQuery, SearchQuery};
 
 /// An answer as it will be sent, and stored under the request's key.

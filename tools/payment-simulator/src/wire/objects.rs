@@ -32,6 +32,15 @@ pub fn intent(intent: &Intent) -> Value {
     })
 }
 
+/// The same with its charge in it, if there is one yet.
+pub fn intent_with_charge(with: &Intent) -> Value {
+    let mut shown = intent(with);
+    if with.charge.is_some() {
+        shown["latest_charge"] = charge(with);
+    }
+    shown
+}
+
 pub fn refund(refund: &Refund) -> Value {
     json!({
         "id": refund.id,

@@ -15,6 +15,8 @@ pub struct ListQuery {
     pub to: i64,
     pub limit: usize,
     pub starting_after: Option<String>,
+    /// Each with its charge, and not only with the id of it.
+    pub with_charges: bool,
 }
 
 impl ListQuery {
@@ -35,6 +37,8 @@ impl ListQuery {
             to: upper.into_iter().flatten().min().unwrap_or(i64::MAX),
             limit: limit(&mut form)?,
             starting_after: form.take("starting_after"),
+            // Other expansions change nothing here.
+            with_charges: form.take("expand[]").as_deref() == Some("data.latest_charge"),
         };
         form.finish()?;
         Ok(query)
@@ -133,7 +137,9 @@ mod tests {
     fn bounds_are_inclusive_and_checked() {
         let read = |query: &str| ListQuery::read(Form::parse(query.as_bytes()).unwrap()).map_err(|error| error.param);
         let query = read("created[gt]=9&created[lt]=21&limit=100&starting_after=pi_1").unwrap();
-        assert_eq!((query.from, query.to, query.limit), (10, 20, 100));
+        assert_eq!((query.from, query.to, query.limit, query.with_charges), (10, 20, 100, false));
+        assert!(read("expand[]=data.latest_charge").unwrap().with_charges);
+        assert!(!read("expand[]=data.customer").unwrap().with_charges);
         for (query, param) in
             [("limit=0", "limit"), ("limit=101", "limit"), ("created[gte]=x", "created[gte]"), ("ending=1", "ending")]
         {

@@ -205,7 +205,7 @@ fn rfc3339(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The payment with the refunds it has so far.
+/// The payment with the refunds it has so far; a list tells their sum and not their ids.
 pub fn payment(intent: &Intent, refunds: &[String]) -> Value {
     let mut payment = json!({
         "id": intent.id,
@@ -222,6 +222,8 @@ pub fn payment(intent: &Intent, refunds: &[String]) -> Value {
     });
     if let (Some(fields), true) = (payment.as_object_mut(), !refunds.is_empty()) {
         fields.insert("refund_ids".to_owned(), json!(refunds));
+    }
+    if let (Some(fields), true) = (payment.as_object_mut(), intent.refunded > 0) {
         fields.insert("refunded_money".to_owned(), money_object(intent.refunded, intent.currency));
     }
     payment

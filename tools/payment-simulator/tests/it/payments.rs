@@ -17,6 +17,9 @@ async fn an_order_is_authorised_captured_and_refunded() {
     assert_eq!(rest.number("/amount"), 3990);
     let more = shop.post("/v1/refunds", Some("r-3"), &format!("payment_intent={intent}")).await;
     assert_eq!((more.status, more.text("/error/code")), (400, "charge_already_refunded"));
+    let whole = shop.get("/v1/payment_intents?expand%5B%5D=data.latest_charge").await;
+    let back = whole.body["data"][0]["latest_charge"]["amount_refunded"].as_i64();
+    assert_eq!(back, Some(4990));
     let listed = shop.get(&format!("/v1/refunds?payment_intent={intent}")).await;
     assert_eq!((listed.text("/object"), listed.text("/data/0/id")), ("list", rest.text("/id")));
 
@@ -89,6 +92,9 @@ async fn intents_are_listed_newest_first_in_pages_and_found_by_order() {
     assert_eq!(seen, made);
     let future = shop.get("/v1/payment_intents?created[gte]=99999999999").await;
     assert_eq!(future.body["data"].as_array().map(Vec::len), Some(0));
+
+    let whole = shop.get("/v1/payment_intents?limit=1&expand%5B%5D=data.latest_charge").await;
+    assert_eq!(whole.body["data"][0]["latest_charge"], serde_json::Value::Null, "nothing was charged yet");
 
     let found = shop.get("/v1/payment_intents/search?query=metadata%5B'order_id'%5D:'o-3'").await;
     assert_eq!((found.text("/object"), found.text("/data/0/id")), ("search_result", made[1].as_str()));

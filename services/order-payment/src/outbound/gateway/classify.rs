@@ -19,6 +19,9 @@ struct WireIntent {
     amount_received: Option<i64>,
     currency: String,
     created: i64,
+    /// The charge itself where it was asked for, else its id.
+    #[serde(default)]
+    latest_charge: Option<serde_json::Value>,
     #[serde(default)]
     last_payment_error: Option<serde_json::Value>,
     #[serde(default)]
@@ -210,6 +213,7 @@ fn convert(wire: WireIntent) -> Option<Intent> {
         order: wire.metadata.order_id,
         attempt: wire.metadata.attempt.and_then(|attempt| attempt.parse().ok()),
         created_unix: wire.created,
+        refunded_minor: wire.latest_charge.and_then(|charge| charge.get("amount_refunded")?.as_i64()),
     })
 }
 

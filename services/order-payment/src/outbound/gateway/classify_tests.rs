@@ -54,6 +54,22 @@ fn of_a_charge_counts_what_was_taken() {
 }
 
 #[test]
+fn what_went_back_is_known_where_the_charge_is_shown() {
+    for (charge, expected) in [
+        (json!({"id": "ch_1", "object": "charge", "amount_refunded": 990}), Some(990)),
+        (json!({"id": "ch_1", "object": "charge", "amount_refunded": 0}), Some(0)),
+        (json!({"id": "ch_1", "object": "charge"}), None),
+        (json!("ch_1"), None),
+        (json!(null), None),
+    ] {
+        let mut shown = intent_json("succeeded", json!(null));
+        shown["latest_charge"] = charge.clone();
+        let list = json!({"object": "list", "data": [shown], "has_more": false}).to_string();
+        assert_eq!(page(200, list.as_bytes()).unwrap().intents[0].refunded_minor, expected, "{charge}");
+    }
+}
+
+#[test]
 fn only_a_clear_word_is_a_decline() {
     let error = |kind: &str, code: &str, param: Option<&str>| {
         json!({"error": {"type": kind, "code": code, "param": param}}).to_string()

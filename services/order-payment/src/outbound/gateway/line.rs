@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use crate::domain::{Answer, Attempt, Call};
 use crate::metrics;
 
-/// One answer: an intent has two kilobytes, a page of a hundred of them a tenth of this.
+/// One answer: an intent with its charge has six kilobytes, a page of a hundred of them a third of this.
 const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 /// A settlement file: a million rows of a hundred and fifty bytes.
 const LARGEST_SETTLEMENT: usize = 192 * 1024 * 1024;

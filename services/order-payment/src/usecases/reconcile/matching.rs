@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::OrderId;
 
 use super::Window;
 use crate::domain::{Attempt, AttemptState, Intent, IntentStatus, Via};
@@ -30,11 +31,13 @@ pub(super) struct Matching {
     theirs: BTreeMap<String, (Via, Intent)>,
     ours: BTreeMap<String, Attempt>,
     odd: Vec<Odd>,
+    /// What of charges that both have went back at the gateway, since it was last asked for.
+    went_back: Vec<(OrderId, i64)>,
 }
 
 impl Matching {
     pub fn new(window: Window) -> Self {
-        Self { window, theirs: BTreeMap::new(), ours: BTreeMap::new(), odd: Vec::new() }
+        Self { window, theirs: BTreeMap::new(), ours: BTreeMap::new(), odd: Vec::new(), went_back: Vec::new() }
     }
 
     /// Takes the next slice, which begins at `from`: everything that the gateway and we made in it.
@@ -71,6 +74,12 @@ impl Matching {
         Ok(())
     }
 
+    /// What of each charge that found its other half went back at the gateway, nothing as nothing; those of which its list does not
+    /// say it are left out. Each is told once.
+    pub fn take_went_back(&mut self) -> Vec<(OrderId, i64)> {
+        std::mem::take(&mut self.went_back)
+    }
+
     /// All differences of the window.
     pub fn end(mut self) -> Vec<Odd> {
         let Window { since, settled_before } = self.window;
@@ -97,6 +106,11 @@ impl Matching {
     }
 
     fn pair(&mut self, intent: &Intent, attempt: Attempt) {
+        // One that was cancelled, or taken in part, also shows what was never taken as given back.
+        let same = attempt.state == AttemptState::Captured
+            && intent.status == IntentStatus::Succeeded
+            && attempt.amount.minor() == intent.amount_minor;
+        self.went_back.extend(intent.refunded_minor.filter(|_| same).map(|minor| (attempt.order, minor)));
         self.odd.extend(judge(self.window, Some(intent), attempt));
     }
 
@@ -161,7 +175,7 @@ fn made_at(intent: &Intent, unknown: DateTime<Utc>) -> DateTime<Utc> {
 #[cfg(test)]
 pub(super) mod tests {
     use chrono::Duration;
-    use common::{Currency, Money, OrderId, Private, Region};
+    use common::{Currency, Money, Private, Region};
 
     use super::*;
     use crate::domain::{AttemptKind, PaymentToken};
@@ -201,6 +215,7 @@ pub(super) mod tests {
             order: Some(uuid::Uuid::from_u128(number).to_string()),
             attempt: Some(1),
             created_unix: 0,
+            refunded_minor: None,
         }
     }
 
@@ -264,6 +279,31 @@ pub(super) mod tests {
         matching.add(slice, vec![(Via::default(), late)], vec![]).unwrap();
         let kinds: Vec<_> = matching.end().into_iter().map(|odd| odd.finding.kind).collect();
         assert_eq!(kinds, [FindingKind::StateDiffers]);
+    }
+
+    #[test]
+    fn what_went_back_is_told_of_charges_that_both_have_whole_and_once() {
+        use IntentStatus::{Canceled, Succeeded};
+        let told = |status, refunded_minor| Intent { refunded_minor, ..intent(1, status) };
+        let part = Intent { amount_minor: 2000, ..told(Succeeded, Some(2990)) };
+        let captured = AttemptState::Captured;
+        let table = [
+            (told(Succeeded, Some(990)), captured, Some(990)),
+            (told(Succeeded, Some(0)), captured, Some(0)),
+            (told(Succeeded, None), captured, None),
+            // What was never taken: let go, or not ours.
+            (told(Canceled, Some(4990)), captured, None),
+            (part, captured, None),
+            (told(Succeeded, Some(990)), AttemptState::Voided, None),
+        ];
+        for (intent, state, expected) in table {
+            let mut matching = Matching::new(an_hour());
+            let (attempt, shown) = (charge(1, state), format!("{intent:?}"));
+            matching.add(DateTime::UNIX_EPOCH, vec![(Via::default(), intent)], vec![attempt.clone()]).unwrap();
+            let expected: Vec<_> = expected.map(|minor| (attempt.order, minor)).into_iter().collect();
+            assert_eq!(matching.take_went_back(), expected, "{shown}");
+            assert_eq!(matching.take_went_back(), [], "{shown}");
+        }
     }
 
     #[test]

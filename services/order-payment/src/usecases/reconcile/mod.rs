@@ -4,9 +4,10 @@
 //!
 //! The window is walked in slices, so that what is held at once does not grow with what is sold in two days. Decided here: the slices, what is
 //! read in which order, and what comes of a difference. What a difference is: `matching` and `domain::accounts`; which of them is asked for again
-//! before it is written: `second_look`; the sums of days: `day_sums`.
+//! before it is written: `second_look`; what went back: `given_back`; the sums of days: `day_sums`.
 
 mod day_sums;
+mod given_back;
 mod matching;
 mod second_look;
 
@@ -14,6 +15,7 @@ use chrono::{DateTime, Duration, DurationRound as _, Utc};
 use messaging::crash::{self, Boundary};
 
 use self::day_sums::Days;
+use self::given_back::GivenBack;
 use self::matching::{Matching, Matter, Odd};
 use super::ports::{Comparison, Finding, FindingKind};
 use super::receive_webhook::look_for_late_success;
@@ -73,6 +75,7 @@ async fn look_back(app: &App, length: Duration) -> Result<Comparison, Failure> {
     let now = app.clock.now();
     let window = Window { since: now - length, settled_before: now - app.rules.reconcile_grace };
     let (mut matching, mut days, mut findings) = (Matching::new(window), Days::new(window), Vec::new());
+    let mut given_back = GivenBack::new(window);
     for (from, to) in slices(app, window.since - PAID_WITHIN, now + AHEAD).await? {
         let intents =
             crash::around(Boundary::GatewayList, app.gateway.made_between(from.timestamp(), to.timestamp() - 1))
@@ -95,7 +98,9 @@ async fn look_back(app: &App, length: Duration) -> Result<Comparison, Failure> {
             accounts.iter().filter(|account| account.changed_at < window.settled_before).flat_map(in_our_books),
         );
         matching.add(from, intents, charges)?;
+        given_back.add(from, &accounts, matching.take_went_back())?;
     }
+    findings.extend(given_back.end());
     let odd = second_look::confirmed(app, window, matching.end()).await?;
     let odd = orphans(app, odd).await?;
     findings.extend(odd.iter().map(|odd| odd.finding.clone()));

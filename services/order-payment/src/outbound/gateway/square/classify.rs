@@ -22,6 +22,9 @@ struct WirePayment {
     note: Option<String>,
     #[serde(default)]
     refund_ids: Vec<String>,
+    /// Left out where nothing went back.
+    #[serde(default)]
+    refunded_money: Option<WireMoney>,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +218,7 @@ fn convert(wire: WirePayment) -> Option<Intent> {
         order: wire.reference_id,
         attempt: attempt_in(wire.note.as_deref()),
         created_unix: DateTime::parse_from_rfc3339(&wire.created_at).ok()?.timestamp(),
+        refunded_minor: Some(wire.refunded_money.map_or(0, |money| money.amount)),
     })
 }
 

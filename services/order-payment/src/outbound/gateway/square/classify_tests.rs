@@ -33,6 +33,16 @@ fn a_payment_is_read_by_its_status() {
 }
 
 #[test]
+fn what_went_back_is_nothing_where_it_is_left_out() {
+    for (money, expected) in [(json!({"amount": 990, "currency": "EUR"}), 990), (json!(null), 0)] {
+        let mut shown = payment_json("COMPLETED")["payment"].take();
+        shown["refunded_money"] = money;
+        let list = json!({ "payments": [shown] }).to_string();
+        assert_eq!(page(200, list.as_bytes()).unwrap().intents[0].refunded_minor, Some(expected));
+    }
+}
+
+#[test]
 fn only_a_clear_word_is_a_decline() {
     const INVALID: &str = "INVALID_REQUEST_ERROR";
     let both =
