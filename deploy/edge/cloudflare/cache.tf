@@ -14,6 +14,7 @@ terraform {
 variable "zone_eu" {
   type        = string
   description = "the zone of api.eu.shopsphere.example"
+  default     = "00000000000000000000000000000001"
 }
 
 resource "cloudflare_ruleset" "cache_eu" {
@@ -61,6 +62,7 @@ resource "cloudflare_ruleset" "cache_eu" {
 variable "zone_us" {
   type        = string
   description = "the zone of api.us.shopsphere.example"
+  default     = "00000000000000000000000000000002"
 }
 
 resource "cloudflare_ruleset" "cache_us" {
@@ -101,6 +103,7 @@ resource "cloudflare_ruleset" "cache_us" {
 variable "zone_apac" {
   type        = string
   description = "the zone of api.apac.shopsphere.example"
+  default     = "00000000000000000000000000000003"
 }
 
 resource "cloudflare_ruleset" "cache_apac" {

@@ -119,6 +119,9 @@ mod tests {
 
     const START: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
+    /// Our refunds, what the gateway says, and whether this differs.
+    type Row = (&'static [(AttemptState, i64)], Option<i64>, bool);
+
     fn an_hour() -> Window {
         Window { since: START, settled_before: START + Duration::hours(1) }
     }
@@ -168,8 +171,7 @@ mod tests {
     #[test]
     fn both_sums_agree_or_the_order_is_found() {
         use AttemptState::{Captured, Declined, Prepared, Sent, Unknown, Voided};
-        // What our refunds are, what the gateway says, and whether this differs.
-        let table: &[(&[(AttemptState, i64)], Option<i64>, bool)] = &[
+        let table: &[Row] = &[
             (&[], Some(0), false),
             (&[], None, false),
             // Somebody gave it back at the gateway's own pages.

@@ -211,7 +211,10 @@ mod tests {
         let shared = Shared::new(PathBuf::new(), 1_600, VecDeque::new(), 0, 0);
         let (good, refused) = (|all| Size { all, refused: 0 }, |all| Size { all, refused: all });
         assert!(shared.reserve(good(1_500)) && !shared.reserve(good(1)), "fifteen sixteenths");
-        assert!(!shared.reserve(Size { all: 20, refused: 10 }), "a request is turned away whole, and nothing of it is lost");
+        assert!(
+            !shared.reserve(Size { all: 20, refused: 10 }),
+            "a request is turned away whole, and nothing of it is lost"
+        );
         assert!(shared.reserve(refused(100)) && !shared.reserve(refused(1)), "and not more than there is");
     }
 
