@@ -280,13 +280,10 @@ pub fn found(case: &Case<'_>) -> Vec<Refusal> {
     let Some((_, site)) = case.place else { return Vec::new() };
     let mut refused = Vec::new();
     for object in case.of("Prometheus") {
-        let finds = case.of("NetworkPolicy").filter(|policy| policy.namespace() == object.namespace()).any(|policy| {
-            let egress = policy.value["spec"]["egress"].as_array().into_iter().flatten();
-            egress.into_iter().any(|row| {
-                let ports: Vec<_> = row["ports"].as_array().into_iter().flatten().collect();
-                row["to"][0]["ipBlock"]["cidr"] == site.network.as_str()
-                    && ports.iter().any(|port| port["port"] == 6443)
-            })
+        let its_own = case.of("NetworkPolicy").filter(|policy| policy.namespace() == object.namespace());
+        let finds = its_own.filter(|policy| chooses(policy, &received::labels(object))).any(|policy| {
+            list(&policy.value["spec"]["egress"])
+                .any(|rule| opens(rule, "to", 6443, |peer| peer["ipBlock"]["cidr"] == site.network.as_str()))
         });
         if !finds {
             refused.push(case.refuse("found", object, "does not reach the API server, so it reads nobody"));

@@ -232,11 +232,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
         what: "a region whose aggregates no policy lets out",
         says: "no policy lets it out to headquarters",
         site: "dr-a",
-        plant: |objects| {
-            change(objects, "NetworkPolicy", "watching", |value| {
-                value["spec"]["egress"].as_array_mut().unwrap().retain(|row| row["ports"][0]["port"] != 443);
-            });
-        },
+        plant: |objects| remove(objects, "NetworkPolicy", "aggregates"),
     },
     Mistake {
         rule: "received",
