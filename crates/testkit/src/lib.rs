@@ -1,8 +1,9 @@
-//! The workbench: real stores per test, crash points, waiting for a condition, a receiver for traces.
+//! The workbench: real stores per test, crash points, waiting for a condition, work on other threads, a receiver for traces.
 //!
 //! A development dependency only. The servers it uses are those of the test stack, which `./dev test` starts and
 //! `./dev servers up --offset 2000` starts by hand.
 
+pub mod aside;
 pub mod crash;
 pub mod kafka;
 pub mod postgres;
@@ -13,3 +14,4 @@ pub mod wait;
 pub use postgres::TestDatabase;
 pub use servers::{Servers, servers};
 pub use xtask::progress::skipped;
+pub use xtask::test_run::browser;

@@ -1,6 +1,7 @@
 //! `./dev test`: everything that must hold, on a stack of its own, from nothing to one last line with the counts. Decided here: the
 //! order (servers start while Rust compiles), what counts as a test, and that whatever happens the stack is stopped.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use crate::compose_check::{self, Outcome};
 use crate::deploy::checks::{self, Building, Made};
 use crate::layout::{self, Layout};
 use crate::ports::{Port, Ports, TABLE};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
+use crate::provision::debian;
 use crate::stack::up::{Wanted, up};
 use crate::stack::{Purpose, Stack, TEST_OFFSET, down, wipe};
 use crate::{net, os};
@@ -42,6 +44,12 @@ impl Tally {
         };
         self.passed += count(" passed");
         self.failed += count(" failed");
+    }
+
+    /// Takes out of the passed ones the tests that left out what they were there for; `lines` are those of [`progress::SKIPPED_FILE`].
+    pub fn leave_out(&mut self, lines: &str) {
+        let tests: BTreeSet<&str> = lines.lines().filter_map(|line| line.split(": ").next()).collect();
+        self.passed = self.passed.saturating_sub(tests.len() as u64);
     }
 
     fn check(&mut self, passed: bool) {
@@ -124,7 +132,9 @@ impl Run<'_> {
             // Servers start in the shadow of the compiler.
             let servers = scope.spawn(|| {
                 let began = Instant::now();
-                (up(stack, progress, Wanted { build: false, services: false }), began.elapsed())
+                let servers = (up(stack, progress, Wanted { build: false, services: false }), began.elapsed());
+                // After the servers, which may install something too.
+                (servers, if browser().is_some() { Ok(()) } else { debian::install(&["chromium"]) })
             });
             let mut front = Run { stack, progress: Progress::new(), tally: Tally::default(), phases: Vec::new() };
             front.cargo("lint", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
@@ -136,7 +146,10 @@ impl Run<'_> {
         self.tally.failed += tally.failed;
         self.phases.extend(phases);
         let servers = match servers {
-            Ok((result, took)) => self.record("servers", took, result.map(|_| ())),
+            Ok(((servers, took), browser)) => {
+                self.record("browser", Duration::ZERO, browser);
+                self.record("servers", took, servers.map(|_| ()))
+            }
             Err(_) => self.record("servers", Duration::ZERO, Err(anyhow::anyhow!("starting the servers panicked"))),
         };
         if built && servers {
@@ -196,10 +209,14 @@ impl Run<'_> {
     }
 
     /// Runs a command whose output counts tests.
-    fn count(&mut self, name: &str, command: Command) {
+    fn count(&mut self, name: &str, mut command: Command) {
         let began = Instant::now();
         let mut tally = Tally::default();
+        let skipped = self.stack.layout.state.join("skipped");
+        let _ = std::fs::remove_file(&skipped);
+        command.env(progress::SKIPPED_FILE, &skipped);
         let result = self.run(command, |line| tally.read(line));
+        tally.leave_out(&std::fs::read_to_string(&skipped).unwrap_or_default());
         if let Err(error) = &result {
             println!("{name} failed: {error:#}");
             tally.failed = tally.failed.max(1);
@@ -314,6 +331,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The browser of this machine that stories are told in.
+pub fn browser() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(os::which)
 }
 
 /// The integration test program of a package as the build of the whole workspace made it.

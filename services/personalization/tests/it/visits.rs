@@ -1,7 +1,7 @@
 //! The index of visits, from clicks to lists: learned once, led on, written down, and there when the store is not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -246,36 +246,24 @@ impl VisitStream for AnothersTurn {
 }
 
 /// Everything here answers at once, so only what is done on another thread gives anybody a turn.
-#[tokio::test]
-async fn the_index_is_written_down_aside_from_whoever_answers_and_only_where_somebody_takes_it() {
+#[test]
+fn the_index_is_written_down_aside_from_whoever_answers_and_only_where_somebody_takes_it() {
     let shop = support::memory();
-    visits(&shop).await;
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(visits(&shop));
     let folder = std::env::temp_dir().join(format!("visits-{}", common::ids::random().simple()));
     let disk = VisitFile::in_folder(folder.to_str().expect("a readable name"));
     let ours: Arc<dyn VisitStream> = shop.store.clone();
     let another: Arc<dyn VisitStream> = Arc::new(AnothersTurn(shop.store.clone()));
     let cases = [
-        (ours, VisitFile::default(), true),
-        (another.clone(), disk.clone(), true),
-        (another, VisitFile::default(), false),
+        ("our turn", ours, VisitFile::default(), true),
+        ("another's turn, and a disk", another.clone(), disk.clone(), true),
+        ("another's turn", another, VisitFile::default(), false),
     ];
-    for (stream, file, is_taken) in cases {
-        let (stop, ended) = (CancellationToken::new(), AtomicBool::new(false));
+    for (case, stream, file, is_taken) in cases {
+        let stop = CancellationToken::new();
         stop.cancel();
-        let keep = async {
-            keep_visits(Arc::new(VisitIndex::default()), stream, file, stop).await;
-            ended.store(true, Ordering::Relaxed);
-        };
-        let answer = async {
-            let mut turns = 0_u64;
-            while !ended.load(Ordering::Relaxed) {
-                turns += 1;
-                tokio::task::yield_now().await;
-            }
-            turns
-        };
-        let ((), turns) = tokio::join!(keep, answer);
-        assert_eq!(turns > 0, is_taken, "{turns}");
+        let keep = keep_visits(Arc::new(VisitIndex::default()), stream, file, stop);
+        assert_eq!(testkit::aside::is_done_aside(keep), is_taken, "{case}");
     }
     assert!(disk.read().is_some_and(|bytes| VisitIndex::default().adopt(&bytes)), "the disk has it all the same");
     std::fs::remove_dir_all(folder).expect("a folder of our own");

@@ -72,10 +72,7 @@ impl Drop for Browser {
 
 /// Chromium, where the machine has it; else says that the story is left out.
 fn browser() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let found =
-        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file());
+    let found = testkit::browser();
     if found.is_none() {
         testkit::skipped("there is no Chromium on this machine");
     }
