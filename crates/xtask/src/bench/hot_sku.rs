@@ -106,7 +106,7 @@ fn number(said: &Value, key: &str) -> Result<u64> {
 }
 
 /// Numbers from the stock's database.
-pub fn inventory(rig: &Rig, sql: &str) -> Result<Vec<i64>> {
+pub fn inventory<Number: std::str::FromStr>(rig: &Rig, sql: &str) -> Result<Vec<Number>> {
     let port = rig.stack.ports.of(Port::Postgres);
     let said = postgres::psql(port, "inventory_owner", "inventory", sql)?;
     Ok(said.trim().split('|').filter_map(|number| number.parse().ok()).collect())
@@ -115,7 +115,7 @@ pub fn inventory(rig: &Rig, sql: &str) -> Result<Vec<i64>> {
 /// Each answer is a reservation, a line, an allocation, a movement and an event; the row counts them all and nothing twice.
 fn exact(rig: &Rig, sold: u64) -> Result<()> {
     let sold = i64::try_from(sold)?;
-    let counts = inventory(
+    let counts = inventory::<i64>(
         rig,
         &format!(
             "SELECT (SELECT held FROM stock WHERE sku = '{SKU}'), (SELECT received - available FROM stock WHERE sku = '{SKU}'),
@@ -141,7 +141,7 @@ fn exact(rig: &Rig, sold: u64) -> Result<()> {
 fn sold_out(rig: &Rig) -> Result<()> {
     let said = said(rig, &["sell-out", SCARCE, &BUYERS.to_string()])?;
     let (held, rejected) = (number(&said, "held")?, number(&said, "rejected")?);
-    let left = inventory(rig, &format!("SELECT available FROM stock WHERE sku = '{SCARCE}'"))?;
+    let left = inventory::<i64>(rig, &format!("SELECT available FROM stock WHERE sku = '{SCARCE}'"))?;
     if held != SCARCE_UNITS || rejected != BUYERS as u64 || left != [0] {
         bail!(Invalid(format!("of {SCARCE_UNITS} units {held} were sold, {rejected} buyers refused, {left:?} left")));
     }

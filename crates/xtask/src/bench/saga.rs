@@ -3,7 +3,7 @@
 //! Decided here: what saturates, that both sides run at half of it, and when a saga counts as complete: when its last commit is
 //! in the log, by the database's own commit time plus what the flush of that commit takes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -69,11 +69,12 @@ pub fn pairs(options: &Options, fsync: Fsync, count: usize) -> Result<Measured> 
     println!("saturated at {saturation:.0} sagas per second; both sides run at {rate:.0}");
     let seconds = options.side_s * LATENCY_TURN;
     let middle = Cell::new((0.0, 0.0));
+    let stages = RefCell::new(String::new());
     let pairs = abba::pairs(
         count,
         ("ms", Better::Less),
         &mut || {
-            let (turn, p50) = abba::in_time(|| paced(&rig, rate, seconds, &accepted))?;
+            let (turn, p50) = abba::in_time(|| paced(&rig, rate, seconds, &accepted, &stages))?;
             middle.set((p50, middle.get().1));
             Ok(turn)
         },
@@ -88,6 +89,7 @@ pub fn pairs(options: &Options, fsync: Fsync, count: usize) -> Result<Measured> 
     let facts = vec![
         format!("saturated at {saturation:.0} sagas per second; both sides ran at {rate:.0}"),
         format!("median of the last turn: {ours:.1} ms against {theirs:.1} ms"),
+        stages.into_inner(),
     ];
     Ok(Measured { fdatasync_us: rig.fdatasync_us, pairs, facts })
 }
@@ -112,7 +114,13 @@ pub fn burst(rig: &Rig, accepted: &Cell<u64>) -> Result<Turn> {
 }
 
 /// Orders at `rate`: the 99th percentile of their sagas, and the median. Nothing when the generator ran late.
-fn paced(rig: &Rig, rate: f64, seconds: u64, accepted: &Cell<u64>) -> Result<Option<(Turn, f64)>> {
+fn paced(
+    rig: &Rig,
+    rate: f64,
+    seconds: u64,
+    accepted: &Cell<u64>,
+    stages: &RefCell<String>,
+) -> Result<Option<(Turn, f64)>> {
     let words =
         ["--connections", &CONNECTIONS.to_string(), "--seconds", &seconds.to_string(), "--rate", &rate.to_string()]
             .map(str::to_owned);
@@ -130,6 +138,8 @@ fn paced(rig: &Rig, rate: f64, seconds: u64, accepted: &Cell<u64>) -> Result<Opt
         sagas(&said, Some(rate))?
     );
     let row = row(rig, &sql)?;
+    *stages.borrow_mut() = where_the_time_goes(rig, &said, rate)?;
+    println!("{}", stages.borrow());
     let flush_ms = rig.fdatasync_us / 1_000.0;
     let per_cpu_second = row[2] / f64::max(used.tested, 0.01);
     let side = Side { per_second: row[0] + flush_ms, per_cpu_second, cpu: used.by };
@@ -167,6 +177,45 @@ fn sagas(said: &Value, rate: Option<f64>) -> Result<String> {
              SELECT number, extract(epoch FROM pg_xact_commit_timestamp(told.xmin))::float8 * 1000 AS completed_ms
              FROM run JOIN order_history told USING (order_id) WHERE told.status = 'COMPLETED'),
          sagas AS (SELECT completed_ms, completed_ms - {due} AS ms FROM completed)"
+    ))
+}
+
+/// How far the sagas of a run were when, on average: what the two databases recorded of each step.
+fn where_the_time_goes(rig: &Rig, said: &Value, rate: f64) -> Result<String> {
+    let started_ms = said["started_at_ms"].as_f64().context("when it started")?;
+    let sql = format!(
+        "{} SELECT avg({due}),
+                avg(extract(epoch FROM pg_xact_commit_timestamp(taken.xmin))::float8 * 1000),
+                avg(extract(epoch FROM told.published_at)::float8 * 1000),
+                avg(extract(epoch FROM pg_xact_commit_timestamp(pending.xmin))::float8 * 1000),
+                avg(completed_ms)
+         FROM run JOIN completed USING (number)
+             JOIN order_history taken ON taken.order_id = run.order_id AND taken.status = 'CREATED'
+             JOIN order_history pending ON pending.order_id = run.order_id AND pending.status = 'PAYMENT_PENDING'
+             JOIN outbox told ON told.key = run.order_id::text AND told.topic = 'order.created'",
+        sagas(said, Some(rate))?,
+        due = format_args!("{started_ms} + number * 1000.0 / {rate}"),
+    );
+    let ours = row(rig, &sql)?;
+    let theirs = hot_sku::inventory::<f64>(
+        rig,
+        &format!(
+            "SELECT avg(extract(epoch FROM pg_xact_commit_timestamp(held.xmin))::float8 * 1000),
+                    avg(extract(epoch FROM told.published_at)::float8 * 1000)
+             FROM stock_movements held JOIN outbox told ON told.key = held.order_id::text AND told.topic = 'stock.reserved'
+             WHERE held.kind = 'held' AND held.moved_at >= to_timestamp({started_ms} / 1000.0)"
+        ),
+    )?;
+    let [due, taken, told, pending, complete] = ours[..] else { bail!("five times, not {ours:?}") };
+    let [held, told_back] = theirs[..] else { bail!("two times, not {theirs:?}") };
+    Ok(format!(
+        "means of the last turn, in ms after an order was due: accepted {:.1}, told {:.1}, set aside {:.1}, told back {:.1}, payment begun {:.1}, complete {:.1}",
+        taken - due,
+        told - due,
+        held - due,
+        told_back - due,
+        pending - due,
+        complete - due
     ))
 }
 
@@ -209,7 +258,7 @@ pub fn exact(rig: &Rig, accepted: u64, others: u64) -> Result<()> {
     let books: Value = serde_json::from_str(&books.body)?;
     let captured: u64 =
         books["currencies"].as_object().into_iter().flatten().filter_map(|(_, sums)| sums["captured"].as_u64()).sum();
-    let reservations = hot_sku::inventory(
+    let reservations = hot_sku::inventory::<i64>(
         rig,
         "SELECT (SELECT count(*) FROM reservations WHERE status IN ('HELD', 'FINALISED')),
                 (SELECT count(*) FROM stock WHERE available < 0)",
