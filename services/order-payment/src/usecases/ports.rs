@@ -82,7 +82,8 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is.
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. The same commit
+    /// forgets those that are done with and came more than `KEPT_DAYS` days ago: the oldest `MOST_FORGOTTEN` of them (`receive_webhook`).
     async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
@@ -376,6 +377,13 @@ pub enum WebhookEnd {
     GaveUp,
     /// Not now.
     Later(DateTime<Utc>),
+}
+
+impl WebhookEnd {
+    /// Nobody will look at it again, so it may be forgotten in time. The others wait, or their finding names them.
+    pub fn is_done_with(self) -> bool {
+        matches!(self, Self::Hinted | Self::NothingToDo | Self::LateSuccess)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
