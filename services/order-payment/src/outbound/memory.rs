@@ -549,6 +549,15 @@ impl Store for MemoryStore {
         Ok(Committed::Applied)
     }
 
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        Ok(memory_accounts::unsent(&self.books(), (after, until), limit.into()))
+    }
+
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         Ok(Backlog { open: memory_accounts::open_orders(&self.books()) })
     }

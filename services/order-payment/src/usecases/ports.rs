@@ -132,6 +132,15 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
 
+    /// Orders that were completed after `after` and not after `until`, for which goods are owed and of which no parcel has left; with
+    /// that time, the oldest first, at most `limit`.
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError>;
+
     /// Seals up to `limit` transactions that are committed and not sealed; `None` when there are none.
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError>;
 
@@ -524,7 +533,7 @@ pub struct Backlog {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCount {
-    /// `order`, `attempt`, `finding`, `orphan`, `refund` or `webhook`.
+    /// `order`, `attempt`, `finding`, `orphan`, `refund`, `webhook`, or `parcel`: one that is owed and has not left.
     pub what: &'static str,
     pub state: String,
     pub count: i64,

@@ -284,6 +284,8 @@ async fn the_service_itself_may_only_do_what_it_needs() {
         "UPDATE payment_attempts SET amount_minor = 1",
         "UPDATE webhooks SET body = ''",
         "DELETE FROM webhooks",
+        "INSERT INTO orders_to_ship VALUES (gen_random_uuid(), now())",
+        "DELETE FROM orders_to_ship",
         "UPDATE region_fence SET epoch = 9",
         "DROP TABLE orders",
         "ALTER TABLE orders DISABLE TRIGGER ALL",
