@@ -446,6 +446,15 @@ impl Store for Orders {
         outcome
     }
 
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        self.inner.unsent(after, until, limit).await
+    }
+
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.inner.backlog().await
     }

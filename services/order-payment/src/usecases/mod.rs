@@ -1,6 +1,7 @@
 //! The verbs of orders and payments, one file each: guard, gather, decide, commit. A use case is a function that takes the
 //! [`App`] first; what it asks of the world stands in `ports`.
 
+pub mod backlog;
 pub mod begin_payment;
 pub mod cancel_order;
 pub mod change;

@@ -82,7 +82,8 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is.
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. The same commit
+    /// forgets those that are done with and came more than `KEPT_DAYS` days ago: the oldest `MOST_FORGOTTEN` of them (`receive_webhook`).
     async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
@@ -130,6 +131,15 @@ pub trait Store: Settlements + Send + Sync {
     ) -> Result<Option<Vec<Account>>, StoreError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
+
+    /// Orders that were completed after `after` and not after `until`, for which goods are owed and of which no parcel has left; with
+    /// that time, the oldest first, at most `limit`.
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError>;
 
     /// Seals up to `limit` transactions that are committed and not sealed; `None` when there are none.
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError>;
@@ -378,6 +388,13 @@ pub enum WebhookEnd {
     Later(DateTime<Utc>),
 }
 
+impl WebhookEnd {
+    /// Nobody will look at it again, so it may be forgotten in time. The others wait, or their finding names them.
+    pub fn is_done_with(self) -> bool {
+        matches!(self, Self::Hinted | Self::NothingToDo | Self::LateSuccess)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
     ChargeWithoutOrder,
@@ -516,7 +533,7 @@ pub struct Backlog {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCount {
-    /// `order`, `attempt`, `finding`, `orphan`, `refund` or `webhook`.
+    /// `order`, `attempt`, `finding`, `orphan`, `refund`, `webhook`, or `parcel`: one that is owed and has not left.
     pub what: &'static str,
     pub state: String,
     pub count: i64,

@@ -366,6 +366,15 @@ impl Store for PostgresStore {
         self.shipments.commit(Member::new(head), place, shipment).await
     }
 
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        shipments::unsent(self.database.pool(), (after, until), limit).await
+    }
+
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         findings::backlog(self.database.pool()).await
     }
