@@ -1,6 +1,6 @@
 //! `/v1/admin/categories` and `/v1/admin/attributes`: what categories and attributes are called in each language, by the desk of
-//! products. `GET` lists what has names, `GET …/{path or key}` shows one, `PUT` gives it names and no others, `DELETE` takes them away, so
-//! that its key in words stands again. The last two take the revision the caller has seen as `If-Match: "7"`.
+//! products. `GET` lists what has names, `GET …/{path or key}` shows one, `PUT` gives it names and no others, `DELETE` takes them away,
+//! so that its key in words stands again. The last two take the revision the caller has seen as `If-Match: "7"`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::domain::labels::{LabelKey, LabelRevision, Nameable, Names};
 use crate::usecases::App;
 use crate::usecases::labels::{Wanted, put_labels};
 
-/// Eighty letters in each of a hundred languages.
+/// Eighty letters of four bytes in each of a hundred languages, and room for what is between them.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 pub fn router(app: Arc<App>) -> Router {
