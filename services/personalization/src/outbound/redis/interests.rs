@@ -102,13 +102,16 @@ impl InterestStore for RedisStore {
                     pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
                 }
                 PersonChange::Forgotten => {
-                    // In which experiments they are goes as well: while one runs it is gone with its sums already.
+                    // In which experiments they are goes as well: while one runs it is gone with its sums already. What they were shown
+                    // goes below, with whoever said no.
                     let experiments_key = self.keys.enrolments(person);
                     pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
                 }
             }
         }
         for (person, at) in &outcome.refused {
+            // Also where they said yes again in the same batch, and are remembered anew.
+            pipe.cmd("DEL").arg(self.keys.lists(person));
             pipe.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
         }
         if let Some(since) = outcome.refusals_since {

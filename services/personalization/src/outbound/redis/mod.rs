@@ -7,6 +7,7 @@ mod consents;
 mod features;
 mod guarded;
 mod interests;
+mod lists;
 mod shelves;
 mod tallies;
 mod visits;
@@ -28,6 +29,9 @@ const CACHED_FEATURES: u64 = 10_000;
 
 /// A product that changes its category is noticed after this long by processes that did not learn it themselves.
 const FEATURE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What Redis says of a key of another type.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +150,11 @@ impl Keys {
     /// When a person last said no. In the slot of the profile.
     fn refused(&self, person: &Pseudonym) -> String {
         format!("{}refused:{{{person}}}", self.prefix)
+    }
+
+    /// What a person was shown since they clicked last. In the slot of the profile.
+    fn lists(&self, person: &Pseudonym) -> String {
+        format!("{}lists:{{{person}}}", self.prefix)
     }
 
     /// In which experiments a person is. In the slot of the profile.
