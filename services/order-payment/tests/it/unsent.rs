@@ -63,7 +63,8 @@ async fn a_paid_order_that_is_not_sent_is_seen_when_it_is_late_and_only_while_go
         assert!(late(&world, 10).await.is_empty(), "all of it was paid a moment ago");
 
         world.clock.advance(Duration::hours(48));
-        assert_eq!(late(&world, 10).await, [lamp, lamp_and_music, one_of_two, cheaper]);
+        let owed = [lamp, lamp_and_music, one_of_two, cheaper];
+        assert_eq!(late(&world, 10).await, owed, "each that is owed goods and no other");
         assert_eq!(late(&world, 2).await, [lamp, lamp_and_music], "the oldest first");
         send(&world, lamp).await;
         assert_eq!(late(&world, 10).await, [lamp_and_music, one_of_two, cheaper]);
