@@ -23,7 +23,7 @@ use crate::domain::{
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, Shipment, Store, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, CreditLook, DaySums, Finding, FindingKind, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
 use crate::usecases::views::StatusChange;
 use crate::usecases::{Change, RefundStep};
@@ -345,9 +345,8 @@ impl Store for MemoryStore {
         Ok(waiting.take(limit.into()).map(|order| order.id).collect())
     }
 
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
-        // The balance is the sum here.
-        Ok(Vec::new())
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError> {
+        Ok(memory_accounts::credit_look(&self.books(), after, limit))
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {

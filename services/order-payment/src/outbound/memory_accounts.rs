@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, DurationRound as _, Utc};
-use common::OrderId;
+use common::{OrderId, UserId};
 
 use super::memory::Books;
 use crate::domain::accounts::{Account, Moved, Tried};
 use crate::domain::refund::owes_goods;
 use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, Refund, Transaction};
-use crate::usecases::ports::OpenCount;
+use crate::usecases::ports::{CreditLook, OpenCount};
 
 pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Vec<(DateTime<Utc>, u64)> {
     let mut minutes = BTreeMap::new();
@@ -72,6 +72,16 @@ fn account_of(books: &Books, order: &Order) -> Account {
             .collect(),
         moved: moved.map(moved_by).collect(),
     }
+}
+
+/// The next people with their movements. Nobody differs here, where the balance is the sum.
+pub fn credit_look(books: &Books, after: Option<UserId>, limit: u16) -> CreditLook {
+    let later = books.people.iter().filter(|person| after.is_none_or(|after| **person > after));
+    let people: Vec<UserId> = later.take(limit.into()).copied().collect();
+    let theirs = books.ledger.iter().filter(|moved| moved.user.is_some_and(|user| people.contains(&user)));
+    let credit = |entry: &&Entry| matches!(entry.account, LedgerAccount::StoreCredit | LedgerAccount::StoreCreditHeld);
+    let read = theirs.flat_map(|moved| &moved.entries).filter(credit).count() as u64;
+    CreditLook { differ: Vec::new(), read, next: people.last().copied().filter(|_| people.len() == usize::from(limit)) }
 }
 
 fn moved_by(transaction: &Transaction) -> Moved {

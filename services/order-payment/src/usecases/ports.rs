@@ -43,8 +43,9 @@ pub trait Store: Settlements + Send + Sync {
     /// Orders whose stock is held and that store credit pays whole, the oldest first.
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError>;
 
-    /// People whose balance is not the sum of its movements; a bounded number.
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError>;
+    /// Whose balance is not the sum of its movements: of those who were found so and stand among the findings, and of the next `limit`
+    /// people after `after`.
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError>;
 
     /// The refunds of an order, by number.
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
@@ -336,6 +337,18 @@ pub struct Credit {
     pub free: Money,
     /// What is set aside for orders under way.
     pub held: Money,
+}
+
+/// A piece of the walk over everybody's store credit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreditLook {
+    /// Those who were found before first; a bounded number.
+    pub differ: Vec<UserId>,
+    /// Movements that were added up.
+    pub read: u64,
+    /// After whom the walk goes on; `None`: it begins again. Whoever is found for the first time is looked at again by the next look, so that none
+    /// is lost who could not be written down.
+    pub next: Option<UserId>,
 }
 
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.
