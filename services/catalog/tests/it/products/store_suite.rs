@@ -218,7 +218,7 @@ async fn migrating_twice_changes_nothing_and_the_stand_in_can_look_up() {
             .fetch_one(&postgres)
             .await
             .unwrap();
-    assert_eq!(ours, 3);
+    assert_eq!(ours, 4);
 }
 
 /// More than all connections, asked for by many and given up at once, round after round; afterwards somebody alone is answered.
