@@ -1,3 +1,5 @@
+//! Names of categories and attributes: which one a reader sees, what is no name, and the log as a book.
+
 use common::ids;
 
 use super::*;
