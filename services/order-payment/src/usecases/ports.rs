@@ -83,8 +83,9 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. The same commit
-    /// forgets those that are done with and came more than `KEPT_DAYS` days ago: the oldest `MOST_FORGOTTEN` of them (`receive_webhook`).
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. Afterwards those
+    /// are forgotten that are done with, came more than `KEPT_DAYS` days ago and are no matter of an open finding: the oldest
+    /// `MOST_FORGOTTEN` of them (`receive_webhook`). That they could not be is no failure.
     async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
@@ -402,7 +403,8 @@ pub enum WebhookEnd {
 }
 
 impl WebhookEnd {
-    /// Nobody will look at it again, so it may be forgotten in time. The others wait, or their finding names them.
+    /// Nobody will look at it again, so it may be forgotten in time, unless an open finding is about it. The others wait, or are such a
+    /// finding themselves.
     pub fn is_done_with(self) -> bool {
         matches!(self, Self::Hinted | Self::NothingToDo | Self::LateSuccess)
     }
