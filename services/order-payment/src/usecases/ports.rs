@@ -135,7 +135,8 @@ pub trait Store: Settlements + Send + Sync {
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
 
     /// Orders that were completed after `after` and not after `until`, for which goods are owed and of which no parcel has left; with
-    /// that time, the oldest first, at most `limit`.
+    /// that time, the oldest first, at most `limit`. Those with goods and without a parcel are looked through, from the oldest on: at most
+    /// `LOOKED_THROUGH` (`backlog`) for each that may be told.
     async fn unsent(
         &self,
         after: DateTime<Utc>,
