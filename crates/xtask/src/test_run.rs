@@ -46,9 +46,12 @@ impl Tally {
         self.failed += count(" failed");
     }
 
-    /// Takes out of the passed ones the tests that left out what they were there for; `lines` are those of [`progress::SKIPPED_FILE`].
-    pub fn leave_out(&mut self, lines: &str) {
-        let tests: BTreeSet<&str> = lines.lines().filter_map(|line| line.split(": ").next()).collect();
+    /// Takes out of the passed ones the tests that left something out; `lines` are those of [`progress::SKIPPED_FILE`]. One that left out a
+    /// part counts as none: nobody sees what the rest was worth. One of those that failed is not among the passed and is not taken off.
+    pub fn leave_out(&mut self, lines: &str, failed: &BTreeSet<String>) {
+        let tests = lines.lines().filter_map(|line| line.split(": ").next());
+        let has_failed = |test: &str| test.rsplit(' ').next().is_some_and(|name| failed.contains(name));
+        let tests: BTreeSet<&str> = tests.filter(|test| !has_failed(test)).collect();
         self.passed = self.passed.saturating_sub(tests.len() as u64);
     }
 
@@ -115,6 +118,11 @@ fn free_ports() -> Result<Ports> {
         "no free ports for a test stack between offsets {TEST_OFFSET} and {}",
         TEST_OFFSET + (OFFSETS - 1) * OFFSET_STEP
     )
+}
+
+/// The test that failed by a line of libtest such as `test order::is_paid ... FAILED`.
+pub fn failed_test(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 struct Run<'a> {
@@ -215,8 +223,12 @@ impl Run<'_> {
         let skipped = self.stack.layout.state.join("skipped");
         let _ = std::fs::remove_file(&skipped);
         command.env(progress::SKIPPED_FILE, &skipped);
-        let result = self.run(command, |line| tally.read(line));
-        tally.leave_out(&std::fs::read_to_string(&skipped).unwrap_or_default());
+        let mut failed = BTreeSet::new();
+        let result = self.run(command, |line| {
+            tally.read(line);
+            failed.extend(failed_test(line).map(str::to_owned));
+        });
+        tally.leave_out(&std::fs::read_to_string(&skipped).unwrap_or_default(), &failed);
         if let Err(error) = &result {
             println!("{name} failed: {error:#}");
             tally.failed = tally.failed.max(1);

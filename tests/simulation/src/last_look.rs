@@ -1,4 +1,4 @@
-//! The last comparison of the books, when everything is quiet: by the use case that compares them every minute, a quarter of an hour later.
+//! The last comparison of the books, when everything is quiet: the whole look that is taken every 15 minutes, one more time after as long.
 //!
 //! Decided here: of refunds it finds nothing while the books agree; and once a gateway's books are bent, as if money had been given back beside
 //! us, or what we booked had never been given, it finds just that. The other checks take the gateways' books as the truth and would not

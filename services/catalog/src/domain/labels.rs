@@ -8,6 +8,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use common::{FieldProblem, Region, UserId};
+use uuid::Uuid;
 
 use super::plain_text;
 use super::product::{CategoryPath, is_name, label_of};
@@ -182,6 +183,20 @@ pub struct LabelRevision {
     pub names: Names,
     pub changed_at: DateTime<Utc>,
     pub changed_by: UserId,
+}
+
+impl LabelRevision {
+    /// A change that nobody can read any more: it has its place in the log, and changes no name.
+    pub fn unreadable(number: i64) -> Self {
+        Self {
+            number,
+            // Nothing that can have a name is called so.
+            key: LabelKey(String::new()),
+            names: Names::default(),
+            changed_at: DateTime::UNIX_EPOCH,
+            changed_by: UserId::from_uuid(Uuid::nil()),
+        }
+    }
 }
 
 /// The names that there are, as the numbered changes have made them.

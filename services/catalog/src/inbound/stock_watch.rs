@@ -53,6 +53,8 @@ pub async fn audit(app: Arc<App>, shutdown: CancellationToken) {
     // Since then every row was looked at; before the first walk is done, it is this one's beginning.
     let mut all_since = began;
     while !shutdown.is_cancelled() {
+        // Also before a look that takes long.
+        metrics::show_audited_within(all_since.elapsed());
         match audit_stock(&app, from.as_ref()).await {
             Ok(next) => {
                 if next.is_none() {

@@ -39,6 +39,13 @@ pub struct Inconsistent {
     field: &'static str,
 }
 
+impl Inconsistent {
+    /// Of a document that is no change of names at all.
+    pub fn shape(number: i64) -> Self {
+        Self { number, field: "its shape" }
+    }
+}
+
 /// The number as it is looked up.
 pub fn place(number: i64) -> String {
     number.to_string()

@@ -103,6 +103,10 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
     process.spawn("family-schemas", follow_schemas(families.clone(), process.shutdown()));
     let promotions = Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store))));
     let labels = Arc::new(Labels::new(Arc::new(MongoLabels::beside(&store))));
+    // Until the loop beside the pages can read them, keys are shown in words.
+    if let Err(error) = labels.refresh().await {
+        tracing::warn!(reason = %error, "the names of categories and attributes are not known yet");
+    }
     Ok(ProductPorts {
         store: Arc::new(InNewestForm::new(Arc::new(store), families.clone())),
         families,
@@ -140,15 +144,19 @@ async fn follow_schemas(families: Families, shutdown: CancellationToken) {
 /// Between two looks at the names that were changed since. This long a page may show an old one, and a shared cache as long as it keeps
 /// the answer (`pages`).
 const LABELS_PAUSE: Duration = Duration::from_secs(10);
+/// The same until they were read once.
+const FIRST_LABELS_PAUSE: Duration = Duration::from_secs(1);
 
 async fn follow_labels(labels: Arc<Labels>, shutdown: CancellationToken) {
+    let mut pause = FIRST_LABELS_PAUSE;
     loop {
-        if let Err(error) = labels.refresh().await {
-            tracing::warn!(reason = %error, "the names of categories and attributes could not be read");
+        match labels.refresh().await {
+            Ok(()) => pause = LABELS_PAUSE,
+            Err(error) => tracing::warn!(reason = %error, "the names of categories and attributes could not be read"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(LABELS_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::labels::{LabelKey, LabelRevision, Nameable, Names};
 use crate::usecases::App;
 use crate::usecases::labels::{Wanted, put_labels};
 
-/// Eighty letters of four bytes in each of a hundred languages, and room for what is between them.
+/// Eighty letters, each escaped in twelve bytes, in each of the fifty languages that the store takes, and room for what is between them.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 pub fn router(app: Arc<App>) -> Router {

@@ -4,11 +4,11 @@
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use mongodb::Collection;
-use mongodb::bson::doc;
+use mongodb::bson::{RawDocumentBuf, deserialize_from_slice, doc};
 
 use super::{MongoProducts, down, schema, taken};
 use crate::domain::labels::LabelRevision;
-use crate::outbound::label_document::{LabelDocument, place};
+use crate::outbound::label_document::{Inconsistent, LabelDocument, place};
 use crate::usecases::ports::labels::LabelStore;
 use crate::usecases::ports::products::{Insertion, StoreDown};
 
@@ -26,13 +26,19 @@ impl MongoLabels {
         let database = products.revisions.client().database(&products.revisions.namespace().db);
         Self { changes: database.collection(schema::LABELS), products: products.clone() }
     }
+
+    /// The same changes as they lie there.
+    fn documents(&self) -> Collection<RawDocumentBuf> {
+        self.changes.clone_with_type()
+    }
 }
 
 #[async_trait]
 impl LabelStore for MongoLabels {
     async fn change(&self, number: i64) -> Result<Option<LabelRevision>, StoreDown> {
-        let find = || async { self.changes.find_one(doc! {"place": place(number)}).await };
-        self.products.batches.call(find).await.map_err(down)?.map(revision).transpose()
+        let find = || async { self.documents().find_one(doc! {"place": place(number)}).await };
+        let document = self.products.batches.call(find).await.map_err(down)?;
+        Ok(document.map(|document| revision(&document, number)))
     }
 
     async fn insert(&self, change: &LabelRevision) -> Result<Insertion, StoreDown> {
@@ -49,14 +55,31 @@ impl LabelStore for MongoLabels {
     }
 
     async fn all(&self) -> Result<Vec<LabelRevision>, StoreDown> {
-        let find = || async { self.changes.find(doc! {}).batch_size(500).await?.try_collect::<Vec<_>>().await };
+        let find = || async { self.documents().find(doc! {}).batch_size(500).await?.try_collect::<Vec<_>>().await };
         let documents = self.products.batches.call(find).await.map_err(down)?;
-        let mut changes = documents.into_iter().map(revision).collect::<Result<Vec<_>, _>>()?;
+        // What has no number is no change: whoever looks for one by its place finds what there is.
+        let numbered = documents.iter().filter_map(|document| Some((document, number_of(document)?)));
+        let mut changes: Vec<LabelRevision> = numbered.map(|(document, number)| revision(document, number)).collect();
         changes.sort_by_key(|change| change.number);
         Ok(changes)
     }
 }
 
-fn revision(document: LabelDocument) -> Result<LabelRevision, StoreDown> {
-    LabelRevision::try_from(document).map_err(|error| StoreDown(error.to_string()))
+/// The change with this number. One that cannot be read (a newer release wrote it before a roll-back, or somebody by hand) must not take
+/// away the names of everything else, so it counts and names nothing.
+fn revision(document: &RawDocumentBuf, number: i64) -> LabelRevision {
+    // What the decoder has to say quotes the document.
+    let read = deserialize_from_slice::<LabelDocument>(document.as_bytes()).map_err(|_| Inconsistent::shape(number));
+    match read.and_then(LabelRevision::try_from) {
+        Ok(change) if change.number == number => change,
+        outcome => {
+            let error = outcome.err().unwrap_or_else(|| Inconsistent::shape(number));
+            tracing::error!(label.revision = number, %error, "a change of names cannot be read and is passed over");
+            LabelRevision::unreadable(number)
+        }
+    }
+}
+
+fn number_of(document: &RawDocumentBuf) -> Option<i64> {
+    document.get_document("_id").ok()?.get_i64("number").ok()
 }

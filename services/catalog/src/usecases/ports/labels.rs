@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use super::products::{Insertion, StoreDown};
 use crate::domain::labels::LabelRevision;
 
-/// Writing a number that exists changes nothing and says so: that is the compare-and-set.
+/// Writing a number that exists changes nothing and says so: that is the compare-and-set. A change that cannot be read is given as
+/// [`LabelRevision::unreadable`], so that it holds up none that come after it.
 #[async_trait]
 pub trait LabelStore: Send + Sync {
     async fn change(&self, number: i64) -> Result<Option<LabelRevision>, StoreDown>;

@@ -15,9 +15,10 @@ use catalog::usecases::ports::labels::LabelStore;
 use catalog::usecases::ports::products::{Insertion, StoreDown};
 use common::{Explain as _, Region, UserId, ids};
 use http::{Method, Request};
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
-use super::world::{Answer, Shop, authorised, caller, document_store, staff};
+use super::world::{Answer, Shop, authorised, caller, document_store, staff, store_and_documents};
 use crate::stock::world::{app_with, memory_stock};
 
 fn clerk() -> UserId {
@@ -166,6 +167,31 @@ async fn while_the_store_is_away_readers_see_what_was_known_and_nobody_names_any
     store.is_down.store(false, Ordering::Relaxed);
     app.products.labels.refresh().await.unwrap();
     assert_eq!((read(&app, "colour"), app.products.labels.version()), ("Shade".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn a_change_of_names_that_nobody_can_read_changes_none_and_holds_up_no_other() {
+    let (products, documents) = store_and_documents().await;
+    let log = documents.client().database(&documents.namespace().db).collection::<Document>("label_revisions");
+    let store: Arc<dyn LabelStore> = Arc::new(MongoLabels::beside(&products));
+    let office = shop(store.clone());
+    name(&office, "colour", "Shade").await.unwrap();
+    for (number, names) in [(2_i64, doc! {"en": 7}), (3, doc! {"en": "<b>Hue</b>"})] {
+        let document = doc! {
+            "_id": {"log": "labels", "number": number}, "place": number.to_string(), "key": "colour", "names": names,
+            "changed_at_ms": 5_i64, "changed_by": clerk().to_string(),
+        };
+        log.insert_one(document).bypass_document_validation(true).await.unwrap();
+    }
+    assert_eq!(name(&office, "size", "Width").await.unwrap(), Written { revision: 4, created: true });
+    // For who has followed the log, and for who reads all of it.
+    for app in [office, shop(store.clone())] {
+        app.products.labels.refresh().await.unwrap();
+        assert_eq!((read(&app, "colour"), read(&app, "size")), ("Shade".to_owned(), "Width".to_owned()));
+        assert_eq!(app.products.labels.version(), 4);
+    }
+    let numbers: Vec<i64> = store.all().await.unwrap().iter().map(|change| change.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
 }
 
 async fn in_language(shop: &Shop, language: &str, path: &str) -> Answer {
