@@ -69,11 +69,12 @@ pub async fn fold_clicks(
         return Ok(Folded::default());
     }
     let mut stored = app.interests.stored(partition, batch).await?;
-    if !batch.joins(stored.counted) {
+    let counted = stored.counted.lowest();
+    if !batch.joins(counted) {
         match earlier {
-            Earlier::Readable => return Err(NotFolded::Hole { counted: stored.counted }),
+            Earlier::Readable => return Err(NotFolded::Hole { counted }),
             // A click of somebody who has withdrawn since may still lie on a disk of the intake.
-            Earlier::Gone { since_ms } if stored.counted.is_none() => {
+            Earlier::Gone { since_ms } if counted.is_none() => {
                 stored.refusals_since = stored.refusals_since.max(Some(since_ms));
             }
             Earlier::Gone { .. } => {}

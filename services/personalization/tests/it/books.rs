@@ -260,7 +260,7 @@ async fn a_mark_that_cannot_be_read_is_none() {
     let shop = Shop::on(RedisStore::connect(&url, &prefix).expect("a well-formed URL"));
     let client = redis::Client::open(url).expect("a well-formed URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
-    let (who, mark) = (somebody(), format!("{prefix}clicks-counted:0"));
+    let (who, mark) = (somebody(), format!("{prefix}clicks-counted:{{shop}}:0"));
     for (offset, command, nonsense) in [(5, "SET", "nonsense"), (6, "SET", "007;5"), (7, "SADD", "another type")] {
         redis::cmd("DEL").arg(&mark).exec_async(&mut connection).await.expect("redis answers");
         redis::cmd(command).arg(&mark).arg(nonsense).exec_async(&mut connection).await.expect("redis answers");

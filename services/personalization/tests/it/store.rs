@@ -247,8 +247,8 @@ async fn keys_of_another_type_do_not_stop_a_batch() {
     );
     for (command, key) in [
         ("SADD", format!("{prefix}{}", contracts::interest::profile_key(who.as_str()))),
-        ("SADD", format!("{prefix}popular:{era}:all")),
-        ("SADD", format!("{prefix}feature:C9")),
+        ("SADD", format!("{prefix}popular:{{shop}}:{era}:all")),
+        ("SADD", format!("{prefix}feature:{{shop}}:C9")),
     ] {
         redis::cmd(command).arg(key).arg("nonsense").exec_async(&mut connection).await.expect("redis answers");
     }

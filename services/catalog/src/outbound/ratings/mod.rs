@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::redis_client::RedisClient;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use contracts::interest::{self, Subject};
 use contracts::personalization::v1::{InterestProfile, Rating};
 use redis::AsyncCommands as _;
-use redis::aio::ConnectionManager;
 use tracing::Span;
 
 use crate::domain::ranking::Interests;
@@ -17,14 +17,14 @@ use crate::metrics::INTEREST_READS;
 use crate::usecases::ports::products::Ratings;
 
 pub struct RedisRatings {
-    redis: ConnectionManager,
+    redis: RedisClient,
     guard: Guard,
     pseudonym_key: Vec<u8>,
 }
 
 impl RedisRatings {
     /// `pseudonym_key` is the region's; `patience` bounds each look-up.
-    pub fn new(redis: ConnectionManager, pseudonym_key: &[u8], patience: Duration) -> Self {
+    pub fn new(redis: RedisClient, pseudonym_key: &[u8], patience: Duration) -> Self {
         // With so little patience single delays are no reason to stop asking; ten in a row are.
         let settings = GuardSettings {
             deadline: patience,

@@ -1,8 +1,8 @@
-//! The one write of a batch: all its commands in one script, which looks first whether the partition is still counted up to where it was
-//! when they were decided. Redis runs a script alone and whole, so nothing comes between the look and the write.
+//! The one write of a place: all its commands in one script, which looks first whether the partition is still counted there up to where it
+//! was when they were decided. Redis runs a script alone and whole, so nothing comes between the look and the write.
 //!
-//! `WATCH` would do the same for a connection of one's own; ours is shared by all partitions. `MULTI` cannot decide. The commands name
-//! keys that the script does not declare, which one server allows and a cluster does not (ADR 0066).
+//! `WATCH` would do the same for a connection of one's own; ours is shared by all partitions. `MULTI` cannot decide. The script declares
+//! the mark only; every other key that its commands name lies in the slot of the mark, which a cluster insists on (ADR 0082).
 
 use redis::{Arg, FromRedisValue as _, Pipeline, Value};
 
@@ -33,16 +33,16 @@ return {1, refused, why}";
 /// KEYS: up to where a partition is counted. ARGV: what stands there and cannot be read.
 const REMOVE: &str = "if redis.call('MGET', KEYS[1])[1] == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// `commands` as one that runs them only while `key` says `before`, and leaves it saying `counted`.
+/// Adds to `pipe` one command that runs `commands` only while `key` says `before`, and leaves it saying `counted`.
 pub(super) fn only_while(
+    pipe: &mut Pipeline,
     key: &str,
     before: Option<Position>,
     counted: Option<Position>,
     commands: &Pipeline,
-) -> Pipeline {
+) {
     let text = |position: Option<Position>| position.map(codec::encode_counted).unwrap_or_default();
-    let mut pipe = redis::pipe();
-    pipe.cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(text(before)).arg(text(counted.or(before)));
+    pipe.cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(text(before)).arg(text(counted));
     for command in commands.cmd_iter() {
         let words = command.args_iter();
         pipe.arg(words.len());
@@ -53,7 +53,6 @@ pub(super) fn only_while(
             }
         }
     }
-    pipe
 }
 
 /// What the server says about it.
@@ -74,17 +73,17 @@ pub(super) fn saved(answer: Value) -> Result<Saved, StoreUnavailable> {
 }
 
 /// Removes what cannot be read, if it still stands there: otherwise nothing would ever be what it was.
-pub(super) fn remove(key: &str, unreadable: &[u8]) -> Pipeline {
-    let mut pipe = redis::pipe();
+pub(super) fn remove(pipe: &mut Pipeline, key: &str, unreadable: &[u8]) {
     pipe.cmd("EVAL").arg(REMOVE).arg(1).arg(key).arg(unreadable);
-    pipe
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(pipe: &Pipeline) -> Vec<String> {
+    fn words(before: Option<Position>, counted: Option<Position>, commands: &Pipeline) -> Vec<String> {
+        let mut pipe = redis::pipe();
+        only_while(&mut pipe, "k", before, counted, commands);
         let command = pipe.cmd_iter().next().expect("one command");
         let text = |word: Arg<&[u8]>| match word {
             Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
@@ -101,13 +100,13 @@ mod tests {
         commands.cmd("DEL").arg("c").arg("");
         let before = Position { partition: 3, offset: 7, received_at_ms: 5 };
         let counted = Position { offset: 9, received_at_ms: 6, ..before };
-        let told = words(&only_while("k", Some(before), Some(counted), &commands));
+        let told = words(Some(before), Some(counted), &commands);
         assert_eq!(told[..4], ["1", "k", "7;5", "9;6"]);
         assert_eq!((told[4].as_str(), told[5].as_str(), told[6].as_str()), ("3", "SET", "a b"));
         assert_eq!(told[8..], ["3", "DEL", "c", ""]);
-        let unchanged = words(&only_while("k", Some(before), None, &redis::pipe()));
+        let unchanged = words(Some(before), Some(before), &redis::pipe());
         assert_eq!(unchanged, ["1", "k", "7;5", "7;5"], "nothing new is written as what it was");
-        assert_eq!(words(&only_while("k", None, Some(counted), &redis::pipe())), ["1", "k", "", "9;6"]);
+        assert_eq!(words(None, Some(counted), &redis::pipe()), ["1", "k", "", "9;6"]);
     }
 
     #[test]

@@ -1,15 +1,19 @@
-//! The learner's two round trips: what a batch needs, and what it changes.
+//! What a batch needs, in one round trip, and what it changes, in two: first the place of the shop, then those of people, which are as many
+//! as there are parts, all at the same time. Each place is written whole or not at all, with its mark (`guarded`).
+//!
+//! The shop comes first, because what it learns of somebody is decided from what is known of them before: when the second step does not
+//! come, or reaches some parts only, the batch comes again, and the domain tells the shop nothing twice. The other way round what the
+//! shop had not been told could not be found out any more.
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use common::Sku;
-use contracts::interest::PROFILE_LIFETIME_SECONDS;
+use contracts::interest::{self, PARTS, PROFILE_LIFETIME_SECONDS};
 use redis::{Pipeline, Value, from_redis_value};
 
 use super::features::{ask_features, read_feature};
-use super::{RedisStore, guarded};
+use super::{RedisStore, SHOP, guarded, readable};
 use crate::domain::popularity::{self, PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS};
-use crate::domain::{Batch, Outcome, Person, PersonChange, Pseudonym, Stored};
+use crate::domain::{Batch, Marks, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{InterestStore, Saved, Shelf};
@@ -31,7 +35,10 @@ const SEEN_LIFETIME_SECONDS: u64 = 2 * 24 * 60 * 60;
 #[async_trait]
 impl InterestStore for RedisStore {
     async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable> {
-        let people: Vec<&Pseudonym> = batch.pseudonyms().collect();
+        let mut parts: Vec<Vec<&Pseudonym>> = vec![Vec::new(); PARTS];
+        for person in batch.pseudonyms() {
+            parts[interest::part(person.as_str())].push(person);
+        }
         let mut stored = Stored::default();
         let mut unknown: Vec<&Sku> = Vec::new();
         for sku in batch.skus() {
@@ -41,38 +48,39 @@ impl InterestStore for RedisStore {
             }
         }
         let mut pipe = redis::pipe();
-        pipe.cmd("MGET").arg(self.keys.counted(partition));
-        pipe.arg(people.iter().map(|person| self.keys.profile(person)).collect::<Vec<_>>());
-        pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
-        pipe.arg(people.iter().map(|person| self.keys.seen(person)).collect::<Vec<_>>());
-        pipe.arg(people.iter().map(|person| self.keys.refused(person)).collect::<Vec<_>>());
-        pipe.arg(self.keys.refusals_since(partition));
+        pipe.cmd("MGET").arg(self.keys.counted(SHOP, partition)).arg(self.keys.refusals_since(partition));
+        for (part, people) in parts.iter().enumerate() {
+            pipe.cmd("MGET").arg(self.keys.counted(&interest::tag(part), partition));
+            pipe.arg(people.iter().map(|person| self.keys.profile(person)).collect::<Vec<_>>());
+            pipe.arg(people.iter().map(|person| self.keys.recent(person)).collect::<Vec<_>>());
+            pipe.arg(people.iter().map(|person| self.keys.seen(person)).collect::<Vec<_>>());
+            pipe.arg(people.iter().map(|person| self.keys.refused(person)).collect::<Vec<_>>());
+        }
         ask_features(&mut pipe, &self.keys, &unknown);
         let mut answers = self.run(&pipe).await?.into_iter();
-        let blobs: Vec<Option<Vec<u8>>> = match answers.next() {
-            Some(Ok(value)) => from_redis_value(value).map_err(|error| StoreUnavailable(error.into()))?,
-            Some(Err(error)) => return Err(StoreUnavailable(error.into())),
-            None => Vec::new(),
-        };
-        if let Some(mark) = blobs.first().and_then(Option::as_deref) {
-            stored.counted = codec::decode_counted(partition, mark);
-            if stored.counted.is_none() {
-                tracing::warn!(partition, "up to where a partition is counted cannot be read and was removed");
-                self.run(&guarded::remove(&self.keys.counted(partition), mark)).await?;
+        let mut blobs =
+            || answers.next().map(readable::<Vec<Option<Vec<u8>>>>).transpose().map(Option::unwrap_or_default);
+        let mut unreadable = redis::pipe();
+        let shop = blobs()?;
+        stored.counted.shop = self.mark(SHOP, partition, blob(&shop, 0), &mut unreadable);
+        stored.refusals_since = blob(&shop, 1).and_then(milliseconds);
+        for (part, people) in parts.iter().enumerate() {
+            let known = blobs()?;
+            let mark = self.mark(&interest::tag(part), partition, blob(&known, 0), &mut unreadable);
+            stored.counted.people.push(mark);
+            for (place, person) in people.iter().enumerate() {
+                let nth = |list: usize| blob(&known, 1 + list * people.len() + place);
+                let profile = nth(0).and_then(codec::decode_profile);
+                let recent = nth(1).map(codec::decode_recent).unwrap_or_default();
+                let seen = nth(2).map(codec::decode_seen).unwrap_or_default();
+                let refused = nth(3).and_then(milliseconds);
+                stored.refused.extend(refused.map(|at| ((*person).clone(), at)));
+                if profile.is_some() || !recent.is_empty() {
+                    stored.people.insert((*person).clone(), Person { profile, recent, seen });
+                }
             }
         }
-        let blob = |place: usize| blobs.get(place).and_then(Option::as_deref);
-        for (place, person) in people.iter().enumerate() {
-            let profile = blob(1 + place).and_then(codec::decode_profile);
-            let recent = blob(1 + people.len() + place).map(codec::decode_recent).unwrap_or_default();
-            let seen = blob(1 + 2 * people.len() + place).map(codec::decode_seen).unwrap_or_default();
-            let refused = blob(1 + 3 * people.len() + place).and_then(milliseconds);
-            stored.refused.extend(refused.map(|at| ((*person).clone(), at)));
-            if profile.is_some() || !recent.is_empty() {
-                stored.people.insert((*person).clone(), Person { profile, recent, seen });
-            }
-        }
-        stored.refusals_since = blob(1 + 4 * people.len()).and_then(milliseconds);
+        self.run(&unreadable).await?;
         for (sku, answer) in unknown.into_iter().zip(answers) {
             if let Some((feature, _)) = read_feature(answer) {
                 self.features.insert(sku.clone(), feature.clone()).await;
@@ -83,52 +91,93 @@ impl InterestStore for RedisStore {
     }
 
     async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable> {
-        let mut pipe = redis::pipe();
-        for (person, change) in &outcome.people {
-            let (profile_key, recent_key) = (self.keys.profile(person), self.keys.recent(person));
-            let seen_key = self.keys.seen(person);
-            match change {
-                PersonChange::Remembered { profile, recent, seen } => {
-                    pipe.cmd("SET")
-                        .arg(profile_key)
-                        .arg(codec::encode_profile(profile))
-                        .arg("EX")
-                        .arg(PROFILE_LIFETIME_SECONDS);
-                    pipe.cmd("SET")
-                        .arg(recent_key)
-                        .arg(codec::encode_recent(recent))
-                        .arg("EX")
-                        .arg(PROFILE_LIFETIME_SECONDS);
-                    pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
-                }
-                PersonChange::Forgotten => {
-                    // In which experiments they are goes as well: while one runs it is gone with its sums already.
-                    let experiments_key = self.keys.enrolments(person);
-                    pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
-                }
-            }
+        let told = self.written(&self.of_the_shop(partition, outcome, now_ms)).await?;
+        if told == Saved::Overtaken {
+            return Ok(told);
         }
-        for (person, at) in &outcome.refused {
-            pipe.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
-        }
-        if let Some(since) = outcome.refusals_since {
-            // A record from before a profile's lifetime is refused anyway.
-            pipe.cmd("SET").arg(self.keys.refusals_since(partition)).arg(since).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
-        }
-        self.add_popularity(&mut pipe, outcome, now_ms);
-        super::visits::append(&mut pipe, &self.keys, &outcome.steps);
-        // A batch is in whole or not at all, and its position with it.
-        let pipe = guarded::only_while(&self.keys.counted(partition), outcome.before, outcome.counted, &pipe);
-        match self.run(&pipe).await?.into_iter().next() {
-            Some(Ok(answer)) => guarded::saved(answer),
-            // No memory, a copy that takes no writes: nothing is in, all is to be tried again.
-            Some(Err(error)) => Err(StoreUnavailable(error.into())),
-            None => Err(StoreUnavailable(anyhow!("redis says nothing"))),
-        }
+        self.written(&self.of_people(partition, outcome)).await
     }
 }
 
 impl RedisStore {
+    /// Up to where a partition is counted in a place. What cannot be read is none, and is to be removed.
+    fn mark(&self, place: &str, partition: i32, text: Option<&[u8]>, unreadable: &mut Pipeline) -> Option<Position> {
+        let text = text?;
+        let mark = codec::decode_counted(partition, text);
+        if mark.is_none() {
+            tracing::warn!(partition, place, "up to where a partition is counted cannot be read and was removed");
+            guarded::remove(unreadable, &self.keys.counted(place, partition), text);
+        }
+        mark
+    }
+
+    /// Whether all of these scripts have written.
+    async fn written(&self, scripts: &Pipeline) -> Result<Saved, StoreUnavailable> {
+        let mut all = Saved::Written;
+        for answer in self.run(scripts).await? {
+            // No memory, a copy that takes no writes: nothing of this place is in, all is to be tried again.
+            let answer = answer.map_err(|error| StoreUnavailable(error.into()))?;
+            if guarded::saved(answer)? == Saved::Overtaken {
+                all = Saved::Overtaken;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The script that writes what the shop learns.
+    fn of_the_shop(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Pipeline {
+        let mut commands = redis::pipe();
+        if let Some(since) = outcome.refusals_since {
+            // A record from before a profile's lifetime is refused anyway.
+            let key = self.keys.refusals_since(partition);
+            commands.cmd("SET").arg(key).arg(since).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
+        }
+        self.add_popularity(&mut commands, outcome, now_ms);
+        super::visits::append(&mut commands, &self.keys, &outcome.steps);
+        let mut script = redis::pipe();
+        let key = self.keys.counted(SHOP, partition);
+        guarded::only_while(&mut script, &key, outcome.before.shop, outcome.counted.shop, &commands);
+        script
+    }
+
+    /// A script for each part, also for those without anybody of the batch: the mark of each moves with each batch, so that one which a
+    /// server has lost is missed.
+    fn of_people(&self, partition: i32, outcome: &Outcome) -> Pipeline {
+        let mut parts: Vec<Pipeline> = vec![redis::pipe(); PARTS];
+        for (person, change) in &outcome.people {
+            self.change_person(&mut parts[interest::part(person.as_str())], person, change);
+        }
+        for (person, at) in &outcome.refused {
+            let commands = &mut parts[interest::part(person.as_str())];
+            commands.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
+        }
+        let mut scripts = redis::pipe();
+        for (part, commands) in parts.iter().enumerate() {
+            let key = self.keys.counted(&interest::tag(part), partition);
+            let mark = |marks: &Marks| marks.people.get(part).copied().flatten();
+            guarded::only_while(&mut scripts, &key, mark(&outcome.before), mark(&outcome.counted), commands);
+        }
+        scripts
+    }
+
+    fn change_person(&self, pipe: &mut Pipeline, person: &Pseudonym, change: &PersonChange) {
+        let (profile_key, recent_key) = (self.keys.profile(person), self.keys.recent(person));
+        let seen_key = self.keys.seen(person);
+        match change {
+            PersonChange::Remembered { profile, recent, seen } => {
+                let (profile, recent) = (codec::encode_profile(profile), codec::encode_recent(recent));
+                pipe.cmd("SET").arg(profile_key).arg(profile).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
+                pipe.cmd("SET").arg(recent_key).arg(recent).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
+                pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
+            }
+            PersonChange::Forgotten => {
+                // In which experiments they are goes as well: while one runs it is gone with its sums already.
+                let experiments_key = self.keys.enrolments(person);
+                pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
+            }
+        }
+    }
+
     fn add_popularity(&self, pipe: &mut Pipeline, outcome: &Outcome, now_ms: i64) {
         let (_, weight) = popularity::era_and_weight(now_ms, TRENDING_HALF_LIFE_MS);
         let mut lists = std::collections::BTreeSet::new();
@@ -157,6 +206,10 @@ impl RedisStore {
     }
 }
 
+fn blob(blobs: &[Option<Vec<u8>>], place: usize) -> Option<&[u8]> {
+    blobs.get(place).and_then(Option::as_deref)
+}
+
 fn milliseconds(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -164,4 +217,121 @@ fn milliseconds(text: &[u8]) -> Option<i64> {
 /// An answer as text fields, `None` where Redis had nothing.
 pub(super) fn texts(value: Value) -> Vec<Option<String>> {
     from_redis_value(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use redis::Arg;
+    use redis::cluster_routing::Slot;
+
+    use super::*;
+    use crate::domain::{Click, ClickKind, Feature, Report};
+    use crate::usecases::ports::ProductRevision;
+
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn store() -> RedisStore {
+        RedisStore::connect("redis://127.0.0.1:9", "t1:").expect("a well-formed URL")
+    }
+
+    fn words(command: &redis::Cmd) -> Vec<String> {
+        let text = |word: Arg<&[u8]>| match word {
+            Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
+            _ => panic!("a cursor"),
+        };
+        command.args_iter().map(text).collect()
+    }
+
+    /// The slots of all keys of a command that is no script.
+    fn slots(words: &[String]) -> HashSet<Slot> {
+        let keys = if matches!(words[0].as_str(), "DEL" | "MGET") { words.len() - 1 } else { 1 };
+        words[1..=keys].iter().map(Slot::for_key).collect()
+    }
+
+    /// The slots of all keys of a guarded write, those of its commands with them.
+    fn slots_of_a_script(words: &[String]) -> HashSet<Slot> {
+        assert_eq!((words[0].as_str(), words[2].as_str()), ("EVAL", "1"));
+        let mut found = HashSet::from([Slot::for_key(&words[3])]);
+        let mut at = 6;
+        while at < words.len() {
+            let last = at + words[at].parse::<usize>().expect("a number of words");
+            found.extend(slots(&words[at + 1..=last]));
+            at = last + 1;
+        }
+        found
+    }
+
+    /// Two thousand people, so that each part has somebody; some of them withdraw.
+    fn batch() -> Batch {
+        let report = |number: u128| {
+            let who = interest::pseudonym(b"key", common::UserId::from_uuid(uuid::Uuid::from_u128(number)));
+            let offset = i64::try_from(number).expect("a small number");
+            let click = |name: &str| Click { kind: ClickKind::Buy, sku: Sku::parse(name).ok(), at_ms: NOW, mark: None };
+            Report {
+                pseudonym: Pseudonym::parse(&who).expect("a pseudonym"),
+                consent: number % 5 > 0,
+                position: Position { partition: 3, offset, received_at_ms: NOW },
+                traceparent: None,
+                clicks: ["A", "B", "C"].map(click).to_vec(),
+            }
+        };
+        Batch::gather((0..2_000).map(report))
+    }
+
+    #[tokio::test]
+    async fn each_script_of_a_batch_stays_in_the_slot_of_its_mark() {
+        let (store, batch) = (store(), batch());
+        let feature = || Feature { category: "coats".to_owned(), ..Feature::default() };
+        let features = ["A", "B", "C"].map(|name| (Sku::parse(name).expect("a SKU"), feature()));
+        let counted = Marks { shop: None, people: vec![None; PARTS] };
+        let stored = Stored { features: features.into(), counted, refusals_since: Some(NOW), ..Stored::default() };
+        let outcome = batch.decide(&stored);
+        assert!(!outcome.pairs.is_empty() && !outcome.gains.is_empty() && !outcome.steps.is_empty());
+        assert!(!outcome.refused.is_empty() && outcome.refusals_since.is_some());
+        let shop = store.of_the_shop(3, &outcome, NOW);
+        let scripts: Vec<Vec<String>> =
+            shop.cmd_iter().chain(store.of_people(3, &outcome).cmd_iter()).map(words).collect();
+        assert_eq!(scripts.len(), 1 + PARTS);
+        let mut places = HashSet::new();
+        for script in &scripts {
+            let slots = slots_of_a_script(script);
+            assert_eq!(slots.len(), 1, "{script:?}");
+            assert!(script.len() > 6, "somebody is in each part: {script:?}");
+            places.extend(slots);
+        }
+        assert_eq!(places.len(), 1 + PARTS, "no two places share a slot, so each may go elsewhere");
+    }
+
+    #[test]
+    fn the_parts_lie_evenly_on_the_masters_of_a_cluster() {
+        // The slots are handed out in ranges of the same length.
+        for masters in 2..=8_u64 {
+            let mut parts: BTreeMap<u64, usize> = BTreeMap::new();
+            for part in 0..PARTS {
+                let slot = (0..16_384_u16).find(|slot| Slot::new(*slot) == Some(Slot::for_key(interest::tag(part))));
+                *parts.entry(u64::from(slot.expect("a slot")) * masters / 16_384).or_default() += 1;
+            }
+            let share = PARTS / usize::try_from(masters).expect("a few");
+            assert!(parts.values().all(|parts| parts.abs_diff(share) <= 2), "{masters} masters: {parts:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_learned_of_products_stays_in_one_slot() {
+        let store = store();
+        let product = |feature: Option<Feature>| ProductRevision {
+            sku: Sku::parse("A").expect("a SKU"),
+            revision: 2,
+            changed_at_ms: NOW,
+            feature,
+        };
+        let feature = |category: &str| Feature { category: category.to_owned(), ..Feature::default() };
+        let mut pipe = redis::pipe();
+        store.write(&mut pipe, &product(Some(feature("coats"))), Some(feature("drones")));
+        store.write(&mut pipe, &product(None), Some(feature("coats")));
+        let slots: HashSet<Slot> = pipe.cmd_iter().flat_map(|command| slots(&words(command))).collect();
+        assert_eq!(slots, HashSet::from([Slot::for_key(SHOP)]));
+    }
 }

@@ -1,7 +1,8 @@
 //! Redis as the store of interests, features and popularity. Everything in it can be lost: profiles grow again from clicks,
 //! features from the topic of products, which is read through again, and until then the shop answers without them.
 //!
-//! Decided here: the connection and the names of keys. A batch costs one round trip to read and one to write.
+//! Decided here: the connection, the names of keys, and which of them lie in one slot of a cluster and so can be read and written at once:
+//! everything about a person lies in their part ([`contracts::interest::part`]), everything about products in the shop's place (ADR 0082).
 
 mod consents;
 mod features;
@@ -14,9 +15,10 @@ mod visits;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chassis::redis_client::{Limits, RedisClient};
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use contracts::interest;
 use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
 
 use crate::domain::{Feature, PairKind, Pseudonym, popularity};
@@ -28,6 +30,14 @@ const CACHED_FEATURES: u64 = 10_000;
 
 /// A product that changes its category is noticed after this long by processes that did not learn it themselves.
 const FEATURE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The guard decides how long a call may take; this only bounds what it abandoned.
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(1), answer: Duration::from_secs(5), tries: 6, pause: Duration::from_secs(1) };
+
+/// What stands in every key of the shop's place. The braces keep them in one slot. All that is known of products lies there: it does not grow
+/// with people, and a list and the product that leaves it change at once.
+const SHOP: &str = "{shop}";
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +51,7 @@ pub enum Patience {
 /// A handle on the store. Clones share connection and cache.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    connection: RedisClient,
     guard: Guard,
     keys: Keys,
     features: moka::future::Cache<Sku, Feature>,
@@ -54,16 +64,7 @@ impl RedisStore {
     /// # Errors
     /// A malformed URL.
     pub fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
-        let settings = ConnectionManagerConfig::new()
-            // The guard decides how long a call may take; this only bounds what it abandoned.
-            .set_response_timeout(Some(Duration::from_secs(5)))
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
-            // More requests may wait for the socket than the default of 50: a page sends one, and there are many pages.
-            .set_pipeline_buffer_size(1024);
-        let client = redis::Client::open(url).map_err(|error| anyhow!(error).context("redis url"))?;
-        let connection = ConnectionManager::new_lazy_with_config(client, settings)?;
+        let connection = RedisClient::open(url, LIMITS)?;
         let features =
             moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build();
         Ok(Self { connection, guard: guard(Patience::Background), keys: Keys { prefix: prefix.to_owned() }, features })
@@ -130,56 +131,60 @@ struct Keys {
 
 impl Keys {
     fn profile(&self, person: &Pseudonym) -> String {
-        format!("{}{}", self.prefix, contracts::interest::profile_key(person.as_str()))
+        self.of("interest", person)
     }
 
-    /// In the slot of the profile, as its braces say.
     fn recent(&self, person: &Pseudonym) -> String {
-        format!("{}recent:{{{person}}}", self.prefix)
+        self.of("recent", person)
     }
 
-    /// In the slot of the profile.
     fn seen(&self, person: &Pseudonym) -> String {
-        format!("{}seen:{{{person}}}", self.prefix)
+        self.of("seen", person)
     }
 
-    /// When a person last said no. In the slot of the profile.
+    /// When a person last said no.
     fn refused(&self, person: &Pseudonym) -> String {
-        format!("{}refused:{{{person}}}", self.prefix)
+        self.of("refused", person)
     }
 
-    /// In which experiments a person is. In the slot of the profile.
+    /// In which experiments a person is.
     fn enrolments(&self, person: &Pseudonym) -> String {
-        format!("{}experiments:{{{person}}}", self.prefix)
+        self.of("experiments", person)
     }
 
-    /// Sums of an experiment.
-    fn sums(&self, series: &str) -> String {
-        format!("{}experiment:{series}", self.prefix)
+    /// In the slot of everything about the people of a part.
+    fn of(&self, what: &str, person: &Pseudonym) -> String {
+        format!("{}{}", self.prefix, interest::key(what, person.as_str()))
     }
 
-    /// Up to where a partition is counted. What it guards lies in other slots: one server holds all (ADR 0066).
-    fn counted(&self, partition: i32) -> String {
-        format!("{}clicks-counted:{partition}", self.prefix)
+    /// Sums of an experiment over the people of a part, beside them.
+    fn sums(&self, part: usize, series: &str) -> String {
+        format!("{}experiment:{}:{series}", self.prefix, interest::tag(part))
     }
 
-    /// From when on we know who has said no, of the people of a partition.
+    /// Up to where a partition is counted in a place: in the slot of what it guards.
+    fn counted(&self, place: &str, partition: i32) -> String {
+        format!("{}clicks-counted:{place}:{partition}", self.prefix)
+    }
+
+    /// From when on we know who has said no, of the people of a partition. In the shop's place: a server that loses it loses the mark of
+    /// that place with it, and then it is told anew.
     fn refusals_since(&self, partition: i32) -> String {
-        format!("{}refusals-since:{partition}", self.prefix)
+        format!("{}refusals-since:{SHOP}:{partition}", self.prefix)
     }
 
     /// There while all products are.
     fn features_learned(&self) -> String {
-        format!("{}features-learned", self.prefix)
+        format!("{}features-learned:{SHOP}", self.prefix)
     }
 
     fn feature(&self, sku: &Sku) -> String {
-        format!("{}feature:{sku}", self.prefix)
+        format!("{}feature:{SHOP}:{sku}", self.prefix)
     }
 
     /// The stream of visits, the index that was written down, and who may write it down.
     fn visits(&self) -> String {
-        format!("{}visits:steps", self.prefix)
+        format!("{}visits:{SHOP}:steps", self.prefix)
     }
 
     fn visit_snapshot(&self) -> String {
@@ -196,19 +201,19 @@ impl Keys {
     /// Categories by activity.
     fn categories(&self, now_ms: i64) -> String {
         let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
-        format!("{}popular:{era}:categories", self.prefix)
+        format!("{}popular:{SHOP}:{era}:categories", self.prefix)
     }
 
     fn shelf(&self, shelf: &Shelf, now_ms: i64) -> String {
         let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
         let prefix = &self.prefix;
         match shelf {
-            Shelf::Everything => format!("{prefix}popular:{era}:all"),
-            Shelf::Category(category) => format!("{prefix}popular:{era}:category:{category}"),
-            Shelf::Newest => format!("{prefix}newest:all"),
-            Shelf::NewestOf(category) => format!("{prefix}newest:category:{category}"),
-            Shelf::Together(PairKind::Viewed, sku) => format!("{prefix}together:{era}:viewed:{sku}"),
-            Shelf::Together(PairKind::Bought, sku) => format!("{prefix}together:{era}:bought:{sku}"),
+            Shelf::Everything => format!("{prefix}popular:{SHOP}:{era}:all"),
+            Shelf::Category(category) => format!("{prefix}popular:{SHOP}:{era}:category:{category}"),
+            Shelf::Newest => format!("{prefix}newest:{SHOP}:all"),
+            Shelf::NewestOf(category) => format!("{prefix}newest:{SHOP}:category:{category}"),
+            Shelf::Together(PairKind::Viewed, sku) => format!("{prefix}together:{SHOP}:{era}:viewed:{sku}"),
+            Shelf::Together(PairKind::Bought, sku) => format!("{prefix}together:{SHOP}:{era}:bought:{sku}"),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! People in experiments and the sums per arm. A person's record is the state, and the sums follow it: both are written by one script
-//! of the server, which looks first whether the record is still the one that was decided about.
+//! of the server, which looks first whether the record is still the one that was decided about. So each part of people has sums of its
+//! own, and what an arm has is all of them together.
 
 use async_trait::async_trait;
+use contracts::interest::{self, PARTS};
 use redis::{Pipeline, from_redis_value};
 
 use super::{RedisStore, readable};
@@ -41,12 +43,13 @@ impl Tallies for RedisStore {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
-        pipe.cmd("MGET").arg(people.iter().map(|who| self.keys.enrolments(who)).collect::<Vec<_>>());
-        let blobs: Vec<Option<Vec<u8>>> = match self.run(&pipe).await?.into_iter().next() {
-            Some(Ok(value)) => from_redis_value(value).map_err(|error| StoreUnavailable(error.into()))?,
-            Some(Err(error)) => return Err(StoreUnavailable(error.into())),
-            None => Vec::new(),
-        };
+        for who in people {
+            pipe.cmd("MGET").arg(self.keys.enrolments(who));
+        }
+        let mut blobs: Vec<Option<Vec<u8>>> = Vec::with_capacity(people.len());
+        for answer in self.run(&pipe).await? {
+            blobs.extend(readable::<Vec<Option<Vec<u8>>>>(answer)?);
+        }
         let (mut records, mut unreadable) = (Vec::with_capacity(people.len()), redis::pipe());
         for (place, who) in people.iter().enumerate() {
             let blob = blobs.get(place).and_then(Option::as_deref).unwrap_or_default();
@@ -86,15 +89,15 @@ impl Tallies for RedisStore {
         let mut pipe = redis::pipe();
         let fields: Vec<String> =
             Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| field(*arm, *of))).collect();
-        pipe.cmd("HMGET").arg(self.keys.sums(series)).arg(fields);
-        let mut numbers: Vec<Option<i64>> = Vec::new();
-        for answer in self.run(&pipe).await? {
-            numbers.extend(readable::<Vec<Option<i64>>>(answer)?);
+        for part in 0..PARTS {
+            pipe.cmd("HMGET").arg(self.keys.sums(part, series)).arg(&fields);
         }
         let mut sums = ByArm::default();
         let places = Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of)));
-        for ((arm, of), number) in places.zip(numbers) {
-            sums.of_mut(arm).add(of, number.unwrap_or_default());
+        for answer in self.run(&pipe).await? {
+            for ((arm, of), number) in places.clone().zip(readable::<Vec<Option<i64>>>(answer)?) {
+                sums.of_mut(arm).add(of, number.unwrap_or_default());
+            }
         }
         Ok(sums)
     }
@@ -103,8 +106,9 @@ impl Tallies for RedisStore {
 impl RedisStore {
     fn append(&self, pipe: &mut Pipeline, change: &EnrolmentChange) {
         pipe.cmd("EVAL").arg(CHANGE).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
+        let part = interest::part(change.who.as_str());
         for delta in &change.deltas {
-            pipe.arg(self.keys.sums(&delta.series));
+            pipe.arg(self.keys.sums(part, &delta.series));
         }
         pipe.arg(encode(&change.before)).arg(encode(&change.after));
         pipe.arg(RECORD_LIFETIME_SECONDS).arg(SUMS_LIFETIME_SECONDS);
