@@ -7,11 +7,13 @@ pub mod aside;
 pub mod crash;
 pub mod kafka;
 pub mod postgres;
+pub mod redis_cluster;
 pub mod servers;
 pub mod spans;
 pub mod wait;
 
 pub use postgres::TestDatabase;
+pub use redis_cluster::RedisCluster;
 pub use servers::{Servers, servers};
 pub use xtask::progress::skipped;
 pub use xtask::test_run::browser;

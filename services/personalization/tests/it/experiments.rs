@@ -9,6 +9,7 @@ use axum::body::Body;
 use chassis::config::Secret;
 use chassis::extract::Caller;
 use common::{Currency, Money, OrderId, Region, SessionId, UserId, ids};
+use contracts::interest;
 use contracts::order::v1::OrderCompleted;
 use contracts::session::{self, SessionRecord};
 use contracts::topics::ORDER_COMPLETED;

@@ -2,16 +2,19 @@
 //! was when they were decided. Redis runs a script alone and whole, so nothing comes between the look and the write.
 //!
 //! `WATCH` would do the same for a connection of one's own; ours is shared by all partitions. `MULTI` cannot decide. The script declares
-//! the mark only; every other key that its commands name lies in the slot of the mark, which a cluster insists on (ADR 0082).
+//! every key that its commands name. So a cluster refuses it where they are not all in one slot, and has it tried again where half of
+//! them have moved to another server already (ADR 0082).
 
-use redis::{Arg, FromRedisValue as _, Pipeline, Value};
+use std::collections::BTreeSet;
+
+use redis::{Arg, Cmd, FromRedisValue as _, Pipeline, Value};
 
 use crate::domain::Position;
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::Saved;
 
-/// KEYS: up to where the partition is counted. ARGV: what it was, what it becomes (empty: it stays away), then each command as the number
+/// KEYS: up to where the partition is counted, then what the commands name. ARGV: what it was, what it becomes (empty: it stays away), then each command as the number
 /// of its words and the words. `MGET`, because it takes a key of another type for none, which `SET` then replaces. The mark is written
 /// first and by `call`: a server without memory, or a copy that takes no writes, refuses it, and with it everything. What it refuses of
 /// the rest is a key of another type under one of our names; it is told and costs nothing else.
@@ -42,7 +45,12 @@ pub(super) fn only_while(
     commands: &Pipeline,
 ) {
     let text = |position: Option<Position>| position.map(codec::encode_counted).unwrap_or_default();
-    pipe.cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(text(before)).arg(text(counted));
+    let keys: BTreeSet<&[u8]> = commands.cmd_iter().flat_map(keys_of).collect();
+    pipe.cmd("EVAL").arg(SCRIPT).arg(1 + keys.len()).arg(key);
+    for key in keys {
+        pipe.arg(key);
+    }
+    pipe.arg(text(before)).arg(text(counted));
     for command in commands.cmd_iter() {
         let words = command.args_iter();
         pipe.arg(words.len());
@@ -53,6 +61,17 @@ pub(super) fn only_while(
             }
         }
     }
+}
+
+/// The keys that a command names: of `DEL` all that it says, of the others of ours the first.
+fn keys_of(command: &Cmd) -> Vec<&[u8]> {
+    // None of our commands has a cursor.
+    let mut words = command.args_iter().filter_map(|word| match word {
+        Arg::Simple(word) => Some(word),
+        _ => None,
+    });
+    let most = if words.next() == Some(b"DEL".as_slice()) { usize::MAX } else { 1 };
+    words.take(most).collect()
 }
 
 /// What the server says about it.
@@ -97,13 +116,13 @@ mod tests {
     fn each_command_goes_along_with_the_number_of_its_words() {
         let mut commands = redis::pipe();
         commands.cmd("SET").arg("a b").arg(&b"\xc3\x28"[..]);
-        commands.cmd("DEL").arg("c").arg("");
+        commands.cmd("DEL").arg("c").arg("").arg("c");
         let before = Position { partition: 3, offset: 7, received_at_ms: 5 };
         let counted = Position { offset: 9, received_at_ms: 6, ..before };
         let told = words(Some(before), Some(counted), &commands);
-        assert_eq!(told[..4], ["1", "k", "7;5", "9;6"]);
-        assert_eq!((told[4].as_str(), told[5].as_str(), told[6].as_str()), ("3", "SET", "a b"));
-        assert_eq!(told[8..], ["3", "DEL", "c", ""]);
+        assert_eq!(told[..7], ["4", "k", "", "a b", "c", "7;5", "9;6"], "each key once, the mark first");
+        assert_eq!((told[7].as_str(), told[8].as_str(), told[9].as_str()), ("3", "SET", "a b"));
+        assert_eq!(told[11..], ["4", "DEL", "c", "", "c"]);
         let unchanged = words(Some(before), Some(before), &redis::pipe());
         assert_eq!(unchanged, ["1", "k", "7;5", "7;5"], "nothing new is written as what it was");
         assert_eq!(words(None, Some(counted), &redis::pipe()), ["1", "k", "", "9;6"]);

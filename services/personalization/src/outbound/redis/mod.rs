@@ -65,9 +65,18 @@ impl RedisStore {
     /// A malformed URL.
     pub fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
         let connection = RedisClient::open(url, LIMITS)?;
-        let features =
-            moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build();
-        Ok(Self { connection, guard: guard(Patience::Background), keys: Keys { prefix: prefix.to_owned() }, features })
+        Ok(Self {
+            connection,
+            guard: guard(Patience::Background),
+            keys: Keys { prefix: prefix.to_owned() },
+            features: features(),
+        })
+    }
+
+    /// Another store on the same connection, with this before every key: for tests that share a server.
+    #[must_use]
+    pub fn beside(&self, prefix: &str) -> Self {
+        Self { keys: Keys { prefix: prefix.to_owned() }, features: features(), ..self.clone() }
     }
 
     /// The same store for callers with other patience; it has a breaker of its own.
@@ -96,6 +105,10 @@ impl RedisStore {
         let answers: Result<_, CallError<RedisError>> = self.guard.call(send).await;
         answers.map_err(|error| StoreUnavailable(anyhow!(error)))
     }
+}
+
+fn features() -> moka::future::Cache<Sku, Feature> {
+    moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build()
 }
 
 /// An answer without which nothing may be decided.
