@@ -33,6 +33,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// was sent to has just gone. All of them end with [`Limits::answer`].
 const SENT_AGAIN: u32 = 3;
 
+/// Longest that connecting to one server of a cluster may take. While the library looks where slots are it answers nothing else, and it asks
+/// a server that is silent each time; within a region a server that is there takes a few milliseconds.
+const CONNECT_IN_A_CLUSTER: Duration = Duration::from_millis(200);
+
 /// How long a connection may take to do what. Callers wait less where they have less time; this bounds what they gave up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -78,7 +82,7 @@ impl RedisClient {
         };
         Handle::try_current().context("a cluster is spoken to on a runtime")?;
         let client = ClusterClient::builder(nodes)
-            .connection_timeout(limits.connect)
+            .connection_timeout(limits.connect.min(CONNECT_IN_A_CLUSTER))
             .response_timeout(limits.answer)
             .retries(SENT_AGAIN)
             .min_retry_wait(milliseconds(SHORTEST_PAUSE))

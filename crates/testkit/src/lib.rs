@@ -1,7 +1,7 @@
 //! The workbench: real stores per test, crash points, waiting for a condition, work on other threads, a receiver for traces.
 //!
 //! A development dependency only. The servers it uses are those of the test stack, which `./dev test` starts and
-//! `./dev servers up --offset 2000` starts by hand.
+//! `./dev servers up --offset 2000` starts by hand; only a Redis Cluster is started by the test that wants one.
 
 pub mod aside;
 pub mod crash;
