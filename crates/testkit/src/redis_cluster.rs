@@ -14,9 +14,10 @@ use crate::wait;
 /// Longest wait for anything here, on two busy cores.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A master that is silent for this long is gone, in milliseconds. A cluster in a region waits 15 seconds; a machine that runs tests pauses
-/// for less than this.
+/// A master that is silent for this long is gone, in milliseconds. A cluster in a region waits 15 seconds. Where there are copies a test waits
+/// for one to take over; where there are none, a machine that stands still for a moment is not to be taken for a loss.
 const GONE_MS: &str = "2000";
+const NEVER_GONE_MS: &str = "60000";
 
 /// All slots there are.
 const SLOTS: usize = 16_384;
@@ -55,7 +56,8 @@ impl RedisCluster {
         let mut cluster = Self { folder, masters, nodes: Vec::new() };
         let count = if copied { 2 * masters } else { masters };
         for pair in free_ports(2 * count).chunks(2) {
-            let node = cluster.spawn(pair[0], pair[1]).expect("a redis-server");
+            let node =
+                cluster.spawn(pair[0], pair[1], if copied { GONE_MS } else { NEVER_GONE_MS }).expect("a redis-server");
             cluster.nodes.push(node);
         }
         wait::until("the servers of a cluster", LIMIT, async || cluster.each(|node| node.say(&["PING"]).map(drop)))
@@ -123,19 +125,23 @@ impl RedisCluster {
         .await;
     }
 
-    fn spawn(&self, port: u16, bus: u16) -> anyhow::Result<Node> {
+    fn spawn(&self, port: u16, bus: u16, gone_ms: &str) -> anyhow::Result<Node> {
         let program =
             os::which("redis-server").context("redis-server is missing; it is a Debian package of that name")?;
-        let (own, config) = (port.to_string(), format!("nodes-{port}.conf"));
+        let (own, among, config) = (port.to_string(), bus.to_string(), format!("nodes-{port}.conf"));
         let process = Command::new(program)
-            .args(["--bind", "127.0.0.1", "--port", &own, "--cluster-port", &bus.to_string()])
-            .args(["--cluster-enabled", "yes", "--cluster-config-file", &config, "--cluster-node-timeout", GONE_MS])
+            .args(["--bind", "127.0.0.1", "--port", own.as_str(), "--cluster-port", among.as_str()])
+            .args(["--cluster-enabled", "yes", "--cluster-config-file", config.as_str()])
+            .args(["--cluster-node-timeout", gone_ms])
+            // Who has lost a master serves what the others have.
+            .args(["--cluster-require-full-coverage", "no"])
             // A copy takes over however long it has not heard of its master: nobody waits for another.
             .args(["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"])
             .args(["--save", "", "--appendonly", "no", "--maxmemory", "128mb"])
             .arg("--dir")
             .arg(&self.folder)
-            .args(["--logfile", &format!("redis-{port}.log")])
+            .arg("--logfile")
+            .arg(format!("redis-{port}.log"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
