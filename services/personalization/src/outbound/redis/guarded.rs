@@ -14,10 +14,10 @@ use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::Saved;
 
-/// KEYS: up to where the partition is counted, then what the commands name. ARGV: what it was, what it becomes (empty: it stays away), then each command as the number
-/// of its words and the words. `MGET`, because it takes a key of another type for none, which `SET` then replaces. The mark is written
-/// first and by `call`: a server without memory, or a copy that takes no writes, refuses it, and with it everything. What it refuses of
-/// the rest is a key of another type under one of our names; it is told and costs nothing else.
+/// KEYS: up to where the partition is counted, then what the commands name. ARGV: what it was, what it becomes (empty: it stays away), then
+/// each command as the number of its words and the words. `MGET`, because it takes a key of another type for none, which `SET` then
+/// replaces. The mark is written first and by `call`: a server without memory, or a copy that takes no writes, refuses it, and with it
+/// everything. What it refuses of the rest is a key of another type under one of our names; it is told and costs nothing else.
 const SCRIPT: &str = "
 local now = redis.call('MGET', KEYS[1])[1] or ''
 if now ~= ARGV[1] then return {0, 0, ''} end
