@@ -1,6 +1,7 @@
 //! Every metric of this service. Labels have few values: never an id.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
@@ -58,6 +59,23 @@ pub static ROWS_AUDITED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_stock_rows_audited_total", "stock rows compared with their movements", &[])
 });
 
+/// Movements added up for it.
+pub static MOVEMENTS_AUDITED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter(
+        "shopsphere_stock_movements_audited_total",
+        "movements of the stock added up to be compared with its rows",
+        &[],
+    )
+});
+
+static AUDITED_WITHIN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    chassis::metrics::gauge(
+        "shopsphere_stock_audited_within_seconds",
+        "time within which every stock row was compared with all of its movements",
+        &[],
+    )
+});
+
 /// Counts found not to follow from their movements; each is an incident.
 pub static STOCK_FINDINGS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_stock_findings_total", "counts found not to follow from their movements", &[])
@@ -87,6 +105,11 @@ pub fn show_findings(open: &[OpenFindings], now: DateTime<Utc>) {
         FINDINGS_OPEN.with_label_values(&[*counter]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         FINDINGS_OLDEST.with_label_values(&[*counter]).set((now - *since).num_seconds().max(0));
     }
+}
+
+/// Shows within which time every row was compared with all of its movements by this process: what is older is not undiscovered.
+pub fn show_audited_within(time: Duration) {
+    AUDITED_WITHIN.with_label_values::<&str>(&[]).set(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
 }
 
 /// Look-ups of a person's interests by outcome: found, none, late, failed, unreadable.

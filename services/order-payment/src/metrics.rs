@@ -78,7 +78,7 @@ static SEALED_AT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     chassis::metrics::gauge(
         "shopsphere_saga_open",
-        "orders, attempts, findings and webhooks that are open",
+        "orders, attempts, findings and webhooks that are open, and parcels that are owed for long",
         &["what", "state"],
     )
 });
@@ -86,7 +86,7 @@ static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static OLDEST: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     chassis::metrics::gauge(
         "shopsphere_saga_oldest_seconds",
-        "age of the oldest open order, attempt and finding",
+        "age of the oldest open order, attempt and finding, and of the oldest payment whose goods are owed",
         &["what", "state"],
     )
 });

@@ -65,6 +65,12 @@ pub static RECOMMENDATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_recommendations_total", "recommendation answers", &["kind", "degraded"])
 });
 
+/// Lists that were made to stay, by what became of them: written, not-first (another process was first, the person has clicked since, or they
+/// are known no more), no-room (too many wait to be written, so this one is made anew at the next question).
+pub static KEPT_LISTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    chassis::metrics::counter("shopsphere_kept_lists_total", "lists made to stay, by what became of them", &["outcome"])
+});
+
 /// Steps of visits that the index of this process took in.
 pub static VISIT_STEPS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     chassis::metrics::counter("shopsphere_visit_steps_total", "steps of visits taken into the index", &[])

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::Process;
 use chassis::auth::{Authenticator, RedisSessions};
+use common::SharedClock;
 use contracts::Topic;
 use contracts::personalization::v1::recommendation_service_server::RecommendationServiceServer;
 use contracts::topics::{CLICKSTREAM_PARKED, CLICKSTREAM_RAW, ORDER_COMPLETED, PRODUCT_CHANGED, TOPICS};
@@ -23,10 +24,10 @@ use crate::inbound::products::ProductConsumer;
 use crate::metrics;
 use crate::outbound::redis::{Patience, RedisStore};
 use crate::outbound::visit_file::VisitFile;
-use crate::usecases::ports::{VISIT_ENTRIES, VisitStream, WriteDown};
+use crate::usecases::ports::{Lists, VISIT_ENTRIES, VisitStream, WriteDown};
 use crate::usecases::{
-    App, KeptLists, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits, refresh,
-    watch_popularity, write_exposures,
+    App, KeptLists, Learner, Popularity, Running, StoreUnavailable, Trials, VisitIndex, follow, follow_visits,
+    kept_lists, refresh, watch_popularity, write_exposures, write_lists,
 };
 
 /// Consumer groups. Those of products and orders stand alone, so that a flood of clicks does not delay what they mean and led to.
@@ -57,6 +58,8 @@ pub async fn serve(config: &Config, process: &Process) -> anyhow::Result<()> {
         process.spawn("experiments", keep_experiments(trials.clone(), process.shutdown()));
     }
     let app = app(&store, process, trials);
+    let (kept, lists) = (app.kept.clone(), Arc::new(store.clone()));
+    process.spawn("lists", keep_lists(kept, lists, process.clock(), process.shutdown()));
     let (visits, stream) = (app.visits.clone(), Arc::new(store.clone()));
     let (file, shutdown) = (VisitFile::in_folder(&config.visits.folder), process.shutdown());
     // It listens at once, and answers from what it has; requests are sent here when the index is in, which takes seconds when it is large.
@@ -295,6 +298,37 @@ pub async fn watch(app: App, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(watch_popularity::REFRESH) => {}
+        }
+    }
+}
+
+/// Writes the lists that were made until the process stops. Nobody waits for it, and what the store does not take goes on waiting.
+pub async fn keep_lists(kept: Arc<KeptLists>, store: Arc<dyn Lists>, clock: SharedClock, shutdown: CancellationToken) {
+    let mut failing = false;
+    loop {
+        let stopping = shutdown.is_cancelled();
+        let pause = match write_lists(&kept, store.as_ref(), clock.now().timestamp_millis()).await {
+            Ok(()) => {
+                failing = false;
+                kept_lists::WRITE
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "lists cannot be kept for other processes"
+                    );
+                }
+                failing = true;
+                kept_lists::WRITE_AGAIN
+            }
+        };
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

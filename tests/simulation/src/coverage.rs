@@ -76,6 +76,8 @@ rare! {
     OrphanAtSecond = "money without an order sent back by the second gateway",
     CardWaits = "payment waits for another card of the same person",
     CardRefused = "payment refused after a declined card of the same person",
+    BesideUsFound = "refund that only the gateway knows found",
+    NeverGivenFound = "refund that only our books know found",
 }
 
 /// How often each was seen.

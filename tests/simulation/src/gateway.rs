@@ -57,7 +57,7 @@ pub struct GatewayBooks {
     answers: BTreeMap<String, Answer>,
     under_way: BTreeSet<String>,
     /// Refunds by key.
-    refunds: BTreeMap<String, (String, i64)>,
+    pub refunds: BTreeMap<String, (String, i64)>,
     events: u64,
     /// The first gateway answers nobody.
     pub first_is_away: bool,
@@ -79,7 +79,7 @@ impl GatewayBooks {
     }
 
     /// The charge of an attempt, if the gateway that the attempt goes to made it.
-    fn charge_of(&mut self, attempt: &Attempt) -> Option<&mut Charge> {
+    pub fn charge_of(&mut self, attempt: &Attempt) -> Option<&mut Charge> {
         let known = attempt.intent.as_ref().and_then(|id| self.charges.get_mut(id));
         known.filter(|charge| charge.at == attempt.via.name)
     }
@@ -99,7 +99,7 @@ pub struct SimGateway {
 }
 
 /// Each gateway knows its own keys.
-fn key_of(call: Call, attempt: &Attempt) -> String {
+pub fn key_of(call: Call, attempt: &Attempt) -> String {
     format!("{}/{}", attempt.via.name, keys::call_key(REGION, attempt, call))
 }
 
@@ -433,24 +433,10 @@ impl Gateway for SimGateway {
         if let Some(answer) = away(world, attempt).await {
             return answer;
         }
-        let answer = {
-            let mut books = lock(&world.gateway);
-            match look {
-                Look::Intent => books.charge_of(attempt).map(|charge| charge.intent.clone()),
-                Look::Reference => books
-                    .of(attempt.order)
-                    .find(|charge| charge.intent.attempt == Some(attempt.number) && charge.at == attempt.via.name)
-                    .map(|charge| charge.intent.clone()),
-                Look::Refund => {
-                    let refund = books.refunds.get(&key_of(Call::Refund, attempt));
-                    return match refund {
-                        Some((_, amount)) => Answer::Refunded { amount_minor: *amount },
-                        None => Answer::NotFound,
-                    };
-                }
-            }
-        };
-        let answer = answer.map_or(Answer::NotFound, Answer::Intent);
+        let answer = lock(&world.gateway).shows(look, attempt);
+        if look == Look::Refund {
+            return answer;
+        }
         world.note(here.process, || format!("looks ({look:?}) for {}: {}", short(attempt), say(&answer)));
         here.moment(Moment::AfterEffect).await;
         answer
@@ -466,13 +452,7 @@ impl Gateway for SimGateway {
         if books.first_is_away {
             return Err("the first gateway does not answer".to_owned());
         }
-        let via = |charge: &Charge| Via { name: charge.at.clone(), ..Via::default() };
-        Ok(books
-            .charges
-            .values()
-            .filter(|charge| (from..=to).contains(&charge.intent.created_unix))
-            .map(|charge| (via(charge), charge.intent.clone()))
-            .collect())
+        Ok(books.list(from, to))
     }
 }
 

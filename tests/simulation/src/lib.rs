@@ -11,6 +11,8 @@ pub mod coverage;
 pub mod extras;
 pub mod faults;
 pub mod gateway;
+mod last_look;
+mod lists;
 pub mod processes;
 pub mod rng;
 pub mod run;

@@ -74,9 +74,9 @@ pub fn start(world: &Arc<World>, process: usize) {
     let here = Here { world: Arc::clone(world), process };
     world.note(process, || "starts".to_owned());
     match process {
-        SERVE => lock(&world.apps).serve = Some(orders_app(&here)),
+        SERVE => lock(&world.apps).serve = Some(Arc::new(orders_app(&here))),
         ORDERS_A | ORDERS_B => {
-            let app = orders_app(&here);
+            let app = Arc::new(orders_app(&here));
             lock(&world.apps)
                 .handlers
                 .insert(process, Arc::new(order_payment::inbound::events::Events(Arc::clone(&app))));
@@ -105,10 +105,11 @@ pub fn start(world: &Arc<World>, process: usize) {
     }
 }
 
-fn orders_app(here: &Here) -> Arc<App> {
+/// Order-payment as one process runs it.
+pub fn orders_app(here: &Here) -> App {
     let world = &here.world;
     let inner = world.orders.under(Epoch::new(*lock(&world.reign)));
-    Arc::new(App {
+    App {
         region: REGION,
         clock: clock(here),
         store: Arc::new(Orders { here: here.clone(), inner: inner.clone() }),
@@ -121,7 +122,7 @@ fn orders_app(here: &Here) -> Arc<App> {
         fraud: Arc::new(NoFraudCheck),
         rules: world.setup.rules,
         signals: Signals::default(),
-    })
+    }
 }
 
 /// Nobody here brings a locked price; the application wants keys all the same.

@@ -18,6 +18,7 @@ use crate::coverage::{Coverage, Rare};
 use crate::extras::{PART_MINOR, Spend};
 use crate::faults::Fault;
 use crate::gateway::{REGION, take_unasked};
+use crate::last_look;
 use crate::processes;
 use crate::shoppers;
 use crate::staff::clerk;
@@ -94,6 +95,7 @@ fn play(world: &Arc<World>, scheduler: &mut Scheduler) {
         return;
     }
     checks::at_the_end(world);
+    last_look::compare_refunds(world);
     crate::saga_trace::compare(world);
     // A replay of every topic from its beginning must change nothing; every fourth schedule pays for it.
     if world.seed.is_multiple_of(4) && !lock(&world.checks).is_broken() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use catalog::domain::audit::{Audited, Finding};
+use catalog::domain::audit::{Finding, Look, Mark, Most};
 use catalog::domain::centre::Centre;
 use catalog::domain::correction::Correction;
 use catalog::domain::inventory::Availability;
@@ -252,8 +252,8 @@ impl StockStore for Stock {
         self.inner.sendable(limit).await
     }
 
-    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, stock_port::StoreError> {
-        self.inner.audit(after, limit).await
+    async fn audit(&self, from: Option<&Mark>, most: Most) -> Result<Look, stock_port::StoreError> {
+        self.inner.audit(from, most).await
     }
 
     async fn note_findings(

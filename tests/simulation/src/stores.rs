@@ -18,7 +18,7 @@ use order_payment::domain::{
 use order_payment::outbound::memory::MemoryStore;
 use order_payment::usecases::error::{CommitError, Conflict, StoreError};
 use order_payment::usecases::ports::{
-    Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, CreditLook, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
 use order_payment::usecases::settle_day::{
     Booked, BookedOrphan, ClosedDay, JudgedRow, Settled, Settlements, Unsettled,
@@ -276,8 +276,8 @@ impl Store for Orders {
         self.inner.paid_by_credit(limit).await
     }
 
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
-        self.inner.credit_differences().await
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError> {
+        self.inner.credit_differences(after, limit).await
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
@@ -444,6 +444,15 @@ impl Store for Orders {
         }
         self.here.moment(Moment::AfterCommit).await;
         outcome
+    }
+
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        self.inner.unsent(after, until, limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -1,15 +1,18 @@
-//! Fills the shop with the demo catalog: products, stock, 20 people. Run again, it finds everything there and changes nothing.
+//! Fills the shop with the demo catalog: products, what their categories and attributes are called, stock, 20 people. Run again, it
+//! finds everything there and changes nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Call};
+use crate::catalog_data::Said;
+use crate::catalog_data::names::{ATTRIBUTES, CATEGORIES};
 use crate::generate::{Offer, catalog};
 use crate::shopper::{PEOPLE, Shopper};
 use crate::stack::{STAFF_EMAIL, STAFF_PASSWORD, Stack};
@@ -47,6 +50,8 @@ pub async fn seed(stack: &Stack) -> anyhow::Result<()> {
         written = written.and(write(&stack.api, &staff, batch).await?);
     }
     println!("products   {} in {} families: {written}", products.len(), families(&offers).len());
+    let new = name(&stack.api, &staff).await?;
+    println!("names      of {} categories and {} attributes: {new} new", CATEGORIES.len(), ATTRIBUTES.len());
     let lines: Vec<ReceiptLine> =
         offers.iter().map(|offer| ReceiptLine::of(&offer.product.sku, offer.supply)).collect();
     let units: u64 = lines.iter().map(|line| u64::from(line.quantity)).sum();
@@ -84,6 +89,20 @@ pub async fn write<P: Serialize>(api: &Api, staff: &Shopper, products: &[P]) -> 
     }
     let count = |name: &str| answer[name].as_u64().unwrap_or_default();
     Ok(Written { created: count("created"), changed: count("changed"), unchanged: count("unchanged") })
+}
+
+/// Says what categories and attributes are called, one after the other, since each is a change of one log. Gives how many had no name.
+async fn name(api: &Api, staff: &Shopper) -> anyhow::Result<usize> {
+    let categories = CATEGORIES.iter().map(|(path, said)| (format!("/v1/admin/categories/{path}"), said));
+    let attributes = ATTRIBUTES.iter().map(|(key, said)| (format!("/v1/admin/attributes/{key}"), said));
+    let mut new = 0;
+    for (path, Said { en, de, fr }) in categories.chain(attributes) {
+        let body = json!({"labels": {"de": de, "en": en, "fr": fr}});
+        let reply = staff.call(api, Method::PUT, &path, None, Some(&body)).await?;
+        new += usize::from(reply.status == StatusCode::CREATED);
+        reply.success(&path)?;
+    }
+    Ok(new)
 }
 
 impl Written {

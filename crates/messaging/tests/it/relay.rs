@@ -236,3 +236,43 @@ async fn what_was_kept_long_enough_goes_as_fast_as_a_busy_region_writes_it() {
     relay.await.unwrap().unwrap();
     assert_eq!(kept().await, expected, "and nothing else");
 }
+
+/// A database keeps a plan after five rounds on a connection; there is one.
+const UNTIL_PLANNED: i64 = 10;
+const PUBLISHED: i64 = 2_000;
+
+/// One relay, from an empty outbox to one with thousands of published rows that no vacuum has seen: the same plans.
+#[tokio::test]
+async fn a_look_reads_what_waits_and_not_what_was_published_before() {
+    let (db, kafka) = (database().await, topics(&[&STOCK_RESERVED]).await);
+    let relay = Relay::new(db.database.clone(), &kafka).unwrap();
+    let mut connection = relay.connection().await.unwrap();
+    for version in 1..=UNTIL_PLANNED {
+        commit_versions(&db, &["first"], version..=version).await;
+        assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 1);
+    }
+    sqlx::query(
+        "INSERT INTO outbox (message_id, topic, key, version, payload, epoch)
+         SELECT gen_random_uuid(), topic, 'other-' || number, 1, payload, epoch
+         FROM outbox, generate_series(1, $1) AS number WHERE version = 1",
+    )
+    .bind(PUBLISHED)
+    .execute(&db.owner)
+    .await
+    .unwrap();
+    while relay.publish_batch(&mut connection).await.unwrap() > 0 {}
+    assert_eq!(unpublished(&db).await, 0);
+
+    let flush = "SELECT pg_stat_force_next_flush()";
+    sqlx::query(flush).execute(&mut connection).await.unwrap();
+    let before = db.index_entries_read(&["outbox"]).await;
+    for version in UNTIL_PLANNED + 1..=UNTIL_PLANNED * 2 {
+        commit_versions(&db, &["first"], version..=version).await;
+        assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 1);
+        assert_eq!(relay.publish_batch(&mut connection).await.unwrap(), 0);
+    }
+    sqlx::query(flush).execute(&mut connection).await.unwrap();
+    let read = db.index_entries_read(&["outbox"]).await - before;
+    assert!(read >= UNTIL_PLANNED, "the database counts what is read: {read}");
+    assert!(read <= PUBLISHED, "{} index entries for one event and a look that finds nothing", read / UNTIL_PLANNED);
+}

@@ -20,6 +20,7 @@ pub mod draft;
 mod draft_sale;
 mod draft_size;
 pub mod facets;
+pub mod labels;
 pub mod patch;
 pub mod picture;
 mod plain_text;

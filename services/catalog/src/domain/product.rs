@@ -111,14 +111,7 @@ pub struct Attribute {
     pub unit: Option<String>,
 }
 
-impl Attribute {
-    /// The key in words, for people: `screen_size` reads `Screen size`.
-    pub fn label(&self) -> String {
-        label_of(&self.key)
-    }
-}
-
-/// A key in words, for people.
+/// A key in words, for people: `screen_size` reads `Screen size`.
 pub fn label_of(key: &str) -> String {
     let words = key.replace(['_', '-'], " ");
     let mut letters = words.chars();

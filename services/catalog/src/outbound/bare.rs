@@ -8,6 +8,7 @@ use common::{OrderId, Sku};
 use contracts::interest::Subject;
 
 use super::audit::Notes;
+use super::memory_labels::MemoryLabels;
 use super::memory_products::MemoryProducts;
 use super::memory_promotions::MemoryPromotions;
 use super::pictures::PictureFolder;
@@ -15,6 +16,7 @@ use crate::domain::cursor::CursorSeal;
 use crate::domain::product::{CategoryPath, Revision};
 use crate::domain::ranking::Interests;
 use crate::usecases::families::Families;
+use crate::usecases::labels::Labels;
 use crate::usecases::ports::orders::{OrderState, Orders, OrdersDown};
 use crate::usecases::ports::products::{
     Applied, Completion, Found, Hit, IndexDown, Page, ProductCache, ProductIndex, ProductPorts, ProductStore, Ratings,
@@ -37,6 +39,7 @@ pub fn products(store: Arc<MemoryProducts>) -> ProductPorts {
         ratings: Arc::new(Absent),
         pictures: Arc::new(PictureFolder::new("no-pictures".into())),
         promotions: Arc::new(Promotions::new(Arc::new(MemoryPromotions::default()))),
+        labels: Arc::new(Labels::new(Arc::new(MemoryLabels::default()))),
         cursors: CursorSeal::new(b"a seal that nobody keeps"),
         audit: Arc::new(Notes::default()),
     }

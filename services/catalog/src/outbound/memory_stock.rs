@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use common::{ErrorKind, MessageId, OrderId, Sku, UserId};
 use messaging::{Epoch, Outgoing};
 
-use crate::domain::audit::{Audited, Finding};
+use crate::domain::audit::{Finding, Look, Mark, Most, Part};
 use crate::domain::centre::{Centre, Centres};
 use crate::domain::correction::Correction;
 use crate::domain::entitlement::Entitlement;
@@ -270,25 +270,31 @@ impl StockStore for MemoryStock {
         Ok(sendable.into_iter().take(limit.into()).collect())
     }
 
-    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError> {
+    async fn audit(&self, from: Option<&Mark>, most: Most) -> Result<Look, StoreError> {
         let state = self.state();
-        let mut sums: HashMap<Place, HashMap<MovementKind, i64>> = HashMap::new();
-        for moved in &state.moves {
-            *sums.entry(moved.place.clone()).or_default().entry(moved.kind).or_default() += i64::from(moved.units);
-        }
-        let audited = |(place, row): (&Place, &StockLevel)| Audited {
+        let ahead = state.rows.iter().filter(|(place, _)| from.is_none_or(|mark| mark.is_before(place)));
+        let rows: Vec<(Place, StockLevel, i64)> = ahead
+            .take(most.rows.into())
+            .map(|(place, row)| (place.clone(), row.clone(), state.waiting_at(place)))
+            .collect();
+        let end = rows.last().map(|(place, ..)| place).filter(|_| rows.len() >= usize::from(most.rows));
+        let read = from.map(Mark::last_read);
+        // A movement's number is its place among all.
+        let numbered = (1_i64..).zip(&state.moves).map(|(number, moved)| (&moved.place, number, moved));
+        let mut moves: Vec<(&Place, i64, &Move)> = numbered
+            .filter(|(place, number, _)| read.is_none_or(|read| (*place, *number) > read))
+            .filter(|(place, ..)| end.is_none_or(|end| *place <= end))
+            .collect();
+        moves.sort_by_key(|(place, number, _)| (*place, *number));
+        let part = |(place, through, moved): (&Place, i64, &Move)| Part {
             place: place.clone(),
-            row: Some(row.clone()),
-            sums: sums.get(place).cloned().unwrap_or_default(),
-            waiting: state
-                .waiting
-                .iter()
-                .filter(|waiting| waiting.place == *place)
-                .map(|waiting| i64::from(waiting.units))
-                .sum(),
+            movements: 1,
+            through,
+            sums: HashMap::from([(moved.kind, i64::from(moved.units))]),
         };
-        let rows = state.rows.iter().filter(|(place, _)| after.is_none_or(|after| *place > after));
-        Ok(rows.take(limit.into()).map(audited).collect())
+        let limit = usize::try_from(most.movements).unwrap_or(usize::MAX);
+        let parts = moves.into_iter().take(limit).map(part).collect();
+        Ok(Look::of(from, rows, parts, most))
     }
 
     async fn note_findings(
@@ -335,6 +341,12 @@ impl State {
             piece.waiting = own.map(|waiting| waiting.units).sum();
         }
         Some(found)
+    }
+
+    /// Units that promises of a row still wait for.
+    fn waiting_at(&self, place: &Place) -> i64 {
+        let of_row = self.waiting.iter().filter(|waiting| waiting.place == *place);
+        of_row.map(|waiting| i64::from(waiting.units)).sum()
     }
 
     fn shelves(&self) -> Shelves {

@@ -13,6 +13,8 @@ pub mod cdn;
 pub mod document;
 mod document_sale;
 pub mod feed;
+pub mod label_document;
+pub mod memory_labels;
 pub mod memory_products;
 pub mod memory_promotions;
 pub mod mongo;

@@ -1,22 +1,22 @@
-//! AuditStock: looks whether the counts of the stock follow from its movements, some rows at a time, and notes what does not.
+//! AuditStock: looks whether the counts of the stock follow from its movements, a bounded piece at a time, and notes what does not.
 //! Never repairs: a silent repair would hide the bug that made it necessary.
 
 use super::App;
 use super::ports::stock::StoreError;
-use crate::domain::audit::{Audited, Finding};
+use crate::domain::audit::{Audited, Finding, Mark, Most};
 use crate::domain::shelves::Place;
 use crate::metrics;
 
-/// Rows of one look. Each is as heavy as its movements, and a look reads one snapshot for as long as it takes.
-pub const MOST_ROWS: u16 = 200;
+/// One look: a tenth of a second of the database, however long the history of a row is. It reads one snapshot for as long as it takes.
+pub const MOST: Most = Most { rows: 200, movements: 200_000 };
 
-/// Looks at the rows after `after`. Says where it stopped; `None` at the end: begin again.
+/// Looks at what follows `from`, or begins. Says where the next look goes on; `None` at the end: begin again.
 ///
 /// # Errors
 /// From the store.
-pub async fn audit_stock(app: &App, after: Option<&Place>) -> Result<Option<Place>, StoreError> {
-    let audited = app.stock.audit(after, MOST_ROWS).await?;
-    let findings: Vec<Finding> = audited.iter().flat_map(Audited::findings).collect();
+pub async fn audit_stock(app: &App, from: Option<&Mark>) -> Result<Option<Mark>, StoreError> {
+    let look = app.stock.audit(from, MOST).await?;
+    let findings: Vec<Finding> = look.audited.iter().flat_map(Audited::findings).collect();
     for finding in &findings {
         tracing::error!(
             sku = %finding.place.0,
@@ -27,14 +27,12 @@ pub async fn audit_stock(app: &App, after: Option<&Place>) -> Result<Option<Plac
             "a count of the stock does not follow from its movements"
         );
     }
-    let places: Vec<Place> = audited.iter().map(|row| row.place.clone()).collect();
+    let places: Vec<Place> = look.audited.into_iter().map(|row| row.place).collect();
     if !findings.is_empty() || !app.stock.open_findings(1).await?.is_empty() {
         let new = app.stock.note_findings(&places, &findings, app.clock.now()).await?;
         metrics::STOCK_FINDINGS.with_label_values::<&str>(&[]).inc_by(new);
     }
     metrics::ROWS_AUDITED.with_label_values::<&str>(&[]).inc_by(places.len() as u64);
-    let rows = audited.iter().filter(|row| row.row.is_some()).count();
-    let last =
-        if rows < usize::from(MOST_ROWS) { None } else { audited.into_iter().rev().find(|row| row.row.is_some()) };
-    Ok(last.map(|row| row.place))
+    metrics::MOVEMENTS_AUDITED.with_label_values::<&str>(&[]).inc_by(look.read);
+    Ok(look.next)
 }

@@ -37,6 +37,7 @@ pub mod get_product;
 pub mod import_products;
 pub mod index_products;
 pub mod keep_standings;
+pub mod labels;
 pub mod list_products;
 pub mod personalise;
 pub mod pictures;

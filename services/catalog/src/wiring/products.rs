@@ -24,7 +24,7 @@ use crate::outbound::audit::OperatorActions;
 use crate::outbound::cache::{CacheSettings, RedisCache};
 use crate::outbound::cdn::PurgeWebhook;
 use crate::outbound::feed::KafkaFeed;
-use crate::outbound::mongo::{self, MongoProducts, MongoPromotions};
+use crate::outbound::mongo::{self, MongoLabels, MongoProducts, MongoPromotions};
 use crate::outbound::pictures::PictureFolder;
 use crate::outbound::postgres::PgStock;
 use crate::outbound::ratings::RedisRatings;
@@ -35,6 +35,7 @@ use crate::usecases::App;
 use crate::usecases::families::{Families, InNewestForm, Migrated, migrate_products};
 use crate::usecases::index_products::{finish_rebuild, rebuild_index};
 use crate::usecases::keep_standings::Known;
+use crate::usecases::labels::Labels;
 use crate::usecases::ports::pages::StockWatch;
 use crate::usecases::ports::products::ProductPorts;
 use crate::usecases::promotions::Promotions;
@@ -101,6 +102,7 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
     }
     process.spawn("family-schemas", follow_schemas(families.clone(), process.shutdown()));
     let promotions = Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store))));
+    let labels = Arc::new(Labels::new(Arc::new(MongoLabels::beside(&store))));
     Ok(ProductPorts {
         store: Arc::new(InNewestForm::new(Arc::new(store), families.clone())),
         families,
@@ -110,6 +112,7 @@ pub async fn connect(config: &Config, process: &Process, database: &Database) ->
         cache: Arc::new(RedisCache::new(redis, region, settings)),
         ratings,
         promotions,
+        labels,
         cursors: CursorSeal::new(config.pseudonym.key.open().as_bytes()),
         audit: Arc::new(OperatorActions::new(database.clone())),
     })
@@ -134,7 +137,23 @@ async fn follow_schemas(families: Families, shutdown: CancellationToken) {
     }
 }
 
-/// Role serve: the finished pages, and those who keep them true: one hears of revisions, one of the stock, one renews.
+/// Between two looks at the names that were changed since. This long a page may show an old one, and a shared cache as long as it keeps
+/// the answer (`pages`).
+const LABELS_PAUSE: Duration = Duration::from_secs(10);
+
+async fn follow_labels(labels: Arc<Labels>, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = labels.refresh().await {
+            tracing::warn!(reason = %error, "the names of categories and attributes could not be read");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LABELS_PAUSE) => {}
+        }
+    }
+}
+
+/// Role serve: the finished pages, and those who keep them true: one hears of revisions, one of the stock, one of names, one renews.
 pub fn pages(
     config: &Config,
     process: &Process,
@@ -161,6 +180,7 @@ pub fn pages(
         process.spawn("stand-in", stand_in::keep(store, kept, process.shutdown()));
     }
     process.spawn("pages-stock", follow_stock(app.clone(), stock, pages.clone(), process.shutdown()));
+    process.spawn("pages-labels", follow_labels(app.products.labels.clone(), process.shutdown()));
     process.spawn("pages-renewal", pages.clone().renew_stale(process.shutdown()));
     Ok(pages)
 }

@@ -23,6 +23,13 @@ pub struct PricedLine {
     pub tax: Option<LineTax>,
 }
 
+impl PricedLine {
+    /// Goes into a parcel. What is taxed as digital is downloaded or used, and is all that is; without a tax nothing says so.
+    pub fn is_goods(&self) -> bool {
+        self.tax.is_none_or(|tax| tax.class != TaxClass::Digital)
+    }
+}
+
 /// A line at its list price, before tax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedLine {

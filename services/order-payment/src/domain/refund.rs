@@ -197,6 +197,18 @@ pub fn is_whole(order: &Order, refunds: &[Refund]) -> bool {
     done_minor(refunds) == order.total.minor()
 }
 
+/// Are goods owed for a completed order, knowing all its refunds? Not when all of the money goes back, nor when each unit that can be carried
+/// does: the catalog hears of it and sends nothing. A refund that is still on its way counts.
+pub fn owes_goods(order: &Order, refunds: &[Refund]) -> bool {
+    let standing = || refunds.iter().filter(|refund| refund.state != RefundState::Refused);
+    let back_minor: i64 = standing().map(|refund| refund.amount.minor()).sum();
+    let is_owed = |line: &PricedLine| {
+        let back = standing().flat_map(|refund| &refund.lines).filter(|back| back.sku == line.sku);
+        line.is_goods() && back.map(|back| back.quantity).sum::<u32>() < line.quantity
+    };
+    back_minor < order.total.minor() && order.lines.iter().any(is_owed)
+}
+
 fn of_lines(order: &Order, before: &[Refund], lines: &[RefundLine]) -> Result<i64, RefundProblem> {
     let mut sum = 0_i64;
     for (index, wished) in lines.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Refund arithmetic: as tables and as properties.
 
-use common::Currency;
+use common::{Currency, TaxClass};
 use proptest::prelude::*;
 
 use super::*;
@@ -90,6 +90,30 @@ fn a_line_gives_back_its_tax_too() {
         assert_eq!(amount.minor(), expected);
         refunds.push(a_refund(&order, number, amount, target, vec![line(0, 1)]));
     }
+}
+
+#[test]
+fn goods_are_owed_until_they_or_all_the_money_go_back() {
+    let mut order = an_order_of(&[(1000, 2), (499, 1)]);
+    let tax = an_order().lines[0].tax.expect("orders are taxed");
+    order.lines[1].tax = Some(LineTax { class: TaxClass::Digital, ..tax });
+    let back = |minor, lines| a_refund(&order, 1, eur(minor), RefundTarget::Card, lines);
+    let refused = Refund { state: RefundState::Refused, ..back(2499, vec![]) };
+    let table = [
+        (vec![], true),
+        (vec![back(2498, vec![])], true),
+        (vec![back(2499, vec![])], false),
+        (vec![back(1000, vec![line(0, 1)])], true),
+        (vec![back(2000, vec![line(0, 2)])], false),
+        (vec![back(1000, vec![line(0, 1)]), back(1000, vec![line(0, 1)])], false),
+        (vec![back(499, vec![line(1, 1)])], true),
+        (vec![refused], true),
+    ];
+    for (refunds, owed) in table {
+        assert_eq!(owes_goods(&order, &refunds), owed, "{refunds:?}");
+    }
+    order.lines.remove(0);
+    assert!(!owes_goods(&order, &[]), "a download has no parcel");
 }
 
 #[test]

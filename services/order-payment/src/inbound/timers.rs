@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Attempt;
 use crate::metrics;
+use crate::usecases::backlog::see_backlog;
 use crate::usecases::change_cart::sweep_carts;
 use crate::usecases::compensate_order::sweep_deadlines;
 use crate::usecases::orphan_money::refund_orphans;
@@ -203,9 +204,9 @@ pub async fn sealer(app: Arc<App>, shutdown: CancellationToken) {
 /// Shows what is open.
 pub async fn backlog(app: Arc<App>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        match app.store.backlog().await {
+        match see_backlog(&app).await {
             Ok(backlog) => metrics::show_backlog(&backlog),
-            Err(error) => complain("backlog", &error.into()),
+            Err(failure) => complain("backlog", &failure),
         }
         pause(BACKLOG_EVERY, &shutdown).await;
     }

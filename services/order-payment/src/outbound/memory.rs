@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::memory_coupons::CouponBooks;
 use super::memory_settlements::SettledDays;
-use super::{memory_accounts, memory_claims};
+use super::{memory_accounts, memory_claims, memory_webhooks};
 use crate::domain::accounts::Account as OrderAccount;
 use crate::domain::ledger_seal::{self, Leaf, Seal};
 use crate::domain::{
@@ -23,7 +23,7 @@ use crate::domain::{
 use crate::outbound::events;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
 use crate::usecases::ports::{
-    Backlog, Comparison, Credit, DaySums, Finding, FindingKind, Kept, Shipment, Store, Webhook, WebhookEnd,
+    Backlog, Comparison, Credit, CreditLook, DaySums, Finding, FindingKind, Kept, Shipment, Store, Webhook, WebhookEnd,
 };
 use crate::usecases::views::StatusChange;
 use crate::usecases::{Change, RefundStep};
@@ -345,9 +345,8 @@ impl Store for MemoryStore {
         Ok(waiting.take(limit.into()).map(|order| order.id).collect())
     }
 
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
-        // The balance is the sum here.
-        Ok(Vec::new())
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError> {
+        Ok(memory_accounts::credit_look(&self.books(), after, limit))
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
@@ -442,48 +441,15 @@ impl Store for MemoryStore {
     }
 
     async fn keep_webhook(&self, hook: &Webhook) -> Result<Kept, CommitError> {
-        let mut books = self.writable()?;
-        let key = (hook.gateway.clone(), hook.event_id.clone());
-        match books.webhooks.get(&key).map(|(known, ..)| known.body == hook.body) {
-            None => {
-                books.webhooks.insert(key, (hook.clone(), None, hook.received_at));
-                Ok(Kept::New)
-            }
-            Some(true) => Ok(Kept::Again),
-            Some(false) => {
-                let finding = Finding {
-                    kind: FindingKind::WebhookClash,
-                    reference: hook.event_id.clone(),
-                    order: hook.order,
-                    detail: String::new(),
-                    happened_at: Some(hook.received_at),
-                };
-                books.findings.insert((finding.kind, finding.reference.clone()), (finding, true));
-                Ok(Kept::Clash)
-            }
-        }
+        Ok(memory_webhooks::keep(&mut *self.writable()?, hook))
     }
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError> {
-        let books = self.books();
-        let waiting = books.webhooks.values().filter(|(_, end, due_at)| end.is_none() && *due_at <= now);
-        Ok(waiting.take(limit.into()).map(|(hook, ..)| Webhook { body: Vec::new(), ..hook.clone() }).collect())
+        Ok(memory_webhooks::due(&self.books(), now, limit.into()))
     }
 
-    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], _now: DateTime<Utc>) -> Result<(), CommitError> {
-        let mut books = self.writable()?;
-        for (hook, end) in ended {
-            if let Some((kept, known_end, due_at)) =
-                books.webhooks.get_mut(&(hook.gateway.clone(), hook.event_id.clone()))
-                && known_end.is_none()
-            {
-                kept.tries += 1;
-                match end {
-                    WebhookEnd::Later(at) => *due_at = *at,
-                    end => *known_end = Some(*end),
-                }
-            }
-        }
+    async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError> {
+        memory_webhooks::finish(&mut *self.writable()?, ended, now);
         Ok(())
     }
 
@@ -580,6 +546,15 @@ impl Store for MemoryStore {
         }
         books.shipments.entry(shipment.order).or_insert(shipment);
         Ok(Committed::Applied)
+    }
+
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        Ok(memory_accounts::unsent(&self.books(), (after, until), limit.into()))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, DurationRound as _, Utc};
+use common::{OrderId, UserId};
 
 use super::memory::Books;
 use crate::domain::accounts::{Account, Moved, Tried};
-use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, Transaction};
-use crate::usecases::ports::OpenCount;
+use crate::domain::refund::owes_goods;
+use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, Refund, Transaction};
+use crate::usecases::ports::{CreditLook, OpenCount};
 
 pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Vec<(DateTime<Utc>, u64)> {
     let mut minutes = BTreeMap::new();
@@ -26,6 +28,25 @@ pub fn open_orders(books: &Books) -> Vec<OpenCount> {
         (count > 0).then(|| OpenCount { what, state, count: i64::try_from(count).unwrap_or(i64::MAX), oldest_s: 0 })
     };
     [OrderStatus::Created, OrderStatus::PaymentPending].into_iter().filter_map(of).collect()
+}
+
+/// Completed in the window, with goods that are owed and without a parcel; the oldest first.
+pub fn unsent(
+    books: &Books,
+    (after, until): (DateTime<Utc>, DateTime<Utc>),
+    limit: usize,
+) -> Vec<(OrderId, DateTime<Utc>)> {
+    let is_owed = |order: &&Order| {
+        let refunds = books.refunds.range((order.id, 0)..=(order.id, u32::MAX));
+        let refunds: Vec<Refund> = refunds.map(|(_, refund)| refund.clone()).collect();
+        !books.shipments.contains_key(&order.id) && owes_goods(order, &refunds)
+    };
+    let completed = books.orders.values().filter(|order| order.status == OrderStatus::Completed);
+    let with_time =
+        completed.filter(is_owed).filter_map(|order| Some((books.history.get(&order.id)?.last()?.at, order.id)));
+    let mut unsent: Vec<_> = with_time.filter(|(at, _)| *at > after && *at <= until).collect();
+    unsent.sort();
+    unsent.into_iter().take(limit).map(|(at, order)| (order, at)).collect()
 }
 
 /// In the order of placing; `None`: there are more than `limit`.
@@ -51,6 +72,16 @@ fn account_of(books: &Books, order: &Order) -> Account {
             .collect(),
         moved: moved.map(moved_by).collect(),
     }
+}
+
+/// The next people with their movements. Nobody differs here, where the balance is the sum.
+pub fn credit_look(books: &Books, after: Option<UserId>, limit: u16) -> CreditLook {
+    let later = books.people.iter().filter(|person| after.is_none_or(|after| **person > after));
+    let people: Vec<UserId> = later.take(limit.into()).copied().collect();
+    let theirs = books.ledger.iter().filter(|moved| moved.user.is_some_and(|user| people.contains(&user)));
+    let credit = |entry: &&Entry| matches!(entry.account, LedgerAccount::StoreCredit | LedgerAccount::StoreCreditHeld);
+    let read = theirs.flat_map(|moved| &moved.entries).filter(credit).count() as u64;
+    CreditLook { differ: Vec::new(), read, next: people.last().copied().filter(|_| people.len() == usize::from(limit)) }
 }
 
 fn moved_by(transaction: &Transaction) -> Moved {

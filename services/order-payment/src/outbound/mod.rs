@@ -11,5 +11,6 @@ mod memory_claims;
 pub mod memory_coupons;
 mod memory_settlements;
 mod memory_views;
+mod memory_webhooks;
 pub mod postgres;
 pub mod prices;

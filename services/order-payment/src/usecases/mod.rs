@@ -1,6 +1,7 @@
 //! The verbs of orders and payments, one file each: guard, gather, decide, commit. A use case is a function that takes the
 //! [`App`] first; what it asks of the world stands in `ports`.
 
+pub mod backlog;
 pub mod begin_payment;
 pub mod cancel_order;
 pub mod change;
@@ -118,7 +119,7 @@ impl Default for Rules {
     }
 }
 
-/// Wakes those who wait in this process. A hint only: whoever waits also has a timer, because the cause may be another
+/// What the tasks of this process tell each other. Waking is a hint only: whoever waits also has a timer, because the cause may be another
 /// process.
 #[derive(Debug, Default)]
 pub struct Signals {
@@ -129,6 +130,8 @@ pub struct Signals {
     /// Refunds are decided one at a time in a process: they are few, and each is decided knowing those before it. Another
     /// process is met at the database.
     pub refund_desk: Mutex<()>,
+    /// After whom this process goes on to compare store credit with its movements; one look at a time.
+    pub credit_walk: Mutex<Option<UserId>>,
 }
 
 /// Who is ordering, as verified at the door.

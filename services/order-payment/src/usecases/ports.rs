@@ -43,8 +43,9 @@ pub trait Store: Settlements + Send + Sync {
     /// Orders whose stock is held and that store credit pays whole, the oldest first.
     async fn paid_by_credit(&self, limit: u16) -> Result<Vec<OrderId>, StoreError>;
 
-    /// People whose balance is not the sum of its movements; a bounded number.
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError>;
+    /// Whose balance is not the sum of its movements: of those who were found so and stand among the findings, and of the next `limit`
+    /// people after `after`.
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError>;
 
     /// The refunds of an order, by number.
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError>;
@@ -82,7 +83,8 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is.
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. The same commit
+    /// forgets those that are done with and came more than `KEPT_DAYS` days ago: the oldest `MOST_FORGOTTEN` of them (`receive_webhook`).
     async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
@@ -130,6 +132,15 @@ pub trait Store: Settlements + Send + Sync {
     ) -> Result<Option<Vec<Account>>, StoreError>;
 
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
+
+    /// Orders that were completed after `after` and not after `until`, for which goods are owed and of which no parcel has left; with
+    /// that time, the oldest first, at most `limit`.
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError>;
 
     /// Seals up to `limit` transactions that are committed and not sealed; `None` when there are none.
     async fn seal(&self, region: Region, now: DateTime<Utc>, limit: u16) -> Result<Option<Seal>, CommitError>;
@@ -328,6 +339,18 @@ pub struct Credit {
     pub held: Money,
 }
 
+/// A piece of the walk over everybody's store credit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreditLook {
+    /// Those who were found before first; a bounded number.
+    pub differ: Vec<UserId>,
+    /// Movements that were added up.
+    pub read: u64,
+    /// After whom the walk goes on; `None`: it begins again. Whoever is found for the first time is looked at again by the next look, so that none
+    /// is lost who could not be written down.
+    pub next: Option<UserId>,
+}
+
 /// Whether what was committed before now is safe at the standby site. Money moves only behind it.
 #[async_trait]
 pub trait ReplicationGate: Send + Sync {
@@ -376,6 +399,13 @@ pub enum WebhookEnd {
     GaveUp,
     /// Not now.
     Later(DateTime<Utc>),
+}
+
+impl WebhookEnd {
+    /// Nobody will look at it again, so it may be forgotten in time. The others wait, or their finding names them.
+    pub fn is_done_with(self) -> bool {
+        matches!(self, Self::Hinted | Self::NothingToDo | Self::LateSuccess)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -516,7 +546,7 @@ pub struct Backlog {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCount {
-    /// `order`, `attempt`, `finding`, `orphan`, `refund` or `webhook`.
+    /// `order`, `attempt`, `finding`, `orphan`, `refund`, `webhook`, or `parcel`: one that is owed and has not left.
     pub what: &'static str,
     pub state: String,
     pub count: i64,

@@ -35,5 +35,6 @@ mod store_suite;
 mod stripe_mock;
 mod together;
 mod traces;
+mod unsent;
 mod webhooks;
 mod world;

@@ -90,7 +90,7 @@ pub fn amount(text: &str) -> RawRefund {
     }
 }
 
-fn of_lines(lines: &[(&str, u32)]) -> RawRefund {
+pub fn of_lines(lines: &[(&str, u32)]) -> RawRefund {
     let lines = lines.iter().map(|(sku, quantity)| ((*sku).to_owned(), *quantity)).collect();
     RawRefund { amount: None, lines: Some(lines), ..amount("1.00") }
 }

@@ -283,6 +283,9 @@ async fn the_service_itself_may_only_do_what_it_needs() {
         "DELETE FROM payment_attempts",
         "UPDATE payment_attempts SET amount_minor = 1",
         "UPDATE webhooks SET body = ''",
+        "DELETE FROM webhooks",
+        "INSERT INTO orders_to_ship VALUES (gen_random_uuid(), now())",
+        "DELETE FROM orders_to_ship",
         "UPDATE region_fence SET epoch = 9",
         "DROP TABLE orders",
         "ALTER TABLE orders DISABLE TRIGGER ALL",
@@ -290,6 +293,17 @@ async fn the_service_itself_may_only_do_what_it_needs() {
         let message = refused_by(app, statement).await;
         assert!(message.contains("permission denied") || message.contains("must be owner"), "{statement}: {message}");
     }
+}
+
+#[tokio::test]
+async fn nobody_can_have_webhooks_of_the_last_thirty_days_forgotten() {
+    let world = World::in_postgres().await;
+    let app = world.database.as_ref().unwrap().database.pool();
+    let forget = |before: &str| format!("SELECT forget_webhooks({before}, 1)");
+    for before in ["now()", "now() - INTERVAL '29 days'", "'infinity'", "NULL"] {
+        assert_eq!(refused_by(app, &forget(before)).await, "webhooks_are_kept_for_thirty_days", "{before}");
+    }
+    assert_eq!(refused_by(app, &forget("now() - INTERVAL '30 days'")).await, "nothing");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::cancel_order::cancel_order;
 use order_payment::usecases::compensate_order::{stock_was_rejected, sweep_deadlines};
 use order_payment::usecases::compensate_saga::{Compensated, compensate_saga};
-use order_payment::usecases::ports::FindingKind;
+use order_payment::usecases::ports::{Finding, FindingKind};
 use order_payment::usecases::reconcile::reconcile;
 use order_payment::usecases::refund_order::{Asker, RawRefund, refund_order};
 use order_payment::usecases::store_credit::{Grant, RawGrant, balance, grant, sweep_paid_by_credit};
@@ -342,4 +342,60 @@ async fn a_balance_that_is_not_the_sum_of_its_movements_is_found() {
     // The service itself cannot write a balance.
     let app = world.database.as_ref().unwrap().database.pool();
     assert!(sqlx::query("UPDATE store_credit_balances SET balance_minor = 1").execute(app).await.is_err());
+}
+
+#[tokio::test]
+async fn everybodys_credit_is_compared_a_few_people_at_a_time() {
+    for world in worlds().await {
+        for _ in 0..7 {
+            somebody_with(&world, "20.00").await;
+        }
+        let (mut after, mut read) = (None, Vec::new());
+        for _ in 0..4 {
+            let look = world.app.store.credit_differences(after, 2).await.unwrap();
+            assert_eq!(look.differ, []);
+            read.push(look.read);
+            after = look.next;
+        }
+        // One movement of each person, and the walk is at its end.
+        assert_eq!((read, after), (vec![2, 2, 2, 1], None));
+    }
+}
+
+#[tokio::test]
+async fn a_balance_that_differs_is_found_in_its_turn_and_stays_found_while_the_walk_is_elsewhere() {
+    let world = World::in_postgres().await;
+    let mut people = Vec::new();
+    for _ in 0..6 {
+        people.push(somebody_with(&world, "20.00").await.user);
+    }
+    people.sort();
+    let (owner, store) = (&world.database.as_ref().unwrap().owner, &world.app.store);
+    let change = async |by: i64| {
+        let statement = "UPDATE store_credit_balances SET balance_minor = balance_minor + $2 WHERE user_id = $1";
+        sqlx::query(statement).bind(people[4].uuid()).bind(by).execute(owner).await.unwrap();
+    };
+    let look = async |after: Option<UserId>| {
+        let look = store.credit_differences(after, 2).await.unwrap();
+        (look.differ, look.next)
+    };
+    change(1).await;
+    let wrong = vec![people[4]];
+    assert_eq!(look(None).await, (vec![], Some(people[1])));
+    assert_eq!(look(Some(people[1])).await, (vec![], Some(people[3])));
+    // Nobody has written it down yet: the next look finds it again.
+    assert_eq!(look(Some(people[3])).await, (wrong.clone(), Some(people[3])));
+    let finding = Finding {
+        kind: FindingKind::CreditDiffers,
+        reference: people[4].to_string(),
+        order: None,
+        detail: "one cent too much".to_owned(),
+        happened_at: None,
+    };
+    store.note_finding(&finding, world.app.clock.now()).await.unwrap();
+    assert_eq!(look(Some(people[3])).await, (wrong.clone(), Some(people[5])));
+    assert_eq!(look(Some(people[5])).await, (wrong.clone(), None));
+    assert_eq!(look(None).await, (wrong, Some(people[1])));
+    change(-1).await;
+    assert_eq!(look(None).await, (vec![], Some(people[1])));
 }

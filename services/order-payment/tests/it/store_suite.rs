@@ -8,9 +8,11 @@ use order_payment::domain::{
 };
 use order_payment::usecases::error::Conflict;
 use order_payment::usecases::ports::{Kept, Webhook, WebhookEnd};
+use order_payment::usecases::receive_webhook::MOST_FORGOTTEN;
 use order_payment::usecases::views::{Position, changes_after, order, orders};
 use order_payment::usecases::{AttemptStep, CONSUMER, Change, RefundStep, RefundTold};
 
+use crate::webhooks::kept_webhooks;
 use crate::world::{REGION, World, a_key, an_order, shopper, worlds};
 
 async fn commit(world: &World, change: Change) -> Result<Committed, CommitError<Conflict>> {
@@ -275,6 +277,41 @@ async fn what_came_of_webhooks_is_noted_for_all_and_once_for_each() {
         };
         assert_eq!(due(now).await, [("evt_1".to_owned(), 0)]);
         assert_eq!(due(later).await, [("evt_1".to_owned(), 0), ("evt_3".to_owned(), 1)]);
+    }
+}
+
+#[tokio::test]
+async fn finished_webhooks_are_forgotten_after_thirty_days_and_not_all_at_once() {
+    for world in worlds().await {
+        let (store, now) = (&world.app.store, world.clock.now());
+        let old = now - Duration::days(31);
+        let ended = |id: &str, at: DateTime<Utc>, end: WebhookEnd| (a_webhook(id, at), end);
+        let stay = [
+            ended("evt_differs", old, WebhookEnd::Mismatch),
+            ended("evt_of_nobody", old, WebhookEnd::GaveUp),
+            ended("evt_put_off", old, WebhookEnd::Later(now + Duration::hours(1))),
+            ended("evt_young", now - Duration::days(29), WebhookEnd::Hinted),
+        ];
+        let most = i64::from(MOST_FORGOTTEN);
+        let done = [WebhookEnd::Hinted, WebhookEnd::NothingToDo, WebhookEnd::LateSuccess];
+        let go: Vec<_> = (0..most + 2)
+            .zip(done.into_iter().cycle())
+            .map(|(place, end)| ended(&format!("evt_old_{place}"), old + Duration::seconds(place), end))
+            .collect();
+        let kept = stay.iter().chain(&go).map(|(hook, _)| store.keep_webhook(hook));
+        assert!(futures::future::join_all(kept).await.into_iter().all(|kept| kept.unwrap() == Kept::New));
+        store.finish_webhooks(&stay, now).await.unwrap();
+        assert_eq!(kept_webhooks(&world).await.len(), stay.len() + go.len(), "nothing may go yet");
+
+        store.finish_webhooks(&go, now).await.unwrap();
+        let (one, other) = (format!("evt_old_{most}"), format!("evt_old_{}", most + 1));
+        let left = ["evt_differs", "evt_of_nobody", one.as_str(), other.as_str(), "evt_put_off", "evt_young"];
+        assert_eq!(kept_webhooks(&world).await, left, "the oldest went, as many as may go at once");
+        store.finish_webhooks(&[], now).await.unwrap();
+        assert_eq!(kept_webhooks(&world).await, ["evt_differs", "evt_of_nobody", "evt_put_off", "evt_young"]);
+        store.finish_webhooks(&[ended("evt_put_off", old, WebhookEnd::NothingToDo)], now).await.unwrap();
+        assert_eq!(kept_webhooks(&world).await, ["evt_differs", "evt_of_nobody", "evt_young"]);
+        assert_eq!(store.keep_webhook(&go[0].0).await.unwrap(), Kept::New, "nobody remembers it");
     }
 }
 

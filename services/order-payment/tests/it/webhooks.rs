@@ -352,6 +352,51 @@ async fn a_thousand_replays_have_one_effect() {
     }
 }
 
+/// Event ids of what is kept, sorted.
+pub async fn kept_webhooks(world: &World) -> Vec<String> {
+    let mut kept: Vec<String> = match &world.database {
+        Some(database) => sqlx::query_scalar("SELECT event_id FROM webhooks").fetch_all(&database.owner).await.unwrap(),
+        None => world.books().webhooks.keys().map(|(_, event)| event.clone()).collect(),
+    };
+    kept.sort();
+    kept
+}
+
+/// All that is kept came 31 days earlier.
+async fn grow_old(world: &World) {
+    let Some(database) = &world.database else {
+        world.books().webhooks.values_mut().for_each(|(hook, ..)| hook.received_at -= chrono::Duration::days(31));
+        return;
+    };
+    let older = sqlx::query("UPDATE webhooks SET received_at = received_at - INTERVAL '31 days'");
+    older.execute(&database.owner).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_webhook_that_comes_again_after_it_was_forgotten_does_no_harm() {
+    for world in worlds().await {
+        let routes = routes(&world);
+        let id = world.an_order_to_pay().await;
+        world.pay().await;
+        let tell = async |name: &str| {
+            let body = event(name, "payment_intent.succeeded", id, 4990).to_string();
+            assert_eq!(send(&world, &routes, body.as_bytes()).await.status, StatusCode::OK);
+            assert_eq!(process_webhooks(&world.app).await.unwrap(), 1, "{name}");
+        };
+        tell("evt_1").await;
+        grow_old(&world).await;
+        tell("evt_2").await;
+        assert_eq!(kept_webhooks(&world).await, ["evt_2"]);
+        tell("evt_1").await;
+        world.pay().await;
+        assert_eq!(
+            (world.status(id).await, world.ledger(id).await, world.gateway.net(id)),
+            (OrderStatus::Completed, 4990, 4990)
+        );
+        assert_eq!(kept_webhooks(&world).await, ["evt_1", "evt_2"]);
+    }
+}
+
 #[tokio::test]
 async fn events_that_cannot_be_true_yet_move_nothing_backwards() {
     // GW4: a refund before the capture, a decline and a cancel after it.

@@ -66,6 +66,11 @@ impl Promotions {
     }
 }
 
+/// Music is downloaded; everything else is carried.
+fn family(sku: &Sku) -> &'static str {
+    if sku.as_str().starts_with("MUSIC-") { "digital_subscription" } else { "gadget" }
+}
+
 #[async_trait]
 impl Prices for FixedPrices {
     async fn quote(&self, lines: &[BasketLine], coupon: Option<&CouponCode>) -> Result<Quote, PricesError> {
@@ -82,7 +87,7 @@ impl Prices for FixedPrices {
                 let unit_price = Money::from_minor(*minor, REGION.currency()).unwrap();
                 let quoted = Quoted {
                     name: format!("Product {}", line.sku),
-                    family: "gadget".to_owned(),
+                    family: family(&line.sku).to_owned(),
                     unit_price,
                     revision: 1,
                     available: *available,

@@ -30,6 +30,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 10] = [
+        Self::YourCategory,
+        Self::YourBrand,
+        Self::Trending,
+        Self::New,
+        Self::ViewedTogether,
+        Self::BoughtTogether,
+        Self::SameBrand,
+        Self::SameCategory,
+        Self::RecentlyViewed,
+        Self::VisitsLikeYours,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Self::YourCategory => "your-category",

@@ -124,6 +124,7 @@ mod tests {
     use crate::domain::interest::{MAX_ATTRIBUTES, MAX_BRANDS, MAX_CATEGORIES, MAX_FAMILIES, MAX_SKUS};
     use crate::domain::recent::MAX_RECENT;
     use crate::domain::seen::MOST_SEEN;
+    use crate::usecases::ports::MOST_LIST_BYTES;
 
     fn profile(skus: usize) -> Profile {
         let rating = |number: usize| Rating { key: format!("FA-{number:05}"), weight: 1.5 };
@@ -159,9 +160,9 @@ mod tests {
         assert!(encode_profile(&profile(32)).len() < 1024);
     }
 
-    /// The lists are as long, and what stands in them is as long, as the domain lets them be.
+    /// What they clicked is as long as the domain lets it be; both stores hold what they were shown to its bound.
     #[test]
-    fn whatever_somebody_clicks_no_more_than_32_kib_are_kept_of_them() {
+    fn whatever_somebody_clicks_and_asks_no_more_than_48_kib_are_kept_of_them() {
         let ratings = |number: usize, length: usize| {
             (0..number).map(|place| Rating { key: format!("{place:0length$}"), weight: 1.0 / 3.0 }).collect()
         };
@@ -180,6 +181,7 @@ mod tests {
         let seen = Seen { events: vec![Counted { mark: 7, at_s: 7 }; MOST_SEEN], forgotten_s: 7 };
         let bytes = encode_profile(&longest).len() + encode_recent(&recent).len() + encode_seen(&seen).len();
         assert!((20 * 1024..32 * 1024).contains(&bytes), "{bytes}");
+        assert!(bytes + MOST_LIST_BYTES < 48 * 1024, "{bytes}");
     }
 
     #[test]

@@ -12,11 +12,12 @@ use crate::domain::experiment::tally::ByArm;
 use crate::domain::popularity::{PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS, era_and_weight};
 use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Marks, Outcome, Person, PersonChange, Pseudonym, Stored};
-use crate::usecases::StoreUnavailable;
+use crate::outbound::list_codec;
 use crate::usecases::ports::{
-    Consents, EnrolmentChange, FeatureStore, InterestStore, ProductRevision, Saved, Shelf, Shelves, Tallies,
-    VisitEntry, VisitStream, WriteDown,
+    Consents, EnrolmentChange, FeatureStore, InterestStore, Lists, MOST_LIST_BYTES, ProductRevision, Saved, Shelf,
+    Shelves, Tallies, VisitEntry, VisitStream, WriteDown,
 };
+use crate::usecases::{Asked, Kept, StoreUnavailable};
 
 #[derive(Default)]
 pub struct MemoryStore {
@@ -31,10 +32,20 @@ pub struct MemoryStore {
     pub refusing: Mutex<HashSet<UserId>>,
 }
 
+/// What somebody was shown since they clicked last, all of one mark.
+#[derive(Default)]
+struct WasShown {
+    mark: u64,
+    as_of_ms: i64,
+    bytes: usize,
+    lists: HashMap<Asked, Kept>,
+}
+
 #[derive(Default)]
 struct Inner {
     people: HashMap<Pseudonym, Person>,
     refused: HashMap<Pseudonym, i64>,
+    was_shown: HashMap<Pseudonym, WasShown>,
     counted: HashMap<i32, Marks>,
     refusals_since: HashMap<i32, i64>,
     features: HashMap<Sku, (Feature, i64)>,
@@ -57,6 +68,32 @@ impl MemoryStore {
 }
 
 impl Inner {
+    /// As the script of Redis does.
+    fn keep(&mut self, asked: &Asked, kept: &Kept) -> bool {
+        let is_known = self.people.get(&asked.who).is_some_and(|person| person.profile.is_some());
+        let refused = self.refused.get(&asked.who).is_some_and(|at| kept.as_of_ms < *at);
+        if !is_known || refused {
+            return false;
+        }
+        let cost = list_codec::cost(&list_codec::field(asked), &list_codec::encode(kept));
+        let shown = self.was_shown.entry(asked.who.clone()).or_default();
+        if shown.mark != kept.mark {
+            if shown.as_of_ms > kept.as_of_ms {
+                return false;
+            }
+            *shown = WasShown { mark: kept.mark, as_of_ms: kept.as_of_ms, ..WasShown::default() };
+        } else if shown.lists.get(asked).is_some_and(|first| first.holds(kept.mark, kept.made_at_ms)) {
+            return false;
+        }
+        shown.bytes += cost;
+        if shown.bytes > MOST_LIST_BYTES {
+            shown.lists.clear();
+            shown.bytes = cost;
+        }
+        shown.lists.insert(asked.clone(), Kept { as_of_ms: shown.as_of_ms, ..kept.clone() });
+        true
+    }
+
     fn add(&mut self, shelf: Shelf, sku: &Sku, weight: f64) {
         *self.shelves.entry(shelf).or_default().entry(sku.clone()).or_default() += weight;
     }
@@ -101,7 +138,10 @@ impl InterestStore for MemoryStore {
                 }
             }
         }
-        inner.refused.extend(outcome.refused.clone());
+        for (who, at) in &outcome.refused {
+            inner.was_shown.remove(who);
+            inner.refused.insert(who.clone(), *at);
+        }
         inner.refusals_since.extend(outcome.refusals_since.map(|since| (partition, since)));
         for gain in &outcome.gains {
             let weight = gain.weight * era_and_weight(now_ms, TRENDING_HALF_LIFE_MS).1;
@@ -189,6 +229,12 @@ impl Shelves for MemoryStore {
         Ok(self.open()?.people.get(pseudonym).cloned().unwrap_or_default())
     }
 
+    async fn asked(&self, asked: &Asked) -> Result<(Person, Option<Kept>), StoreUnavailable> {
+        let inner = self.open()?;
+        let kept = inner.was_shown.get(&asked.who).and_then(|shown| shown.lists.get(asked));
+        Ok((inner.people.get(&asked.who).cloned().unwrap_or_default(), kept.cloned()))
+    }
+
     async fn lists(
         &self,
         shelves: &[Shelf],
@@ -204,6 +250,14 @@ impl Shelves for MemoryStore {
         let mut names: Vec<(&String, &f64)> = inner.categories.iter().collect();
         names.sort_by(|one, two| two.1.total_cmp(one.1));
         Ok(names.into_iter().take(limit).map(|(name, _)| name.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl Lists for MemoryStore {
+    async fn keep(&self, lists: &[(Asked, Kept)]) -> Result<Vec<bool>, StoreUnavailable> {
+        let mut inner = self.open()?;
+        Ok(lists.iter().map(|(asked, kept)| inner.keep(asked, kept)).collect())
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::error::{Refusal, StoreUnavailable};
-use super::kept_lists::Key;
+use super::kept_lists::{Asked, Kept};
 use super::lists::{self, List};
 use super::visit_lists;
 use super::watch_popularity::Crowd;
@@ -23,7 +23,7 @@ use crate::domain::experiment::enrolment::Exposure;
 use crate::domain::experiment::plan::{Change, Part};
 use crate::domain::recommend::{Item, Length};
 use crate::domain::suggest::Chosen;
-use crate::domain::{Person, Pseudonym};
+use crate::domain::{Person, Profile, Pseudonym, session};
 
 /// How long an answer waits for the store, all its questions together, also whose token it is. The page that asks has 50 ms for everything.
 pub const PATIENCE: Duration = Duration::from_millis(25);
@@ -228,8 +228,7 @@ async fn in_full(
         // Nobody has to be asked for nothing.
         return Ok(answer(List::left_out(), Level::Full));
     }
-    let person = person(app, command).await?;
-    let mut list = the_list(app, command, crowd, change, &person).await?;
+    let (person, mut list) = the_list(app, command, crowd, change).await?;
     let has_nothing_to_go_on = command.kind == Kind::Continue && list.items.is_empty();
     list.items = lists::still_offered(app, list.items).await?;
     if list.items.is_empty() && !has_nothing_to_go_on && !app.features.are_learned().await? {
@@ -248,23 +247,38 @@ async fn in_full(
     Ok(Recommendations { profile_age_ms, explained, ..answer(list, Level::Full) })
 }
 
-/// The list of this session where there is one, else a new one, which becomes that of the session. A process that does not know yet
-/// what is popular, or what visits say, keeps nothing: it would show its first poor lists for half an hour.
+/// Who asks, and their list of this session where there is one, whichever process made it; else a new one, which becomes that of the
+/// session. A process that does not know yet what is popular, or what visits say, keeps nothing: its first poor lists would be shown for
+/// half an hour.
 async fn the_list(
     app: &App,
     command: &Command,
     crowd: &Crowd,
     change: Change,
-    person: &Person,
-) -> Result<List, StoreUnavailable> {
-    let knows = !crowd.everything.is_empty() && app.visits.is_led();
-    let key = Key::of(command, change, person).filter(|_| knows);
-    let Some(key) = key else { return lists::make(app, command, crowd, change, person).await };
-    let now_ms = app.clock.now().timestamp_millis();
-    match app.kept.get(&key, now_ms).await {
-        Some(list) => Ok(list),
-        None => Ok(app.kept.keep(key, lists::make(app, command, crowd, change, person).await?, now_ms).await),
+) -> Result<(Person, List), StoreUnavailable> {
+    let Some(asked) = Asked::of(command, change) else {
+        let person = person(app, command).await?;
+        let list = lists::make(app, command, crowd, change, &person).await?;
+        return Ok((person, list));
+    };
+    let waiting = app.kept.waiting(&asked);
+    let (person, stored) = app.shelves.asked(&asked).await?;
+    let (mark, now_ms) = (session::mark(&person), app.clock.now().timestamp_millis());
+    // The store's first: it is the one that all processes show.
+    let first = [stored, waiting].into_iter().flatten().find(|kept| mark.is_some_and(|mark| kept.holds(mark, now_ms)));
+    if let Some(kept) = first {
+        return Ok((person, kept.list));
     }
+    let list = lists::make(app, command, crowd, change, &person).await?;
+    let knows = !crowd.everything.is_empty() && app.visits.is_led();
+    let list = match mark.filter(|_| knows) {
+        Some(mark) => {
+            let as_of_ms = person.profile.as_ref().map_or(0, Profile::as_of_ms);
+            app.kept.keep(asked, Kept { mark, as_of_ms, made_at_ms: now_ms, list })
+        }
+        None => list,
+    };
+    Ok((person, list))
 }
 
 async fn person(app: &App, command: &Command) -> Result<Person, StoreUnavailable> {

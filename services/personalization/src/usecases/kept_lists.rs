@@ -1,194 +1,246 @@
-//! Lists that were made for somebody, kept in the memory of the process for as long as their session goes on: what others click changes
-//! lists all the time, and a list that somebody leafs through or comes back to must not move under them. Their own next click asks
-//! for another one, because the key names what their clicks made of them. Nothing is kept of whom nothing is known.
+//! Lists that were made for somebody stay for as long as their session goes on: what others click changes lists all the time, and a list
+//! that somebody leafs through or comes back to must not move under them. Their own next click asks for another one, because it gives
+//! them another mark ([`session::mark`]). Nothing is kept of whom nothing is known.
 //!
-//! Not decided here: what of a list may still be shown. See ADR 0067 for what holds between processes.
+//! Decided here: when a list that was made is the list to show. The store keeps it for all processes; no answer waits for that, so what was
+//! made a moment ago waits here to be written, and answers this process meanwhile. Not decided here: what of a list may still be shown, and
+//! which of two lists stays in the store ([`Lists::keep`]). See ADR 0067.
+//!
+//! [`session::mark`]: crate::domain::session::mark
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::Sku;
-use moka::future::Cache;
-use moka::policy::EvictionPolicy;
-use uuid::Uuid;
 
+use super::error::StoreUnavailable;
 use super::generate_recommendations::{Command, Kind};
 use super::lists::List;
+use super::ports::Lists;
+use crate::domain::Pseudonym;
 use crate::domain::experiment::plan::Change;
-use crate::domain::recommend::{Item, Reason};
-use crate::domain::session::{self, SESSION_MS};
-use crate::domain::{Person, Pseudonym};
+use crate::domain::session::SESSION_MS;
+use crate::metrics;
 
-/// Bytes of all lists of a process, about: an eighth of what a serving process may use. One of the usual length needs 700 bytes, so these
-/// are 90,000 lists, half an hour of 50 new lists a second. Beyond that the one that was asked for least lately goes, and its person may
-/// see another list.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a list waits to be written: shorter than anybody needs to go on to a page that asks for it again, and long enough that the lists
+/// of one page, and of all who look at one at this moment, go in one round trip.
+pub const WRITE: Duration = Duration::from_millis(50);
 
-/// What a list costs beside its products: key, entry, and the cache's own books.
-const BYTES_BESIDE: usize = 384;
+/// The same after the store did not take them.
+pub const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
-/// For whom a list was made, and of what of theirs.
+/// Lists that wait at most: while the store takes nothing, over a minute of 50 new lists a second. One of the usual length needs about 2 kB
+/// here, so these are 8 MB; if all of them are the longest there are, 70 MB. What finds no room is made anew at the next question.
+const MOST_WAITING: usize = 4_000;
+
+/// Lists written at once, so that none of our round trips holds up the store: about 300 kB.
+const AT_ONCE: usize = 200;
+
+/// Who asks what: the same question has the same list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    who: Pseudonym,
-    kind: Kind,
-    sku: Option<Sku>,
-    limit: u32,
-    change: Change,
-    /// What their own clicks have come to: [`session::mark`].
-    mark: u64,
+pub struct Asked {
+    pub who: Pseudonym,
+    pub kind: Kind,
+    /// The product at hand.
+    pub sku: Option<Sku>,
+    pub limit: u32,
+    /// Of an experiment.
+    pub change: Change,
 }
 
-impl Key {
-    /// `None`: nothing is kept, because nothing is known of who asks, or the list hangs on nobody else.
-    pub fn of(command: &Command, change: Change, person: &Person) -> Option<Self> {
-        if command.kind == Kind::Continue {
-            return None;
-        }
-        let (who, mark) = (command.pseudonym.clone()?, session::mark(person)?);
-        let (kind, limit) = (command.kind, command.limit);
-        Some(Self { who, kind, sku: command.sku.clone(), limit, change, mark })
+impl Asked {
+    /// `None`: nothing is kept, because nobody knows who asks, or the list hangs on nobody else.
+    pub fn of(command: &Command, change: Change) -> Option<Self> {
+        let who = command.pseudonym.clone().filter(|_| command.kind != Kind::Continue)?;
+        Some(Self { who, kind: command.kind, sku: command.sku.clone(), limit: command.limit, change })
     }
 }
 
-/// A list in few bytes: a name costs its length and no allocation of its own.
-#[derive(Debug)]
-struct Kept {
-    /// A line each, in their order.
-    names: Box<str>,
-    reasons: Box<[Reason]>,
-    model: &'static str,
-    from_profile: bool,
-    list_id: Uuid,
-    made_at_ms: i64,
+/// A list, when it was made and of what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// What the person's own clicks had come to.
+    pub mark: u64,
+    /// Latest receipt of what was counted in their profile, in milliseconds since 1970-01-01 UTC: of two marks this one tells the later. As
+    /// read from the store it is that of the first list of this mark.
+    pub as_of_ms: i64,
+    pub made_at_ms: i64,
+    pub list: List,
 }
 
 impl Kept {
-    fn pack(list: &List, made_at_ms: i64) -> Self {
-        let names: Vec<&str> = list.items.iter().map(|item| item.sku.as_str()).collect();
-        Self {
-            names: names.join("\n").into_boxed_str(),
-            reasons: list.items.iter().map(|item| item.reason).collect(),
-            model: list.model,
-            from_profile: list.from_profile,
-            list_id: list.list_id,
-            made_at_ms,
-        }
-    }
-
-    fn unpack(&self) -> List {
-        let item = |(name, reason): (&str, &Reason)| Some(Item { sku: Sku::parse(name).ok()?, reason: *reason });
-        List {
-            items: self.names.lines().zip(self.reasons.iter()).filter_map(item).collect(),
-            model: self.model,
-            from_profile: self.from_profile,
-            list_id: self.list_id,
-        }
-    }
-
-    fn is_over(&self, now_ms: i64) -> bool {
-        now_ms - self.made_at_ms >= SESSION_MS
-    }
-
-    fn bytes(&self) -> u32 {
-        u32::try_from(BYTES_BESIDE + self.names.len() + self.reasons.len()).unwrap_or(u32::MAX)
+    /// Whether it is the list to show to somebody of this mark.
+    pub fn holds(&self, mark: u64, now_ms: i64) -> bool {
+        // The store may hold any number.
+        self.mark == mark && now_ms.saturating_sub(self.made_at_ms) < SESSION_MS
     }
 }
 
+/// What was made and is not written yet.
+#[derive(Default)]
 pub struct KeptLists {
-    lists: Cache<Key, Arc<Kept>>,
-}
-
-impl Default for KeptLists {
-    fn default() -> Self {
-        Self::of_bytes(MOST_BYTES)
-    }
+    waiting: Mutex<HashMap<Asked, Kept>>,
 }
 
 impl KeptLists {
-    fn of_bytes(most: u64) -> Self {
-        // The clock of the process says when a session is over; the cache's own gives the memory back of whom nobody asks again.
-        let lifetime = Duration::from_millis(SESSION_MS.unsigned_abs());
-        let lists = Cache::builder()
-            .max_capacity(most)
-            .weigher(|_: &Key, kept: &Arc<Kept>| kept.bytes())
-            // A new session is not worth less than an old one.
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(lifetime)
-            .build();
-        Self { lists }
+    /// What waits for whoever asks this. To be asked before the store is: what is written in between is in one of the two.
+    pub fn waiting(&self, asked: &Asked) -> Option<Kept> {
+        self.open().get(asked).cloned()
     }
 
-    pub async fn get(&self, key: &Key, now_ms: i64) -> Option<List> {
-        let kept = self.lists.get(key).await?;
-        (!kept.is_over(now_ms)).then(|| kept.unpack())
+    /// Takes a list that was made, to be written, and gives back the list to show: this one, unless somebody asked the same at the same time
+    /// and was first.
+    pub fn keep(&self, asked: Asked, kept: Kept) -> List {
+        let mut waiting = self.open();
+        match waiting.get(&asked) {
+            Some(first) if first.holds(kept.mark, kept.made_at_ms) => return first.list.clone(),
+            // An answer that knew less took longer.
+            Some(other) if other.mark != kept.mark && other.as_of_ms > kept.as_of_ms => return kept.list,
+            None if waiting.len() >= MOST_WAITING => {
+                metrics::KEPT_LISTS.with_label_values(&["no-room"]).inc();
+                return kept.list;
+            }
+            _ => {}
+        }
+        let list = kept.list.clone();
+        waiting.insert(asked, kept);
+        list
     }
 
-    /// Keeps a list and gives it back, unless somebody asked the same at the same time and was first: then theirs is the list.
-    pub async fn keep(&self, key: Key, list: List, now_ms: i64) -> List {
-        let kept = Arc::new(Kept::pack(&list, now_ms));
-        let is_over = |old: &Arc<Kept>| old.is_over(now_ms);
-        let entry = self.lists.entry(key).or_insert_with_if(std::future::ready(kept), is_over).await;
-        if entry.is_fresh() { list } else { entry.into_value().unpack() }
+    /// Some of what waits. It goes on waiting, because it may be asked for while it is written.
+    fn some(&self, now_ms: i64) -> Vec<(Asked, Kept)> {
+        let mut waiting = self.open();
+        waiting.retain(|_, kept| kept.holds(kept.mark, now_ms));
+        waiting.iter().take(AT_ONCE).map(|(asked, kept)| (asked.clone(), kept.clone())).collect()
     }
+
+    /// The store has these, or others that were there before them.
+    fn written(&self, lists: &[(Asked, Kept)]) {
+        let mut waiting = self.open();
+        for (asked, kept) in lists {
+            if waiting.get(asked).is_some_and(|now| now.list.list_id == kept.list.list_id) {
+                waiting.remove(asked);
+            }
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Asked, Kept>> {
+        // Nothing here can be left half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what waits, all of it. Safe to repeat.
+///
+/// # Errors
+/// [`StoreUnavailable`]: what is not written goes on waiting, and answering, until its session is over.
+pub async fn write_lists(kept: &KeptLists, store: &dyn Lists, now_ms: i64) -> Result<(), StoreUnavailable> {
+    // Never more than can wait; what comes meanwhile is next time's.
+    for _ in 0..MOST_WAITING.div_ceil(AT_ONCE) {
+        let some = kept.some(now_ms);
+        if some.is_empty() {
+            break;
+        }
+        let answers = store.keep(&some).await?;
+        kept.written(&some);
+        for stays in answers {
+            metrics::KEPT_LISTS.with_label_values(&[if stays { "written" } else { "not-first" }]).inc();
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::domain::recommend::{Item, Reason};
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn key(number: u64) -> Key {
-        let who = Pseudonym::parse(&"a".repeat(32)).expect("a pseudonym");
-        Key { who, kind: Kind::ForYou, sku: None, limit: 20, change: Change::Nothing, mark: number }
+    fn asked(number: u32) -> Asked {
+        let who = Pseudonym::parse(&format!("{number:032x}")).expect("a pseudonym");
+        Asked { who, kind: Kind::ForYou, sku: None, limit: 20, change: Change::Nothing }
     }
 
-    fn list(products: usize, length: usize) -> List {
-        let name = |place: usize| Sku::parse(&format!("{place:0length$}")).expect("a SKU");
-        let item = |place| Item { sku: name(place), reason: Reason::Trending };
-        List::of((0..products).map(item).collect(), "model")
+    fn made(mark: u64, as_of_ms: i64, made_at_ms: i64) -> Kept {
+        let item = Item { sku: Sku::parse("A").expect("a SKU"), reason: Reason::Trending };
+        Kept { mark, as_of_ms, made_at_ms, list: List::of(vec![item], "popularity-decay-1") }
     }
 
-    #[tokio::test]
-    async fn a_list_comes_back_as_it_was_until_the_session_is_over() {
-        let kept = KeptLists::default();
-        assert!(kept.get(&key(1), NOW).await.is_none());
-        let made = kept.keep(key(1), List { from_profile: true, ..list(30, 10) }, NOW).await;
-        assert_eq!(kept.get(&key(1), NOW + SESSION_MS - 1).await, Some(made.clone()));
-        assert!(kept.get(&key(2), NOW).await.is_none(), "another mark asks for another list");
-        assert!(kept.get(&key(1), NOW + SESSION_MS).await.is_none());
-        let next = kept.keep(key(1), list(3, 10), NOW + SESSION_MS).await;
-        assert_eq!((next.items.len(), kept.get(&key(1), NOW + SESSION_MS).await), (3, Some(next.clone())));
+    /// Takes lists, or does not.
+    #[derive(Default)]
+    struct Store {
+        is_away: bool,
+        taken: Mutex<Vec<usize>>,
     }
 
-    #[tokio::test]
-    async fn of_two_who_ask_at_once_both_get_the_list_of_the_first() {
-        let kept = KeptLists::default();
-        let first = kept.keep(key(1), list(30, 10), NOW).await;
-        assert_eq!(kept.keep(key(1), list(29, 10), NOW).await, first);
-    }
-
-    #[tokio::test]
-    async fn however_many_ask_for_the_longest_lists_no_more_bytes_are_kept() {
-        let most = 1024 * 1024;
-        let kept = KeptLists::of_bytes(most);
-        let number = 2_000;
-        for number in 0..number {
-            kept.keep(key(number), list(150, Sku::MAX_LENGTH), NOW).await;
+    #[async_trait]
+    impl Lists for Store {
+        async fn keep(&self, lists: &[(Asked, Kept)]) -> Result<Vec<bool>, StoreUnavailable> {
+            if self.is_away {
+                return Err(StoreUnavailable(anyhow::anyhow!("away")));
+            }
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(lists.len());
+            Ok(vec![true; lists.len()])
         }
-        // Each of these removes so many at most.
-        for _ in 0..4 {
-            kept.lists.run_pending_tasks().await;
-        }
-        let left = kept.lists.entry_count();
-        assert!(kept.lists.weighted_size() <= most && (50..200).contains(&left), "{left}");
-        assert!(kept.get(&key(number - 1), NOW).await.is_some(), "whoever came last is there");
     }
 
     #[test]
-    fn a_list_of_the_usual_length_needs_what_the_bound_was_made_for() {
-        let bytes = Kept::pack(&list(30, 10), NOW).bytes();
-        assert!((600..800).contains(&bytes), "{bytes}");
+    fn a_list_holds_until_the_session_is_over_and_for_one_mark() {
+        let kept = made(1, NOW, NOW);
+        assert!(kept.holds(1, NOW) && kept.holds(1, NOW + SESSION_MS - 1));
+        assert!(!kept.holds(1, NOW + SESSION_MS) && !kept.holds(2, NOW));
+        assert!(!made(1, NOW, i64::MIN).holds(1, NOW), "whatever was stored");
+    }
+
+    #[test]
+    fn of_two_who_ask_at_once_both_get_the_list_of_the_first() {
+        let kept = KeptLists::default();
+        let first = made(1, NOW, NOW);
+        assert_eq!(kept.keep(asked(1), first.clone()), first.list);
+        assert_eq!(kept.keep(asked(1), made(1, NOW, NOW + 5)), first.list);
+        let next = made(1, NOW, NOW + SESSION_MS);
+        assert_eq!(kept.keep(asked(1), next.clone()), next.list, "the session was over");
+        let clicked = made(2, NOW + 1, NOW + SESSION_MS);
+        assert_eq!(kept.keep(asked(1), clicked.clone()), clicked.list, "the person did something");
+        assert_eq!(kept.keep(asked(1), next.clone()), next.list, "it is shown to whom it was made for");
+        assert_eq!(kept.waiting(&asked(1)), Some(clicked), "and takes the place of nothing newer");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_the_list_until_the_store_has_it() {
+        let kept = KeptLists::default();
+        let first = made(1, NOW, NOW);
+        kept.keep(asked(1), first.clone());
+        let away = Store { is_away: true, ..Store::default() };
+        write_lists(&kept, &away, NOW).await.expect_err("it takes nothing");
+        assert_eq!(kept.waiting(&asked(1)), Some(first));
+        let store = Store::default();
+        write_lists(&kept, &store, NOW).await.expect("it takes them");
+        assert_eq!(kept.waiting(&asked(1)), None);
+        write_lists(&kept, &store, NOW).await.expect("nothing is asked of it");
+        assert_eq!(store.taken.into_inner().expect("no test panicked with it"), [1]);
+    }
+
+    #[tokio::test]
+    async fn while_the_store_takes_nothing_no_more_than_a_bounded_number_waits_and_no_longer_than_a_session() {
+        let kept = KeptLists::default();
+        for number in 0..5_000 {
+            let list = made(1, NOW, NOW);
+            assert_eq!(kept.keep(asked(number), list.clone()), list.list, "it is answered all the same");
+        }
+        assert_eq!(kept.open().len(), MOST_WAITING);
+        let store = Store::default();
+        write_lists(&kept, &store, NOW).await.expect("it takes them");
+        let taken = store.taken.into_inner().expect("no test panicked with it");
+        assert!(taken.iter().all(|number| *number <= AT_ONCE), "{taken:?}");
+        assert_eq!((taken.iter().sum::<usize>(), kept.open().len()), (MOST_WAITING, 0));
+        kept.keep(asked(1), made(1, NOW, NOW));
+        let away = Store { is_away: true, ..Store::default() };
+        write_lists(&kept, &away, NOW + SESSION_MS).await.expect("nothing is left to be written");
+        assert_eq!(kept.waiting(&asked(1)), None);
     }
 }

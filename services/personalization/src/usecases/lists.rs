@@ -30,6 +30,9 @@ const ALIKE: &str = "same-shelf-1";
 const HISTORY: &str = "recently-viewed-1";
 const NOTHING: &str = "left-out-1";
 
+/// Every way of choosing.
+const MODELS: [&str; 7] = [VISITS, PERSONAL, CROWD, TOGETHER, ALIKE, HISTORY, NOTHING];
+
 /// A list as it was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List {
@@ -45,6 +48,11 @@ pub struct List {
 impl List {
     pub fn of(items: Vec<Item>, model: &'static str) -> Self {
         Self { items, model, from_profile: false, list_id: ids::random() }
+    }
+
+    /// The way of choosing of this name; `None` for one that this version does not know.
+    pub fn model_named(name: &str) -> Option<&'static str> {
+        MODELS.into_iter().find(|model| *model == name)
     }
 
     /// For whom an experiment leaves the list out.

@@ -5,7 +5,7 @@ pub mod error;
 pub mod fold_clicks;
 pub mod follow_visits;
 pub mod generate_recommendations;
-mod kept_lists;
+pub mod kept_lists;
 pub mod learn_products;
 mod lists;
 pub mod ports;
@@ -23,8 +23,9 @@ pub use error::{NotShown, Refusal, StoreUnavailable};
 pub use fold_clicks::{Earlier, Folded, NotFolded, fold_clicks};
 pub use follow_visits::{VisitIndex, follow};
 pub use generate_recommendations::{Command, Kind, Recommendations, generate_recommendations};
-pub use kept_lists::KeptLists;
+pub use kept_lists::{Asked, Kept, KeptLists, write_lists};
 pub use learn_products::learn_products;
+pub use lists::List;
 pub use running::Running;
 pub use show_experiment::{Shown, show_experiment};
 pub use watch_popularity::{Crowd, Popularity, refresh};
@@ -56,7 +57,7 @@ pub struct App {
     pub popularity: Arc<Popularity>,
     /// Kept fresh by [`follow_visits`].
     pub visits: Arc<VisitIndex>,
-    /// Of sessions that go on.
+    /// Lists that were made and are not written yet.
     pub kept: Arc<KeptLists>,
     pub trials: Trials,
     pub clock: SharedClock,

@@ -1,5 +1,5 @@
 //! What we ask of the world. One store behind several traits: what the learner writes, what everybody knows about products, what a
-//! page reads, the stream of visits, people in experiments, and whether somebody still agrees.
+//! page reads, lists that were shown, the stream of visits, people in experiments, and whether somebody still agrees.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use common::{Sku, UserId};
 
 use super::error::StoreUnavailable;
+use super::kept_lists::{Asked, Kept};
 use crate::domain::experiment::enrolment::Enrolments;
 use crate::domain::experiment::tally::{ByArm, Delta};
 use crate::domain::recommend::Popular;
@@ -81,11 +82,28 @@ pub trait Shelves: Send + Sync {
     /// What is remembered about a person; empty for strangers.
     async fn person(&self, pseudonym: &Pseudonym) -> Result<Person, StoreUnavailable>;
 
+    /// The same of who asks, and the list that is kept for this question, which may be of another mark or over. One round trip.
+    async fn asked(&self, asked: &Asked) -> Result<(Person, Option<Kept>), StoreUnavailable>;
+
     /// The first `limit` products of each shelf, in the order asked. `now_ms` chooses the era of popularity.
     async fn lists(&self, shelves: &[Shelf], limit: usize, now_ms: i64) -> Result<Vec<Vec<Popular>>, StoreUnavailable>;
 
     /// The most active categories of the shop, at most `limit`.
     async fn active_categories(&self, limit: usize, now_ms: i64) -> Result<Vec<String>, StoreUnavailable>;
+}
+
+/// Bytes of all lists of one person, with what each costs beside. The longest list there is fits in, and two dozen of
+/// the usual length. Beyond that they begin anew: only who asks without end and never clicks comes so far.
+pub const MOST_LIST_BYTES: usize = 16 * 1024;
+
+/// Lists that people were shown, for all processes.
+#[async_trait]
+pub trait Lists: Send + Sync {
+    /// Keeps each list until its session is over, and tells of which it is now the list of its question. It is not where
+    /// - nothing is known of the person, or they said no to what was known of them when it was made: nothing is brought back;
+    /// - a list of the same mark is there whose session goes on: the first stays;
+    /// - there are lists of a later mark. Those of an earlier one go.
+    async fn keep(&self, lists: &[(Asked, Kept)]) -> Result<Vec<bool>, StoreUnavailable>;
 }
 
 /// Some steps and where in the stream they end.
@@ -154,8 +172,8 @@ pub trait Consents: Send + Sync {
 }
 
 /// One type that is all of these, as the real store and the one in memory are.
-pub trait Store: InterestStore + FeatureStore + Shelves + VisitStream + Tallies + Consents + 'static {}
-impl<T: InterestStore + FeatureStore + Shelves + VisitStream + Tallies + Consents + 'static> Store for T {}
+pub trait Store: InterestStore + FeatureStore + Shelves + Lists + VisitStream + Tallies + Consents + 'static {}
+impl<T: InterestStore + FeatureStore + Shelves + Lists + VisitStream + Tallies + Consents + 'static> Store for T {}
 
 /// The three views of one store.
 pub fn views<S: Store>(store: Arc<S>) -> (Arc<dyn InterestStore>, Arc<dyn FeatureStore>, Arc<dyn Shelves>) {

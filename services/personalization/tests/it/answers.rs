@@ -16,7 +16,7 @@ use personalization::inbound::http::{Api, router};
 use personalization::outbound::memory::MemoryStore;
 use personalization::usecases::generate_recommendations::{PATIENCE, generate_until};
 use personalization::usecases::ports::{Shelf, Shelves};
-use personalization::usecases::{App, Command, Kind, StoreUnavailable};
+use personalization::usecases::{App, Asked, Command, Kept, Kind, StoreUnavailable};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -227,6 +227,10 @@ struct Silent;
 #[async_trait]
 impl Shelves for Silent {
     async fn person(&self, _: &Pseudonym) -> Result<Person, StoreUnavailable> {
+        std::future::pending().await
+    }
+
+    async fn asked(&self, _: &Asked) -> Result<(Person, Option<Kept>), StoreUnavailable> {
         std::future::pending().await
     }
 

@@ -13,7 +13,7 @@ use testkit::RedisCluster;
 
 use crate::books::{self, TOGETHER, fold, left};
 use crate::support::{self, Shop, products, redis_store, report, somebody};
-use crate::{experiments, sessions, store, visits};
+use crate::{experiments, lists, sessions, store, visits};
 
 /// Longest that nothing at all may be counted: a copy takes over within seconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -28,6 +28,7 @@ async fn what_the_stores_promise_a_cluster_keeps() {
     store::all_on(&on_the_cluster).await;
     books::all_on(&on_the_cluster).await;
     visits::all_on(&on_the_cluster).await;
+    lists::all_on(&on_the_cluster).await;
     sessions::all_on(&on_the_cluster).await;
     experiments::all_on(&on_the_cluster).await;
 }

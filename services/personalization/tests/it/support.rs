@@ -15,7 +15,7 @@ use personalization::outbound::redis::{Patience, RedisStore};
 use personalization::usecases::ports::{ProductRevision, Store};
 use personalization::usecases::{
     App, Command, Earlier, KeptLists, Kind, Learner, Popularity, Running, Trials, VisitIndex, fold_clicks, follow,
-    refresh,
+    refresh, write_lists,
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
@@ -144,7 +144,29 @@ impl<S: Store> Shop<S> {
                 .and_then(|answer| if answer.degraded { Err(format!("{answer:?}")) } else { Ok(answer) })
         })
         .await;
+        // So that the store's answer is what the next question gets; what waits meanwhile is told in `kept_lists`.
+        self.write().await;
         answer.items.into_iter().map(|item| (item.sku.to_string(), item.reason.code())).collect()
+    }
+
+    /// Writes the lists that were made, as the process does every 50 ms.
+    pub async fn write(&self) {
+        self.write_of(&self.app).await;
+    }
+
+    /// The same of another process on the same store.
+    pub async fn write_of(&self, app: &App) {
+        let now_ms = app.clock.now().timestamp_millis();
+        write_lists(&app.kept, self.store.as_ref(), now_ms).await.expect("the store answers");
+    }
+
+    /// Another process on the same store, which has just started and read what there is.
+    pub async fn another(&self) -> App {
+        let (popularity, visits) = (Arc::new(Popularity::default()), Arc::new(VisitIndex::default()));
+        let other = App { popularity, visits, kept: Arc::new(KeptLists::default()), ..self.app.clone() };
+        follow(&other.visits, self.store.as_ref()).await.expect("the store answers");
+        refresh(&other).await.expect("the store answers");
+        other
     }
 }
 

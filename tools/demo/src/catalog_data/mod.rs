@@ -3,6 +3,7 @@
 pub mod digital;
 pub mod fashion;
 pub mod gadgets;
+pub mod names;
 
 /// One thing said in each language of the catalog.
 #[derive(Clone, Copy, Debug)]

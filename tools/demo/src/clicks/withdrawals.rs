@@ -117,7 +117,7 @@ fn used(answer: &Value) -> bool {
     answer["profile_age_ms"].is_number() || goes_on
 }
 
-/// Of these people, how many still have a profile or a list of what they saw.
+/// Of these people, how many still have a profile, or a list of what they saw or were shown.
 ///
 /// # Errors
 /// Redis does not answer.
@@ -125,7 +125,7 @@ pub async fn kept(people: &People, withdrawn: &[UserId], redis: &mut Multiplexed
     let mut kept = 0;
     for user in withdrawn {
         let name = people.pseudonym_of(*user);
-        let keys = ["interest", "recent", "seen"].map(|what| contracts::interest::key(what, &name));
+        let keys = ["interest", "recent", "seen", "lists"].map(|what| contracts::interest::key(what, &name));
         let there: u64 = redis::cmd("EXISTS").arg(&keys).query_async(redis).await?;
         kept += u64::from(there > 0);
     }

@@ -15,6 +15,7 @@ mod rights;
 mod scaling;
 mod settings;
 mod shipped;
+mod spilled;
 mod watch;
 mod workloads;
 
@@ -134,6 +135,7 @@ const RULES: &[Rule] = &[
     watch::shown,
     watch::traced,
     shipped::shipped,
+    spilled::spilled,
     images::built,
     applied::applied,
     edge::routes,

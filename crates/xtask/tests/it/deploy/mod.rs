@@ -9,6 +9,7 @@ mod edge;
 mod outward;
 mod planted;
 mod planted_edge;
+mod planted_settings;
 mod received;
 mod renders;
 mod scale;

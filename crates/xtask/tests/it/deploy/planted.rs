@@ -9,7 +9,7 @@ use xtask::deploy::rules::{self, Refusal};
 use xtask::layout::checkout;
 use xtask::render::Sources;
 
-use super::{SITES, coming_up, planted_edge};
+use super::{SITES, coming_up, planted_edge, planted_settings};
 
 /// A mistake: the rule that must see it, and what is done to the objects of one site.
 pub(super) struct Mistake {
@@ -194,48 +194,6 @@ const MISTAKES: &[Mistake] = &[
             let gift =
                 json!({"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": {"key": "hunter2"}});
             add(objects, "shopsphere", gift);
-        },
-    },
-    Mistake {
-        rule: "settings-known",
-        what: "a variable that the binary does not read",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "Deployment", "user-serve", |value| {
-                push(container(value, "env"), json!({"name": "SHOPSPHERE__HTTP__PROT", "value": "8101"}))
-            });
-        },
-    },
-    Mistake {
-        rule: "settings-complete",
-        what: "a variable that is left out",
-        site: "rdc-a",
-        plant: |objects| {
-            change(objects, "Deployment", "user-serve", |value| {
-                let rows = container(value, "env").as_array_mut().unwrap();
-                rows.retain(|row| row["name"] != "SHOPSPHERE__SITE__REGION")
-            });
-        },
-    },
-    Mistake {
-        rule: "settings-own",
-        what: "settings that change under the pods of the release before",
-        site: "rdc-b",
-        plant: |objects| {
-            change(objects, "Deployment", "catalog-serve", |value| {
-                *container(value, "envFrom") = json!([{"configMapRef": {"name": "catalog-settings"}}]);
-            });
-        },
-    },
-    Mistake {
-        rule: "settings-own",
-        what: "one setting that changes under the pods of the release before",
-        site: "dr-a",
-        plant: |objects| {
-            change(objects, "Deployment", "user-work", |value| {
-                let from = json!({"configMapKeyRef": {"name": "site", "key": "epoch"}});
-                push(container(value, "env"), json!({"name": "SHOPSPHERE__SITE__EPOCH", "valueFrom": from}));
-            });
         },
     },
     Mistake {
@@ -563,6 +521,12 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+/// Those of this file and of those beside it.
+fn all() -> impl Iterator<Item = &'static Mistake> {
+    let beside = [coming_up::MISTAKES, planted_edge::MISTAKES, planted_settings::MISTAKES];
+    MISTAKES.iter().chain(beside.into_iter().flatten())
+}
+
 /// What is refused when something is planted at a site.
 pub(super) fn judged(sources: &Sources, at: &str, plant: fn(&mut Vec<Object>)) -> Vec<Refusal> {
     // a pair is judged together, and its sites have the same letter
@@ -577,7 +541,7 @@ pub(super) fn judged(sources: &Sources, at: &str, plant: fn(&mut Vec<Object>)) -
 fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
     let sources = Sources::read(&checkout()).unwrap();
     let mut unseen = Vec::new();
-    for mistake in MISTAKES.iter().chain(coming_up::MISTAKES).chain(planted_edge::MISTAKES) {
+    for mistake in all() {
         let refused = judged(&sources, mistake.site, mistake.plant);
         if !refused.iter().any(|refusal| refusal.rule == mistake.rule && refusal.site == mistake.site) {
             unseen.push(format!("{} ({}): {refused:?}", mistake.what, mistake.rule));
@@ -588,6 +552,6 @@ fn each_planted_mistake_is_refused_by_the_rule_of_its_name() {
 
 #[test]
 fn twenty_kinds_of_mistakes_are_known() {
-    let kinds: BTreeSet<_> = MISTAKES.iter().chain(planted_edge::MISTAKES).map(|mistake| mistake.rule).collect();
+    let kinds: BTreeSet<_> = all().map(|mistake| mistake.rule).collect();
     assert!(kinds.len() >= 20, "{} kinds: {kinds:?}", kinds.len());
 }

@@ -6,6 +6,7 @@
 
 mod admin_corrections;
 mod admin_families;
+mod admin_labels;
 mod admin_prices;
 mod admin_products;
 mod admin_promotions;
@@ -53,6 +54,7 @@ pub fn router_over(pages: Arc<Pages>, app: Arc<App>) -> Router {
         .merge(imports::router(app.clone()))
         .merge(pictures::router(app.clone()))
         .merge(admin_promotions::router(app.clone()))
+        .merge(admin_labels::router(app.clone()))
         .merge(admin_corrections::router(app.clone()))
         .merge(admin_stock::router(app))
 }

@@ -20,7 +20,7 @@ use super::Browsing;
 use super::finished::{CACHE_TAG, Pages, SHOP_KEY, category_key};
 use super::pages::{self, OwnPageView, PageView};
 use super::view::ProductView;
-use crate::domain::product::label_of;
+use crate::domain::labels::Reader;
 use crate::domain::search_query::ListQuery;
 use crate::usecases::App;
 use crate::usecases::list_products::list_products;
@@ -60,10 +60,12 @@ async fn list(
     if let Ok(key) = HeaderValue::try_from(key.unwrap_or_else(|| SHOP_KEY.to_owned())) {
         headers.insert(CACHE_TAG, key);
     }
+    let names = app.products.labels.shown();
+    let reader = Reader { language, region, book: &names };
     let items = found
         .items
         .iter()
-        .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, language, region, now));
+        .map(|item| ProductView::new(&item.hit.product, item.hit.revision, item.availability, reader, now));
     let page = OwnPageView { cursor: found.cursor, next_cursor: found.next_cursor };
     let view = ListView { items: items.collect(), page, degraded };
     Ok(pages::encoded(pages.bodies(), headers, &view, &asked).await)
@@ -105,10 +107,11 @@ async fn categories(
     asked: HeaderMap,
 ) -> Result<Response, Problem> {
     let Answered { value: categories, degraded } = stand_in::categories(&app).await?;
+    let names = app.products.labels.shown();
+    let reader = Reader { language, region: app.region, book: &names };
     let view = |(path, products): (String, u64)| {
-        let (parent, name) =
-            path.rsplit_once('/').map_or((None, path.as_str()), |(parent, name)| (Some(parent.to_owned()), name));
-        CategoryView { label: label_of(name), parent, products, path }
+        let parent = path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+        CategoryView { label: reader.category(&path), parent, products, path }
     };
     let items = categories.into_iter().map(view).collect();
     let mut headers = pages::degraded(pages::headers(language, false, "/v1/categories", &[], None), degraded);

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Browsing;
 use super::pages::{self, OwnPageView};
 use super::view::ProductView;
-use crate::domain::product::label_of;
+use crate::domain::labels::Reader;
 use crate::domain::ranking::Rank;
 use crate::domain::search_query::{SearchQuery, Sort, completion_text};
 use crate::domain::standing::Standing;
@@ -93,6 +93,9 @@ struct FacetView {
 #[derive(Debug, Serialize)]
 struct BucketView {
     value: String,
+    /// Of a category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     count: u64,
     selected: bool,
 }
@@ -127,9 +130,10 @@ async fn search(
 }
 
 fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) -> SearchView {
-    let (region, now) = (app.region, app.clock.now());
+    let (names, now) = (app.products.labels.shown(), app.clock.now());
+    let reader = Reader { language, region: app.region, book: &names };
     let product = |Listed { hit, availability }: &Listed| {
-        ProductView::new(&hit.product, hit.revision, *availability, language, region, now)
+        ProductView::new(&hit.product, hit.revision, *availability, reader, now)
     };
     let is_scored = query.text.is_some() && query.sort == Sort::Relevance;
     let item = |Ranked { listed, rank }: Ranked| ItemView {
@@ -140,7 +144,7 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
     };
     SearchView {
         items: answer.items.into_iter().map(item).collect(),
-        facets: answer.facets.into_iter().map(FacetView::from).collect(),
+        facets: answer.facets.into_iter().map(|facet| FacetView::new(facet, reader)).collect(),
         total: TotalView { value: answer.total.value, relation: if answer.total.exact { "eq" } else { "gte" } },
         corrected_query: answer.corrected,
         reading: answer.reading.word(),
@@ -152,11 +156,20 @@ fn view(app: &App, query: &SearchQuery, answer: SearchAnswer, language: &str) ->
     }
 }
 
-impl From<Facet> for FacetView {
-    fn from(facet: Facet) -> Self {
-        let label = label_of(facet.key.strip_prefix("attr.").unwrap_or(&facet.key));
-        let bucket = |Bucket { value, count, selected }| BucketView { value, count, selected };
-        Self { label, buckets: facet.buckets.into_iter().map(bucket).collect(), key: facet.key }
+impl FacetView {
+    fn new(facet: Facet, reader: Reader<'_>) -> Self {
+        let of_categories = facet.key == "category";
+        let bucket = |Bucket { value, count, selected }| BucketView {
+            label: of_categories.then(|| reader.category(&value)),
+            value,
+            count,
+            selected,
+        };
+        Self {
+            label: reader.facet(&facet.key),
+            buckets: facet.buckets.into_iter().map(bucket).collect(),
+            key: facet.key,
+        }
     }
 }
 

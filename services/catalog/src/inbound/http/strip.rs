@@ -17,6 +17,7 @@ use super::Browsing;
 use super::finished::{CACHE_TAG, Pages, product_key};
 use super::pages;
 use super::view::ProductView;
+use crate::domain::labels::Reader;
 use crate::usecases::App;
 use crate::usecases::ports::recommender::{Recommender, StripKind};
 use crate::usecases::strip::{LONGEST_STRIP, StripItem, Wanted, strip};
@@ -72,9 +73,10 @@ async fn one(
     let wanted = Wanted { kind, sku: &sku, limit: question.limit.unwrap_or(USUAL), language };
     let app = &strips.app;
     let found = strip(app, &*strips.recommender, wanted, browsing.shopper(visitor)).await;
-    let now = app.clock.now();
+    let (names, now) = (app.products.labels.shown(), app.clock.now());
+    let reader = Reader { language, region: app.region, book: &names };
     let item = |item: StripItem| ItemView {
-        product: ProductView::new(&item.product, item.revision, item.availability, language, app.region, now),
+        product: ProductView::new(&item.product, item.revision, item.availability, reader, now),
         reason: item.reason,
     };
     let headers = pages::headers(language, found.personal, "", &[], None);

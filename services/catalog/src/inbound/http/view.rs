@@ -1,11 +1,12 @@
 //! Products as the API shows them: one language, one currency, the availability of now.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use common::{Money, Prices, Region};
+use common::{Money, Prices};
 use serde::Serialize;
 
 use crate::domain::inventory::Level;
-use crate::domain::product::{Attribute, Offer, Product, ProductOption, label_of};
+use crate::domain::labels::Reader;
+use crate::domain::product::{Attribute, Offer, Product, ProductOption};
 use crate::usecases::get_product::{ProductPage, VariantPage};
 
 #[derive(Debug, Serialize)]
@@ -16,6 +17,9 @@ pub struct ProductView {
     description: String,
     brand: String,
     category: String,
+    /// The category and those above it, the widest first; on the page of a product only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    breadcrumbs: Vec<CrumbView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<MoneyView>,
     /// Whether the price contains the tax, as the law of the region wants it shown.
@@ -38,6 +42,12 @@ struct ReductionView {
     lowest_price_of_30_days: MoneyView,
     /// The first moment after the reduction.
     price_until: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CrumbView {
+    path: String,
+    label: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,11 +97,10 @@ impl ProductView {
         product: &Product,
         revision: i64,
         availability: Option<Level>,
-        language: &str,
-        region: Region,
+        reader: Reader<'_>,
         at: DateTime<Utc>,
     ) -> Self {
-        let text = product.text(&[language]);
+        let (text, region) = (product.text(&[reader.language]), reader.region);
         Self {
             sku: product.sku.to_string(),
             family: product.family.code(),
@@ -99,11 +108,12 @@ impl ProductView {
             description: text.map(|text| text.description.clone()).unwrap_or_default(),
             brand: product.brand.clone(),
             category: product.category.to_string(),
+            breadcrumbs: Vec::new(),
             price: product.price_at(region, at).map(|price| price.amount.into()),
             price_includes_tax: region.prices() == Prices::Inclusive,
             reduction: None,
-            attributes: product.attributes.iter().map(AttributeView::from).collect(),
-            options: product.options.iter().map(OptionView::from).collect(),
+            attributes: product.attributes.iter().map(|attribute| AttributeView::new(attribute, reader)).collect(),
+            options: product.options.iter().map(|option| OptionView::new(option, reader)).collect(),
             images: product.images.clone(),
             availability: availability_code(availability),
             variants: Vec::new(),
@@ -112,10 +122,16 @@ impl ProductView {
     }
 
     /// A product on its own page; `product` is that of the page.
-    pub fn of_page(product: &Product, page: &ProductPage, language: &str, region: Region) -> Self {
-        let plain = Self::new(product, page.revision.number, page.availability, language, region, page.at);
-        let variants = page.variants.iter().map(|variant| VariantView::new(product, variant));
-        Self { reduction: ReductionView::of(Some(page.offer)), variants: variants.collect(), ..plain }
+    pub fn of_page(product: &Product, page: &ProductPage, reader: Reader<'_>) -> Self {
+        let plain = Self::new(product, page.revision.number, page.availability, reader, page.at);
+        let variants = page.variants.iter().map(|variant| VariantView::new(product, variant, reader));
+        let crumb = |path: &str| CrumbView { path: path.to_owned(), label: reader.category(path) };
+        Self {
+            breadcrumbs: product.category.lineage().map(crumb).collect(),
+            reduction: ReductionView::of(Some(page.offer)),
+            variants: variants.collect(),
+            ..plain
+        }
     }
 }
 
@@ -130,12 +146,12 @@ impl ReductionView {
 }
 
 impl VariantView {
-    fn new(product: &Product, page: &VariantPage) -> Self {
+    fn new(product: &Product, page: &VariantPage, reader: Reader<'_>) -> Self {
         let variant = product.variant(&page.sku);
         let attributes = variant.iter().flat_map(|variant| &variant.attributes);
         Self {
             sku: page.sku.to_string(),
-            attributes: attributes.map(AttributeView::from).collect(),
+            attributes: attributes.map(|attribute| AttributeView::new(attribute, reader)).collect(),
             price: page.offer.map(|offer| offer.price.amount.into()),
             reduction: ReductionView::of(page.offer),
             images: variant.map(|variant| variant.images.clone()).unwrap_or_default(),
@@ -144,20 +160,20 @@ impl VariantView {
     }
 }
 
-impl From<&Attribute> for AttributeView {
-    fn from(attribute: &Attribute) -> Self {
+impl AttributeView {
+    fn new(attribute: &Attribute, reader: Reader<'_>) -> Self {
         Self {
             key: attribute.key.clone(),
-            label: attribute.label(),
+            label: reader.attribute(&attribute.key),
             value: attribute.value.clone(),
             unit: attribute.unit.clone(),
         }
     }
 }
 
-impl From<&ProductOption> for OptionView {
-    fn from(option: &ProductOption) -> Self {
-        Self { key: option.key.clone(), label: label_of(&option.key), values: option.values.clone() }
+impl OptionView {
+    fn new(option: &ProductOption, reader: Reader<'_>) -> Self {
+        Self { key: option.key.clone(), label: reader.attribute(&option.key), values: option.values.clone() }
     }
 }
 

@@ -7,6 +7,7 @@
 //! by `$in`, or by range.
 
 mod ferretdb;
+mod labels;
 mod promotions;
 mod reading;
 mod schema;
@@ -35,6 +36,7 @@ use super::document::RevisionDocument;
 use crate::domain::product::Revision;
 use crate::usecases::ports::products::{Insertion, ProductStore, StoreDown};
 
+pub use labels::MongoLabels;
 pub use promotions::MongoPromotions;
 use reading::Unreadable;
 pub use schema::migrate;

@@ -13,12 +13,14 @@ pub(super) const COLLECTION: &str = "product_revisions";
 /// The index that has the names of all revisions.
 pub(super) const NEWEST_OF_PRODUCT: &str = "newest_of_product";
 pub(super) const PROMOTIONS: &str = "promotion_revisions";
+pub(super) const LABELS: &str = "label_revisions";
 
 /// Each with the fields that it is asked by.
-const DESCRIPTIONS: [(&str, &[&str]); 3] = [
+const DESCRIPTIONS: [(&str, &[&str]); 4] = [
     (include_str!("../../../../../migrations/catalog/mongo/product_revisions.json"), &["sku", "published"]),
     (include_str!("../../../../../migrations/catalog/mongo/family_schemas.json"), &[]),
     (include_str!("../../../../../migrations/catalog/mongo/promotion_revisions.json"), &["place"]),
+    (include_str!("../../../../../migrations/catalog/mongo/label_revisions.json"), &["place"]),
 ];
 
 const NAMESPACE_EXISTS: i32 = 48;

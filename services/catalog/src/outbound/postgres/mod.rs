@@ -5,6 +5,7 @@
 //! no row when another came first; stock rows are locked in the order of SKU and centre, decided about under the lock, and
 //! written with a look at the version they were read with.
 
+mod audit;
 mod changes;
 mod commit;
 mod correct;
@@ -25,7 +26,7 @@ use common::{OrderId, Sku, UserId};
 use futures::future::BoxFuture;
 use messaging::{Database, Gathered, Together};
 
-use crate::domain::audit::{Audited, Finding};
+use crate::domain::audit::{Finding, Look, Mark, Most};
 use crate::domain::centre::{Centre, Centres};
 use crate::domain::correction::Correction;
 use crate::domain::inventory::Availability;
@@ -106,8 +107,8 @@ impl StockStore for PgStock {
         watch::sendable(self.database.pool(), limit).await
     }
 
-    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError> {
-        watch::audit(self.database.pool(), after, limit).await
+    async fn audit(&self, from: Option<&Mark>, most: Most) -> Result<Look, StoreError> {
+        audit::audit(self.database.pool(), from, most).await
     }
 
     async fn note_findings(

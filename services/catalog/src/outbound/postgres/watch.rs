@@ -1,7 +1,6 @@
-//! What the watchers of the work role look for: holds past their time, parcels whose goods are there, and counts that do not
-//! follow from their movements.
+//! What the watchers of the work role look for and leave behind: holds past their time, parcels whose goods are there, and what the audit
+//! found.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -11,10 +10,8 @@ use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
 use super::failure::{Refusal, inconsistent, of_commit, of_read};
-use super::load::StockRow;
-use crate::domain::audit::{Audited, Finding};
+use crate::domain::audit::Finding;
 use crate::domain::centre::Centre;
-use crate::domain::inventory::MovementKind;
 use crate::domain::shelves::Place;
 use crate::usecases::ports::stock::{OpenFindings, StoreError};
 
@@ -83,103 +80,7 @@ pub(super) async fn sendable(pool: &PgPool, limit: u16) -> Result<Vec<(OrderId, 
     rows.into_iter().map(order).collect()
 }
 
-#[derive(FromRow)]
-struct SumRow {
-    sku: String,
-    fulfilment_centre: String,
-    received: i64,
-    found: i64,
-    lost: i64,
-    back_ordered: i64,
-    held: i64,
-    covered: i64,
-    released: i64,
-    sold: i64,
-    returned: i64,
-    waiting: i64,
-}
-
-/// Two statements of one transaction that sees one moment: rows, then their sums and sums without a row, up to the last of
-/// the rows, or to the end when these were the last.
-pub(super) async fn audit(pool: &PgPool, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError> {
-    let (after_sku, after_centre) = after.map_or(("", ""), |(sku, centre)| (sku.as_str(), centre.as_str()));
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.map_err(of_read)?;
-    let rows: Vec<StockRow> = sqlx::query_as(
-        r#"
-        SELECT sku::text, fulfilment_centre::text, kind, available, held, sold, returned, received, back_ordered, back_order_limit, version
-        FROM stock
-        WHERE (sku, fulfilment_centre) > ($1, $2)
-        ORDER BY sku, fulfilment_centre
-        LIMIT $3
-        "#,
-    )
-    .bind(after_sku)
-    .bind(after_centre)
-    .bind(i64::from(limit))
-    .fetch_all(&mut *tx)
-    .await
-    .map_err(of_read)?;
-    let complete = rows.len() < usize::from(limit);
-    let rows = rows.into_iter().map(StockRow::into_row).collect::<Result<Vec<_>, _>>()?;
-    let last = rows.last().map(|(place, _)| place.clone()).filter(|_| !complete);
-    let sums: Vec<SumRow> = sqlx::query_as(
-        r#"
-        SELECT sku::text, fulfilment_centre::text,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'received'), 0)::bigint AS received,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'found'), 0)::bigint AS found,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'lost'), 0)::bigint AS lost,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'back_ordered'), 0)::bigint AS back_ordered,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'held'), 0)::bigint AS held,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'covered'), 0)::bigint AS covered,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'released'), 0)::bigint AS released,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'sold'), 0)::bigint AS sold,
-               COALESCE(sum(quantity) FILTER (WHERE kind = 'returned'), 0)::bigint AS returned,
-               COALESCE((SELECT sum(waiting) FROM back_orders b
-                         WHERE b.sku = m.sku AND b.fulfilment_centre = m.fulfilment_centre AND b.waiting > 0), 0)::bigint AS waiting
-        FROM stock_movements m
-        WHERE (sku, fulfilment_centre) > ($1, $2) AND ($3::text IS NULL OR (sku, fulfilment_centre) <= ($3, $4))
-        GROUP BY sku, fulfilment_centre
-        "#,
-    )
-    .bind(after_sku)
-    .bind(after_centre)
-    .bind(last.as_ref().map(|(sku, _)| sku.as_str()))
-    .bind(last.as_ref().map(|(_, centre)| centre.as_str()))
-    .fetch_all(&mut *tx)
-    .await
-    .map_err(of_read)?;
-    tx.rollback().await.map_err(of_read)?;
-    let mut sums = sums.into_iter().map(SumRow::into_sums).collect::<Result<HashMap<_, _>, _>>()?;
-    let mut audited: Vec<Audited> = Vec::with_capacity(rows.len());
-    for (place, row) in rows {
-        let (sums, waiting) = sums.remove(&place).unwrap_or_default();
-        audited.push(Audited { place, row: Some(row), sums, waiting });
-    }
-    audited.extend(sums.into_iter().map(|(place, (sums, waiting))| Audited { place, row: None, sums, waiting }));
-    audited.sort_by(|a, b| a.place.cmp(&b.place));
-    Ok(audited)
-}
-
-type Sums = (HashMap<MovementKind, i64>, i64);
-
-impl SumRow {
-    fn into_sums(self) -> Result<(Place, Sums), StoreError> {
-        let sums = HashMap::from([
-            (MovementKind::Received, self.received),
-            (MovementKind::Found, self.found),
-            (MovementKind::Lost, self.lost),
-            (MovementKind::BackOrdered, self.back_ordered),
-            (MovementKind::Held, self.held),
-            (MovementKind::Covered, self.covered),
-            (MovementKind::Released, self.released),
-            (MovementKind::Sold, self.sold),
-            (MovementKind::Returned, self.returned),
-        ]);
-        Ok((place("stock_movements", &self.sku, &self.fulfilment_centre)?, (sums, self.waiting)))
-    }
-}
-
-fn place(table: &str, sku: &str, centre: &str) -> Result<Place, StoreError> {
+pub(super) fn place(table: &str, sku: &str, centre: &str) -> Result<Place, StoreError> {
     let parsed = Sku::parse(sku).map_err(|_| inconsistent(table, "sku", &sku))?;
     Ok((parsed, Centre::parse(centre).map_err(|_| inconsistent(table, "fulfilment_centre", &sku))?))
 }

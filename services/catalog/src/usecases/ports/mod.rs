@@ -1,6 +1,7 @@
 //! What the use cases ask of the world, in words of the domain. Implemented in `outbound`, twice: for real and in memory.
 
 pub mod audit;
+pub mod labels;
 pub mod orders;
 pub mod pages;
 pub mod pictures;

@@ -20,6 +20,7 @@ pub use crate::domain::search_query::Reading;
 use crate::domain::search_query::SearchQuery;
 use crate::domain::standing::Standing;
 use crate::usecases::families::Families;
+use crate::usecases::labels::Labels;
 use crate::usecases::promotions::Promotions;
 use crate::usecases::stand_in::StandIn;
 
@@ -35,6 +36,8 @@ pub struct ProductPorts {
     pub families: Families,
     pub pictures: Arc<dyn Pictures>,
     pub promotions: Arc<Promotions>,
+    /// What categories and attributes are called.
+    pub labels: Arc<Labels>,
     pub cursors: CursorSeal,
     /// What staff did with them that changes none of them.
     pub audit: Arc<dyn Audit>,

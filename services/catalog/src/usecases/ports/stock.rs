@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use common::{ErrorKind, Explain, MessageId, OrderId, Sku, UserId};
 
-use crate::domain::audit::{Audited, Finding};
+use crate::domain::audit::{Finding, Look, Mark, Most};
 use crate::domain::centre::Centre;
 use crate::domain::correction::Correction;
 use crate::domain::inventory::{Availability, StockLevel};
@@ -79,8 +79,9 @@ pub trait StockStore: Send + Sync {
     /// Paid orders with parcels whose goods are there now, and the centres of these parcels; at most `limit` orders.
     async fn sendable(&self, limit: u16) -> Result<Vec<(OrderId, Vec<Centre>)>, StoreError>;
 
-    /// The next `limit` rows after `after` with the sums of their movements, all seen in one snapshot.
-    async fn audit(&self, after: Option<&Place>, limit: u16) -> Result<Vec<Audited>, StoreError>;
+    /// The next rows of a walk in the order of their places, with the sums of their movements; movements of rows that are not there too. Reads
+    /// no more than `most`, all seen in one snapshot, and each movement once in a walk.
+    async fn audit(&self, from: Option<&Mark>, most: Most) -> Result<Look, StoreError>;
 
     /// Opens `findings` that are new and resolves open ones of `audited` rows that were not found again. Says how many are new.
     async fn note_findings(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catalog::domain::draft::{ProductDraft, TextDraft};
 use catalog::domain::inventory::{Level, SupplyKind};
+use catalog::domain::labels::{LabelKey, Names};
 use catalog::domain::product::Revision;
 use catalog::inbound::freshness::{Revisions, follow_stock, look};
 use catalog::inbound::http::finished::{PageSettings, Pages};
@@ -19,6 +20,7 @@ use catalog::outbound::memory_products::MemoryProducts;
 use catalog::outbound::memory_stock::MemoryStock;
 use catalog::outbound::postgres::PgStock;
 use catalog::usecases::App;
+use catalog::usecases::labels::{Wanted, put_labels};
 use catalog::usecases::ports::pages::{Forgets as _, StockChanges, StockWatch};
 use catalog::usecases::ports::products::{ProductCache, ProductFeed as _, ProductPorts, ProductStore, StoreDown};
 use catalog::usecases::ports::stock::{StockStore as _, StoreError};
@@ -266,6 +268,29 @@ async fn a_page_that_was_being_made_when_a_change_came_is_not_kept() {
     });
     assert!(early == "One" || early == "Two");
     assert_eq!(shelf.brand("A").await, "Two");
+}
+
+#[tokio::test]
+async fn a_changed_name_is_on_every_page_from_the_moment_it_is_known() {
+    let shelf = shelf();
+    shelf.origin.put(live(draft("A"), 1));
+    let label = async || shelf.page("A").await["attributes"][0]["label"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(label().await, "Colour");
+    let names = Names::check([("en".to_owned(), "Shade".to_owned())].into()).unwrap();
+    let key = LabelKey::parse("colour").unwrap();
+    let wanted = Wanted { key, names, by: clerk(), reason: "a test".to_owned() };
+    put_labels(&shelf.app, wanted, None).await.unwrap();
+    assert_eq!(label().await, "Colour", "nobody has looked yet");
+    assert!(shelf.at_hand("A", &[]).is_some());
+    assert_eq!(shelf.origin.asked(), 1);
+    shelf.app.products.labels.refresh().await.unwrap();
+    assert!(shelf.at_hand("A", &[]).is_none(), "nobody is given the old name any more");
+    assert_eq!(label().await, "Shade");
+    assert!(shelf.at_hand("A", &[]).is_some());
+    assert_eq!(shelf.origin.asked(), 2);
+    // A look that finds nothing new takes nothing away.
+    shelf.app.products.labels.refresh().await.unwrap();
+    assert_eq!((label().await, shelf.origin.asked()), ("Shade".to_owned(), 2));
 }
 
 #[tokio::test]

@@ -38,7 +38,9 @@ async fn a_page_shows_the_product_in_the_language_of_the_reader() {
     assert_eq!(page.status, 200, "{}", page.body);
     let expected = json!({
         "sku": shop.sku("A"), "family": "gadget", "name": "Headphones", "description": "Loud", "brand": "Acme",
-        "category": "audio/headphones", "price": {"amount": "49.90", "currency": "EUR"}, "price_includes_tax": true,
+        "category": "audio/headphones",
+        "breadcrumbs": [{"path": "audio", "label": "Audio"}, {"path": "audio/headphones", "label": "Headphones"}],
+        "price": {"amount": "49.90", "currency": "EUR"}, "price_includes_tax": true,
         "attributes": [{"key": "weight", "label": "Weight", "value": "200", "unit": "g"}],
         "options": [{"key": "size", "label": "Size", "values": ["S", "M"]}],
         "images": ["/static/products/x.svg"], "availability": "out", "revision": 1

@@ -9,6 +9,7 @@ mod grouping;
 mod http;
 mod imports;
 mod index;
+mod labels;
 mod large;
 mod personal;
 mod pictures;

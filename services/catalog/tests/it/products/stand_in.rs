@@ -138,8 +138,9 @@ async fn while_the_index_is_away_writes_succeed_pages_work_and_search_finds_and_
     assert_eq!((answer.header("shopsphere-degraded"), answer.header("cache-control")), ("search", "no-store"));
     assert_eq!(
         answer.body["facets"][0],
-        json!({"key": "category", "label": "Category", "buckets": [
-            {"value": "toys", "count": 2, "selected": false}, {"value": "toys/tops", "count": 2, "selected": false}
+        json!({"key": "category", "label": "Kategorie", "buckets": [
+            {"value": "toys", "label": "Toys", "count": 2, "selected": false},
+            {"value": "toys/tops", "label": "Tops", "count": 2, "selected": false}
         ]})
     );
     assert_eq!(shop.get(&format!("/v1/products/{}", shop.sku("B"))).await.status, 200);

@@ -17,12 +17,13 @@ use catalog::domain::trail::Trail;
 use catalog::inbound::http::router;
 use catalog::outbound::audit::Notes;
 use catalog::outbound::cache::{CacheSettings, RedisCache};
-use catalog::outbound::mongo::{self, MongoProducts, MongoPromotions};
+use catalog::outbound::mongo::{self, MongoLabels, MongoProducts, MongoPromotions};
 use catalog::outbound::pictures::PictureFolder;
 use catalog::outbound::ratings::RedisRatings;
 use catalog::outbound::search::ElasticProducts;
 use catalog::usecases::App;
 use catalog::usecases::families::{Families, InNewestForm};
+use catalog::usecases::labels::Labels;
 use catalog::usecases::ports::products::{ProductIndex as _, ProductPorts, ProductStore as _, Ratings};
 use catalog::usecases::promotions::Promotions;
 use catalog::usecases::reservation_batcher::ReservationBatcher;
@@ -139,6 +140,7 @@ impl Shop {
             cache: Arc::new(RedisCache::new(redis, Region::Eu, settings)),
             ratings,
             promotions: Arc::new(Promotions::new(Arc::new(MongoPromotions::beside(&store)))),
+            labels: Arc::new(Labels::new(Arc::new(MongoLabels::beside(&store)))),
             cursors: CursorSeal::new(PSEUDONYM_KEY),
             audit: notes.clone(),
         };

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::world::{
-    CENTRES, World, app, clerk, compensated, completed, created, delivery, lines, memory_stock, new_order,
+    CENTRES, World, app, audit_all, clerk, compensated, completed, created, delivery, lines, memory_stock, new_order,
     payment_pending, receipt_at, sku,
 };
 
@@ -77,7 +77,7 @@ async fn ending(store: &dyn StockStore, orders: &[OrderId]) -> String {
         text.push(format!("{:?}", store.reservation(*order).await.unwrap()));
     }
     assert!(rows.values().flat_map(|rows| rows.values()).all(StockLevel::balances), "{text:#?}");
-    let audited = store.audit(None, 100).await.unwrap();
+    let audited = audit_all(store).await;
     assert!(audited.iter().all(|row| row.findings().is_empty()), "{audited:#?}");
     text.push(format!("{:?}", store.sendable(100).await.unwrap()));
     text.join("\n")

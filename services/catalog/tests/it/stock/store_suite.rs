@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalog::domain::audit::Finding;
+use catalog::domain::audit::{Finding, Most};
 use catalog::domain::entitlement::Term;
 use catalog::domain::inventory::{Availability, SupplyKind};
 use catalog::domain::lines::Lines;
@@ -15,8 +15,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::{MessageId, OrderId, ids};
 
 use super::world::{
-    CENTRES, SHOPPER, World, centre, centres, clerk, counts, lines, memory_stock, new_order, receive, receive_at, row,
-    sku,
+    CENTRES, SHOPPER, World, audit_all, centre, centres, clerk, counts, lines, memory_stock, new_order, receive,
+    receive_at, row, sku, walk,
 };
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -57,6 +57,8 @@ for_both_stores! {
     a_hold_is_extended_and_asked_about_once_in_a_while
     what_comes_back_is_for_sale_again_unless_it_left_and_no_more_than_was_sold
     counts_follow_from_movements
+    a_long_history_is_added_up_a_few_movements_at_a_time_and_each_is_read_once
+    what_moves_while_a_row_is_added_up_is_in_its_sums
     a_message_has_its_effect_once
     a_decision_about_an_older_state_is_overtaken
     decisions_that_meet_end_as_each_would_have_ended_alone
@@ -352,17 +354,48 @@ async fn counts_follow_from_movements(store: Arc<dyn StockStore>) {
     receive(&*store, "r1", &[("A", Counted, 5), ("D", Unlimited, 0)]).await.unwrap();
     receive_at(&*store, "fc-b", "r2", &[("A", Counted, 2)]).await;
     sold(&*store, &[("A", 6), ("D", 1)], &[("A", Counted), ("D", Unlimited)]).await;
-    let all = store.audit(None, 10).await.unwrap();
+    let all = audit_all(&*store).await;
     let places: Vec<_> = all.iter().map(|row| (row.place.0.as_str(), row.place.1.as_str())).collect();
     assert_eq!(places, [("A", "fc-b"), ("A", "rdc-a"), ("D", "rdc-a")]);
     assert!(all.iter().all(|row| row.findings().is_empty()), "{all:?}");
-    // Slice by slice it is the same.
-    let (mut sliced, mut after) = (Vec::new(), None);
-    while let Some(next) = store.audit(after.as_ref(), 1).await.unwrap().pop() {
-        after = Some(next.place.clone());
-        sliced.push(next);
+    // Row by row it is the same.
+    let (by_row, _) = walk(&*store, Most { rows: 1, movements: 1_000 }).await;
+    assert_eq!(by_row, all);
+}
+
+async fn a_long_history_is_added_up_a_few_movements_at_a_time_and_each_is_read_once(store: Arc<dyn StockStore>) {
+    for n in 0..23 {
+        receive(&*store, &format!("a{n}"), &[("A", SupplyKind::Counted, 1)]).await.unwrap();
     }
-    assert_eq!(sliced, all);
+    receive(&*store, "b", &[("B", SupplyKind::Counted, 4), ("C", SupplyKind::Counted, 1)]).await.unwrap();
+    let all = audit_all(&*store).await;
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|row| row.findings().is_empty()), "{all:?}");
+    for movements in [1, 2, 7, 23, 24, 25, 26] {
+        let (audited, read) = walk(&*store, Most { rows: 10, movements }).await;
+        assert_eq!(audited, all, "{movements} at a time");
+        assert!(read.iter().all(|read| *read <= u64::from(movements)), "{movements} at a time: {read:?}");
+        assert_eq!(read.iter().sum::<u64>(), 25, "{movements} at a time: {read:?}");
+    }
+}
+
+async fn what_moves_while_a_row_is_added_up_is_in_its_sums(store: Arc<dyn StockStore>) {
+    for n in 0..5 {
+        receive(&*store, &format!("a{n}"), &[("A", SupplyKind::Counted, 1)]).await.unwrap();
+    }
+    receive(&*store, "b", &[("B", SupplyKind::Counted, 4)]).await.unwrap();
+    let most = Most { rows: 10, movements: 3 };
+    let (mut audited, mut from) = (Vec::new(), None);
+    // Both rows have moved at every look, wherever the walk is.
+    for _ in 0..4 {
+        let look = store.audit(from.as_ref(), most).await.unwrap();
+        audited.extend(look.audited);
+        from = look.next;
+        held(&*store, &[("A", 1), ("B", 1)]).await;
+    }
+    assert_eq!(from, None);
+    assert_eq!(audited.iter().map(|row| row.place.0.as_str()).collect::<Vec<_>>(), ["A", "B"], "{audited:?}");
+    assert!(audited.iter().all(|row| row.findings().is_empty()), "{audited:?}");
 }
 
 async fn a_message_has_its_effect_once(store: Arc<dyn StockStore>) {

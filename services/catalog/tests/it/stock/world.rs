@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use catalog::MIGRATOR;
+use catalog::domain::audit::{Audited, Most};
 use catalog::domain::centre::{Centre, Centres};
 use catalog::domain::inventory::{StockLevel, SupplyKind};
 use catalog::domain::lines::{Line, Lines};
@@ -105,8 +106,8 @@ impl World {
 
     /// The books: each count of each row follows from the movements, and each movement from a reservation or a receipt.
     pub async fn audit(&self) {
-        let audited = self.store.audit(None, 1000).await.unwrap();
-        let findings: Vec<_> = audited.iter().flat_map(catalog::domain::audit::Audited::findings).collect();
+        let audited = audit_all(&*self.store).await;
+        let findings: Vec<_> = audited.iter().flat_map(Audited::findings).collect();
         assert_eq!(findings, [], "stock rows that do not follow from their movements");
         let unbalanced = self
             .count("SELECT count(*) FROM stock WHERE available + held + sold - returned <> received + back_ordered")
@@ -254,6 +255,29 @@ pub async fn receive(
 pub async fn receive_at(store: &dyn StockStore, at: &str, reference: &str, list: &[(&str, SupplyKind, u32)]) {
     let committed = store.receive(&receipt_at(at, reference, list), clerk(), DateTime::UNIX_EPOCH).await;
     assert_eq!(committed.expect("a receipt"), Committed::Applied);
+}
+
+/// Every row with its sums, in one look.
+pub async fn audit_all(store: &dyn StockStore) -> Vec<Audited> {
+    let look = store.audit(None, Most { rows: 1_000, movements: 1_000_000 }).await.expect("rows can be read");
+    assert_eq!(look.next, None, "a story has few rows");
+    look.audited
+}
+
+/// A whole walk in small looks: every row with its sums, and how many movements each look read.
+pub async fn walk(store: &dyn StockStore, most: Most) -> (Vec<Audited>, Vec<u64>) {
+    let (mut audited, mut read, mut from) = (Vec::new(), Vec::new(), None);
+    // More than any story needs.
+    for _ in 0..1_000 {
+        let look = store.audit(from.as_ref(), most).await.expect("rows can be read");
+        audited.extend(look.audited);
+        read.push(look.read);
+        from = look.next;
+        if from.is_none() {
+            return (audited, read);
+        }
+    }
+    panic!("the walk does not come to its end: {from:?}");
 }
 
 /// The row of a SKU in a centre.

@@ -41,7 +41,9 @@ use crate::domain::{Attempt, CouponCode, CouponCount, Order, Orphan, Refund, Tra
 use crate::outbound::events;
 use crate::usecases::Change;
 use crate::usecases::error::{CommitError, Conflict, StoreError};
-use crate::usecases::ports::{Backlog, Comparison, Credit, Finding, Kept, Shipment, Store, Webhook, WebhookEnd};
+use crate::usecases::ports::{
+    Backlog, Comparison, Credit, CreditLook, Finding, Kept, Shipment, Store, Webhook, WebhookEnd,
+};
 
 pub use carts::PostgresCarts;
 pub use desk::PostgresDesk;
@@ -162,8 +164,8 @@ impl Store for PostgresStore {
         credits::orders_to_complete(self.database.pool(), limit).await
     }
 
-    async fn credit_differences(&self) -> Result<Vec<UserId>, StoreError> {
-        credits::differences(self.database.pool()).await
+    async fn credit_differences(&self, after: Option<UserId>, limit: u16) -> Result<CreditLook, StoreError> {
+        credits::differences(self.database.pool(), after, limit).await
     }
 
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>, StoreError> {
@@ -364,6 +366,15 @@ impl Store for PostgresStore {
         let head = messaging::Change { cause, events: Vec::new(), answer: None };
         let place = shipment.order.uuid();
         self.shipments.commit(Member::new(head), place, shipment).await
+    }
+
+    async fn unsent(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u16,
+    ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+        shipments::unsent(self.database.pool(), (after, until), limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -1,12 +1,16 @@
-//! Shipments, as the catalog tells of them.
+//! Shipments, as the catalog tells of them, and orders that have none yet.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use common::OrderId;
 use futures::future::BoxFuture;
 use messaging::{Database, Together, WriteError, Written};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use crate::usecases::error::Conflict;
+use super::unread;
+use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::Shipment;
 
 /// Commits under way at a time, and shipments of one: what a round of the consumer has at hand.
@@ -43,4 +47,34 @@ async fn insert(tx: &mut PgConnection, told: &[&Shipment]) -> Result<(), sqlx::E
     .execute(tx)
     .await
     .map(drop)
+}
+
+/// Completed in the window, with goods that are owed (`domain::refund::owes_goods` says the same) and without a parcel; the oldest first.
+/// Each row asks its own few rows by their keys. Joins would be planned while the tables are empty, and read all of them later.
+pub async fn unsent(
+    pool: &PgPool,
+    (after, until): (DateTime<Utc>, DateTime<Utc>),
+    limit: u16,
+) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
+    let rows: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT order_id, completed_at FROM orders_to_ship AS owed
+         WHERE completed_at > $1 AND completed_at <= $2
+           AND (SELECT count(*) FROM order_shipments AS sent WHERE sent.order_id = owed.order_id) = 0
+           AND (SELECT coalesce(sum(amount_minor), 0) FROM refunds AS back WHERE back.order_id = owed.order_id AND back.state <> 'REFUSED')
+               < (SELECT total_minor FROM orders WHERE orders.order_id = owed.order_id)
+           AND (SELECT bool_or(bought.quantity > (
+                    SELECT coalesce(sum(given.quantity), 0) FROM refund_lines AS given
+                    WHERE given.sku = bought.sku AND given.refund_id = ANY (ARRAY(
+                        SELECT back.refund_id FROM refunds AS back WHERE back.order_id = owed.order_id AND back.state <> 'REFUSED'))))
+                FROM order_lines AS bought
+                WHERE bought.order_id = owed.order_id AND bought.tax_class IS DISTINCT FROM 'digital')
+         ORDER BY completed_at, order_id LIMIT $3",
+    )
+    .bind(after)
+    .bind(until)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(unread)?;
+    Ok(rows.into_iter().map(|(order, completed_at)| (order.into(), completed_at)).collect())
 }

@@ -1,4 +1,4 @@
-//! Webhooks: kept once per event id, worked off from the table.
+//! Webhooks: kept once per event id, worked off from the table, forgotten when they are old.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Shared, Written, findings, unread};
 use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
+use crate::usecases::receive_webhook::{KEPT_DAYS, MOST_FORGOTTEN};
 
 /// Commits under way at a time, and webhooks of one: a gateway sends many at once, and each waits for its answer.
 const LEADERS: usize = 1;
@@ -149,8 +150,18 @@ pub async fn finish(tx: &mut PgConnection, ended: &[(Webhook, WebhookEnd)], now:
     .bind(outcomes)
     .bind(due)
     .bind(now)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
+    forget(tx).await
+}
+
+/// By the database's own clock, which is the one that refuses what is too young: two clocks never agree.
+async fn forget(tx: &mut PgConnection) -> Written {
+    sqlx::query("SELECT forget_webhooks(now() - make_interval(days => $1), $2)")
+        .bind(KEPT_DAYS)
+        .bind(i32::from(MOST_FORGOTTEN))
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -149,6 +149,8 @@ impl RedisStore {
         }
         for (person, at) in &outcome.refused {
             let commands = &mut parts[interest::part(person.as_str())];
+            // Also where they said yes again in the same batch, and are remembered anew.
+            commands.cmd("DEL").arg(self.keys.lists(person));
             commands.cmd("SET").arg(self.keys.refused(person)).arg(*at).arg("EX").arg(PROFILE_LIFETIME_SECONDS);
         }
         let mut scripts = redis::pipe();
@@ -171,7 +173,8 @@ impl RedisStore {
                 pipe.cmd("SET").arg(seen_key).arg(codec::encode_seen(seen)).arg("EX").arg(SEEN_LIFETIME_SECONDS);
             }
             PersonChange::Forgotten => {
-                // In which experiments they are goes as well: while one runs it is gone with its sums already.
+                // In which experiments they are goes as well: while one runs it is gone with its sums already. What they were shown
+                // goes with the no that is written beside it.
                 let experiments_key = self.keys.enrolments(person);
                 pipe.cmd("DEL").arg(profile_key).arg(recent_key).arg(seen_key).arg(experiments_key);
             }

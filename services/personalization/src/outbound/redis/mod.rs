@@ -8,6 +8,7 @@ mod consents;
 mod features;
 mod guarded;
 mod interests;
+mod lists;
 mod shelves;
 mod tallies;
 mod visits;
@@ -38,6 +39,9 @@ const LIMITS: Limits =
 /// What stands in every key of the shop's place. The braces keep them in one slot. All that is known of products lies there: it does not grow
 /// with people, and a list and the product that leaves it change at once.
 const SHOP: &str = "{shop}";
+
+/// What Redis says of a key of another type.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +162,11 @@ impl Keys {
     /// When a person last said no.
     fn refused(&self, person: &Pseudonym) -> String {
         self.of("refused", person)
+    }
+
+    /// What a person was shown since they clicked last.
+    fn lists(&self, person: &Pseudonym) -> String {
+        self.of("lists", person)
     }
 
     /// In which experiments a person is.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use contracts::interest::{self, PARTS};
 use redis::{Pipeline, from_redis_value};
 
-use super::{RedisStore, readable};
+use super::{RedisStore, WRONG_TYPE, readable};
 use crate::domain::Pseudonym;
 use crate::domain::experiment::Arm;
 use crate::domain::experiment::enrolment::{Enrolment, Enrolments, MOST_ENROLMENTS, MOST_ORDERS};
@@ -20,9 +20,6 @@ const RECORD_LIFETIME_SECONDS: u64 = 90 * 24 * 60 * 60;
 
 /// Sums that nobody adds to are forgotten after this long (a year): by then somebody wrote down what they said.
 const SUMS_LIFETIME_SECONDS: u64 = 365 * 24 * 60 * 60;
-
-/// What Redis says of a key of another type.
-const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// KEYS: the record, then the sums of each delta. ARGV: the record before and after, its lifetime, that of sums, then a field and a
 /// number for each delta. Lua numbers are exact to 2^53; the numbers are handed on as text.

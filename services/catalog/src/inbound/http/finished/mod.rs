@@ -2,7 +2,9 @@
 //!
 //! Decided here: what is kept, in which memory, who makes a page that is missing, and what makes one go. A page is kept by SKU,
 //! language and encoding; region and currency are those of the process. One caller makes a missing page while the others wait for
-//! it. A change that is heard of takes its pages away at once, by version; ages bound what was not heard. Behind it stand the
+//! it. A change that is heard of takes its pages away at once, by version; ages bound what was not heard. The version of the names of
+//! categories and attributes is part of the key: from the moment this process knows new ones, seconds after they were written
+//! (`wiring::products`), nobody finds a page with the old ones, and what is not found makes room. Behind it stand the
 //! newest revisions in Redis (`outbound/cache`), behind those the store. Not decided here: who hears of changes (`inbound/freshness`).
 
 mod bodies;
@@ -41,6 +43,7 @@ use page::{Age, Content, Lives, Page};
 pub use page::{SHOP_KEY, category_key, product_key};
 
 use crate::domain::inventory::Level;
+use crate::domain::labels::Reader;
 use crate::metrics::{PAGES_DROPPED, PAGES_MADE};
 use crate::usecases::App;
 use crate::usecases::get_product::{GetProductError, get_product, level_of};
@@ -88,6 +91,8 @@ struct Key {
     /// Place in the languages of the region.
     language: u8,
     encoding: Encoding,
+    /// Of the names on it.
+    labels: i64,
 }
 
 /// A key that owns nothing. It hashes as [`Key`] does: the same fields in the same order.
@@ -96,11 +101,15 @@ struct Asked<'a> {
     sku: &'a str,
     language: u8,
     encoding: Encoding,
+    labels: i64,
 }
 
 impl Equivalent<Key> for Asked<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.sku == key.sku.as_str() && self.language == key.language && self.encoding == key.encoding
+        self.sku == key.sku.as_str()
+            && self.language == key.language
+            && self.encoding == key.encoding
+            && self.labels == key.labels
     }
 }
 
@@ -171,7 +180,8 @@ impl Pages {
 
     /// The page of `sku`, from memory or made now.
     pub async fn answer(&self, sku: Sku, language: &str, headers: &HeaderMap) -> Result<AtHand, Problem> {
-        let key = Key { sku, language: self.place_of(language), encoding: Encoding::wanted(headers) };
+        let (language, encoding) = (self.place_of(language), Encoding::wanted(headers));
+        let key = Key { sku, language, encoding, labels: self.app.products.labels.version() };
         let page = self.page(&key).await;
         match (self.at_hand_of(&page, key.language, headers), &page.content) {
             (Some(answer), _) => Ok(answer),
@@ -249,8 +259,11 @@ impl Pages {
             self.kin.note(page);
         }
         let language = self.app.region.languages().get(usize::from(key.language)).copied().unwrap_or("en");
+        // Those of the key, or newer ones.
+        let names = self.app.products.labels.shown();
+        let reader = Reader { language, region: self.app.region, book: &names };
         let (outcome, page) = match found {
-            Ok(page) => ("made", Page::whole(&page, (&key.sku, begun), language, self.app.region, self.lives)),
+            Ok(page) => ("made", Page::whole(&page, (&key.sku, begun), reader, self.lives)),
             Err(GetProductError::NotFound) => ("absent", Page::absent()),
             Err(GetProductError::Store(error)) => {
                 tracing::warn!(reason = %error, "a page cannot be made");
@@ -346,7 +359,10 @@ impl Pages {
 
     fn keys(&self, sku: &Sku) -> impl Iterator<Item = Key> {
         let languages = 0..u8::try_from(self.heads.len()).unwrap_or(u8::MAX);
-        languages.flat_map(move |language| Encoding::ALL.map(|encoding| Key { sku: sku.clone(), language, encoding }))
+        let labels = self.app.products.labels.version();
+        languages.flat_map(move |language| {
+            Encoding::ALL.map(|encoding| Key { sku: sku.clone(), language, encoding, labels })
+        })
     }
 
     fn place_of(&self, language: &str) -> u8 {
@@ -381,13 +397,14 @@ impl Shelf for Pages {
         let sku = uri.path().strip_prefix(FOLDER)?;
         let wanted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let Language(language) = Language::negotiate(wanted, self.app.region.languages());
-        let asked = Asked { sku, language: self.place_of(language), encoding: Encoding::wanted(headers) };
+        let (language, encoding) = (self.place_of(language), Encoding::wanted(headers));
+        let asked = Asked { sku, language, encoding, labels: self.app.products.labels.version() };
         let page = self.kept.get(&asked)?;
         match page.age(Instant::now()) {
             Age::Fresh => {}
             Age::Stale if !page.begins_renewal() => {}
             Age::Stale => {
-                let key = Key { sku: Sku::parse(sku).ok()?, language: asked.language, encoding: asked.encoding };
+                let key = Key { sku: Sku::parse(sku).ok()?, language, encoding, labels: asked.labels };
                 if !self.hand_over(&key) {
                     // The long way renews it.
                     page.gives_up_renewal();
@@ -462,9 +479,10 @@ mod tests {
     #[test]
     fn a_borrowed_key_finds_the_owned_one() {
         use std::hash::BuildHasher as _;
-        let key = Key { sku: Sku::parse("A-1").unwrap(), language: 2, encoding: Encoding::Brotli };
-        let asked = Asked { sku: "A-1", language: 2, encoding: Encoding::Brotli };
+        let key = Key { sku: Sku::parse("A-1").unwrap(), language: 2, encoding: Encoding::Brotli, labels: 7 };
+        let asked = Asked { sku: "A-1", language: 2, encoding: Encoding::Brotli, labels: 7 };
         let hasher = std::hash::RandomState::new();
         assert!(asked.equivalent(&key) && hasher.hash_one(&asked) == hasher.hash_one(&key));
+        assert!(!Asked { labels: 8, ..asked }.equivalent(&key), "names were changed since");
     }
 }

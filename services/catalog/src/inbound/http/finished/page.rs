@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Region, Sku};
+use common::Sku;
 use http::HeaderValue;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::encoding::Encoding;
 use crate::domain::inventory::Level;
+use crate::domain::labels::Reader;
 use crate::inbound::http::view::ProductView;
 use crate::usecases::get_product::ProductPage;
 use crate::usecases::ports::products::StoreDown;
@@ -80,15 +81,9 @@ pub struct Page {
 
 impl Page {
     /// A page of plain bytes; `begun` is when it was begun to be made, for `sku`.
-    pub fn whole(
-        page: &ProductPage,
-        (sku, begun): (&Sku, Instant),
-        language: &str,
-        region: Region,
-        lives: Lives,
-    ) -> Self {
+    pub fn whole(page: &ProductPage, (sku, begun): (&Sku, Instant), reader: Reader<'_>, lives: Lives) -> Self {
         let Some(product) = page.revision.live() else { return Self::absent() };
-        let view = ProductView::of_page(product, page, language, region);
+        let view = ProductView::of_page(product, page, reader);
         // The view is texts and numbers; nothing in it can fail to become JSON.
         let body: Bytes = serde_json::to_vec(&view).unwrap_or_default().into_boxed_slice().into();
         let categories = product.category.lineage().map(category_key);
@@ -107,7 +102,7 @@ impl Page {
         whole.revision = page.revision.number;
         whole.levels = levels;
         whole.of_variant = product.sku != *sku;
-        let left = page.right_until(region).map(|turn| (turn - page.at).to_std().unwrap_or_default());
+        let left = page.right_until(reader.region).map(|turn| (turn - page.at).to_std().unwrap_or_default());
         if let Some(turn) = left.and_then(|left| begun.checked_add(left)) {
             whole.turn = Some(turn);
             whole.fresh_until = whole.fresh_until.min(turn);
