@@ -107,11 +107,11 @@ fn nodes(url: &str) -> Option<Vec<String>> {
     Some(hosts.split(',').map(|host| format!("{scheme}://{who}{host}{path}")).collect())
 }
 
-/// The key that says where a command belongs: its first. Of our commands only `EVAL` has it in another place; `PING` has none.
+/// The key that says where a command belongs: its first. Of our commands only `EVAL` and `EVALSHA` have it in another place; `PING` has none.
 fn slot(command: &Cmd) -> Option<Slot> {
     let mut words = command.args_iter();
     let before_the_key = match words.next()? {
-        Arg::Simple(name) if name.eq_ignore_ascii_case(b"EVAL") => 2,
+        Arg::Simple(name) if name.eq_ignore_ascii_case(b"EVAL") || name.eq_ignore_ascii_case(b"EVALSHA") => 2,
         _ => 0,
     };
     match words.nth(before_the_key)? {
@@ -233,6 +233,7 @@ mod tests {
         assert_eq!(slot_of(&["GET", "session:a"]), key);
         assert_eq!(slot_of(&["SET", "session:a", "value", "EX", "5"]), key);
         assert_eq!(slot_of(&["eval", "return 1", "2", "session:a", "other"]), key);
+        assert_eq!(slot_of(&["EVALSHA", "e0e1", "2", "session:a", "other"]), key);
         assert_eq!(slot_of(&["PING"]), None);
         assert_eq!(Slot::for_key("a:{tag}:b"), Slot::for_key("tag"), "braces say what counts");
     }

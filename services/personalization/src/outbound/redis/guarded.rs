@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use redis::{Arg, Cmd, FromRedisValue as _, Pipeline, Value};
 
+use super::scripts::Script;
 use crate::domain::Position;
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
@@ -18,7 +19,8 @@ use crate::usecases::ports::Saved;
 /// each command as the number of its words and the words. `MGET`, because it takes a key of another type for none, which `SET` then
 /// replaces. The mark is written first and by `call`: a server without memory, or a copy that takes no writes, refuses it, and with it
 /// everything. What it refuses of the rest is a key of another type under one of our names; it is told and costs nothing else.
-const SCRIPT: &str = "
+pub(super) static SCRIPT: Script = Script::new(
+    "
 local now = redis.call('MGET', KEYS[1])[1] or ''
 if now ~= ARGV[1] then return {0, 0, ''} end
 if ARGV[2] ~= '' then redis.call('SET', KEYS[1], ARGV[2]) end
@@ -31,12 +33,13 @@ while at <= #ARGV do
   end
   at = last + 1
 end
-return {1, refused, why}";
+return {1, refused, why}",
+);
 
 /// KEYS: up to where a partition is counted. ARGV: what stands there and cannot be read.
 const REMOVE: &str = "if redis.call('MGET', KEYS[1])[1] == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// Adds to `pipe` one command that runs `commands` only while `key` says `before`, and leaves it saying `counted`.
+/// Adds to `pipe` one call of [`SCRIPT`] that runs `commands` only while `key` says `before`, and leaves it saying `counted`.
 pub(super) fn only_while(
     pipe: &mut Pipeline,
     key: &str,
@@ -46,7 +49,7 @@ pub(super) fn only_while(
 ) {
     let text = |position: Option<Position>| position.map(codec::encode_counted).unwrap_or_default();
     let keys: BTreeSet<&[u8]> = commands.cmd_iter().flat_map(keys_of).collect();
-    pipe.cmd("EVAL").arg(SCRIPT).arg(1 + keys.len()).arg(key);
+    SCRIPT.call(pipe).arg(1 + keys.len()).arg(key);
     for key in keys {
         pipe.arg(key);
     }
@@ -108,7 +111,7 @@ mod tests {
             Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
             _ => panic!("a cursor"),
         };
-        // Without the name of the command and its script.
+        // Without the name of the command and that of the script.
         command.args_iter().map(text).skip(2).collect()
     }
 

@@ -114,7 +114,7 @@ impl RedisStore {
     /// Whether all of these scripts have written.
     async fn written(&self, scripts: &Pipeline) -> Result<Saved, StoreUnavailable> {
         let mut all = Saved::Written;
-        for answer in self.run(scripts).await? {
+        for answer in self.run_calls(&guarded::SCRIPT, scripts).await? {
             // No memory, a copy that takes no writes: nothing of this place is in, all is to be tried again.
             let answer = answer.map_err(|error| StoreUnavailable(error.into()))?;
             if guarded::saved(answer)? == Saved::Overtaken {
@@ -255,7 +255,7 @@ mod tests {
 
     /// The slots of all keys of a guarded write: those that it declares, which are all that its commands name.
     fn slots_of_a_script(words: &[String]) -> HashSet<Slot> {
-        assert_eq!(words[0], "EVAL");
+        assert_eq!(words[0], "EVALSHA");
         let keys = words[2].parse::<usize>().expect("a number of keys");
         let declared: HashSet<Slot> = words[3..3 + keys].iter().map(Slot::for_key).collect();
         // Behind them stand the marks before and after.

@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use redis::{Pipeline, RedisResult, Value, from_redis_value};
 
+use super::scripts::Script;
 use super::{RedisStore, WRONG_TYPE};
 use crate::domain::session::SESSION_MS;
 use crate::outbound::list_codec::{self, OF};
@@ -16,7 +17,8 @@ use crate::usecases::{Asked, Kept, StoreUnavailable};
 /// KEYS: the hash, the profile, when its person last said no. ARGV: the mark, the latest receipt in the profile that the list was made of,
 /// field, value, when it was made, how long a session is, the most bytes of a person and those of this list. The hash goes with the profile
 /// if that goes first. Lua numbers are exact to 2^53.
-const KEEP: &str = "
+static KEEP: Script = Script::new(
+    "
 local left = redis.call('PTTL', KEYS[2])
 local refused = tonumber(redis.call('GET', KEYS[3]) or '')
 if left == -2 or (refused and tonumber(ARGV[2]) < refused) then return 0 end
@@ -39,7 +41,8 @@ redis.call('HSET', KEYS[1], 'of', ARGV[1] .. ';' .. as_of .. ';' .. bytes, ARGV[
 local life = tonumber(ARGV[6])
 if left >= 0 and left < life then life = left end
 redis.call('PEXPIRE', KEYS[1], life)
-return 1";
+return 1",
+);
 
 #[async_trait]
 impl Lists for RedisStore {
@@ -48,7 +51,7 @@ impl Lists for RedisStore {
         for (asked, kept) in lists {
             self.append_list(&mut pipe, asked, kept);
         }
-        let answers = self.run(&pipe).await?.into_iter().map(|answer| match answer {
+        let answers = self.run_calls(&KEEP, &pipe).await?.into_iter().map(|answer| match answer {
             Ok(value) => Ok(from_redis_value::<i64>(value).is_ok_and(|stays| stays == 1)),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 // A key of another type under one of our names: this person's lists are made anew, the others stay.
@@ -67,7 +70,7 @@ impl RedisStore {
         let (field, value) = (list_codec::field(asked), list_codec::encode(kept));
         let bytes = list_codec::cost(&field, &value);
         let who = &asked.who;
-        pipe.cmd("EVAL").arg(KEEP).arg(3);
+        KEEP.call(pipe).arg(3);
         pipe.arg(self.keys.lists(who)).arg(self.keys.profile(who)).arg(self.keys.refused(who));
         pipe.arg(list_codec::mark(kept.mark)).arg(kept.as_of_ms).arg(field).arg(value);
         pipe.arg(kept.made_at_ms).arg(SESSION_MS).arg(MOST_LIST_BYTES).arg(bytes);

@@ -9,6 +9,7 @@ mod features;
 mod guarded;
 mod interests;
 mod lists;
+mod scripts;
 mod shelves;
 mod tallies;
 mod visits;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use contracts::interest::{self, PARTS};
 use redis::{Pipeline, from_redis_value};
 
+use super::scripts::Script;
 use super::{RedisStore, WRONG_TYPE, readable};
 use crate::domain::Pseudonym;
 use crate::domain::experiment::Arm;
@@ -23,7 +24,8 @@ const SUMS_LIFETIME_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// KEYS: the record, then the sums of each delta. ARGV: the record before and after, its lifetime, that of sums, then a field and a
 /// number for each delta. Lua numbers are exact to 2^53; the numbers are handed on as text.
-const CHANGE: &str = "
+static CHANGE: Script = Script::new(
+    "
 local now = redis.call('GET', KEYS[1]) or ''
 if now ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
@@ -31,7 +33,8 @@ for i = 2, #KEYS do
   redis.call('HINCRBY', KEYS[i], ARGV[2 * i + 1], ARGV[2 * i + 2])
   redis.call('EXPIRE', KEYS[i], ARGV[4])
 end
-return 1";
+return 1",
+);
 
 #[async_trait]
 impl Tallies for RedisStore {
@@ -69,7 +72,7 @@ impl Tallies for RedisStore {
         for change in changes {
             self.append(&mut pipe, change);
         }
-        let answers = self.run(&pipe).await?.into_iter().map(|answer| match answer {
+        let answers = self.run_calls(&CHANGE, &pipe).await?.into_iter().map(|answer| match answer {
             Ok(value) => Ok(from_redis_value::<i64>(value).is_ok_and(|written| written == 1)),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 // A key of another type under one of our names: this person is not counted, the others are.
@@ -102,7 +105,7 @@ impl Tallies for RedisStore {
 
 impl RedisStore {
     fn append(&self, pipe: &mut Pipeline, change: &EnrolmentChange) {
-        pipe.cmd("EVAL").arg(CHANGE).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
+        CHANGE.call(pipe).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
         let part = interest::part(change.who.as_str());
         for delta in &change.deltas {
             pipe.arg(self.keys.sums(part, &delta.series));
