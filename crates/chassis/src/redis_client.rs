@@ -91,6 +91,12 @@ impl RedisClient {
             .context("redis.url")?;
         Ok(Self(Kind::Cluster(client.get_pending_async_connection_with_config(ClusterConfig::new()))))
     }
+
+    /// Whether the URL was that of a cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.0, Kind::Cluster(_))
+    }
 }
 
 fn milliseconds(time: Duration) -> u64 {

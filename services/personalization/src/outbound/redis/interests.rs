@@ -91,6 +91,7 @@ impl InterestStore for RedisStore {
     }
 
     async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable> {
+        self.forget_former(outcome).await?;
         let told = self.written(&self.of_the_shop(partition, outcome, now_ms)).await?;
         if told == Saved::Overtaken {
             return Ok(told);
@@ -109,6 +110,23 @@ impl RedisStore {
             guarded::remove(unreadable, &self.keys.counted(place, partition), text);
         }
         mark
+    }
+
+    /// Takes away what the release before ADR 0082 kept of whoever says no. Nothing reads it any more, but it would lie there for weeks. Before
+    /// anything is written, so that a batch is not counted as long as some of it may be left.
+    async fn forget_former(&self, outcome: &Outcome) -> Result<(), StoreUnavailable> {
+        // A cluster refused what that release wrote.
+        if self.connection.is_cluster() {
+            return Ok(());
+        }
+        let mut pipe = redis::pipe();
+        for person in outcome.refused.keys() {
+            pipe.cmd("DEL").arg(&self.keys.former(person));
+        }
+        for answer in self.run(&pipe).await? {
+            readable::<i64>(answer)?;
+        }
+        Ok(())
     }
 
     /// Whether all of these scripts have written.

@@ -180,6 +180,11 @@ impl Keys {
         format!("{}{}", self.prefix, interest::key(what, person.as_str()))
     }
 
+    /// What the release before ADR 0082 kept of a person. To go when the last of it has run out, 90 days after that release.
+    fn former(&self, person: &Pseudonym) -> [String; 5] {
+        ["interest", "recent", "seen", "lists", "experiments"].map(|what| format!("{}{what}:{{{person}}}", self.prefix))
+    }
+
     /// Sums of an experiment over the people of a part, beside them.
     fn sums(&self, part: usize, series: &str) -> String {
         format!("{}experiment:{}:{series}", self.prefix, interest::tag(part))
