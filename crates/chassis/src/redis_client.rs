@@ -17,6 +17,7 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr};
+use redis::io::tcp::TcpSettings;
 use redis::{Arg, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use tokio::runtime::Handle;
 
@@ -36,6 +37,11 @@ const SENT_AGAIN: u32 = 3;
 /// Longest that connecting to one server of a cluster may take. While the library looks where slots are it answers nothing else, and it asks
 /// a server that is silent each time; within a region a server that is there takes a few milliseconds.
 const CONNECT_IN_A_CLUSTER: Duration = Duration::from_millis(200);
+
+/// A connection to a server of a cluster has ended when what was sent has not arrived for this long: a server that is gone with its node ends
+/// none, and an answer that does not come lets the library ask nobody where the slots are now. Left to itself, the kernel takes a quarter of an
+/// hour, a copy some 15 s to take over. Kernels confirm what arrives, so a server that is only busy ends nothing.
+const UNCONFIRMED: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to do what. Callers wait less where they have less time; this bounds what they gave up.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +90,7 @@ impl RedisClient {
         let client = ClusterClient::builder(nodes)
             .connection_timeout(limits.connect.min(CONNECT_IN_A_CLUSTER))
             .response_timeout(limits.answer)
+            .tcp_settings(TcpSettings::default().set_user_timeout(UNCONFIRMED))
             .retries(SENT_AGAIN)
             .min_retry_wait(milliseconds(SHORTEST_PAUSE))
             .max_retry_wait(milliseconds(limits.pause))
