@@ -116,20 +116,14 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
         return put_off(app, &held, attempt).await;
     }
     settle::taken_up(&mut held);
-    let mut attempt = held.clone();
     for _ in 0..MOST_STEPS {
-        let step = settle::next(&attempt, seen.as_ref());
-        // Nothing is asked of the gateway before all that leads to it is safe; what is recorded without a call in between is one commit.
-        if matches!(step, Step::Send(_) | Step::Ask(_)) && attempt != held {
-            held = keep(app, &held, attempt).await?;
-            attempt = held.clone();
-        }
-        let lesson = match step {
+        let mut attempt = held.clone();
+        let lesson = match settle::next(&attempt, seen.as_ref()) {
             Step::Rest => return Ok(()),
             Step::Wait => settle::later(&mut attempt, app.clock.now()),
             Step::Record(mark) => {
                 settle::record(&mut attempt, mark, app.clock.now());
-                continue;
+                Lesson::GoOn(seen.take())
             }
             Step::Settle(outcome) => Lesson::Settled(outcome),
             Step::Send(_) | Step::Ask(_) if !lease_covers_a_call(app, &held) => {
@@ -150,7 +144,10 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
             }
         };
         match lesson {
-            Lesson::GoOn(intent) => seen = intent,
+            Lesson::GoOn(intent) => {
+                seen = intent;
+                held = keep(app, &held, attempt).await?;
+            }
             Lesson::Settled(outcome) => return settle_attempt(app, held.version, attempt, outcome).await,
             Lesson::Later => return put_off(app, &held, attempt).await,
             Lesson::Alarm(reason) => {
@@ -160,6 +157,7 @@ async fn carry(app: &App, mut held: Attempt) -> Result<(), Failure> {
             }
         }
     }
+    let mut attempt = held.clone();
     settle::later(&mut attempt, app.clock.now());
     put_off(app, &held, attempt).await
 }
