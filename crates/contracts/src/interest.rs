@@ -45,28 +45,12 @@ pub fn pseudonym(key: &[u8], subject: impl Into<Subject>) -> String {
     hex::encode(&mac.finalize().into_bytes()[..16])
 }
 
-/// What is kept of people is kept in so many parts, each in one slot of a Redis Cluster: whoever writes a batch of clicks writes each part
-/// at once (ADR 0082). Many times as many as a region has masters, so that each has its share, and few enough that a script for each costs
-/// a batch a fifth of a millisecond. Another number gives everybody another key.
-pub const PARTS: usize = 64;
-
-/// The part in which a person is: below [`PARTS`]. Pseudonyms are hashes, so people lie evenly.
-pub fn part(pseudonym: &str) -> usize {
-    let digits = pseudonym.get(..2).unwrap_or_default();
-    u8::from_str_radix(digits, 16).map_or(0, |byte| usize::from(byte) % PARTS)
-}
-
-/// What stands in every key of a part. The braces keep them in one slot.
-pub fn tag(part: usize) -> String {
-    format!("{{part{part}}}")
-}
-
-/// Key of something about a person, beside everything else about them.
+/// Name of the key of something about a person. The braces keep them in one slot wherever nothing stands before it.
 pub fn key(what: &str, pseudonym: &str) -> String {
-    format!("{what}:{}:{pseudonym}", tag(part(pseudonym)))
+    format!("{what}:{{{pseudonym}}}")
 }
 
-/// Key of a person's profile.
+/// Name of the key of a person's profile. Where it lies says `places`.
 pub fn profile_key(pseudonym: &str) -> String {
     key("interest", pseudonym)
 }
@@ -96,17 +80,5 @@ mod tests {
             "a chosen visitor id is nobody's"
         );
         assert_eq!(pseudonym(b"key", one).len(), 32);
-    }
-
-    #[test]
-    fn people_lie_evenly_in_all_parts_and_a_part_is_told_by_the_key() {
-        let mut people = [0_usize; PARTS];
-        for number in 0..64_000 {
-            people[part(&pseudonym(b"key", UserId::from_uuid(uuid::Uuid::from_u128(number))))] += 1;
-        }
-        assert!(people.iter().all(|people| (800..1_200).contains(people)), "{people:?}");
-        // 0x51 is 81, which is 17 beyond 64.
-        assert_eq!(profile_key(&"51".repeat(16)), format!("interest:{{part17}}:{}", "51".repeat(16)));
-        assert_eq!((part("ff"), part(""), part("no digits")), (63, 0, 0));
     }
 }

@@ -46,9 +46,9 @@ pub struct Person {
 /// before those of people, so that what it learns from them can be told as long as they are as they were.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Marks {
-    /// What the shop learns: popularity, pairs, steps of visits.
+    /// What the shop learns: popularity, pairs, steps of visits. And everything else, where it is written with that.
     pub shop: Option<Position>,
-    /// What is known of people, place by place; who is where, the store knows.
+    /// What is known of people, place by place; who is where, the store knows. None where they are written with the shop.
     pub people: Vec<Option<Position>>,
 }
 

@@ -1,4 +1,4 @@
-//! Counts a batch of clicks into what is known: one read, one decision, then a write for the shop and one for people.
+//! Counts a batch of clicks into what is known: one read, one decision, one write, which on a cluster is one for the shop and then one for people.
 //!
 //! The store says up to where a partition is counted, not the broker: a batch is counted only if it joins that, and what it comes to is
 //! written only while it is still so. So neither a store that has lost something nor a process that has lost its partition leaves a

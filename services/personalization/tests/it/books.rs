@@ -1,7 +1,6 @@
 //! Up to where a partition is counted, on each store: no hole before a batch, nothing from whoever was overtaken, and after a loss
 //! everything that is counted again is counted once.
 
-use contracts::interest;
 use personalization::domain::ClickKind::{Buy, View};
 use personalization::domain::recommend::Popular;
 use personalization::domain::{Batch, Person, Position, Pseudonym, Report, Span, VisitStep};
@@ -42,7 +41,7 @@ fn hole(outcome: Result<Folded, NotFolded>) -> Option<Position> {
 /// Everything that clicks leave behind, of these people and of the shop.
 #[derive(Debug, PartialEq)]
 pub struct Left {
-    people: Vec<Person>,
+    pub people: Vec<Person>,
     popular: Vec<Vec<(String, i64)>>,
     steps: Vec<VisitStep>,
 }
@@ -141,7 +140,7 @@ async fn what_was_decided_before_a_loss_is_not_written_after_it<S: Empty>(shop: 
 }
 
 /// A hundred minutes, a click a minute, of two people in turn. The last was received now.
-fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
+pub fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
     let names = ["C1", "C2", "D1", "C3", "C4"];
     let at = |offset: i64| {
         let who = if offset % 2 == 0 { one } else { other };
@@ -157,7 +156,7 @@ fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
 
 /// Reads a topic from `at` on, as the consumer does: batch by batch, further back when it is asked to, and to the end. Tells how often it
 /// went back.
-async fn read<S: Store>(shop: &Shop<S>, topic: &[Report], mut at: usize) -> usize {
+pub async fn read<S: Store>(shop: &Shop<S>, topic: &[Report], mut at: usize) -> usize {
     let (mut earlier, mut moves) = (Earlier::Readable, 0);
     while at < topic.len() {
         let end = (at + TOGETHER).min(topic.len());
@@ -261,7 +260,7 @@ async fn a_mark_that_cannot_be_read_is_none() {
     let shop = Shop::on(RedisStore::connect(&url, &prefix).expect("a well-formed URL"));
     let client = redis::Client::open(url).expect("a well-formed URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
-    let (who, mark) = (somebody(), format!("{prefix}clicks-counted:{{shop}}:0"));
+    let (who, mark) = (somebody(), format!("{prefix}clicks-counted:0"));
     for (offset, command, nonsense) in [(5, "SET", "nonsense"), (6, "SET", "007;5"), (7, "SADD", "another type")] {
         redis::cmd("DEL").arg(&mark).exec_async(&mut connection).await.expect("redis answers");
         redis::cmd(command).arg(&mark).arg(nonsense).exec_async(&mut connection).await.expect("redis answers");
@@ -271,43 +270,4 @@ async fn a_mark_that_cannot_be_read_is_none() {
         let text: String = redis::cmd("GET").arg(&mark).query_async(&mut connection).await.expect("a mark");
         assert_eq!(text, format!("{offset};{}", reports[0].position.received_at_ms));
     }
-}
-
-/// What a master leaves behind that dies with its copy: one part of people is gone, and everything else is there.
-#[tokio::test]
-async fn a_part_that_is_lost_is_counted_again_and_the_shop_is_told_nothing_twice() {
-    let url = testkit::servers().redis_url;
-    let prefix = format!("t{}:", common::ids::random().simple());
-    let shop = Shop::on(RedisStore::connect(&url, &prefix).expect("a well-formed URL"));
-    let part = |who: &Pseudonym| interest::part(who.as_str());
-    let ada = somebody();
-    let bob = std::iter::repeat_with(somebody).find(|bob| part(bob) != part(&ada)).expect("there are many parts");
-    let topic = a_hundred_minutes(&ada, &bob);
-    shop.learn(&products()).await;
-    assert_eq!(read(&shop, &topic[..90], 0).await, 0);
-
-    let client = redis::Client::open(url).expect("a well-formed URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
-    let pattern = format!("{prefix}*:{}:*", interest::tag(part(&ada)));
-    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.expect("redis answers");
-    assert!(keys.iter().any(|key| key.contains("clicks-counted")), "the mark goes as well: {keys:?}");
-    redis::cmd("DEL").arg(&keys).exec_async(&mut connection).await.expect("redis answers");
-    assert_eq!(shop.store.person(&ada).await.expect("an answer"), Person::default());
-
-    assert_eq!(read(&shop, &topic, 90).await, 1, "back by an hour");
-    let since = 99 - 60;
-    // Of Ada the last hour is known, as in a shop that was opened then.
-    let hour = Shop::on(shop.store.empty());
-    hour.learn(&products()).await;
-    for batch in topic[since..].chunks(TOGETHER) {
-        fold(&hour, batch, GONE).await.expect("the store answers");
-    }
-    assert_eq!(left(&shop, &[&ada]).await.people, left(&hour, &[&ada]).await.people);
-    // Of Bob, and in the shop, everything, as where nothing was lost. What was new was cut like this.
-    let whole = Shop::on(shop.store.empty());
-    whole.learn(&products()).await;
-    assert_eq!(read(&whole, &topic[..90], 0).await, 0);
-    assert_eq!(read(&whole, &topic[..91], 90).await, 0);
-    assert_eq!(read(&whole, &topic, 91).await, 0);
-    assert_eq!(left(&shop, &[&bob]).await, left(&whole, &[&bob]).await);
 }

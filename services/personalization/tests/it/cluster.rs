@@ -3,23 +3,20 @@
 
 use std::time::Duration;
 
-use contracts::interest::{self, PARTS};
+use contracts::places::{Layout, Place};
 use personalization::domain::ClickKind::View;
-use personalization::domain::{Pseudonym, Report};
+use personalization::domain::{Person, Pseudonym, Report};
 use personalization::outbound::redis::RedisStore;
 use personalization::usecases::{Earlier, NotFolded};
 use redis::aio::MultiplexedConnection;
 use testkit::RedisCluster;
 
-use crate::books::{self, TOGETHER, fold, left};
-use crate::support::{self, Shop, products, redis_store, report, somebody};
+use crate::books::{self, TOGETHER, a_hundred_minutes, fold, left, read};
+use crate::support::{self, Empty as _, GONE, Shop, products, redis_store, report, somebody};
 use crate::{experiments, lists, sessions, store, visits};
 
 /// Longest that nothing at all may be counted: a copy takes over within seconds.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// In every key about products.
-const SHOP: &str = "{shop}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_stores_promise_a_cluster_keeps() {
@@ -73,10 +70,16 @@ async fn undisturbed(topic: &[Report], people: &[&Pseudonym]) -> books::Left {
     left(&shop, people).await
 }
 
+/// Which of the masters has what lies in a place.
+fn master_of(cluster: &RedisCluster, place: Place) -> usize {
+    cluster.master_of(&place.key("any"))
+}
+
 /// A part of people that lies on another master than products do.
-fn a_part_elsewhere(cluster: &RedisCluster) -> String {
-    let shop = cluster.master_of(SHOP);
-    (0..PARTS).map(interest::tag).find(|tag| cluster.master_of(tag) != shop).expect("parts lie on all masters")
+fn a_part_elsewhere(cluster: &RedisCluster) -> Place {
+    let shop = master_of(cluster, Place::Shop);
+    let mut homes = Layout::Cluster.homes().into_iter();
+    homes.find(|home| master_of(cluster, *home) != shop).expect("parts lie on all masters")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +90,7 @@ async fn a_master_dies_while_clicks_are_counted_and_each_is_counted_once() {
     let shop = Shop::on(redis_store(&cluster.url()));
     shop.learn(&products()).await;
     count(&shop, &topic, 0, 200).await;
-    let victim = cluster.master_of(&a_part_elsewhere(&cluster));
+    let victim = master_of(&cluster, a_part_elsewhere(&cluster));
     cluster.kill(victim);
     // Its copy has not noticed yet, so batches fail in some of their parts and come again, until it takes over.
     count(&shop, &topic, 200, topic.len()).await;
@@ -105,12 +108,49 @@ async fn keys_go_to_another_master_while_clicks_are_counted_and_each_is_counted_
     shop.learn(&products()).await;
     count(&shop, &topic, 0, 200).await;
     // What the client knows of both is wrong from now on.
-    for tag in [SHOP.to_owned(), a_part_elsewhere(&cluster)] {
-        assert!(hand_over(&cluster, &tag).await > 0, "there is something under {tag}");
+    for place in [Place::Shop, a_part_elsewhere(&cluster)] {
+        assert!(hand_over(&cluster, &place.key("any")).await > 0, "there is something in {place:?}");
     }
     count(&shop, &topic, 200, topic.len()).await;
     let people: Vec<&Pseudonym> = people.iter().collect();
     assert_eq!(left(&shop, &people).await, undisturbed(&topic, &people).await);
+}
+
+/// What a master leaves behind that dies with its copy: one part of people is gone, and everything else is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_is_lost_is_counted_again_and_the_shop_is_told_nothing_twice() {
+    let cluster = RedisCluster::start(3, false).await;
+    let shop = Shop::on(redis_store(&cluster.url()));
+    let home = |who: &Pseudonym| Layout::Cluster.home(who.as_str());
+    let ada = somebody();
+    let bob = std::iter::repeat_with(somebody).find(|bob| home(bob) != home(&ada)).expect("there are many parts");
+    let topic = a_hundred_minutes(&ada, &bob);
+    shop.learn(&products()).await;
+    assert_eq!(read(&shop, &topic[..90], 0).await, 0);
+
+    let lost = home(&ada);
+    let mut master = node(cluster.masters()[master_of(&cluster, lost)]).await;
+    let keys: Vec<String> = ask(&mut master, redis::cmd("KEYS").arg(format!("*{}", lost.key("*")))).await;
+    assert!(keys.iter().any(|key| key.contains("clicks-counted")), "the mark goes as well: {keys:?}");
+    ask::<()>(&mut master, redis::cmd("DEL").arg(&keys)).await;
+    assert_eq!(left(&shop, &[&ada]).await.people, [Person::default()]);
+
+    assert_eq!(read(&shop, &topic, 90).await, 1, "back by an hour");
+    let since = 99 - 60;
+    // Of Ada the last hour is known, as in a shop that was opened then.
+    let hour = Shop::on(shop.store.empty());
+    hour.learn(&products()).await;
+    for batch in topic[since..].chunks(TOGETHER) {
+        fold(&hour, batch, GONE).await.expect("the store answers");
+    }
+    assert_eq!(left(&shop, &[&ada]).await.people, left(&hour, &[&ada]).await.people);
+    // Of Bob, and in the shop, everything, as where nothing was lost. What was new was cut like this.
+    let whole = Shop::on(shop.store.empty());
+    whole.learn(&products()).await;
+    assert_eq!(read(&whole, &topic[..90], 0).await, 0);
+    assert_eq!(read(&whole, &topic[..91], 90).await, 0);
+    assert_eq!(read(&whole, &topic, 91).await, 0);
+    assert_eq!(left(&shop, &[&bob]).await, left(&whole, &[&bob]).await);
 }
 
 /// Moves the slot of a key to the next master, as an operator does who adds a server. Says how many keys went along.

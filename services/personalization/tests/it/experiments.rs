@@ -9,7 +9,6 @@ use axum::body::Body;
 use chassis::config::Secret;
 use chassis::extract::Caller;
 use common::{Currency, Money, OrderId, Region, SessionId, UserId, ids};
-use contracts::interest;
 use contracts::order::v1::OrderCompleted;
 use contracts::session::{self, SessionRecord};
 use contracts::topics::ORDER_COMPLETED;
@@ -310,17 +309,16 @@ async fn a_key_of_another_type_costs_its_person_and_any_other_fault_the_whole_ba
     let store = RedisStore::connect(&url, &prefix).expect("a well-formed URL");
     let client = redis::Client::open(url).expect("a well-formed URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
-    let who = pseudonym(account());
     let change = |series: &str| {
         let (arm, by) = (Arm::Control, 1);
         let deltas = vec![Delta { series: series.to_owned(), arm, of: Count::Persons, by }];
-        EnrolmentChange { who: who.clone(), before: Enrolments::default(), after: Enrolments::default(), deltas }
+        let who = pseudonym(account());
+        EnrolmentChange { who, before: Enrolments::default(), after: Enrolments::default(), deltas }
     };
-    let sums = format!("{prefix}experiment:{}", interest::tag(interest::part(who.as_str())));
     let mut pipe = redis::pipe();
-    pipe.cmd("SET").arg(format!("{sums}:wrong")).arg("nonsense").arg("EX").arg(60).ignore();
-    pipe.cmd("HSET").arg(format!("{sums}:broken")).arg("control:persons").arg("nonsense").ignore();
-    pipe.cmd("EXPIRE").arg(format!("{sums}:broken")).arg(60).ignore();
+    pipe.cmd("SET").arg(format!("{prefix}experiment:wrong")).arg("nonsense").arg("EX").arg(60).ignore();
+    pipe.cmd("HSET").arg(format!("{prefix}experiment:broken")).arg("control:persons").arg("nonsense").ignore();
+    pipe.cmd("EXPIRE").arg(format!("{prefix}experiment:broken")).arg(60).ignore();
     pipe.query_async::<()>(&mut connection).await.expect("redis answers");
     let written = store.change(&[change("wrong"), change("good")]).await.expect("the other counts");
     assert_eq!(written, [true, true]);

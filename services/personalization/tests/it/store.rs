@@ -107,30 +107,6 @@ async fn somebody_who_withdraws_is_forgotten<S: Store>(shop: Shop<S>) {
     }
 }
 
-/// The release before ADR 0082 had other names; what it kept of people nobody reads, and it must not outlast their no.
-#[tokio::test]
-async fn a_no_removes_what_the_release_before_kept_under_its_own_names() {
-    let url = testkit::servers().redis_url;
-    let prefix = format!("t{}:", common::ids::random().simple());
-    let store = personalization::outbound::redis::RedisStore::connect(&url, &prefix).expect("a well-formed URL");
-    let shop = Shop::on(store);
-    let client = redis::Client::open(url).expect("a well-formed URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
-    let (ada, bob) = (somebody(), somebody());
-    let [of_ada, of_bob] = [&ada, &bob].map(|who| {
-        ["interest", "recent", "seen", "lists", "experiments"].map(|what| format!("{prefix}{what}:{{{who}}}"))
-    });
-    for key in of_ada.iter().chain(&of_bob) {
-        redis::cmd("SET").arg(key).arg("kept").exec_async(&mut connection).await.expect("redis answers");
-    }
-    let no = Report { consent: false, ..report(&ada, 1, &[]) };
-    shop.click(vec![no, report(&bob, 2, &[(View, "C1")])]).await;
-    for (keys, left) in [(&of_ada, 0), (&of_bob, 5)] {
-        let there: i64 = redis::cmd("EXISTS").arg(keys).query_async(&mut connection).await.expect("redis answers");
-        assert_eq!(there, left, "{keys:?}");
-    }
-}
-
 async fn an_older_revision_never_replaces_a_newer_one<S: Store>(shop: Shop<S>) {
     assert_eq!(shop.learn(&[product("C1", 5, "fashion/coats", "Aurel")]).await, 1);
     assert_eq!(shop.learn(&[product("C1", 4, "gadgets/drones", "Corvid")]).await, 0);
@@ -271,8 +247,8 @@ async fn keys_of_another_type_do_not_stop_a_batch() {
     );
     for (command, key) in [
         ("SADD", format!("{prefix}{}", contracts::interest::profile_key(who.as_str()))),
-        ("SADD", format!("{prefix}popular:{{shop}}:{era}:all")),
-        ("SADD", format!("{prefix}feature:{{shop}}:C9")),
+        ("SADD", format!("{prefix}popular:{era}:all")),
+        ("SADD", format!("{prefix}feature:C9")),
     ] {
         redis::cmd(command).arg(key).arg("nonsense").exec_async(&mut connection).await.expect("redis answers");
     }

@@ -8,7 +8,8 @@ use common::Sku;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::interests::texts;
-use super::{Keys, RedisStore, readable};
+use super::keys::Keys;
+use super::{RedisStore, readable};
 use crate::domain::Feature;
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;

@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_and_asked_of_somebody_lies_in_the_slot_of_their_profile() {
-        let store = RedisStore::connect("redis://127.0.0.1:9", "t1:").expect("a well-formed URL");
+        let store = RedisStore::connect("redis+cluster://127.0.0.1:9", "t1:").expect("a well-formed URL");
         let list = List::of(Vec::new(), "popularity-decay-1");
         let kept = Kept { mark: 7, as_of_ms: 5, made_at_ms: 6, list };
         for first in ["00", "51", "ff"] {

@@ -1,5 +1,5 @@
-//! Scripts are called by their names: a batch calls one for each part of people, and the text would go along with each. A server that does
-//! not know a script, because it has just started or was a copy until now, says so and has done nothing; the same call with the text
+//! Scripts are called by their names: on a cluster a batch calls one for each part of people, and the text would go along with each. A server
+//! that does not know a script, because it has just started or was a copy until now, says so and has done nothing; the same call with the text
 //! does it then, and leaves the script known.
 
 use std::sync::OnceLock;

@@ -1,9 +1,8 @@
 //! People in experiments and the sums per arm. A person's record is the state, and the sums follow it: both are written by one script
-//! of the server, which looks first whether the record is still the one that was decided about. So each part of people has sums of its
-//! own, and what an arm has is all of them together.
+//! of the server, which looks first whether the record is still the one that was decided about. So on a cluster each part of people has sums of
+//! its own, and what an arm has is all of them together.
 
 use async_trait::async_trait;
-use contracts::interest::{self, PARTS};
 use redis::{Pipeline, from_redis_value};
 
 use super::scripts::Script;
@@ -89,8 +88,8 @@ impl Tallies for RedisStore {
         let mut pipe = redis::pipe();
         let fields: Vec<String> =
             Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| field(*arm, *of))).collect();
-        for part in 0..PARTS {
-            pipe.cmd("HMGET").arg(self.keys.sums(part, series)).arg(&fields);
+        for home in self.keys.layout.homes() {
+            pipe.cmd("HMGET").arg(self.keys.sums(home, series)).arg(&fields);
         }
         let mut sums = ByArm::default();
         let places = Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of)));
@@ -106,9 +105,9 @@ impl Tallies for RedisStore {
 impl RedisStore {
     fn append(&self, pipe: &mut Pipeline, change: &EnrolmentChange) {
         CHANGE.call(pipe).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
-        let part = interest::part(change.who.as_str());
+        let home = self.keys.layout.home(change.who.as_str());
         for delta in &change.deltas {
-            pipe.arg(self.keys.sums(part, &delta.series));
+            pipe.arg(self.keys.sums(home, &delta.series));
         }
         pipe.arg(encode(&change.before)).arg(encode(&change.after));
         pipe.arg(RECORD_LIFETIME_SECONDS).arg(SUMS_LIFETIME_SECONDS);
