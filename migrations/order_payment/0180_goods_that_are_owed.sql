@@ -1,6 +1,7 @@
 -- Paid orders of which no parcel has left. A row comes with the step to COMPLETED and goes with the shipment, by triggers, whichever program
--- writes: the table is as small as what is on its way, and a look at it costs the same however many orders there are. An index over completed
--- orders would have to be compared with every shipment of a month for the same answer.
+-- writes. That of an order whose money went back before a parcel left stays, and a look, which begins a month ago, goes through a bounded
+-- number of rows: what it costs does not grow with the orders there are. An index over completed orders would have to be compared with every
+-- shipment of a month for the same answer.
 -- What is taxed as digital is downloaded or used: an order of nothing else has no parcel. What is made to order has one at once; its lead
 -- time lies behind it.
 CREATE TABLE orders_to_ship (

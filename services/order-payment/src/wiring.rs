@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use chassis::auth::{Authenticator, RedisSessions};
 use chassis::config::Secret;
 use chassis::{Process, grpc, http};
-use common::Sku;
+use common::{Sku, UserId, ids};
 use contracts::Topic;
 use contracts::topics::{SHIPMENT_CREATED, STOCK_REJECTED, STOCK_RESERVED, TOPICS};
 use messaging::{Consumer, Database, Epoch, Relay, schema};
+use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::domain::BasketLine;
@@ -57,8 +58,14 @@ fn app_with(config: &Config, process: &Process, database: &Database, store: Post
         gate: gate(config, database),
         fraud: fraud_check(config)?,
         rules: config.rules(),
-        signals: Signals::default(),
+        signals: Signals { credit_walk: Mutex::new(Some(anybody())), ..Signals::default() },
     }))
+}
+
+/// Where the walk over everybody's store credit begins, to come round to the others later. Were it the same for each process, those far from
+/// there would never be compared where processes are replaced more often than a walk takes.
+fn anybody() -> UserId {
+    UserId::from_uuid(ids::random())
 }
 
 /// Both gateways when both are configured: the one that is not chosen carries its open attempts to their end.

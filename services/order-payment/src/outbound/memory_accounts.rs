@@ -8,7 +8,8 @@ use common::{OrderId, UserId};
 use super::memory::Books;
 use crate::domain::accounts::{Account, Moved, Tried};
 use crate::domain::refund::owes_goods;
-use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, Refund, Transaction};
+use crate::domain::{Account as LedgerAccount, Entry, Order, OrderStatus, PricedLine, Refund, Transaction};
+use crate::usecases::backlog::LOOKED_THROUGH;
 use crate::usecases::ports::{CreditLook, OpenCount};
 
 pub fn per_minute(books: &Books, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Vec<(DateTime<Utc>, u64)> {
@@ -30,23 +31,27 @@ pub fn open_orders(books: &Books) -> Vec<OpenCount> {
     [OrderStatus::Created, OrderStatus::PaymentPending].into_iter().filter_map(of).collect()
 }
 
-/// Completed in the window, with goods that are owed and without a parcel; the oldest first.
+/// Completed in the window, with goods that are owed and without a parcel; the oldest first, and looked for among the oldest.
 pub fn unsent(
     books: &Books,
     (after, until): (DateTime<Utc>, DateTime<Utc>),
     limit: usize,
 ) -> Vec<(OrderId, DateTime<Utc>)> {
-    let is_owed = |order: &&Order| {
+    let is_owed = |order: &Order| {
         let refunds = books.refunds.range((order.id, 0)..=(order.id, u32::MAX));
         let refunds: Vec<Refund> = refunds.map(|(_, refund)| refund.clone()).collect();
-        !books.shipments.contains_key(&order.id) && owes_goods(order, &refunds)
+        owes_goods(order, &refunds)
     };
-    let completed = books.orders.values().filter(|order| order.status == OrderStatus::Completed);
-    let with_time =
-        completed.filter(is_owed).filter_map(|order| Some((books.history.get(&order.id)?.last()?.at, order.id)));
-    let mut unsent: Vec<_> = with_time.filter(|(at, _)| *at > after && *at <= until).collect();
-    unsent.sort();
-    unsent.into_iter().take(limit).map(|(at, order)| (order, at)).collect()
+    let to_ship = books.orders.values().filter(|order| {
+        order.status == OrderStatus::Completed
+            && order.lines.iter().any(PricedLine::is_goods)
+            && !books.shipments.contains_key(&order.id)
+    });
+    let with_time = to_ship.filter_map(|order| Some((books.history.get(&order.id)?.last()?.at, order)));
+    let mut to_ship: Vec<_> = with_time.filter(|(at, _)| *at > after && *at <= until).collect();
+    to_ship.sort_by_key(|(at, order)| (*at, order.id));
+    let looked_through = to_ship.into_iter().take(limit * usize::from(LOOKED_THROUGH));
+    looked_through.filter(|(_, order)| is_owed(order)).take(limit).map(|(at, order)| (order.id, at)).collect()
 }
 
 /// In the order of placing; `None`: there are more than `limit`.

@@ -48,12 +48,17 @@ pub fn finish(books: &mut Books, ended: &[(Webhook, WebhookEnd)], now: DateTime<
     forget(books, now - Duration::days(KEPT_DAYS.into()));
 }
 
+/// A person needs it for a finding that is open.
+fn is_evidence(books: &Books, hook: &Webhook) -> bool {
+    let has = |kind, reference: &str| books.findings.get(&(kind, reference.to_owned())).is_some_and(|(_, open)| *open);
+    has(FindingKind::WebhookClash, &hook.event_id) || has(FindingKind::RefundRefused, &hook.intent)
+}
+
 /// The oldest first.
 fn forget(books: &mut Books, before: DateTime<Utc>) {
-    let done_with = books
-        .webhooks
-        .iter()
-        .filter(|(_, (hook, end, _))| end.is_some_and(WebhookEnd::is_done_with) && hook.received_at < before);
+    let done_with = books.webhooks.iter().filter(|(_, (hook, end, _))| {
+        end.is_some_and(WebhookEnd::is_done_with) && hook.received_at < before && !is_evidence(books, hook)
+    });
     let mut old: Vec<_> = done_with.map(|(key, (hook, ..))| (hook.received_at, key.clone())).collect();
     old.sort();
     for (_, key) in old.into_iter().take(MOST_FORGOTTEN.into()) {

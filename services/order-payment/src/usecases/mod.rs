@@ -130,7 +130,7 @@ pub struct Signals {
     /// Refunds are decided one at a time in a process: they are few, and each is decided knowing those before it. Another
     /// process is met at the database.
     pub refund_desk: Mutex<()>,
-    /// After whom this process goes on to compare store credit with its movements; one look at a time.
+    /// After whom this process goes on to compare store credit with its movements; one look at a time. `None`: from the first person on.
     pub credit_walk: Mutex<Option<UserId>>,
 }
 

@@ -83,8 +83,9 @@ pub trait Store: Settlements + Send + Sync {
 
     async fn due_webhooks(&self, now: DateTime<Utc>, limit: u16) -> Result<Vec<Webhook>, StoreError>;
 
-    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. The same commit
-    /// forgets those that are done with and came more than `KEPT_DAYS` days ago: the oldest `MOST_FORGOTTEN` of them (`receive_webhook`).
+    /// Notes what came of webhooks, in one commit. One that somebody else has ended meanwhile stays as it is. Afterwards those
+    /// are forgotten that are done with, came more than `KEPT_DAYS` days ago and are no matter of an open finding: the oldest
+    /// `MOST_FORGOTTEN` of them (`receive_webhook`). That they could not be is no failure.
     async fn finish_webhooks(&self, ended: &[(Webhook, WebhookEnd)], now: DateTime<Utc>) -> Result<(), CommitError>;
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError>;
@@ -134,7 +135,8 @@ pub trait Store: Settlements + Send + Sync {
     async fn record_shipment(&self, cause: Cause, shipment: Shipment) -> Result<Committed, CommitError>;
 
     /// Orders that were completed after `after` and not after `until`, for which goods are owed and of which no parcel has left; with
-    /// that time, the oldest first, at most `limit`.
+    /// that time, the oldest first, at most `limit`. Those with goods and without a parcel are looked through, from the oldest on: at most
+    /// `LOOKED_THROUGH` (`backlog`) for each that may be told.
     async fn unsent(
         &self,
         after: DateTime<Utc>,
@@ -402,7 +404,8 @@ pub enum WebhookEnd {
 }
 
 impl WebhookEnd {
-    /// Nobody will look at it again, so it may be forgotten in time. The others wait, or their finding names them.
+    /// Nobody will look at it again, so it may be forgotten in time, unless an open finding is about it. The others wait, or are such a
+    /// finding themselves.
     pub fn is_done_with(self) -> bool {
         matches!(self, Self::Hinted | Self::NothingToDo | Self::LateSuccess)
     }

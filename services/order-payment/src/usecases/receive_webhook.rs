@@ -1,10 +1,10 @@
 //! Webhooks of the gateway: kept first, answered, processed from the table. Delivery is at least once and in any order, so a
 //! webhook is a hint to ask the gateway for the state, never the state itself.
 //!
-//! A finished one is forgotten [`KEPT_DAYS`] days after it came, with the commit that finishes others. Gateways repeat for three days, and on
-//! the wire that signs the time nothing older than 300 seconds is let in. The other wire signs no time: an old event that somebody sends
-//! again after it was forgotten counts as new. That is harmless: it hints once more, the gateway is asked and says what it said before, and
-//! at worst a finding that was resolved opens again.
+//! A finished one is forgotten [`KEPT_DAYS`] days after it came, after a round that finishes others, unless an open finding is about it.
+//! Gateways repeat for three days, and on the wire that signs the time nothing older than 300 seconds is let in. The other wire signs no
+//! time: an old event that somebody sends again after it was forgotten counts as new. That is harmless: it hints once more, the gateway is
+//! asked and says what it said before, and at worst a finding that was resolved opens again.
 
 use chrono::Duration;
 use common::{Explain as _, OrderId};
@@ -24,7 +24,7 @@ pub const MOST_TOGETHER: u16 = 50;
 /// How long a finished webhook is known: ten times as long as gateways repeat, and as long as a message that was heard. The database refuses
 /// to forget a younger one.
 pub const KEPT_DAYS: i32 = 30;
-/// Webhooks forgotten by one commit that finishes others: twice of what a round finishes, so that a table that has grown shrinks.
+/// Webhooks forgotten after one round that finishes others: twice of what a round finishes, so that a table that has grown shrinks.
 pub const MOST_FORGOTTEN: u16 = 2 * MOST_TOGETHER;
 /// Events that can mean money was taken. One wire says it with the event's type, the other only that something changed; either
 /// way the gateway is asked.

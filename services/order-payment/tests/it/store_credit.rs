@@ -345,6 +345,18 @@ async fn a_balance_that_is_not_the_sum_of_its_movements_is_found() {
 }
 
 #[tokio::test]
+async fn a_walk_that_begins_anywhere_comes_round_to_those_before() {
+    let world = World::in_postgres().await;
+    let me = somebody_with(&world, "20.00").await;
+    let owner = &world.database.as_ref().unwrap().owner;
+    sqlx::query("UPDATE store_credit_balances SET balance_minor = balance_minor + 1").execute(owner).await.unwrap();
+    *world.app.signals.credit_walk.lock().await = Some(me.user);
+    assert_eq!(reconcile(&world.app).await.unwrap(), [], "nobody comes after");
+    let found: Vec<_> = reconcile(&world.app).await.unwrap().into_iter().map(|finding| finding.reference).collect();
+    assert_eq!(found, [me.user.to_string()]);
+}
+
+#[tokio::test]
 async fn everybodys_credit_is_compared_a_few_people_at_a_time() {
     for world in worlds().await {
         for _ in 0..7 {

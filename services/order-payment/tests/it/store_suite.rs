@@ -7,7 +7,7 @@ use order_payment::domain::{
     Attempt, AttemptState, OrderStatus, Reason, Refund, RefundState, RefundTarget, Transaction,
 };
 use order_payment::usecases::error::Conflict;
-use order_payment::usecases::ports::{Kept, Webhook, WebhookEnd};
+use order_payment::usecases::ports::{Finding, FindingKind, Kept, Webhook, WebhookEnd};
 use order_payment::usecases::receive_webhook::MOST_FORGOTTEN;
 use order_payment::usecases::views::{Position, changes_after, order, orders};
 use order_payment::usecases::{AttemptStep, CONSUMER, Change, RefundStep, RefundTold};
@@ -313,6 +313,65 @@ async fn finished_webhooks_are_forgotten_after_thirty_days_and_not_all_at_once()
         assert_eq!(kept_webhooks(&world).await, ["evt_differs", "evt_of_nobody", "evt_young"]);
         assert_eq!(store.keep_webhook(&go[0].0).await.unwrap(), Kept::New, "nobody remembers it");
     }
+}
+
+#[tokio::test]
+async fn a_webhook_that_an_open_finding_is_about_is_not_forgotten_before_a_person_is_done() {
+    for world in worlds().await {
+        let (store, now) = (&world.app.store, world.clock.now());
+        let old = now - Duration::days(31);
+        let of = |id: &str, intent: &str| Webhook { intent: intent.to_owned(), ..a_webhook(id, old) };
+        let hooks = [of("evt_clash", "pi_1"), of("evt_not_back", "pi_2"), of("evt_of_neither", "pi_3")];
+        for hook in &hooks {
+            assert_eq!(store.keep_webhook(hook).await.unwrap(), Kept::New);
+        }
+        let other_bytes = Webhook { body: b"another".to_vec(), ..hooks[0].clone() };
+        assert_eq!(store.keep_webhook(&other_bytes).await.unwrap(), Kept::Clash);
+        let not_back = Finding {
+            kind: FindingKind::RefundRefused,
+            reference: "pi_2".to_owned(),
+            order: None,
+            detail: "webhook evt_not_back says that a refund failed or was taken back".to_owned(),
+            happened_at: Some(old),
+        };
+        store.note_finding(&not_back, now).await.unwrap();
+        let ended: Vec<_> = hooks.into_iter().map(|hook| (hook, WebhookEnd::Hinted)).collect();
+        store.finish_webhooks(&ended, now).await.unwrap();
+        assert_eq!(kept_webhooks(&world).await, ["evt_clash", "evt_not_back"]);
+        resolve_all(&world).await;
+        store.finish_webhooks(&[], now).await.unwrap();
+        assert!(kept_webhooks(&world).await.is_empty());
+    }
+}
+
+/// A person is done with every finding.
+async fn resolve_all(world: &World) {
+    let Some(database) = &world.database else {
+        world.books().findings.values_mut().for_each(|(_, open)| *open = false);
+        return;
+    };
+    let resolve = sqlx::query("UPDATE reconciliation_findings SET resolved_at = now(), resolution = 'told'");
+    resolve.execute(&database.owner).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_webhook_is_finished_also_when_old_ones_cannot_be_forgotten() {
+    let world = World::in_postgres().await;
+    let (store, now) = (&world.app.store, world.clock.now());
+    let (old, young) = (a_webhook("evt_old", now - Duration::days(31)), a_webhook("evt_young", now));
+    for hook in [&old, &young] {
+        assert_eq!(store.keep_webhook(hook).await.unwrap(), Kept::New);
+    }
+    let owner = &world.database.as_ref().unwrap().owner;
+    let revoke = "REVOKE EXECUTE ON FUNCTION forget_webhooks FROM order_payment_app";
+    sqlx::query(revoke).execute(owner).await.unwrap();
+    let ended = [(old, WebhookEnd::Hinted), (young, WebhookEnd::Hinted)];
+    store.finish_webhooks(&ended, now).await.unwrap();
+    assert!(store.due_webhooks(now, 10).await.unwrap().is_empty(), "nobody looks at them again");
+    let grant = "GRANT EXECUTE ON FUNCTION forget_webhooks TO order_payment_app";
+    sqlx::query(grant).execute(owner).await.unwrap();
+    store.finish_webhooks(&[], now).await.unwrap();
+    assert_eq!(kept_webhooks(&world).await, ["evt_young"]);
 }
 
 fn a_webhook(id: &str, now: DateTime<Utc>) -> Webhook {

@@ -3,7 +3,7 @@
 use chrono::Duration;
 use common::{Clock as _, OrderId, ShipmentId};
 use order_payment::domain::OrderStatus;
-use order_payment::usecases::backlog::see_backlog;
+use order_payment::usecases::backlog::{LOOKED_THROUGH, see_backlog};
 use order_payment::usecases::begin_payment::begin_payment;
 use order_payment::usecases::ports::{OpenCount, Shipment};
 use order_payment::usecases::record_shipment::record_shipment;
@@ -73,6 +73,24 @@ async fn a_paid_order_that_is_not_sent_is_seen_when_it_is_late_and_only_while_go
     }
 }
 
+#[tokio::test]
+async fn one_look_goes_through_a_bounded_number_of_orders_whose_money_went_back() {
+    for world in worlds().await {
+        for _ in 0..LOOKED_THROUGH {
+            let money_back = paid(&world, &[("LAMP-1", 1)], "49.90").await;
+            refund(&world, clerk(), money_back, amount("49.90")).await.unwrap();
+        }
+        world.clock.advance(Duration::seconds(1));
+        let lamp = paid(&world, &[("LAMP-1", 1)], "49.90").await;
+        world.clock.advance(Duration::hours(48));
+        assert!(
+            late(&world, 1).await.is_empty(),
+            "for one that is told it goes through those before it and no further"
+        );
+        assert_eq!(late(&world, 2).await, [lamp]);
+    }
+}
+
 async fn shown(world: &World) -> Option<OpenCount> {
     see_backlog(&world.app).await.unwrap().open.into_iter().find(|row| row.what == "parcel")
 }
@@ -95,4 +113,18 @@ async fn operators_see_how_many_paid_orders_are_not_sent_and_since_when() {
         send(&world, second).await;
         assert_eq!(shown(&world).await, None);
     }
+}
+
+#[tokio::test]
+async fn what_else_is_open_is_shown_also_when_parcels_cannot_be_counted() {
+    let world = World::in_postgres().await;
+    paid(&world, &[("LAMP-1", 1)], "49.90").await;
+    world.clock.advance(Duration::hours(49));
+    world.place(shopper(), &a_key(), an_order()).await.unwrap();
+    assert!(shown(&world).await.is_some());
+    let owner = &world.database.as_ref().unwrap().owner;
+    sqlx::query("REVOKE SELECT ON orders_to_ship FROM order_payment_app").execute(owner).await.unwrap();
+    let open = see_backlog(&world.app).await.unwrap().open;
+    assert!(open.iter().any(|row| row.what == "order"), "{open:?}");
+    assert!(open.iter().all(|row| row.what != "parcel"), "{open:?}");
 }

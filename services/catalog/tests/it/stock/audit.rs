@@ -42,6 +42,26 @@ async fn a_count_changed_by_hand_is_found_told_once_and_left_alone() {
 }
 
 #[tokio::test]
+async fn an_index_that_was_not_built_to_its_end_by_hand_stops_the_migration_that_wants_it() {
+    let world = World::new().await;
+    receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5), ("B", SupplyKind::Counted, 5)]).await.unwrap();
+    let owner = &world.database.owner;
+    let run = async |statement: &str| sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(owner).await;
+    let migration = include_str!("../../../../../migrations/inventory/0114_movements_in_order.sql");
+    run("DROP INDEX stock_movements_in_order").await.unwrap();
+    // It meets the second receipt, and leaves what it has.
+    let twice = "CREATE UNIQUE INDEX CONCURRENTLY stock_movements_in_order ON stock_movements (kind)";
+    assert!(run(twice).await.is_err());
+    let refused = run(migration).await.unwrap_err().to_string();
+    assert!(refused.contains("was not built to its end"), "{refused}");
+    run("DROP INDEX stock_movements_in_order").await.unwrap();
+    // The second time it is there, as if it had been built by hand.
+    for _ in 0..2 {
+        run(migration).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn movements_without_a_row_are_found() {
     let world = World::new().await;
     receive(&*world.store, "r1", &[("A", SupplyKind::Counted, 5)]).await.unwrap();

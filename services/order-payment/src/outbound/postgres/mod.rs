@@ -277,7 +277,15 @@ impl Store for PostgresStore {
             let ended = Arc::clone(&ended);
             Box::pin(async move { webhooks::finish(tx, &ended, now).await })
         })
-        .await
+        .await?;
+        // In a commit of its own: what was finished stays finished when what is old cannot go.
+        match self.duty("finish-webhook", |tx| Box::pin(webhooks::forget(tx))).await {
+            Err(error) if !matches!(error, messaging::CommitError::Crashed(_)) => {
+                tracing::warn!(error = %error, "old webhooks could not be forgotten; the next round tries again");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     async fn charge_of_intent(&self, intent: &str) -> Result<Option<Attempt>, StoreError> {

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::unread;
+use crate::usecases::backlog::LOOKED_THROUGH;
 use crate::usecases::error::{Conflict, StoreError};
 use crate::usecases::ports::Shipment;
 
@@ -49,17 +50,19 @@ async fn insert(tx: &mut PgConnection, told: &[&Shipment]) -> Result<(), sqlx::E
     .map(drop)
 }
 
-/// Completed in the window, with goods that are owed (`domain::refund::owes_goods` says the same) and without a parcel; the oldest first.
-/// Each row asks its own few rows by their keys. Joins would be planned while the tables are empty, and read all of them later.
+/// Completed in the window, with goods that are owed (`domain::refund::owes_goods` says the same) and without a parcel; the oldest first,
+/// and looked for among the oldest. Each row asks its own few rows by their keys. Joins would be planned while the tables are empty, and
+/// read all of them later.
 pub async fn unsent(
     pool: &PgPool,
     (after, until): (DateTime<Utc>, DateTime<Utc>),
     limit: u16,
 ) -> Result<Vec<(OrderId, DateTime<Utc>)>, StoreError> {
     let rows: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT order_id, completed_at FROM orders_to_ship AS owed
-         WHERE completed_at > $1 AND completed_at <= $2
-           AND (SELECT count(*) FROM order_shipments AS sent WHERE sent.order_id = owed.order_id) = 0
+        "SELECT order_id, completed_at
+         FROM (SELECT order_id, completed_at FROM orders_to_ship WHERE completed_at > $1 AND completed_at <= $2
+               ORDER BY completed_at LIMIT $4) AS owed
+         WHERE (SELECT count(*) FROM order_shipments AS sent WHERE sent.order_id = owed.order_id) = 0
            AND (SELECT coalesce(sum(amount_minor), 0) FROM refunds AS back WHERE back.order_id = owed.order_id AND back.state <> 'REFUSED')
                < (SELECT total_minor FROM orders WHERE orders.order_id = owed.order_id)
            AND (SELECT bool_or(bought.quantity > (
@@ -73,6 +76,7 @@ pub async fn unsent(
     .bind(after)
     .bind(until)
     .bind(i64::from(limit))
+    .bind(i64::from(limit) * i64::from(LOOKED_THROUGH))
     .fetch_all(pool)
     .await
     .map_err(unread)?;
