@@ -20,6 +20,7 @@ pub mod limiter;
 pub mod metrics;
 pub mod problem;
 pub mod readiness;
+pub mod redis_client;
 pub mod resilience;
 mod server;
 pub mod telemetry;

@@ -45,9 +45,14 @@ pub fn pseudonym(key: &[u8], subject: impl Into<Subject>) -> String {
     hex::encode(&mac.finalize().into_bytes()[..16])
 }
 
-/// Key of a person's profile. The braces keep a person's keys in one slot of a Redis cluster.
+/// Name of the key of something about a person. The braces keep them in one slot wherever nothing stands before it.
+pub fn key(what: &str, pseudonym: &str) -> String {
+    format!("{what}:{{{pseudonym}}}")
+}
+
+/// Name of the key of a person's profile. Where it lies says `places`.
 pub fn profile_key(pseudonym: &str) -> String {
-    format!("interest:{{{pseudonym}}}")
+    key("interest", pseudonym)
 }
 
 pub fn encode_profile(profile: &InterestProfile) -> Vec<u8> {

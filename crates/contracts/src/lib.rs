@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod event;
 pub mod interest;
 pub mod money;
+pub mod places;
 pub mod session;
 pub mod topics;
 pub mod trace;

@@ -8,10 +8,10 @@ use anyhow::Context;
 use common::SessionId;
 use contracts::session::{self, SessionRecord};
 use redis::AsyncCommands;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::runtime::Handle;
 
 use crate::config::Redis;
+use crate::redis_client::{Limits, RedisClient};
 
 /// The store could not be asked, with the reason for the log; nobody is let in on that ground.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub trait SessionReader: Send + Sync {
 
 /// Sessions in Redis. Connects when first used and reconnects by itself.
 pub struct RedisSessions {
-    connection: ConnectionManager,
+    connection: RedisClient,
     deadline: Duration,
     /// Where the connection lives, whoever asks first: a connection is carried by a task of the runtime on which it was made, and the
     /// runtime of a core ends before the process does, or is busy with something else.
@@ -43,14 +43,9 @@ impl RedisSessions {
     /// # Errors
     /// The URL is not one, or there is no runtime. That Redis is away is not an error.
     pub fn connect(settings: &Redis, deadline: Duration) -> anyhow::Result<Arc<Self>> {
-        let client = redis::Client::open(settings.url.open()).context("redis.url")?;
-        // Each look-up has its own deadline; the manager only has to come back quickly once Redis is there again.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(deadline))
-            .set_response_timeout(Some(deadline))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(100));
-        let connection = ConnectionManager::new_lazy_with_config(client, config).context("redis.url")?;
+        // Each look-up has its own deadline; the client only has to come back quickly once Redis is there again.
+        let limits = Limits { connect: deadline, answer: deadline, tries: 1, pause: Duration::from_millis(100) };
+        let connection = RedisClient::open(settings.url.open(), limits)?;
         let home = Handle::try_current().context("sessions are looked up on a runtime")?;
         Ok(Arc::new(Self { connection, deadline, home }))
     }

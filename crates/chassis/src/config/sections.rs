@@ -116,7 +116,7 @@ pub struct Auth {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Redis {
-    /// May carry a password.
+    /// One server, or some nodes of a cluster ([`crate::redis_client::RedisClient::open`]). May carry a password.
     pub url: Secret,
 }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chassis::redis_client::{Limits, RedisClient};
 use chassis::{Process, Role};
 use contracts::topics;
 use messaging::{BatchConsumer, Database, Epoch, Hears, Publisher, Tail};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -343,14 +343,9 @@ fn elastic(config: &Config, region: common::Region) -> anyhow::Result<ElasticPro
     ElasticProducts::with(&settings.url, &settings.index_prefix, region, searches)
 }
 
-fn redis(config: &Config) -> anyhow::Result<ConnectionManager> {
-    let client = redis::Client::open(config.redis.url.open()).context("redis.url")?;
-    let settings = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(REDIS_TIMEOUT))
-        .set_response_timeout(Some(REDIS_TIMEOUT))
-        .set_number_of_retries(1)
-        .set_max_delay(REDIS_PAUSE);
-    ConnectionManager::new_lazy_with_config(client, settings).context("redis.url")
+fn redis(config: &Config) -> anyhow::Result<RedisClient> {
+    let limits = Limits { connect: REDIS_TIMEOUT, answer: REDIS_TIMEOUT, tries: 1, pause: REDIS_PAUSE };
+    RedisClient::open(config.redis.url.open(), limits)
 }
 
 /// A part must have answered once before requests come here. Later failures are answered request by request: without the

@@ -1,8 +1,9 @@
 //! One batch of one partition: gathered per person before any I/O, then decided in one go from what was stored.
 //!
 //! Counting is exactly-once: a profile carries the position up to which its person is counted in, and the partition carries
-//! one up to which all of it is counted. What a position includes is skipped, so a batch that is delivered again, whole or in part,
-//! changes nothing. A batch that does not join the partition's position would leave a hole in the books: it is not for us to count.
+//! some up to which all of it is counted, one for each place that is written at once ([`Marks`]). What a position includes is skipped, so a
+//! batch that is delivered again, whole or in part, or that was written in some of its places only, changes nothing that it has changed.
+//! A batch that does not join the partition's positions would leave a hole in the books: it is not for us to count.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -41,13 +42,35 @@ pub struct Person {
     pub seen: Seen,
 }
 
+/// Up to where a partition is counted, in each place that is written, or lost, without the others (ADR 0082). The shop's place is written
+/// before those of people, so that what it learns from them can be told as long as they are as they were.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks {
+    /// What the shop learns: popularity, pairs, steps of visits. And everything else, where it is written with that.
+    pub shop: Option<Position>,
+    /// What is known of people, place by place; who is where, the store knows. None where they are written with the shop.
+    pub people: Vec<Option<Position>>,
+}
+
+impl Marks {
+    /// Up to where everything is counted; `None` when nobody knows of some place.
+    pub fn lowest(&self) -> Option<Position> {
+        let all = self.people.iter().copied().chain([self.shop]);
+        all.min_by_key(|mark| mark.map(|position| position.offset)).flatten()
+    }
+
+    fn each(&self, next: impl Fn(Option<Position>) -> Option<Position>) -> Self {
+        Self { shop: next(self.shop), people: self.people.iter().map(|mark| next(*mark)).collect() }
+    }
+}
+
 /// What was stored when the batch came.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     pub people: HashMap<Pseudonym, Person>,
     pub features: HashMap<Sku, Feature>,
-    /// Up to where this partition is counted: all of it, for people and for popularity.
-    pub counted: Option<Position>,
+    /// Up to where this partition is counted.
+    pub counted: Marks,
     /// When somebody last said no, by the clock of whoever took it down.
     pub refused: HashMap<Pseudonym, i64>,
     /// From when on we know who has said no, in milliseconds since 1970-01-01 UTC; `None`: from the beginning. After a loss we do not
@@ -75,9 +98,9 @@ pub struct Outcome {
     /// What the index of visits learns, each person's steps in their order.
     pub steps: Vec<VisitStep>,
     /// Up to where the partition was counted when this was decided. It holds only for as long as that is so.
-    pub before: Option<Position>,
-    /// Up to where it is counted with this; `None` when nothing was new.
-    pub counted: Option<Position>,
+    pub before: Marks,
+    /// Up to where it is counted with this: no further where nothing was new.
+    pub counted: Marks,
     /// When people said no; kept beyond what is forgotten, because what they did before may still be on its way.
     pub refused: BTreeMap<Pseudonym, i64>,
     /// From when on we know who has said no, where this batch is the first since we forgot. Kept, because what was received before may
@@ -149,7 +172,7 @@ impl Batch {
             let once = seen::once(&reports, position, person.map_or(&nothing_seen, |person| &person.seen));
             outcome.repeated_events += once.repeated;
             outcome.doubtful_events += once.in_doubt;
-            self.decide_person((pseudonym, &once.reports[..], once.seen), person, &stored.features, &mut outcome);
+            self.decide_person((pseudonym, &once.reports[..], once.seen), person, stored, &mut outcome);
             count(&once.reports, stored, &mut gained);
         }
         outcome.gains = gained
@@ -159,8 +182,9 @@ impl Batch {
                 Some(Gain { sku, category, weight })
             })
             .collect();
-        (outcome.before, outcome.counted) = (stored.counted, self.counted_with(stored.counted));
-        outcome.refusals_since = stored.refusals_since.filter(|_| stored.counted.is_none());
+        outcome.counted = stored.counted.each(|mark| self.counted_with(mark).or(mark));
+        outcome.before = stored.counted.clone();
+        outcome.refusals_since = stored.refusals_since.filter(|_| stored.counted.lowest().is_none());
         outcome
     }
 
@@ -168,7 +192,7 @@ impl Batch {
         &self,
         (pseudonym, reports, seen): (&Pseudonym, &[Report], Seen),
         person: Option<&Person>,
-        features: &HashMap<Sku, Feature>,
+        Stored { features, counted, .. }: &Stored,
         outcome: &mut Outcome,
     ) {
         let profile = person.and_then(|person| person.profile.clone());
@@ -187,13 +211,17 @@ impl Batch {
         let before = if agreed == 0 { profile } else { None };
         let remembered = person.filter(|_| agreed == 0).map(|person| person.recent.as_slice()).unwrap_or_default();
         let new = &new[agreed..];
-        let recent = recent::remember(remembered, new.iter().flat_map(|report| &report.clicks));
-        for pair in popularity::pairs(remembered, &recent) {
+        // Of what is new for the person the shop has been told before, when it was written and they were not.
+        let is_told = |report: &&Report| counted.shop.is_some_and(|shop| shop.includes(report.position));
+        let (told, untold): (Vec<&Report>, Vec<&Report>) = new.iter().copied().partition(is_told);
+        let known = recent::remember(remembered, told.iter().flat_map(|report| &report.clicks));
+        let recent = recent::remember(&known, untold.iter().flat_map(|report| &report.clicks));
+        for pair in popularity::pairs(&known, &recent) {
             if features.contains_key(&pair.one) && features.contains_key(&pair.other) {
                 *outcome.pairs.entry(pair).or_default() += 1;
             }
         }
-        let clicks = new.iter().flat_map(|report| &report.clicks);
+        let clicks = untold.iter().flat_map(|report| &report.clicks);
         outcome.steps.extend(visit::steps(pseudonym, clicks, |sku| features.contains_key(sku)));
         if let Some(profile) = Profile::fold(before, new, features) {
             outcome
@@ -220,7 +248,7 @@ impl Batch {
 
 /// Adds what one person's reports do for popularity, capped per person. Consent is not asked: nothing about the person is kept.
 fn count(reports: &[Report], stored: &Stored, gained: &mut BTreeMap<Sku, f64>) {
-    let is_new = |report: &&Report| stored.counted.is_none_or(|counted| !counted.includes(report.position));
+    let is_new = |report: &&Report| stored.counted.shop.is_none_or(|counted| !counted.includes(report.position));
     let new: Vec<&Report> = reports.iter().filter(is_new).collect();
     let as_of_ms = new.iter().map(|report| report.position.received_at_ms).max().unwrap_or_default();
     let gains = Gains::of(new.iter().flat_map(|report| &report.clicks), as_of_ms, &HashMap::new());
@@ -304,7 +332,7 @@ mod tests {
             }
         }
         stored.refused.extend(outcome.refused);
-        stored.counted = outcome.counted.or(stored.counted);
+        stored.counted = outcome.counted;
         stored
     }
 
@@ -322,7 +350,7 @@ mod tests {
         let stored = apply(nothing(), first);
         let again = batch.decide(&stored);
         assert_eq!(again.repeated, 2, "the two reports of the person who agreed");
-        assert!(again.gains.is_empty() && again.pairs.is_empty() && again.counted.is_none());
+        assert!(again.gains.is_empty() && again.pairs.is_empty() && again.counted == again.before);
         assert_eq!(again.people, [(person('b'), PersonChange::Forgotten)], "forgetting twice is forgetting");
         // In part: the batch was cut differently the second time and brings one new report.
         let more = Batch::gather(reports.into_iter().skip(2).chain([report('a', 4, true, &["A"])])).decide(&stored);
@@ -414,7 +442,7 @@ mod tests {
         let stored = apply(nothing(), Batch::gather([refusal]).decide(&nothing()));
         let alone = Batch::gather([late.clone()]).decide(&stored);
         assert!(alone.people.is_empty() && alone.gains.is_empty(), "{alone:?}");
-        assert_eq!(alone.counted.map(|position| position.offset), Some(11), "it is done");
+        assert_eq!(alone.counted.shop.map(|position| position.offset), Some(11), "it is done");
         // Who agrees again is remembered, and what was refused is not, even then.
         let agreed = apply(stored.clone(), Batch::gather([again]).decide(&stored));
         let after = Batch::gather([at(late, NOW + 6)]).decide(&agreed);
@@ -459,18 +487,75 @@ mod tests {
         let covered =
             |reports: Vec<Report>, first, last| Batch::gather(reports).covering(Span { partition: 0, first, last });
         let stored = apply(nothing(), covered(vec![report('a', 5, true, &["A"])], 3, 9).decide(&nothing()));
-        assert_eq!(stored.counted, Some(Position { partition: 0, offset: 9, received_at_ms: NOW + 5 }));
+        assert_eq!(stored.counted.shop, Some(Position { partition: 0, offset: 9, received_at_ms: NOW + 5 }));
         let next = covered(Vec::new(), 10, 12);
-        assert!(next.joins(stored.counted), "no hole where the others were put aside");
+        assert!(next.joins(stored.counted.lowest()), "no hole where the others were put aside");
         let outcome = next.decide(&stored);
         assert_eq!(outcome.before, stored.counted);
         let stored = apply(stored, outcome);
-        assert_eq!(stored.counted, Some(Position { partition: 0, offset: 12, received_at_ms: NOW + 5 }));
-        assert_eq!(next.decide(&stored).counted, None, "and once more is nothing new");
+        assert_eq!(stored.counted.shop, Some(Position { partition: 0, offset: 12, received_at_ms: NOW + 5 }));
+        assert_eq!(next.decide(&stored).counted, stored.counted, "and once more is nothing new");
         // The first records of a shop may be a program's: what follows is not taken for counted.
         let stored = apply(nothing(), covered(Vec::new(), 0, 3).decide(&nothing()));
         let outcome = Batch::gather([report('a', 4, true, &["A"])]).decide(&stored);
         assert_eq!((outcome.repeated, outcome.gains.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_counted_everywhere_is_what_is_counted_in_the_place_that_is_furthest_behind() {
+        let at = |offset| Some(Position { partition: 0, offset, received_at_ms: NOW });
+        for (shop, people, lowest) in [
+            (None, vec![], None),
+            (at(9), vec![], at(9)),
+            (at(9), vec![at(9), at(4)], at(4)),
+            (at(3), vec![at(9), at(4)], at(3)),
+            (at(9), vec![at(9), None], None),
+            (None, vec![at(9)], None),
+        ] {
+            assert_eq!(Marks { shop, people: people.clone() }.lowest(), lowest, "{shop:?} {people:?}");
+        }
+        // Each place goes on from where it is, and one that is further is not taken back.
+        let counted = Marks { shop: at(9), people: vec![at(4), at(20), None] };
+        let batch = Batch::default().covering(Span { partition: 0, first: 5, last: 14 });
+        let counted = batch.decide(&Stored { counted, ..nothing() }).counted;
+        let offset = |mark: &Option<Position>| mark.map(|position| position.offset);
+        assert_eq!(offset(&counted.shop), Some(14));
+        assert_eq!(counted.people.iter().map(offset).collect::<Vec<_>>(), [Some(14), Some(20), Some(14)]);
+    }
+
+    /// The shop's place was written and nobody's of the people; then the batch comes again, cut anyhow, with one record more behind it.
+    #[test]
+    fn what_the_shop_was_told_before_people_were_written_it_is_not_told_again() {
+        let at_once = |mut report: Report| {
+            report.position.received_at_ms = NOW;
+            report.clicks.iter_mut().for_each(|click| click.at_ms = NOW);
+            report
+        };
+        let reports: Vec<Report> = [('a', 0, "A"), ('b', 1, "A"), ('a', 2, "B"), ('b', 3, "C")]
+            .map(|(who, offset, name)| at_once(report(who, offset, true, &[name])))
+            .to_vec();
+        let mut next = at_once(report('a', 4, true, &["C"]));
+        next.clicks.iter_mut().for_each(|click| click.at_ms += 1_000);
+        let first = Batch::gather(reports.clone()).decide(&nothing());
+        assert!(first.pairs.len() == 2 && first.gains.len() == 3 && first.steps.len() == 4, "{first:?}");
+        let whole = apply(nothing(), first.clone());
+        let told_next = Batch::gather([next.clone()]).decide(&whole);
+        assert!(!told_next.pairs.is_empty() && !told_next.gains.is_empty() && !told_next.steps.is_empty());
+        let whole = apply(whole, told_next.clone());
+        for cut in 0..=reports.len() {
+            let mut stored = nothing();
+            stored.counted.shop = first.counted.shop;
+            if cut > 0 {
+                let again = Batch::gather(reports[..cut].to_vec()).decide(&stored);
+                assert!(again.gains.is_empty() && again.pairs.is_empty() && again.steps.is_empty(), "{again:?}");
+                assert!(!again.people.is_empty() && again.repeated == 0, "people are not counted yet: {again:?}");
+                stored = apply(stored, again);
+            }
+            let rest = reports[cut..].iter().cloned().chain([next.clone()]);
+            let rest = Batch::gather(rest).decide(&stored);
+            assert_eq!((&rest.gains, &rest.pairs, &rest.steps), (&told_next.gains, &told_next.pairs, &told_next.steps));
+            assert_eq!(apply(stored, rest).people, whole.people, "cut at {cut}");
+        }
     }
 
     #[test]
@@ -480,6 +565,6 @@ mod tests {
         fresh.position.received_at_ms = NOW + 10_000;
         let outcome = Batch::gather([fresh]).decide(&stored);
         assert_eq!((outcome.repeated, outcome.people.len()), (0, 1));
-        assert_eq!(outcome.counted.map(|position| position.offset), Some(0));
+        assert_eq!(outcome.counted.shop.map(|position| position.offset), Some(0));
     }
 }

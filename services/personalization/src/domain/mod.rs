@@ -16,7 +16,7 @@ pub mod session;
 pub mod suggest;
 pub mod visit;
 
-pub use batch::{Batch, Outcome, Person, PersonChange, Span, Stored};
+pub use batch::{Batch, Marks, Outcome, Person, PersonChange, Span, Stored};
 pub use click::{Click, ClickKind, Feature, Position, Pseudonym, Report, Window};
 pub use interest::{Profile, Rating};
 pub use popularity::{Gain, Pair, PairKind};

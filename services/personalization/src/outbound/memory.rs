@@ -11,7 +11,7 @@ use crate::domain::experiment::enrolment::Enrolments;
 use crate::domain::experiment::tally::ByArm;
 use crate::domain::popularity::{PAIR_HALF_LIFE_MS, TRENDING_HALF_LIFE_MS, era_and_weight};
 use crate::domain::recommend::Popular;
-use crate::domain::{Batch, Feature, Outcome, Person, PersonChange, Position, Pseudonym, Stored};
+use crate::domain::{Batch, Feature, Marks, Outcome, Person, PersonChange, Pseudonym, Stored};
 use crate::outbound::list_codec;
 use crate::usecases::ports::{
     Consents, EnrolmentChange, FeatureStore, InterestStore, Lists, MOST_LIST_BYTES, ProductRevision, Saved, Shelf,
@@ -46,7 +46,7 @@ struct Inner {
     people: HashMap<Pseudonym, Person>,
     refused: HashMap<Pseudonym, i64>,
     was_shown: HashMap<Pseudonym, WasShown>,
-    counted: HashMap<i32, Position>,
+    counted: HashMap<i32, Marks>,
     refusals_since: HashMap<i32, i64>,
     features: HashMap<Sku, (Feature, i64)>,
     shelves: HashMap<Shelf, BTreeMap<Sku, f64>>,
@@ -114,7 +114,7 @@ impl InterestStore for MemoryStore {
         Ok(Stored {
             people: batch.pseudonyms().filter_map(known).collect(),
             features: batch.skus().iter().filter_map(feature).collect(),
-            counted: inner.counted.get(&partition).copied(),
+            counted: inner.counted.get(&partition).cloned().unwrap_or_default(),
             refused: batch.pseudonyms().filter_map(|who| Some((who.clone(), *inner.refused.get(who)?))).collect(),
             refusals_since: inner.refusals_since.get(&partition).copied(),
         })
@@ -122,7 +122,7 @@ impl InterestStore for MemoryStore {
 
     async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable> {
         let mut inner = self.open()?;
-        if inner.counted.get(&partition) != outcome.before.as_ref() {
+        if *inner.counted.get(&partition).unwrap_or(&Marks::default()) != outcome.before {
             return Ok(Saved::Overtaken);
         }
         for (pseudonym, change) in &outcome.people {
@@ -158,9 +158,7 @@ impl InterestStore for MemoryStore {
             let position = format!("{}-0", inner.visits.len() + 1);
             inner.visits.push(VisitEntry { position, steps: outcome.steps.clone() });
         }
-        if let Some(counted) = outcome.counted {
-            inner.counted.insert(partition, counted);
-        }
+        inner.counted.insert(partition, outcome.counted.clone());
         Ok(Saved::Written)
     }
 }

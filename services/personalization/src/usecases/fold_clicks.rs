@@ -1,4 +1,4 @@
-//! Counts a batch of clicks into what is known: one read, one decision, one write.
+//! Counts a batch of clicks into what is known: one read, one decision, one write, which on a cluster is one for the shop and then one for people.
 //!
 //! The store says up to where a partition is counted, not the broker: a batch is counted only if it joins that, and what it comes to is
 //! written only while it is still so. So neither a store that has lost something nor a process that has lost its partition leaves a
@@ -39,10 +39,10 @@ pub struct Folded {
     pub doubtful_events: usize,
 }
 
-/// Why a batch is not counted. Nothing of it is stored.
+/// Why a batch is not counted, or not all of it. What was stored of it is skipped when it comes again.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFolded {
-    /// There are records between what is counted and the batch; they are to come first.
+    /// There are records between what is counted and the batch; they are to come first. Nothing of it is stored.
     #[error("what stands before these clicks is not counted")]
     Hole { counted: Option<Position> },
     /// The batch is to be tried again: what it finds then is newer.
@@ -69,11 +69,12 @@ pub async fn fold_clicks(
         return Ok(Folded::default());
     }
     let mut stored = app.interests.stored(partition, batch).await?;
-    if !batch.joins(stored.counted) {
+    let counted = stored.counted.lowest();
+    if !batch.joins(counted) {
         match earlier {
-            Earlier::Readable => return Err(NotFolded::Hole { counted: stored.counted }),
+            Earlier::Readable => return Err(NotFolded::Hole { counted }),
             // A click of somebody who has withdrawn since may still lie on a disk of the intake.
-            Earlier::Gone { since_ms } if stored.counted.is_none() => {
+            Earlier::Gone { since_ms } if counted.is_none() => {
                 stored.refusals_since = stored.refusals_since.max(Some(since_ms));
             }
             Earlier::Gone { .. } => {}

@@ -14,14 +14,17 @@ use crate::domain::experiment::tally::{ByArm, Delta};
 use crate::domain::recommend::Popular;
 use crate::domain::{Batch, Feature, Outcome, PairKind, Person, Pseudonym, Stored, VisitStep};
 
-/// What the learner reads and writes: one round trip each per batch.
+/// What the learner reads and writes: one round trip to read a batch's people and products and one to write what it comes to; two on a cluster.
 #[async_trait]
 pub trait InterestStore: Send + Sync {
     /// Everything a batch of `partition` needs.
     async fn stored(&self, partition: i32, batch: &Batch) -> Result<Stored, StoreUnavailable>;
 
-    /// Writes the outcome of a batch of `partition` whole or not at all, and only while the partition is counted up to where it was when
-    /// the outcome was decided ([`Outcome::before`]). `now_ms`: the newest receipt of the batch, which weighs popularity.
+    /// Writes the outcome of a batch of `partition`: all of it at once, or first what the shop learns and then people, in as many parts as
+    /// the store has. Each of these places is written whole or not at all, and only while the partition is counted there up to where it was
+    /// when the outcome was decided ([`Outcome::before`]). After an error, and where people were overtaken, some places may be written and
+    /// others not: then the batch is to be folded again, which does what is missing. `now_ms`: the newest receipt of the batch, which
+    /// weighs popularity.
     async fn save(&self, partition: i32, outcome: &Outcome, now_ms: i64) -> Result<Saved, StoreUnavailable>;
 }
 
@@ -30,7 +33,7 @@ pub trait InterestStore: Send + Sync {
 #[must_use]
 pub enum Saved {
     Written,
-    /// Somebody else has counted meanwhile, or what was counted is lost: nothing is written.
+    /// Somebody else has counted meanwhile, or what was counted is lost: nothing is written over that.
     Overtaken,
 }
 

@@ -1,4 +1,4 @@
-//! Up to where a partition is counted, on both stores: no hole before a batch, nothing from whoever was overtaken, and after a loss
+//! Up to where a partition is counted, on each store: no hole before a batch, nothing from whoever was overtaken, and after a loss
 //! everything that is counted again is counted once.
 
 use personalization::domain::ClickKind::{Buy, View};
@@ -24,9 +24,9 @@ both! {
 const MINUTE_MS: i64 = 60_000;
 
 /// Records read and counted together.
-const TOGETHER: usize = 4;
+pub const TOGETHER: usize = 4;
 
-async fn fold<S: Store>(shop: &Shop<S>, reports: &[Report], earlier: Earlier) -> Result<Folded, NotFolded> {
+pub async fn fold<S: Store>(shop: &Shop<S>, reports: &[Report], earlier: Earlier) -> Result<Folded, NotFolded> {
     fold_clicks(&shop.learner, 0, &Batch::gather(reports.to_vec()), earlier, |_| ()).await
 }
 
@@ -40,13 +40,13 @@ fn hole(outcome: Result<Folded, NotFolded>) -> Option<Position> {
 
 /// Everything that clicks leave behind, of these people and of the shop.
 #[derive(Debug, PartialEq)]
-struct Left {
-    people: Vec<Person>,
+pub struct Left {
+    pub people: Vec<Person>,
     popular: Vec<Vec<(String, i64)>>,
     steps: Vec<VisitStep>,
 }
 
-async fn left<S: Store>(shop: &Shop<S>, people: &[&Pseudonym]) -> Left {
+pub async fn left<S: Store>(shop: &Shop<S>, people: &[&Pseudonym]) -> Left {
     let mut known = Vec::new();
     for who in people {
         known.push(shop.store.person(who).await.expect("an answer"));
@@ -86,7 +86,7 @@ async fn without_a_mark_only_the_first_record_joins_unless_nothing_earlier_is_th
     fold(&shop, &topic[5..7], GONE).await.expect("whoever has asked for earlier ones goes on here");
     fold(&shop, &topic[7..], Earlier::Readable).await.expect("it joins what was counted so");
     // A new shop begins with the first record there is, which may be no report; nobody asks for anything.
-    let new = Shop::on(S::empty());
+    let new = Shop::on(shop.store.empty());
     let none = Batch::default().covering(Span { partition: 0, first: 0, last: 4 });
     fold_clicks(&new.learner, 0, &none, Earlier::Readable, |_| ()).await.expect("nothing came before");
     fold(&new, &topic[5..], Earlier::Readable).await.expect("it joins");
@@ -101,7 +101,7 @@ async fn a_former_owners_save_is_refused_and_nothing_of_it_is_stored<S: Empty>(s
     let newest = stopped[1].position.received_at_ms;
     let batch = Batch::gather(stopped.to_vec());
     // With nobody in between the same outcome is written, so it is the other owner that makes the difference below.
-    let alone = Shop::on(S::empty());
+    let alone = Shop::on(shop.store.empty());
     alone.learn(&products()).await;
     let outcome = batch.decide(&alone.store.stored(0, &batch).await.expect("an answer"));
     assert_eq!(alone.store.save(0, &outcome, newest).await.expect("an answer"), Saved::Written);
@@ -133,14 +133,14 @@ async fn what_was_decided_before_a_loss_is_not_written_after_it<S: Empty>(shop: 
     let next = [report(&who, 1, &[(View, "C2")])];
     let batch = Batch::gather(next.clone());
     let outcome = batch.decide(&shop.store.stored(0, &batch).await.expect("an answer"));
-    let emptied = Shop::on(S::empty());
+    let emptied = Shop::on(shop.store.empty());
     assert_eq!(emptied.store.save(0, &outcome, NOW).await.expect("an answer"), Saved::Overtaken);
     assert_eq!(emptied.store.person(&who).await.expect("an answer"), Person::default());
     assert_eq!(hole(fold(&emptied, &next, Earlier::Readable).await), None);
 }
 
 /// A hundred minutes, a click a minute, of two people in turn. The last was received now.
-fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
+pub fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
     let names = ["C1", "C2", "D1", "C3", "C4"];
     let at = |offset: i64| {
         let who = if offset % 2 == 0 { one } else { other };
@@ -156,7 +156,7 @@ fn a_hundred_minutes(one: &Pseudonym, other: &Pseudonym) -> Vec<Report> {
 
 /// Reads a topic from `at` on, as the consumer does: batch by batch, further back when it is asked to, and to the end. Tells how often it
 /// went back.
-async fn read<S: Store>(shop: &Shop<S>, topic: &[Report], mut at: usize) -> usize {
+pub async fn read<S: Store>(shop: &Shop<S>, topic: &[Report], mut at: usize) -> usize {
     let (mut earlier, mut moves) = (Earlier::Readable, 0);
     while at < topic.len() {
         let end = (at + TOGETHER).min(topic.len());
@@ -189,7 +189,7 @@ async fn after_a_loss_of_redis_the_clicks_of_the_last_hour_are_counted_again_exa
     assert_eq!(read(&shop, &topic, 90).await, 1);
     let found = left(&shop, &[&ada, &bob]).await;
     // One that was opened an hour ago.
-    let hour = Shop::on(S::empty());
+    let hour = Shop::on(shop.store.empty());
     hour.learn(&products()).await;
     let since = 99 - 60;
     for batch in topic[since..].chunks(TOGETHER) {
@@ -212,7 +212,7 @@ async fn after_a_loss_of_the_latest_writes_exactly_these_are_counted_again<S: Em
     shop.learn(&products()).await;
     assert_eq!(read(&shop, &topic[..52], 0).await, 0);
     assert_eq!(read(&shop, &topic, 90).await, 1);
-    let whole = Shop::on(S::empty());
+    let whole = Shop::on(shop.store.empty());
     whole.learn(&products()).await;
     assert_eq!(read(&whole, &topic, 0).await, 0);
     let expected = left(&whole, &[&ada, &bob]).await;
@@ -229,7 +229,7 @@ async fn who_withdrew_before_a_loss_is_not_counted_by_a_click_that_was_on_a_disk
     // Two hours ago Ada clicked, which the intake wrote to its disk; a little later she withdrew, which was counted.
     let withdrawal = received(Report { consent: false, ..report(&ada, 0, &[]) }, 110);
     let click = received(report(&ada, 200, &[(View, "C1")]), 120);
-    let whole = Shop::on(S::empty());
+    let whole = Shop::on(shop.store.empty());
     whole.learn(&products()).await;
     fold(&whole, &[withdrawal], Earlier::Readable).await.expect("the first record");
     fold(&whole, std::slice::from_ref(&click), GONE).await.expect("the store answers");
@@ -243,7 +243,7 @@ async fn who_withdrew_before_a_loss_is_not_counted_by_a_click_that_was_on_a_disk
     assert_eq!(shop.store.person(&ada).await.expect("an answer"), Person::default());
     assert_eq!(shop.store.person(&bob).await.expect("an answer").recent.len(), 2, "others are counted");
     // It may as well come in the first batch. And what she agrees to later counts.
-    let emptied = Shop::on(S::empty());
+    let emptied = Shop::on(shop.store.empty());
     emptied.learn(&products()).await;
     let first = [received(report(&ada, 200, &[(View, "C1")]), 61), received(report(&bob, 201, &[(View, "C2")]), 60)];
     fold(&emptied, &first, since).await.expect("the first of the hour");

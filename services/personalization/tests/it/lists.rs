@@ -141,7 +141,8 @@ async fn foreign_bytes_and_keys_of_another_type_are_no_list_and_stop_nobody() {
     let client = redis::Client::open(url).expect("a well-formed URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
     let (asked, list) = (asked(&who, 20), made(3, 7, NOW + 1_000, NOW + 2_000));
-    let (key, field) = (format!("{prefix}lists:{{{who}}}"), list_codec::field(&asked));
+    let key = format!("{prefix}{}", contracts::interest::key("lists", who.as_str()));
+    let field = list_codec::field(&asked);
     for (of, value) in [("nonsense", "1;5;x"), ("0000000000000007;5;90", "\u{0}"), ("0000000000000007;5;90", "")] {
         let mut hash = redis::cmd("HSET");
         hash.arg(&key).arg(list_codec::OF).arg(of).arg(&field).arg(value);

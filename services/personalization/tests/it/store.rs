@@ -258,6 +258,29 @@ async fn keys_of_another_type_do_not_stop_a_batch() {
     assert_eq!(list[0].len(), 1);
 }
 
+/// As one does that was started again, or a copy that has taken over.
+#[tokio::test]
+async fn a_server_that_has_forgotten_our_scripts_is_told_them_again() {
+    let client = redis::Client::open(testkit::servers().redis_url).expect("a well-formed URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("the test stack runs");
+    let who = somebody();
+    let mut left = Vec::new();
+    for forgets in [false, true] {
+        let shop = support::redis();
+        shop.learn(&products()).await;
+        for offset in 1..=3 {
+            if forgets {
+                redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut connection).await.expect("redis answers");
+            }
+            shop.click(vec![report(&who, offset, &[(View, "C1"), (View, "D1")])]).await;
+        }
+        let person = shop.store.person(&who).await.expect("the store answers");
+        assert!(person.profile.is_some(), "what was clicked is counted");
+        left.push((person, popularity(&shop).await));
+    }
+    assert_eq!(left[0], left[1]);
+}
+
 #[test]
 fn an_empty_batch_is_empty() {
     assert!(Batch::gather([]).is_empty());

@@ -170,20 +170,20 @@ impl<S: Store> Shop<S> {
     }
 }
 
-/// A store that holds nothing, as one that has lost everything does.
+/// A store that holds nothing, as one of the same kind that has lost everything does.
 pub trait Empty: Store {
-    fn empty() -> Self;
+    fn empty(&self) -> Self;
 }
 
 impl Empty for MemoryStore {
-    fn empty() -> Self {
+    fn empty(&self) -> Self {
         Self::default()
     }
 }
 
 impl Empty for RedisStore {
-    fn empty() -> Self {
-        redis_store(&testkit::servers().redis_url)
+    fn empty(&self) -> Self {
+        self.beside(&prefix())
     }
 }
 
@@ -196,9 +196,12 @@ pub fn redis() -> Shop<RedisStore> {
     Shop::on(redis_store(&testkit::servers().redis_url))
 }
 
+fn prefix() -> String {
+    format!("t{}:", ids::random().simple())
+}
+
 pub fn redis_store(url: &str) -> RedisStore {
-    let prefix = format!("t{}:", ids::random().simple());
-    RedisStore::connect(url, &prefix).expect("a well-formed URL").with_patience(Patience::Background)
+    RedisStore::connect(url, &prefix()).expect("a well-formed URL").with_patience(Patience::Background)
 }
 
 /// A place for records that cannot be counted, which may be shut.
@@ -227,7 +230,7 @@ impl Lot {
     }
 }
 
-/// A story told on both stores.
+/// A story told on both stores, and by `cluster` once more on a Redis Cluster, where all of them are told one after the other.
 macro_rules! both {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         mod in_memory {
@@ -235,6 +238,9 @@ macro_rules! both {
         }
         mod on_redis {
             $(#[tokio::test] async fn $name() { super::$name(crate::support::redis()).await; })+
+        }
+        pub async fn all_on(store: &personalization::outbound::redis::RedisStore) {
+            $(Box::pin($name(crate::support::Shop::on(crate::support::Empty::empty(store)))).await;)+
         }
     };
 }

@@ -1,16 +1,16 @@
 //! Sessions in Redis (layout in `contracts::session`). Written here, read by every service on every request.
 //!
-//! Decided here: a session's record and the person's index of sessions are written in one round trip; what is written to a
-//! living session can never bring a dead one back (`XX`). Not decided here: what a session says.
+//! Decided here: which of a session's record and the person's index of sessions is written first, because they lie in different slots and
+//! a server may go in between; what is written to a living session can never bring a dead one back (`XX`). Not decided here: what a
+//! session says.
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use async_trait::async_trait;
+use chassis::redis_client::{Limits, RedisClient};
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::{SessionId, UserId};
 use contracts::session::{self, ABSOLUTE_LIFETIME_SECONDS, IDLE_LIFETIME_SECONDS, SessionRecord};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Pipeline, RedisError};
 
 use crate::usecases::ports::{Down, RefreshMark, Sessions};
@@ -22,7 +22,7 @@ const MOST_SESSIONS: usize = 50;
 
 #[derive(Clone)]
 pub struct RedisSessions {
-    connection: ConnectionManager,
+    connection: RedisClient,
     guard: Guard,
 }
 
@@ -32,13 +32,8 @@ impl RedisSessions {
     /// # Errors
     /// The URL is not one.
     pub fn connect(settings: &chassis::config::Redis) -> anyhow::Result<Self> {
-        let client = redis::Client::open(settings.url.open()).context("redis.url")?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(DEADLINE))
-            .set_response_timeout(Some(DEADLINE))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(100));
-        let connection = ConnectionManager::new_lazy_with_config(client, config).context("redis.url")?;
+        let limits = Limits { connect: DEADLINE, answer: DEADLINE, tries: 1, pause: Duration::from_millis(100) };
+        let connection = RedisClient::open(settings.url.open(), limits)?;
         let guard = Guard::new("redis-sessions", GuardSettings { deadline: DEADLINE, ..GuardSettings::default() });
         Ok(Self { connection, guard })
     }
@@ -83,25 +78,25 @@ impl RedisSessions {
         if members.is_empty() {
             return Ok(());
         }
-        let mut commands = redis::pipe();
-        commands.cmd("DEL").arg(members.iter().map(|member| key_of(member)).collect::<Vec<_>>()).ignore();
-        commands.cmd("SREM").arg(session::index_key(user)).arg(members).ignore();
-        self.run(&commands).await
+        let mut ended = redis::pipe();
+        for member in members {
+            ended.cmd("DEL").arg(key_of(member)).ignore();
+        }
+        self.run::<()>(&ended).await?;
+        // Only then: a session that no index names is one that nobody can end.
+        self.run(redis::pipe().cmd("SREM").arg(session::index_key(user)).arg(members).ignore()).await
     }
 }
 
 #[async_trait]
 impl Sessions for RedisSessions {
     async fn open(&self, session: &SessionId, record: &SessionRecord) -> Result<(), Down> {
+        let mut opened = redis::pipe();
+        opened.cmd("SET").arg(session::key(session)).arg(record.encode()).arg("EX").arg(IDLE_LIFETIME_SECONDS).ignore();
+        // First: another login takes names out of the index that are no sessions.
+        self.run::<()>(&opened).await?;
         let index = session::index_key(record.user_id);
         let mut commands = redis::pipe();
-        commands
-            .cmd("SET")
-            .arg(session::key(session))
-            .arg(record.encode())
-            .arg("EX")
-            .arg(IDLE_LIFETIME_SECONDS)
-            .ignore();
         commands.cmd("SADD").arg(&index).arg(session.as_str()).ignore();
         commands.cmd("EXPIRE").arg(&index).arg(ABSOLUTE_LIFETIME_SECONDS).ignore();
         commands.cmd("SCARD").arg(&index);

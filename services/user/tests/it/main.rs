@@ -1,4 +1,4 @@
-//! Stories of the user service. Those in `click_log`, `schema`, `store` and `region` need the servers of the test stack.
+//! Stories of the user service. Those in `click_log`, `schema`, `session_store`, `store` and `region` need the servers of the test stack.
 
 mod browser;
 mod click_log;
@@ -7,6 +7,7 @@ mod http_bad_input;
 mod me;
 mod region;
 mod schema;
+mod session_store;
 mod sessions;
 mod sign_up;
 mod spill;

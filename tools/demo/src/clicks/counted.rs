@@ -166,7 +166,7 @@ pub async fn compare(
 async fn held(people: &People, numbers: &[u64], redis: &mut MultiplexedConnection) -> anyhow::Result<Vec<Held>> {
     let names: Vec<String> = numbers.iter().map(|person| people.pseudonym(*person)).collect();
     let profiles = names.iter().map(|name| contracts::interest::profile_key(name));
-    let keys: Vec<String> = profiles.chain(names.iter().map(|name| format!("seen:{{{name}}}"))).collect();
+    let keys: Vec<String> = profiles.chain(names.iter().map(|name| contracts::interest::key("seen", name))).collect();
     let blobs: Vec<Option<Vec<u8>>> = redis::cmd("MGET").arg(keys).query_async(redis).await?;
     let blob = |place: usize| blobs.get(place).and_then(Option::as_deref);
     Ok((0..names.len()).map(|place| Held::read(blob(place), blob(names.len() + place))).collect())

@@ -200,8 +200,7 @@ impl Feed {
         let (mut bytes, mut people) = (0_u64, 0_u64);
         for person in 0..MEASURED.min(self.clickers) {
             let name = self.people.pseudonym(person);
-            let kept = ["recent", "seen", "lists"].map(|what| format!("{what}:{{{name}}}"));
-            let keys = kept.into_iter().chain([contracts::interest::profile_key(&name)]);
+            let keys = ["interest", "recent", "seen", "lists"].map(|what| contracts::interest::key(what, &name));
             let mut theirs = 0;
             for key in keys {
                 let used: Option<u64> =

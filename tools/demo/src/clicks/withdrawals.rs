@@ -125,8 +125,7 @@ pub async fn kept(people: &People, withdrawn: &[UserId], redis: &mut Multiplexed
     let mut kept = 0;
     for user in withdrawn {
         let name = people.pseudonym_of(*user);
-        let mut keys = vec![contracts::interest::profile_key(&name)];
-        keys.extend(["recent", "seen", "lists"].map(|what| format!("{what}:{{{name}}}")));
+        let keys = ["interest", "recent", "seen", "lists"].map(|what| contracts::interest::key(what, &name));
         let there: u64 = redis::cmd("EXISTS").arg(&keys).query_async(redis).await?;
         kept += u64::from(there > 0);
     }

@@ -11,11 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::redis_client::RedisClient;
 use chassis::resilience::{Guard, GuardSettings};
 use common::{Region, Sku, ids};
 use moka::future::Cache;
 use redis::AsyncCommands as _;
-use redis::aio::ConnectionManager;
 
 use super::document::RevisionDocument;
 use crate::domain::product::Revision;
@@ -44,7 +44,7 @@ pub struct CacheSettings {
 }
 
 pub struct RedisCache {
-    redis: ConnectionManager,
+    redis: RedisClient,
     guard: Guard,
     region: Region,
     shared: Duration,
@@ -63,7 +63,7 @@ enum Miss {
 }
 
 impl RedisCache {
-    pub fn new(redis: ConnectionManager, region: Region, settings: CacheSettings) -> Self {
+    pub fn new(redis: RedisClient, region: Region, settings: CacheSettings) -> Self {
         Self {
             redis,
             guard: Guard::new(

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::redis_client::RedisClient;
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use contracts::interest::{self, Subject};
 use contracts::personalization::v1::{InterestProfile, Rating};
+use contracts::places::Layout;
 use redis::AsyncCommands as _;
-use redis::aio::ConnectionManager;
 use tracing::Span;
 
 use crate::domain::ranking::Interests;
@@ -17,14 +18,15 @@ use crate::metrics::INTEREST_READS;
 use crate::usecases::ports::products::Ratings;
 
 pub struct RedisRatings {
-    redis: ConnectionManager,
+    redis: RedisClient,
+    layout: Layout,
     guard: Guard,
     pseudonym_key: Vec<u8>,
 }
 
 impl RedisRatings {
     /// `pseudonym_key` is the region's; `patience` bounds each look-up.
-    pub fn new(redis: ConnectionManager, pseudonym_key: &[u8], patience: Duration) -> Self {
+    pub fn new(redis: RedisClient, pseudonym_key: &[u8], patience: Duration) -> Self {
         // With so little patience single delays are no reason to stop asking; ten in a row are.
         let settings = GuardSettings {
             deadline: patience,
@@ -33,7 +35,17 @@ impl RedisRatings {
             max_tries: 1,
             ..GuardSettings::default()
         };
-        Self { redis, guard: Guard::new("redis-ratings", settings), pseudonym_key: pseudonym_key.to_vec() }
+        Self {
+            layout: Layout::of(redis.is_cluster()),
+            redis,
+            guard: Guard::new("redis-ratings", settings),
+            pseudonym_key: pseudonym_key.to_vec(),
+        }
+    }
+
+    fn key(&self, subject: Subject) -> String {
+        let who = interest::pseudonym(&self.pseudonym_key, subject);
+        self.layout.home(&who).key(&interest::profile_key(&who))
     }
 
     /// # Errors
@@ -47,7 +59,7 @@ impl RedisRatings {
 impl Ratings for RedisRatings {
     #[tracing::instrument(name = "interest.read", skip_all, fields(otel.kind = "client", db.system.name = "redis", interest.outcome = tracing::field::Empty))]
     async fn interests(&self, subject: Subject) -> Option<Interests> {
-        let key = interest::profile_key(&interest::pseudonym(&self.pseudonym_key, subject));
+        let key = self.key(subject);
         let read = self.guard.call(|| async { self.redis.clone().get::<_, Option<Vec<u8>>>(&key).await }).await;
         let (outcome, interests) = match read {
             Ok(Some(bytes)) => match interest::decode_profile(&bytes) {
@@ -79,5 +91,29 @@ fn interests(profile: InterestProfile) -> Interests {
         families: weights(profile.families),
         skus: weights(profile.skus),
         traceparent: Some(profile.traceparent).filter(|traceparent| !traceparent.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::redis_client::Limits;
+    use common::UserId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_profile_is_asked_for_under_its_plain_name_and_on_a_cluster_in_its_part() {
+        let second = Duration::from_secs(1);
+        let limits = Limits { connect: second, answer: second, tries: 1, pause: second };
+        let who = Subject::Person(UserId::from_uuid(uuid::Uuid::from_u128(7)));
+        let name = interest::pseudonym(b"key", who);
+        let part = u8::from_str_radix(&name[..2], 16).expect("digits") % 64;
+        for (url, key) in [
+            ("redis://127.0.0.1:9", format!("interest:{{{name}}}")),
+            ("redis+cluster://127.0.0.1:9", format!("{{part{part}}}:interest:{{{name}}}")),
+        ] {
+            let redis = RedisClient::open(url, limits).expect("a well-formed URL");
+            assert_eq!(RedisRatings::new(redis, b"key", second).key(who), key, "{url}");
+        }
     }
 }

@@ -30,12 +30,12 @@ use catalog::usecases::reservation_batcher::ReservationBatcher;
 use catalog::usecases::stand_in::StandIn;
 use chassis::Service as _;
 use chassis::extract::Caller;
+use chassis::redis_client::{Limits, RedisClient};
 use common::{Region, SessionId, Sku, SystemClock, UserId, ids};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use mongodb::Collection;
 use mongodb::bson::Document;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::Value;
 use testkit::servers;
 use tower::ServiceExt as _;
@@ -83,11 +83,10 @@ pub async fn index() -> ElasticProducts {
     index
 }
 
-pub fn redis_at(url: &str) -> ConnectionManager {
-    let settings = ConnectionManagerConfig::new()
-        .set_number_of_retries(1)
-        .set_connection_timeout(Some(Duration::from_millis(500)));
-    ConnectionManager::new_lazy_with_config(redis::Client::open(url).expect("a URL"), settings).expect("a manager")
+pub fn redis_at(url: &str) -> RedisClient {
+    let half_a_second = Duration::from_millis(500);
+    let limits = Limits { connect: half_a_second, answer: half_a_second, tries: 1, pause: Duration::from_millis(100) };
+    RedisClient::open(url, limits).expect("a URL")
 }
 
 pub struct Shop {
@@ -120,11 +119,11 @@ impl Shop {
         Self::with(redis, Arc::new(ratings)).await
     }
 
-    pub async fn with(redis: ConnectionManager, ratings: Arc<dyn Ratings>) -> Self {
+    pub async fn with(redis: RedisClient, ratings: Arc<dyn Ratings>) -> Self {
         Self::over(redis, ratings, index().await).await
     }
 
-    pub async fn over(redis: ConnectionManager, ratings: Arc<dyn Ratings>, index: ElasticProducts) -> Self {
+    pub async fn over(redis: RedisClient, ratings: Arc<dyn Ratings>, index: ElasticProducts) -> Self {
         let (store, documents) = store_and_documents().await;
         let settings =
             CacheSettings { shared: Duration::from_secs(30), local: Duration::from_millis(200), local_entries: 100 };

@@ -35,7 +35,10 @@ impl Consents for RedisStore {
             return Ok(HashSet::new());
         }
         let mut pipe = redis::pipe();
-        pipe.cmd("MGET").arg(keys);
+        for key in keys {
+            // Each lies where it does; a key of another type is none.
+            pipe.cmd("MGET").arg(key);
+        }
         let mut texts: Vec<Option<String>> = Vec::new();
         for answer in self.run(&pipe).await? {
             texts.extend(readable::<Vec<Option<String>>>(answer)?);

@@ -8,7 +8,8 @@ use common::Sku;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::interests::texts;
-use super::{Keys, RedisStore, readable};
+use super::keys::Keys;
+use super::{RedisStore, readable};
 use crate::domain::Feature;
 use crate::outbound::codec;
 use crate::usecases::StoreUnavailable;
@@ -111,7 +112,7 @@ impl FeatureStore for RedisStore {
 }
 
 impl RedisStore {
-    fn write(&self, pipe: &mut Pipeline, product: &ProductRevision, before: Option<Feature>) {
+    pub(super) fn write(&self, pipe: &mut Pipeline, product: &ProductRevision, before: Option<Feature>) {
         let sku = product.sku.as_str();
         let left = before.filter(|before| product.feature.as_ref().is_none_or(|now| now.category != before.category));
         if let Some(left) = left {

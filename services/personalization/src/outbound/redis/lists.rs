@@ -1,4 +1,4 @@
-//! Lists that people were shown: one hash a person, in the slot of their profile. All lists of a hash are of one mark; with another mark
+//! Lists that people were shown: one hash a person, in the slot of their profile (ADR 0082). All lists of a hash are of one mark; with another mark
 //! it begins anew, so what somebody has clicked away leaves the store with the first list after it.
 //!
 //! Decided here, by one script of the server: which list stays. Two processes that made one for the same question send both, and the
@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use redis::{Pipeline, RedisResult, Value, from_redis_value};
 
+use super::scripts::Script;
 use super::{RedisStore, WRONG_TYPE};
 use crate::domain::session::SESSION_MS;
 use crate::outbound::list_codec::{self, OF};
@@ -16,7 +17,8 @@ use crate::usecases::{Asked, Kept, StoreUnavailable};
 /// KEYS: the hash, the profile, when its person last said no. ARGV: the mark, the latest receipt in the profile that the list was made of,
 /// field, value, when it was made, how long a session is, the most bytes of a person and those of this list. The hash goes with the profile
 /// if that goes first. Lua numbers are exact to 2^53.
-const KEEP: &str = "
+static KEEP: Script = Script::new(
+    "
 local left = redis.call('PTTL', KEYS[2])
 local refused = tonumber(redis.call('GET', KEYS[3]) or '')
 if left == -2 or (refused and tonumber(ARGV[2]) < refused) then return 0 end
@@ -39,7 +41,8 @@ redis.call('HSET', KEYS[1], 'of', ARGV[1] .. ';' .. as_of .. ';' .. bytes, ARGV[
 local life = tonumber(ARGV[6])
 if left >= 0 and left < life then life = left end
 redis.call('PEXPIRE', KEYS[1], life)
-return 1";
+return 1",
+);
 
 #[async_trait]
 impl Lists for RedisStore {
@@ -48,7 +51,7 @@ impl Lists for RedisStore {
         for (asked, kept) in lists {
             self.append_list(&mut pipe, asked, kept);
         }
-        let answers = self.run(&pipe).await?.into_iter().map(|answer| match answer {
+        let answers = self.run_calls(&KEEP, &pipe).await?.into_iter().map(|answer| match answer {
             Ok(value) => Ok(from_redis_value::<i64>(value).is_ok_and(|stays| stays == 1)),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 // A key of another type under one of our names: this person's lists are made anew, the others stay.
@@ -67,7 +70,7 @@ impl RedisStore {
         let (field, value) = (list_codec::field(asked), list_codec::encode(kept));
         let bytes = list_codec::cost(&field, &value);
         let who = &asked.who;
-        pipe.cmd("EVAL").arg(KEEP).arg(3);
+        KEEP.call(pipe).arg(3);
         pipe.arg(self.keys.lists(who)).arg(self.keys.profile(who)).arg(self.keys.refused(who));
         pipe.arg(list_codec::mark(kept.mark)).arg(kept.as_of_ms).arg(field).arg(value);
         pipe.arg(kept.made_at_ms).arg(SESSION_MS).arg(MOST_LIST_BYTES).arg(bytes);
@@ -84,4 +87,42 @@ pub(super) fn read_list(answer: Option<RedisResult<Value>>) -> Option<Kept> {
     let blobs: Vec<Option<Vec<u8>>> = from_redis_value(answer?.ok()?).ok()?;
     let [Some(of), Some(list)] = &blobs[..] else { return None };
     list_codec::decode(of, list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use redis::Arg;
+    use redis::cluster_routing::Slot;
+
+    use super::*;
+    use crate::domain::Pseudonym;
+    use crate::domain::experiment::plan::Change;
+    use crate::usecases::{Kind, List};
+
+    #[tokio::test]
+    async fn what_is_kept_and_asked_of_somebody_lies_in_the_slot_of_their_profile() {
+        let store = RedisStore::connect("redis+cluster://127.0.0.1:9", "t1:").expect("a well-formed URL");
+        let list = List::of(Vec::new(), "popularity-decay-1");
+        let kept = Kept { mark: 7, as_of_ms: 5, made_at_ms: 6, list };
+        for first in ["00", "51", "ff"] {
+            let who = Pseudonym::parse(&first.repeat(16)).expect("a pseudonym");
+            let profile = Slot::for_key(store.keys.profile(&who));
+            let asked = Asked { who, kind: Kind::ForYou, sku: None, limit: 20, change: Change::Nothing };
+            let mut pipe = redis::pipe();
+            store.append_list(&mut pipe, &asked, &kept);
+            store.ask_list(&mut pipe, &asked);
+            let text = |word: Arg<&[u8]>| match word {
+                Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
+                _ => panic!("a cursor"),
+            };
+            let commands: Vec<Vec<String>> =
+                pipe.cmd_iter().map(|command| command.args_iter().map(text).collect()).collect();
+            let (keep, ask) = (&commands[0], &commands[1]);
+            assert_eq!((keep[2].as_str(), ask[0].as_str()), ("3", "HMGET"), "keys of the script, then the question");
+            let slots: HashSet<Slot> = keep[3..6].iter().chain(&ask[1..2]).map(Slot::for_key).collect();
+            assert_eq!(slots, HashSet::from([profile]), "{first}");
+        }
+    }
 }

@@ -1,13 +1,15 @@
 //! Redis as the store of interests, features and popularity. Everything in it can be lost: profiles grow again from clicks,
 //! features from the topic of products, which is read through again, and until then the shop answers without them.
 //!
-//! Decided here: the connection and the names of keys. A batch costs one round trip to read and one to write.
+//! Decided here: the connection. How keys lie follows from the server that the URL names ([`contracts::places`], ADR 0082).
 
 mod consents;
 mod features;
 mod guarded;
 mod interests;
+mod keys;
 mod lists;
+mod scripts;
 mod shelves;
 mod tallies;
 mod visits;
@@ -15,20 +17,25 @@ mod visits;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use chassis::redis_client::{Limits, RedisClient};
 use chassis::resilience::{CallError, Guard, GuardSettings};
 use common::Sku;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use contracts::places::Layout;
 use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
 
-use crate::domain::{Feature, PairKind, Pseudonym, popularity};
+use self::keys::Keys;
+use crate::domain::Feature;
 use crate::usecases::StoreUnavailable;
-use crate::usecases::ports::{Shelf, WriteDown};
 
 /// Products whose features the process keeps: a third of a large catalog, the third that is clicked; about 4 MiB.
 const CACHED_FEATURES: u64 = 10_000;
 
 /// A product that changes its category is noticed after this long by processes that did not learn it themselves.
 const FEATURE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The guard decides how long a call may take; this only bounds what it abandoned.
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(1), answer: Duration::from_secs(5), tries: 6, pause: Duration::from_secs(1) };
 
 /// What Redis says of a key of another type.
 const WRONG_TYPE: &str = "WRONGTYPE";
@@ -45,7 +52,7 @@ pub enum Patience {
 /// A handle on the store. Clones share connection and cache.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    connection: RedisClient,
     guard: Guard,
     keys: Keys,
     features: moka::future::Cache<Sku, Feature>,
@@ -58,19 +65,16 @@ impl RedisStore {
     /// # Errors
     /// A malformed URL.
     pub fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
-        let settings = ConnectionManagerConfig::new()
-            // The guard decides how long a call may take; this only bounds what it abandoned.
-            .set_response_timeout(Some(Duration::from_secs(5)))
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
-            // More requests may wait for the socket than the default of 50: a page sends one, and there are many pages.
-            .set_pipeline_buffer_size(1024);
-        let client = redis::Client::open(url).map_err(|error| anyhow!(error).context("redis url"))?;
-        let connection = ConnectionManager::new_lazy_with_config(client, settings)?;
-        let features =
-            moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build();
-        Ok(Self { connection, guard: guard(Patience::Background), keys: Keys { prefix: prefix.to_owned() }, features })
+        let connection = RedisClient::open(url, LIMITS)?;
+        let keys = Keys { prefix: prefix.to_owned(), layout: Layout::of(connection.is_cluster()) };
+        Ok(Self { connection, guard: guard(Patience::Background), keys, features: features() })
+    }
+
+    /// Another store on the same connection, with this before every key: for tests that share a server.
+    #[must_use]
+    pub fn beside(&self, prefix: &str) -> Self {
+        let keys = Keys { prefix: prefix.to_owned(), ..self.keys.clone() };
+        Self { keys, features: features(), ..self.clone() }
     }
 
     /// The same store for callers with other patience; it has a breaker of its own.
@@ -101,6 +105,10 @@ impl RedisStore {
     }
 }
 
+fn features() -> moka::future::Cache<Sku, Feature> {
+    moka::future::Cache::builder().max_capacity(CACHED_FEATURES).time_to_live(FEATURE_LIFETIME).build()
+}
+
 /// An answer without which nothing may be decided.
 fn readable<T: FromRedisValue>(answer: RedisResult<Value>) -> Result<T, StoreUnavailable> {
     answer
@@ -124,100 +132,4 @@ fn guard(patience: Patience) -> Guard {
             ..GuardSettings::default()
         },
     )
-}
-
-/// Names of keys. Shared layouts come from `contracts`.
-#[derive(Clone, Debug)]
-struct Keys {
-    prefix: String,
-}
-
-impl Keys {
-    fn profile(&self, person: &Pseudonym) -> String {
-        format!("{}{}", self.prefix, contracts::interest::profile_key(person.as_str()))
-    }
-
-    /// In the slot of the profile, as its braces say.
-    fn recent(&self, person: &Pseudonym) -> String {
-        format!("{}recent:{{{person}}}", self.prefix)
-    }
-
-    /// In the slot of the profile.
-    fn seen(&self, person: &Pseudonym) -> String {
-        format!("{}seen:{{{person}}}", self.prefix)
-    }
-
-    /// When a person last said no. In the slot of the profile.
-    fn refused(&self, person: &Pseudonym) -> String {
-        format!("{}refused:{{{person}}}", self.prefix)
-    }
-
-    /// What a person was shown since they clicked last. In the slot of the profile.
-    fn lists(&self, person: &Pseudonym) -> String {
-        format!("{}lists:{{{person}}}", self.prefix)
-    }
-
-    /// In which experiments a person is. In the slot of the profile.
-    fn enrolments(&self, person: &Pseudonym) -> String {
-        format!("{}experiments:{{{person}}}", self.prefix)
-    }
-
-    /// Sums of an experiment.
-    fn sums(&self, series: &str) -> String {
-        format!("{}experiment:{series}", self.prefix)
-    }
-
-    /// Up to where a partition is counted. What it guards lies in other slots: one server holds all (ADR 0066).
-    fn counted(&self, partition: i32) -> String {
-        format!("{}clicks-counted:{partition}", self.prefix)
-    }
-
-    /// From when on we know who has said no, of the people of a partition.
-    fn refusals_since(&self, partition: i32) -> String {
-        format!("{}refusals-since:{partition}", self.prefix)
-    }
-
-    /// There while all products are.
-    fn features_learned(&self) -> String {
-        format!("{}features-learned", self.prefix)
-    }
-
-    fn feature(&self, sku: &Sku) -> String {
-        format!("{}feature:{sku}", self.prefix)
-    }
-
-    /// The stream of visits, the index that was written down, and who may write it down.
-    fn visits(&self) -> String {
-        format!("{}visits:steps", self.prefix)
-    }
-
-    fn visit_snapshot(&self) -> String {
-        format!("{}visits:snapshot", self.prefix)
-    }
-
-    fn visit_writer(&self, why: WriteDown) -> String {
-        match why {
-            WriteDown::Time => format!("{}visits:writer", self.prefix),
-            WriteDown::Traffic => format!("{}visits:writer:traffic", self.prefix),
-        }
-    }
-
-    /// Categories by activity.
-    fn categories(&self, now_ms: i64) -> String {
-        let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
-        format!("{}popular:{era}:categories", self.prefix)
-    }
-
-    fn shelf(&self, shelf: &Shelf, now_ms: i64) -> String {
-        let (era, _) = popularity::era_and_weight(now_ms, popularity::TRENDING_HALF_LIFE_MS);
-        let prefix = &self.prefix;
-        match shelf {
-            Shelf::Everything => format!("{prefix}popular:{era}:all"),
-            Shelf::Category(category) => format!("{prefix}popular:{era}:category:{category}"),
-            Shelf::Newest => format!("{prefix}newest:all"),
-            Shelf::NewestOf(category) => format!("{prefix}newest:category:{category}"),
-            Shelf::Together(PairKind::Viewed, sku) => format!("{prefix}together:{era}:viewed:{sku}"),
-            Shelf::Together(PairKind::Bought, sku) => format!("{prefix}together:{era}:bought:{sku}"),
-        }
-    }
 }

@@ -1,9 +1,11 @@
 //! People in experiments and the sums per arm. A person's record is the state, and the sums follow it: both are written by one script
-//! of the server, which looks first whether the record is still the one that was decided about.
+//! of the server, which looks first whether the record is still the one that was decided about. So on a cluster each part of people has sums of
+//! its own, and what an arm has is all of them together.
 
 use async_trait::async_trait;
 use redis::{Pipeline, from_redis_value};
 
+use super::scripts::Script;
 use super::{RedisStore, WRONG_TYPE, readable};
 use crate::domain::Pseudonym;
 use crate::domain::experiment::Arm;
@@ -21,7 +23,8 @@ const SUMS_LIFETIME_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// KEYS: the record, then the sums of each delta. ARGV: the record before and after, its lifetime, that of sums, then a field and a
 /// number for each delta. Lua numbers are exact to 2^53; the numbers are handed on as text.
-const CHANGE: &str = "
+static CHANGE: Script = Script::new(
+    "
 local now = redis.call('GET', KEYS[1]) or ''
 if now ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
@@ -29,7 +32,8 @@ for i = 2, #KEYS do
   redis.call('HINCRBY', KEYS[i], ARGV[2 * i + 1], ARGV[2 * i + 2])
   redis.call('EXPIRE', KEYS[i], ARGV[4])
 end
-return 1";
+return 1",
+);
 
 #[async_trait]
 impl Tallies for RedisStore {
@@ -38,12 +42,13 @@ impl Tallies for RedisStore {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
-        pipe.cmd("MGET").arg(people.iter().map(|who| self.keys.enrolments(who)).collect::<Vec<_>>());
-        let blobs: Vec<Option<Vec<u8>>> = match self.run(&pipe).await?.into_iter().next() {
-            Some(Ok(value)) => from_redis_value(value).map_err(|error| StoreUnavailable(error.into()))?,
-            Some(Err(error)) => return Err(StoreUnavailable(error.into())),
-            None => Vec::new(),
-        };
+        for who in people {
+            pipe.cmd("MGET").arg(self.keys.enrolments(who));
+        }
+        let mut blobs: Vec<Option<Vec<u8>>> = Vec::with_capacity(people.len());
+        for answer in self.run(&pipe).await? {
+            blobs.extend(readable::<Vec<Option<Vec<u8>>>>(answer)?);
+        }
         let (mut records, mut unreadable) = (Vec::with_capacity(people.len()), redis::pipe());
         for (place, who) in people.iter().enumerate() {
             let blob = blobs.get(place).and_then(Option::as_deref).unwrap_or_default();
@@ -66,7 +71,7 @@ impl Tallies for RedisStore {
         for change in changes {
             self.append(&mut pipe, change);
         }
-        let answers = self.run(&pipe).await?.into_iter().map(|answer| match answer {
+        let answers = self.run_calls(&CHANGE, &pipe).await?.into_iter().map(|answer| match answer {
             Ok(value) => Ok(from_redis_value::<i64>(value).is_ok_and(|written| written == 1)),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 // A key of another type under one of our names: this person is not counted, the others are.
@@ -83,15 +88,15 @@ impl Tallies for RedisStore {
         let mut pipe = redis::pipe();
         let fields: Vec<String> =
             Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| field(*arm, *of))).collect();
-        pipe.cmd("HMGET").arg(self.keys.sums(series)).arg(fields);
-        let mut numbers: Vec<Option<i64>> = Vec::new();
-        for answer in self.run(&pipe).await? {
-            numbers.extend(readable::<Vec<Option<i64>>>(answer)?);
+        for home in self.keys.layout.homes() {
+            pipe.cmd("HMGET").arg(self.keys.sums(home, series)).arg(&fields);
         }
         let mut sums = ByArm::default();
         let places = Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of)));
-        for ((arm, of), number) in places.zip(numbers) {
-            sums.of_mut(arm).add(of, number.unwrap_or_default());
+        for answer in self.run(&pipe).await? {
+            for ((arm, of), number) in places.clone().zip(readable::<Vec<Option<i64>>>(answer)?) {
+                sums.of_mut(arm).add(of, number.unwrap_or_default());
+            }
         }
         Ok(sums)
     }
@@ -99,9 +104,10 @@ impl Tallies for RedisStore {
 
 impl RedisStore {
     fn append(&self, pipe: &mut Pipeline, change: &EnrolmentChange) {
-        pipe.cmd("EVAL").arg(CHANGE).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
+        CHANGE.call(pipe).arg(1 + change.deltas.len()).arg(self.keys.enrolments(&change.who));
+        let home = self.keys.layout.home(change.who.as_str());
         for delta in &change.deltas {
-            pipe.arg(self.keys.sums(&delta.series));
+            pipe.arg(self.keys.sums(home, &delta.series));
         }
         pipe.arg(encode(&change.before)).arg(encode(&change.after));
         pipe.arg(RECORD_LIFETIME_SECONDS).arg(SUMS_LIFETIME_SECONDS);

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use common::Sku;
 use redis::{Pipeline, Value, from_redis_value};
 
-use super::{Keys, RedisStore};
+use super::RedisStore;
+use super::keys::Keys;
 use crate::domain::VisitStep;
 use crate::usecases::StoreUnavailable;
 use crate::usecases::ports::{VISIT_ENTRIES, VisitEntry, VisitStream, WriteDown};
