@@ -187,9 +187,14 @@ impl ConnectionLike for RedisClient {
     ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.0 {
             Kind::Server(server) => server.req_packed_commands(commands, offset, count),
-            // What happens at once happens in one slot; the library refuses it otherwise.
-            Kind::Cluster(cluster) if commands.is_transaction() => cluster.req_packed_commands(commands, offset, count),
-            Kind::Cluster(cluster) => each_slot(cluster, commands).boxed(),
+            Kind::Cluster(cluster) => {
+                if commands.is_transaction() {
+                    // What happens at once happens in one slot; the library refuses it otherwise.
+                    cluster.req_packed_commands(commands, offset, count)
+                } else {
+                    each_slot(cluster, commands).boxed()
+                }
+            }
         }
     }
 

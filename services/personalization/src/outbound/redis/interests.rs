@@ -299,7 +299,7 @@ mod tests {
             let click = |name: &str| Click { kind: ClickKind::Buy, sku: Sku::parse(name).ok(), at_ms: NOW, mark: None };
             Report {
                 pseudonym: Pseudonym::parse(&who).expect("a pseudonym"),
-                consent: number % 5 > 0,
+                consent: !number.is_multiple_of(5),
                 position: Position { partition: 3, offset, received_at_ms: NOW },
                 traceparent: None,
                 clicks: ["A", "B", "C"].map(click).to_vec(),

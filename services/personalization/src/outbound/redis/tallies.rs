@@ -86,16 +86,15 @@ impl Tallies for RedisStore {
 
     async fn sums(&self, series: &str) -> Result<ByArm, StoreUnavailable> {
         let mut pipe = redis::pipe();
-        let fields: Vec<String> =
-            Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| field(*arm, *of))).collect();
+        let places = places();
+        let fields: Vec<String> = places.iter().map(|(arm, of)| field(*arm, *of)).collect();
         for home in self.keys.layout.homes() {
             pipe.cmd("HMGET").arg(self.keys.sums(home, series)).arg(&fields);
         }
         let mut sums = ByArm::default();
-        let places = Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of)));
         for answer in self.run(&pipe).await? {
-            for ((arm, of), number) in places.clone().zip(readable::<Vec<Option<i64>>>(answer)?) {
-                sums.of_mut(arm).add(of, number.unwrap_or_default());
+            for ((arm, of), number) in places.iter().zip(readable::<Vec<Option<i64>>>(answer)?) {
+                sums.of_mut(*arm).add(*of, number.unwrap_or_default());
             }
         }
         Ok(sums)
@@ -115,6 +114,11 @@ impl RedisStore {
             pipe.arg(field(delta.arm, delta.of)).arg(delta.by);
         }
     }
+}
+
+/// What is counted of each arm.
+fn places() -> Vec<(Arm, Count)> {
+    Arm::ALL.iter().flat_map(|arm| Count::ALL.iter().map(move |of| (*arm, *of))).collect()
 }
 
 fn field(arm: Arm, of: Count) -> String {
