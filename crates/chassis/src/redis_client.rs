@@ -1,15 +1,16 @@
 //! The connection to Redis: one server, or the servers of a cluster. Callers see no difference, as long as what they ask for in one command,
 //! one script or one transaction lies in one slot.
 //!
-//! Decided here: which of the two a URL means, how commands come to the servers that have their keys, how long connecting may take. Not
-//! decided here: how long a caller waits and whether it tries again (`resilience`), and which keys lie together (whose keys they are).
+//! Decided here: which of the two a URL means, how commands come to the servers that have their keys, how long connecting may take, and
+//! when a connection to a cluster is given up. Not decided here: how long a caller waits and whether it tries again (`resilience`), and which keys lie together (whose keys they are).
 //!
 //! A cluster answers MOVED or ASK where a slot has gone elsewhere, and a connection ends where a master has; then the library asks where
 //! the slot is and sends the same commands once more, all of one slot, though some of them may have been done. So nothing is sent
 //! that may not be done twice.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::future::{FutureExt as _, join_all};
@@ -43,6 +44,12 @@ const CONNECT_IN_A_CLUSTER: Duration = Duration::from_millis(200);
 /// hour, a copy some 15 s to take over. Kernels confirm what arrives, so a server that is only busy ends nothing.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 
+/// A connection to a cluster that has answered nothing at all for this long, though it was asked, is given up for a new one. When a master
+/// dies the library (redis 1.8) may come to wait for itself: it looks where the slots are under a lock that it has promised to a request, and
+/// works on no request until it knows. Longer than it may rightly look: 200 ms for each of some twenty servers. What waits on the old
+/// connection is lost with it; callers have long given it up.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// How long a connection may take to do what. Callers wait less where they have less time; this bounds what they gave up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -63,7 +70,52 @@ pub struct RedisClient(Kind);
 #[derive(Clone)]
 enum Kind {
     Server(ConnectionManager),
-    Cluster(ClusterConnection),
+    Cluster(Arc<Cluster>),
+}
+
+struct Cluster {
+    client: ClusterClient,
+    open: Mutex<Open>,
+}
+
+struct Open {
+    connection: ClusterConnection,
+    /// When the first request was sent since anything was answered.
+    unanswered_since: Option<Instant>,
+}
+
+impl Cluster {
+    fn new(client: ClusterClient) -> Self {
+        let open = Mutex::new(Open { connection: connect(&client), unanswered_since: None });
+        Self { client, open }
+    }
+
+    /// What `ask` brings of the connection; of a new one where the old one is silent.
+    async fn ask<T>(&self, ask: impl AsyncFnOnce(ClusterConnection) -> RedisResult<T>) -> RedisResult<T> {
+        let connection = self.connection(Instant::now());
+        let answer = ask(connection).await;
+        // A refusal is an answer too. Whoever is dropped on the way here has heard none.
+        self.open().unanswered_since = None;
+        answer
+    }
+
+    fn connection(&self, now: Instant) -> ClusterConnection {
+        let mut open = self.open();
+        if open.unanswered_since.is_some_and(|since| now.saturating_duration_since(since) >= SILENT) {
+            tracing::warn!("the connection to the redis cluster answers nothing; it is given up for a new one");
+            *open = Open { connection: connect(&self.client), unanswered_since: None };
+        }
+        open.unanswered_since.get_or_insert(now);
+        open.connection.clone()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connect(client: &ClusterClient) -> ClusterConnection {
+    client.get_pending_async_connection_with_config(ClusterConfig::new())
 }
 
 impl RedisClient {
@@ -96,7 +148,7 @@ impl RedisClient {
             .max_retry_wait(milliseconds(limits.pause))
             .build()
             .context("redis.url")?;
-        Ok(Self(Kind::Cluster(client.get_pending_async_connection_with_config(ClusterConfig::new()))))
+        Ok(Self(Kind::Cluster(Arc::new(Cluster::new(client)))))
     }
 
     /// Whether the URL was that of a cluster.
@@ -174,7 +226,7 @@ impl ConnectionLike for RedisClient {
             Kind::Server(server) => server.req_packed_command(command),
             Kind::Cluster(cluster) => {
                 let place = RoutingInfo::SingleNode(route(slot(command)));
-                cluster.route_command(command.clone(), place).boxed()
+                cluster.ask(async |mut connection| connection.route_command(command.clone(), place).await).boxed()
             }
         }
     }
@@ -188,12 +240,15 @@ impl ConnectionLike for RedisClient {
         match &mut self.0 {
             Kind::Server(server) => server.req_packed_commands(commands, offset, count),
             Kind::Cluster(cluster) => {
-                if commands.is_transaction() {
-                    // What happens at once happens in one slot; the library refuses it otherwise.
-                    cluster.req_packed_commands(commands, offset, count)
-                } else {
-                    each_slot(cluster, commands).boxed()
-                }
+                let ask = cluster.ask(async move |mut connection| {
+                    if commands.is_transaction() {
+                        // What happens at once happens in one slot; the library refuses it otherwise.
+                        connection.req_packed_commands(commands, offset, count).await
+                    } else {
+                        each_slot(&connection, commands).await
+                    }
+                });
+                ask.boxed()
             }
         }
     }
@@ -201,7 +256,7 @@ impl ConnectionLike for RedisClient {
     fn get_db(&self) -> i64 {
         match &self.0 {
             Kind::Server(server) => server.get_db(),
-            Kind::Cluster(cluster) => cluster.get_db(),
+            Kind::Cluster(cluster) => cluster.open().connection.get_db(),
         }
     }
 }
@@ -209,6 +264,27 @@ impl ConnectionLike for RedisClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_asked_and_answers_nothing_is_given_up() {
+        let client = ClusterClient::new(vec!["redis://127.0.0.1:9"]).expect("an address");
+        let (cluster, begin) = (Cluster::new(client), Instant::now());
+        let asked = |after: Duration| {
+            drop(cluster.connection(begin + after));
+            cluster.open().unanswered_since
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(asked(second), Some(begin + second));
+        assert_eq!(asked(second * 2), Some(begin + second), "nothing was answered since");
+        assert_eq!(
+            asked(SILENT + second),
+            Some(begin + SILENT + second),
+            "a new connection, which is asked for the first time"
+        );
+        cluster.ask(async |_| Ok(())).await.expect("an answer");
+        assert_eq!(cluster.open().unanswered_since, None);
+        assert_eq!(asked(SILENT * 9), Some(begin + SILENT * 9), "nobody asked in between");
+    }
 
     #[test]
     fn a_cluster_is_told_by_its_scheme_and_may_name_several_nodes() {
