@@ -26,7 +26,7 @@ pub const RATING_CEILING: f64 = 64.0;
 pub const RATING_FLOOR: f64 = 1.0 / 16.0;
 
 /// Ratings kept per list. Together with keys of usual length a profile stays in the low hundreds of bytes for a typical person
-/// and below 4 KiB for anybody; more would not change the first page of results.
+/// and below 4 KiB for anybody whose categories have names of a usual length; more would not change the first page of results.
 pub const MAX_SKUS: usize = 32;
 pub const MAX_CATEGORIES: usize = 16;
 pub const MAX_BRANDS: usize = 16;
